@@ -1,0 +1,89 @@
+"""Names and labels of everything that a stack creates on a Docker host.
+
+People address these objects by name, the repair command finds them by label, and the sandbox removes them by prefix;
+so each name and label is spelled here and nowhere else. Labels hold only what never changes during a gateway's life:
+a changed label replaces the container, and a replaced gateway has to log in again.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MANAGED_BY = "pulumi"
+
+
+class Label(StrEnum):
+    """Label keys, as `docker inspect` shows them."""
+
+    MANAGED_BY = "ibgw.managed-by"
+    PREFIX = "ibgw.prefix"
+    PROJECT = "ibgw.project"
+    STACK = "ibgw.stack"
+    GATEWAY = "ibgw.gateway"
+    ROLE = "ibgw.role"
+    MODE = "ibgw.mode"
+    SECRET_ID = "ibgw.secret-id"  # noqa: S105 - a label's key, not a secret
+
+
+class Role(StrEnum):
+    """What a labelled object is for (the value of `Label.ROLE`)."""
+
+    GATEWAY = "gateway"
+    SETTINGS = "settings"
+    LOGS = "logs"
+    SETTINGS_OWNER = "settings-owner"
+    API = "api"
+    EGRESS = "egress"
+    VERIFIER = "verifier"
+
+
+@dataclass(frozen=True)
+class Names:
+    """The fixed names of one stack's objects: `<prefix>-<stack>[-<gateway>[-<role>]]`."""
+
+    prefix: str
+    stack: str
+
+    @property
+    def base(self) -> str:
+        return f"{self.prefix}-{self.stack}"
+
+    @property
+    def egress_network(self) -> str:
+        return f"{self.base}-egress"
+
+    @property
+    def verifier_image(self) -> str:
+        return f"{self.base}-verifier"
+
+    def gateway(self, gateway: str) -> str:
+        """The container's name, which is also the host name that clients use on the `api` network."""
+        return f"{self.base}-{gateway}"
+
+    def api_network(self, gateway: str) -> str:
+        return f"{self.gateway(gateway)}-api"
+
+    def settings_volume(self, gateway: str) -> str:
+        return f"{self.gateway(gateway)}-settings"
+
+    def logs_volume(self, gateway: str) -> str:
+        return f"{self.gateway(gateway)}-logs"
+
+    def settings_owner(self, gateway: str) -> str:
+        return f"{self.gateway(gateway)}-settings-owner"
+
+
+def labels(
+    *, prefix: str, project: str, stack: str, mode: str, role: Role, gateway: str | None = None
+) -> dict[str, str]:
+    """The labels of one object. `gateway` is left out for what belongs to the whole stack."""
+    found = {
+        Label.MANAGED_BY: MANAGED_BY,
+        Label.PREFIX: prefix,
+        Label.PROJECT: project,
+        Label.STACK: stack,
+        Label.ROLE: role.value,
+        Label.MODE: mode,
+    }
+    if gateway is not None:
+        found[Label.GATEWAY] = gateway
+    return {str(key): value for key, value in found.items()}

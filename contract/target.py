@@ -1,0 +1,174 @@
+"""A gateway as the stack's only output, `contract`, describes it, with the closed vocabularies that all parts share.
+
+Plain data without secrets: enough to verify a gateway and to connect to it, nothing more.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+
+
+class Mode(StrEnum):
+    """The trading mode of a stack and of every gateway in it."""
+
+    PAPER = "paper"
+    LIVE = "live"
+
+
+class CheckLevel(StrEnum):
+    """What an unmet check leads to: a failed verification, a warning, or nothing because it is not run."""
+
+    REQUIRED = "required"
+    WARN = "warn"
+    OFF = "off"
+
+
+class SecondFactor(StrEnum):
+    """How the account confirms a login. `push` is a tap in IBKR's mobile app; the image can type no code."""
+
+    NONE = "none"
+    PUSH = "push"
+
+
+class Ports(NamedTuple):
+    """`client`: the relay on the `api` network. `inner`: the gateway's own port, on 127.0.0.1 in the container."""
+
+    client: int
+    inner: int
+
+
+# common.sh of the image (set_ports): socat listens on 4003/4004 and forwards to 4001/4002.
+PORTS: dict[Mode, Ports] = {Mode.LIVE: Ports(4003, 4001), Mode.PAPER: Ports(4004, 4002)}
+
+# run_x11_vnc of the image; off unless configured.
+VNC_PORT = 5900
+
+
+class ClientIds(BaseModel):
+    """Ranges of API client ids, both ends included, so that people, bots and the verifier never take each other's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    manual: tuple[int, int] = (1, 99)
+    production: tuple[int, int] = (100, 199)
+    development: tuple[int, int] = (200, 299)
+    testing: tuple[int, int] = (900, 999)
+
+
+class Model(BaseModel):
+    """Closed and immutable: an unknown key is an error that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Container(Model):
+    name: str
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Api(Model):
+    """Where clients meet the gateway: join `network`, connect to `host`:`port`."""
+
+    network: str
+    host: str
+    port: int
+    inner_port: int
+
+
+class Client(Model):
+    """Who may be attached to the `api` network: a container by its name, or all that carry a `key=value` label."""
+
+    container: str | None = None
+    label: str | None = None
+
+
+class Volumes(Model):
+    settings: str
+    logs: str | None = None
+
+
+class Image(Model):
+    reference: str
+    digest: Annotated[str, Field(pattern=DIGEST_PATTERN)]
+
+
+class Secret(Model):
+    """Which secret and which version of it the gateway was deployed with; never its value."""
+
+    id: str
+    version_id: str
+
+
+class Schedule(Model):
+    """Times of day, `HH:MM`, 24 h, in `time_zone`; `cold_restart` is on Sundays."""
+
+    time_zone: str
+    auto_restart: str | None = None
+    auto_logoff: str | None = None
+    cold_restart: str | None = None
+
+
+class QuoteContract(Model):
+    """An instrument in the API's own terms (Contract in the TWS API reference)."""
+
+    symbol: str
+    sec_type: str
+    exchange: str
+    currency: str
+
+
+class MarketDataCheck(Model):
+    level: CheckLevel
+    contract: QuoteContract
+
+
+class OrderCapabilityCheck(Model):
+    level: CheckLevel
+
+
+class Checks(Model):
+    market_data: MarketDataCheck
+    order_capability: OrderCapabilityCheck
+
+
+class Gateway(Model):
+    """One gateway. `account_kind` is what its accounts must be: paper accounts begin with D."""
+
+    name: str
+    mode: Mode
+    account_kind: Mode
+    expected_accounts: tuple[str, ...] = ()
+    read_only: bool
+    container: Container
+    api: Api
+    client_ids: ClientIds = ClientIds()
+    clients: tuple[Client, ...] = ()
+    volumes: Volumes
+    image: Image
+    secret: Secret
+    schedule: Schedule
+    second_factor: SecondFactor
+    checks: Checks
+
+
+class Verifier(Model):
+    image_id: str
+
+
+class Contract(Model):
+    """The value of the stack's output `contract`, and what `ibgw verify --contract FILE` reads."""
+
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, alias="schema")
+    project: str
+    stack: str
+    mode: Mode
+    name_prefix: str
+    docker_host: str
+    release: str | None = None
+    verifier: Verifier
+    egress_network: str
+    gateways: Annotated[dict[str, Gateway], Field(min_length=1)]
