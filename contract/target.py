@@ -8,7 +8,6 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
 
@@ -162,7 +161,7 @@ class Verifier(Model):
 class Contract(Model):
     """The value of the stack's output `contract`, and what `ibgw verify --contract FILE` reads."""
 
-    schema_version: Literal[1] = Field(SCHEMA_VERSION, alias="schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     project: str
     stack: str
     mode: Mode

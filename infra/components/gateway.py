@@ -1,0 +1,91 @@
+"""One gateway: its own internal network, its storage and its container."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from contract.durations import format_duration
+from infra.components.network import declare_network
+from infra.components.storage import Storage, StorageArgs
+from infra.credentials import Credentials
+from infra.spec import (
+    PASSWORD_FILE,
+    SECRET_FILE_MODE,
+    START_SCRIPT_PATH,
+    USER_ID_FILE,
+    VERSION_FILE,
+    GatewaySpec,
+)
+
+NOT_APPLIED_IN_PLACE = ["healthcheck", "tmpfs", "init", "mounts"]
+"""The provider accepts a change of these, records it and changes nothing; so such a change must replace."""
+
+
+@dataclass(frozen=True)
+class GatewayArgs:
+    spec: GatewaySpec
+    credentials: Credentials
+    image_id: pulumi.Input[str]
+    egress_network_id: pulumi.Input[str]
+
+
+class Gateway(pulumi.ComponentResource):
+    """Created without the provider's `wait`: a failed wait would replace the container at the next update, and every
+    replacement is a login. Whether the gateway is ready is for the verification to say."""
+
+    container_id: pulumi.Output[str]
+
+    def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ibgw:gateway:Gateway", name, None, opts)
+        spec = args.spec
+        api_network = declare_network(f"{name}-api", spec.api_network, pulumi.ResourceOptions(parent=self))
+        storage = Storage(name, StorageArgs(spec=spec, image_id=args.image_id), pulumi.ResourceOptions(parent=self))
+        container = docker.Container(
+            name,
+            name=spec.container_name,
+            image=args.image_id,
+            envs=[f"{key}={value}" for key, value in sorted(spec.environment.items())],
+            uploads=[
+                docker.ContainerUploadArgs(
+                    file=USER_ID_FILE, content=args.credentials.user_id, permissions=SECRET_FILE_MODE
+                ),
+                docker.ContainerUploadArgs(
+                    file=PASSWORD_FILE, content=args.credentials.password, permissions=SECRET_FILE_MODE
+                ),
+                docker.ContainerUploadArgs(
+                    file=VERSION_FILE, content=args.credentials.version_id, permissions=SECRET_FILE_MODE
+                ),
+                docker.ContainerUploadArgs(file=START_SCRIPT_PATH, content=spec.start_script, permissions="0555"),
+            ],
+            volumes=[
+                docker.ContainerVolumeArgs(volume_name=mount.volume, container_path=mount.path) for mount in spec.mounts
+            ],
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(name=api_network.id, aliases=[spec.container_name]),
+                docker.ContainerNetworksAdvancedArgs(name=args.egress_network_id),
+            ],
+            healthcheck=docker.ContainerHealthcheckArgs(
+                tests=list(spec.probe.test),
+                interval=format_duration(spec.probe.interval),
+                timeout=format_duration(spec.probe.timeout),
+                retries=spec.probe.retries,
+            ),
+            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
+            security_opts=["no-new-privileges:true"],
+            # Equal, so that there is no swap; without the second one every preview would show a change.
+            memory=spec.memory,
+            memory_swap=spec.memory,
+            restart=spec.restart,
+            stop_timeout=round(spec.stop_grace.total_seconds()),
+            # The provider kills at once without it, and a killed gateway leaves its session at the broker.
+            destroy_grace_seconds=round(spec.stop_grace.total_seconds()),
+            log_driver="json-file",
+            log_opts=spec.log_options,
+            labels=[docker.ContainerLabelArgs(label=key, value=value) for key, value in sorted(spec.labels.items())],
+            must_run=True,
+            wait=False,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=storage.ready, replace_on_changes=NOT_APPLIED_IN_PLACE),
+        )
+        self.container_id = container.id
+        self.register_outputs({"container_id": self.container_id})

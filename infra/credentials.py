@@ -1,0 +1,145 @@
+"""Secrets Manager -> credentials as secret outputs. A value is wrapped where it is read and never appears in a message.
+
+All secrets are read at once, before the first resource is declared, and checked: what IBC would garble or the broker
+would reject must not cost a login attempt.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import pulumi
+from pulumi_aws import secretsmanager
+
+from contract.errors import ExitCode, IbgwError
+from contract.target import Mode
+
+_KEYS = ("user_id", "password", "trading_mode")
+_MAXIMUM_LENGTH = 128
+_PLUGIN_VERSION = metadata.version("pulumi-aws")
+_INVOKE = "aws:secretsmanager/getSecretVersion:getSecretVersion"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """One gateway's credentials as the container's files hold them, escaped; `version_id` is no secret."""
+
+    version_id: str
+    user_id: pulumi.Output[str] = field(repr=False)
+    password: pulumi.Output[str] = field(repr=False)
+
+
+def escape(value: str) -> str:
+    r"""A value as IBC's config.ini must hold it: java.util.Properties.load reads `\uXXXX` as one UTF-16 unit.
+
+    Everything but ASCII letters and digits is written so. That makes one rule serve the properties file, the image's
+    `envsubst` (no `$` is left) and the shell (no quote, blank or backslash sequence of its own is left).
+    """
+    units = value.encode("utf-16-be")
+    pairs = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(chr(unit) if unit < 128 and chr(unit).isalnum() else f"\\u{unit:04X}" for unit in pairs)
+
+
+def _refuse(secret_id: str, found: str, remedy: str) -> IbgwError:
+    return IbgwError(f"secret {secret_id!r}: {found}; {remedy}", exit_code=ExitCode.REFUSED)
+
+
+def _check_text(secret_id: str, key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _refuse(secret_id, f"{key} is not a text", "write it in double quotes")
+    if not value:
+        raise _refuse(secret_id, f"{key} is empty", "put the real one in")
+    if value != value.strip():
+        raise _refuse(secret_id, f"{key} begins or ends with a blank", "IBC cuts such blanks off; remove them")
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in value):
+        raise _refuse(secret_id, f"{key} contains a control character", "remove it, a line break at the end perhaps")
+    if any(0xD800 <= ord(character) < 0xE000 for character in value):
+        raise _refuse(secret_id, f"{key} is not valid Unicode", "put the real one in")
+    if len(value) > _MAXIMUM_LENGTH:
+        raise _refuse(secret_id, f"{key} has more than {_MAXIMUM_LENGTH} characters", "put the real one in")
+    return value
+
+
+def parse(secret_id: str, text: str, mode: Mode) -> tuple[str, str]:
+    """User id and password out of a secret's JSON. Raises IbgwError (REFUSED) that never holds any of its values."""
+    form = 'expected {"user_id": "...", "password": "...", "trading_mode": "' + mode.value + '"}'
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise _refuse(secret_id, "its value is not JSON", form) from None
+    if not isinstance(document, dict):
+        raise _refuse(secret_id, "its value is not a JSON object", form)
+    # Only the names of our own keys are shown: a mistyped secret may hold the password as a key.
+    missing = [key for key in _KEYS if key not in document]
+    if missing:
+        raise _refuse(secret_id, f"{' and '.join(missing)} missing", form)
+    unknown = len(document) - len(_KEYS)
+    if unknown:
+        shown = [key for key in sorted(document) if key not in _KEYS and key.isidentifier() and "_" in key]
+        named = f" ({', '.join(shown)})" if len(shown) == unknown else ""
+        raise _refuse(secret_id, f"{unknown} unknown key{'s' if unknown > 1 else ''}{named}", form)
+    user_id, password = (_check_text(secret_id, key, document[key]) for key in ("user_id", "password"))
+    if document["trading_mode"] != mode.value:
+        found = document["trading_mode"]
+        other = f"trading_mode is {found!r}" if found in tuple(Mode) else "trading_mode is neither paper nor live"
+        raise _refuse(secret_id, f"{other}, the stack's mode is {mode.value!r}", "name this stack's own secret")
+    return user_id, password
+
+
+def _reason(error: Exception) -> str:
+    """AWS's own words for what went wrong, which never hold a value; the rest of a provider's error is left out."""
+    text = str(error)
+    for code, meaning in (
+        (
+            "ResourceNotFoundException",
+            "there is no such secret or version in this region; create it, or correct the id",
+        ),
+        ("AccessDenied", "access denied; allow secretsmanager:GetSecretValue on it for this identity"),
+        ("InvalidRequestException", "it is not readable now, perhaps marked for deletion; restore it"),
+        ("DecryptionFailure", "its KMS key does not decrypt it; allow kms:Decrypt for this identity"),
+        ("ExpiredToken", "the AWS session has expired; sign in again"),
+        ("NoCredentialProviders", "no AWS credentials were found; sign in, or set AWS_PROFILE"),
+    ):
+        if code in text:
+            return meaning
+    return f"Secrets Manager did not answer as expected ({type(error).__name__}); check the AWS set-up and try again"
+
+
+async def _fetch(secret_id: str, version_id: str | None) -> tuple[str, str]:
+    arguments: dict[str, Any] = {"secretId": secret_id} | ({"versionId": version_id} if version_id else {})
+    try:
+        found = await pulumi.runtime.invoke_async(
+            _INVOKE,
+            arguments,
+            opts=pulumi.InvokeOptions(version=_PLUGIN_VERSION),
+            typ=secretsmanager.GetSecretVersionResult,
+        )
+    except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception; _reason turns it into a message
+        raise _refuse(secret_id, "could not be read", _reason(error)) from None
+    return found.secret_string or "", found.version_id
+
+
+async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> dict[str, Credentials]:
+    """Reads each gateway's secret (`wanted`: gateway -> secret id and version), all at once.
+
+    Raises IbgwError (REFUSED) for the first that is missing, denied or malformed, and when two gateways have one user.
+    """
+    fetched = await asyncio.gather(*(_fetch(secret_id, version) for secret_id, version in wanted.values()))
+    credentials: dict[str, Credentials] = {}
+    users: dict[str, str] = {}
+    for (gateway, (secret_id, _)), (text, version_id) in zip(wanted.items(), fetched, strict=True):
+        user_id, password = parse(secret_id, text, mode)
+        other = users.setdefault(user_id.lower(), gateway)
+        if other != gateway:
+            raise _refuse(
+                secret_id, f"gateway {gateway!r} has the same user as gateway {other!r}", "a user has one session"
+            )
+        credentials[gateway] = Credentials(
+            version_id=version_id,
+            user_id=pulumi.Output.secret(escape(user_id)),
+            password=pulumi.Output.secret(escape(password)),
+        )
+    return credentials

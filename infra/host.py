@@ -1,0 +1,127 @@
+"""What the Docker host already holds, and what of it stands in a stack's way. Only reads.
+
+Run before the first resource is declared: a name that somebody else took, addresses that are in use or a second
+gateway with the same secret must stop a deployment while nothing has been changed yet.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from contract.errors import ExitCode, IbgwError
+from contract.names import Label, Names, Role
+from healthcheck.docker_host import open_docker
+from infra.spec import StackSpec
+
+
+@dataclass(frozen=True)
+class HostObject:
+    """One container, network or volume. `subnets` is a network's."""
+
+    kind: str
+    name: str
+    labels: Mapping[str, str]
+    subnets: tuple[IPv4Network, ...] = ()
+
+
+def _subnets(network: Mapping[str, object]) -> tuple[IPv4Network, ...]:
+    ipam = network.get("IPAM")
+    entries = ipam.get("Config") or [] if isinstance(ipam, dict) else []
+    texts = [entry["Subnet"] for entry in entries if "Subnet" in entry and ":" not in entry["Subnet"]]
+    return tuple(IPv4Network(text, strict=False) for text in texts)
+
+
+def _read(client: docker.DockerClient) -> list[HostObject]:
+    containers = [
+        HostObject("container", (entry["Names"] or ["/"])[0].lstrip("/"), entry["Labels"] or {})
+        for entry in client.api.containers(all=True)
+    ]
+    networks = [
+        HostObject("network", entry["Name"], entry["Labels"] or {}, _subnets(entry)) for entry in client.api.networks()
+    ]
+    volumes = [
+        HostObject("volume", entry["Name"], entry["Labels"] or {}) for entry in client.api.volumes()["Volumes"] or []
+    ]
+    return containers + networks + volumes
+
+
+def read_host(host: str) -> list[HostObject]:
+    """Every container, network and volume of the Docker host.
+
+    Raises IbgwError (COULD_NOT_RUN) naming `ibgw:dockerHost` when it does not answer.
+    """
+    try:
+        client = open_docker(host)
+        try:
+            return _read(client)
+        finally:
+            client.close()
+    except IbgwError as error:
+        raise IbgwError(f"ibgw:dockerHost: {error}") from None
+    except (DockerException, RequestException) as error:
+        raise IbgwError(f"ibgw:dockerHost: {host} stopped answering ({type(error).__name__}); try again") from None
+
+
+def _ours(spec: StackSpec, labels: Mapping[str, str]) -> bool:
+    return (
+        labels.get(Label.PREFIX) == spec.names.prefix
+        and labels.get(Label.PROJECT) == spec.project
+        and labels.get(Label.STACK) == spec.stack
+    )
+
+
+def _fixed_names(spec: StackSpec) -> Iterable[tuple[str, str]]:
+    names: Names = spec.names
+    yield "network", names.egress_network
+    for gateway in spec.gateways.values():
+        yield "container", gateway.container_name
+        yield "container", gateway.owner_name
+        yield "network", gateway.api_network.name
+        yield "volume", gateway.settings_volume.name
+        if gateway.logs_volume is not None:
+            yield "volume", gateway.logs_volume.name
+
+
+def check_host(spec: StackSpec, found: Iterable[HostObject]) -> None:
+    """Raises IbgwError (REFUSED) that lists everything on the host that the stack must not touch or share."""
+    objects = list(found)
+    fixed = set(_fixed_names(spec))
+    faults = [
+        f"{thing.kind} {thing.name!r} exists and does not carry this stack's labels; "
+        f"remove it, or set another ibgw:namePrefix (now {spec.names.prefix!r})"
+        for thing in objects
+        if (thing.kind, thing.name) in fixed and not _ours(spec, thing.labels)
+    ]
+    wanted = {spec.egress.name: spec.egress.subnet} | {
+        gateway.api_network.name: gateway.api_network.subnet for gateway in spec.gateways.values()
+    }
+    for name, subnet in wanted.items():
+        for thing in objects:
+            for taken in thing.subnets:
+                # Our own network of another name may be on its way out in this very update.
+                if thing.name != name and not _ours(spec, thing.labels) and subnet.overlaps(taken):
+                    faults.append(
+                        f"network {name!r} would get {subnet}, which overlaps {taken} of network {thing.name!r}; "
+                        "set another ibgw:network.subnetPool"
+                    )
+    for gateway in spec.gateways.values():
+        for thing in objects:
+            if (
+                thing.labels.get(Label.SECRET_ID) == gateway.secret_id
+                and thing.labels.get(Label.ROLE) == Role.GATEWAY
+                and not _ours(spec, thing.labels)
+            ):
+                faults.append(
+                    f"ibgw:gateways.{gateway.name}.credentials.secretId: container {thing.name!r} on this host already "
+                    f"logs in with secret {gateway.secret_id!r}; a user has one session, so remove that gateway first"
+                )
+    if faults:
+        raise IbgwError(
+            f"the Docker host {spec.docker_host} is not ready for stack {spec.stack!r}:\n"
+            + "\n".join(f"  - {fault}" for fault in faults),
+            exit_code=ExitCode.REFUSED,
+        )

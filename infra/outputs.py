@@ -1,0 +1,91 @@
+"""Declared resources -> the stack's only output, `contract` (contract.target describes it)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from contract import target
+from infra.credentials import Credentials
+from infra.spec import GatewaySpec, StackSpec
+
+
+def _gateway(
+    spec: StackSpec, gateway: GatewaySpec, version_id: str, container_id: str, repo_digest: str
+) -> target.Gateway:
+    settings = gateway.settings
+    ports = target.PORTS[spec.mode]
+    contract = settings.checks.market_data.contract
+    return target.Gateway(
+        name=gateway.name,
+        mode=spec.mode,
+        account_kind=spec.mode,
+        expected_accounts=settings.account.expected,
+        read_only=settings.api.read_only,
+        container=target.Container(name=gateway.container_name, id=container_id),
+        api=target.Api(
+            network=gateway.api_network.name,
+            host=gateway.container_name,
+            port=ports.client,
+            inner_port=ports.inner,
+        ),
+        clients=tuple(client.target() for client in settings.clients),
+        volumes=target.Volumes(
+            settings=gateway.settings_volume.name,
+            logs=None if gateway.logs_volume is None else gateway.logs_volume.name,
+        ),
+        image=target.Image(reference=spec.image or "", digest=repo_digest.rpartition("@")[2]),
+        secret=target.Secret(id=gateway.secret_id, version_id=version_id),
+        schedule=target.Schedule(
+            time_zone=settings.session.time_zone,
+            auto_restart=settings.session.auto_restart,
+            auto_logoff=settings.session.auto_logoff,
+            cold_restart=settings.session.cold_restart,
+        ),
+        second_factor=settings.second_factor.method,
+        checks=target.Checks(
+            market_data=target.MarketDataCheck(
+                level=settings.checks.market_data.level,
+                contract=target.QuoteContract(
+                    symbol=contract.symbol,
+                    sec_type=contract.sec_type,
+                    exchange=contract.exchange,
+                    currency=contract.currency,
+                ),
+            ),
+            order_capability=target.OrderCapabilityCheck(level=gateway.order_level),
+        ),
+    )
+
+
+def assemble(
+    spec: StackSpec,
+    *,
+    credentials: Mapping[str, Credentials],
+    container_ids: Mapping[str, pulumi.Output[str]],
+    repo_digest: pulumi.Output[str],
+    verifier_image_id: pulumi.Output[str],
+) -> pulumi.Output[dict[str, Any]]:
+    """The contract as plain JSON data, as current as the resources that its values come from."""
+    versions = {name: found.version_id for name, found in credentials.items()}
+
+    def build(known: Mapping[str, Any]) -> dict[str, Any]:
+        contract = target.Contract(
+            project=spec.project,
+            stack=spec.stack,
+            mode=spec.mode,
+            name_prefix=spec.names.prefix,
+            docker_host=spec.docker_host,
+            release=spec.release,
+            verifier=target.Verifier(image_id=known["verifier"]),
+            egress_network=spec.egress.name,
+            gateways={
+                name: _gateway(spec, gateway, versions[name], known["containers"][name], known["digest"])
+                for name, gateway in spec.gateways.items()
+            },
+        )
+        return contract.model_dump(mode="json", by_alias=True)
+
+    return pulumi.Output.all(
+        containers=pulumi.Output.all(**container_ids), digest=repo_digest, verifier=verifier_image_id
+    ).apply(build)

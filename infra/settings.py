@@ -1,0 +1,532 @@
+"""The stack's configuration: every key, its type, its default and the rules between keys. Imports no pulumi.
+
+Keys are camelCase in YAML and snake_case here. The models are closed: an unknown key is refused by name, since a
+misspelt safety setting that is silently ignored is worse than none. There is no default for the mode and none for the
+Docker host: falling back to either could send a deployment to the wrong place.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from contract.durations import parse_duration
+from contract.errors import ExitCode, IbgwError
+from contract.target import CheckLevel, Client, Mode, SecondFactor
+from infra.times import apart, in_new_york, parse_time_of_day
+
+PROJECT = "ibgw"
+MINIMUM_HEADROOM_MIB = 512
+"""Memory that Java needs beyond its heap, with Xvfb and the relay (users' reports: heap + 512 MiB)."""
+SUNDAY = 6
+_MOVING_TAGS = ("latest", "stable", "edge", "nightly")
+_MOVING_RELEASE = re.compile(r"v?\d+(\.\d+)?")
+_DNS_LABEL_MAX = 63
+
+
+class AcceptIncoming(StrEnum):
+    """TWS_ACCEPT_INCOMING: what happens to API connections from elsewhere than 127.0.0.1; the relay's always count as
+    127.0.0.1."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    MANUAL = "manual"
+
+
+class ExistingSession(StrEnum):
+    """EXISTING_SESSION_DETECTED_ACTION (IBC's config.ini): who wins when the user is logged in elsewhere."""
+
+    PRIMARY = "primary"
+    PRIMARY_OVERRIDE = "primaryoverride"
+    SECONDARY = "secondary"
+    MANUAL = "manual"
+
+
+class OnTimeout(StrEnum):
+    """TWOFA_TIMEOUT_ACTION: what IBC does when nobody approves the second factor in time."""
+
+    EXIT = "exit"
+    RESTART = "restart"
+
+
+class Platform(StrEnum):
+    AMD64 = "linux/amd64"
+    ARM64 = "linux/arm64"
+
+
+class Weekday(StrEnum):
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("expected a duration in quotes, such as 60s, 1m30s or 10m")
+    return parse_duration(value)
+
+
+def _time_of_day(value: str) -> str:
+    parse_time_of_day(value)
+    return value
+
+
+def _time_zone(value: str) -> str:
+    if value not in available_timezones():
+        near = difflib.get_close_matches(value, available_timezones(), n=1)
+        raise ValueError(f"{value!r} is not an IANA time zone" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return value
+
+
+def _pinned_image(value: str) -> str:
+    """A reference with a tag that is meant to stay, or with a digest. A tag such as 10.45 moves with each release."""
+    if any(character.isspace() for character in value) or "/" not in value:
+        raise ValueError(f"{value!r} is not an image reference such as ghcr.io/gnzsnz/ib-gateway:10.45.1j")
+    name, _, digest = value.partition("@")
+    if digest:
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+            raise ValueError(f"{digest!r} is not a digest; expected sha256: and 64 hexadecimal digits")
+        return value
+    tag = name.rsplit("/", 1)[1].partition(":")[2]
+    if not tag:
+        raise ValueError(f"{value!r} names no tag, which means 'latest'; name a full version or a digest")
+    if tag in _MOVING_TAGS or _MOVING_RELEASE.fullmatch(tag):
+        raise ValueError(f"the tag {tag!r} moves to other images; name a full version such as 10.45.1j, or a digest")
+    return value
+
+
+def _base_image(value: str) -> str:
+    name, _, digest = value.partition("@")
+    tag = name.rsplit("/", 1)[-1].partition(":")[2]
+    if not digest and (not tag or tag in _MOVING_TAGS):
+        raise ValueError(f"{value!r} names no fixed tag; expected one such as python:3.11-slim-bookworm, or a digest")
+    return value
+
+
+def _docker_host(value: str) -> str:
+    if re.fullmatch(r"unix:///.+", value) or re.fullmatch(r"ssh://[^@/\s]+@[^@/:\s]+(:\d+)?", value):
+        return value
+    raise ValueError(
+        f"{value!r} is not supported; expected unix:///var/run/docker.sock or ssh://user@host[:port] "
+        "(ssh options belong in ~/.ssh/config)"
+    )
+
+
+def _subnet_pool(value: IPv4Network) -> IPv4Network:
+    if not value.is_private or not 16 <= value.prefixlen <= 23:
+        raise ValueError(f"{value} is not a private range between a /16 and a /23")
+    return value
+
+
+def _api_subnet(value: IPv4Network) -> IPv4Network:
+    if not value.is_private or value.prefixlen != 28:
+        raise ValueError(f"{value} is not a private /28")
+    return value
+
+
+def _secret_id(value: str) -> str:
+    if not value or value != value.strip():
+        raise ValueError("expected the name or ARN of a secret in Secrets Manager, without blanks at its ends")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=30)]
+
+
+def _between(value: timedelta, low: str, high: str) -> timedelta:
+    if not parse_duration(low) <= value <= parse_duration(high):
+        raise ValueError(f"expected {low} to {high}")
+    return value
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=False
+    )
+
+
+class Network(_Settings):
+    """Where the stack's networks get their subnets."""
+
+    subnet_pool: Annotated[IPv4Network, AfterValidator(_subnet_pool)] = IPv4Network("10.213.0.0/20")
+
+
+class Verifier(_Settings):
+    """The image that the verifier is built on, and how long `pulumi up` waits for what may heal."""
+
+    base_image: Annotated[str, AfterValidator(_base_image)] = "docker.io/library/python:3.11-slim-bookworm"
+    timeout: Annotated[Duration, AfterValidator(lambda value: _between(value, "10s", "1h"))] = timedelta(minutes=10)
+
+
+class TradingHours(_Settings):
+    """When the stack's owner trades; promotions keep away from it."""
+
+    time_zone: TimeZone = "America/New_York"
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = (
+        Weekday.MON,
+        Weekday.TUE,
+        Weekday.WED,
+        Weekday.THU,
+        Weekday.FRI,
+    )
+    open: TimeOfDay = "09:30"
+    close: TimeOfDay = "16:00"
+
+    @model_validator(mode="after")
+    def _opens_before_it_closes(self) -> Self:
+        if parse_time_of_day(self.open) >= parse_time_of_day(self.close):
+            raise ValueError(f"open {self.open} is not before close {self.close}")
+        return self
+
+
+class Credentials(_Settings):
+    """The secret in AWS Secrets Manager. Without `versionId`, its current version (AWSCURRENT)."""
+
+    secret_id: Annotated[str, AfterValidator(_secret_id)]
+    version_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{32,64}$")] | None = None
+
+
+class Account(_Settings):
+    """Accounts that must be there; empty accepts any account of the stack's kind."""
+
+    expected: tuple[Annotated[str, Field(pattern=r"^[A-Z]{1,3}[0-9]{3,12}$")], ...] = ()
+
+
+class Api(_Settings):
+    """What API clients may do (READ_ONLY_API, TWS_ACCEPT_INCOMING, ALLOW_BLIND_TRADING, BYPASS_WARNING,
+    TWS_MASTER_CLIENT_ID)."""
+
+    read_only: bool = False
+    accept_incoming: AcceptIncoming = AcceptIncoming.REJECT
+    allow_blind_trading: bool = False
+    bypass_warnings: bool = False
+    master_client_id: Annotated[int, Field(ge=0)] | None = None
+
+
+class Session(_Settings):
+    """When the gateway restarts or logs off, and who wins when the user is logged in elsewhere."""
+
+    existing_session: ExistingSession = ExistingSession.PRIMARY
+    time_zone: TimeZone = "America/New_York"
+    auto_restart: TimeOfDay | None = None
+    auto_logoff: TimeOfDay | None = None
+    cold_restart: TimeOfDay | None = None
+    save_settings: Annotated[Duration, AfterValidator(lambda value: _between(value, "5m", "12h"))] | None = timedelta(
+        minutes=30
+    )
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        daily = self.auto_restart or self.auto_logoff
+        if daily is None or (self.auto_restart and self.auto_logoff):
+            raise ValueError(
+                "set exactly one of autoRestart and autoLogoff; the gateway ignores autoLogoff when both are set"
+            )
+        if self.cold_restart is None:
+            return self
+        if apart(daily, self.cold_restart) < timedelta(hours=1):
+            raise ValueError(
+                f"coldRestart {self.cold_restart} and the daily {daily} are less than an hour apart; "
+                "the gateway would restart again before it has logged in"
+            )
+        new_york = in_new_york(self.cold_restart, self.time_zone, weekday=SUNDAY)
+        if new_york.weekday() != SUNDAY or new_york.hour < 1:
+            raise ValueError(
+                f"coldRestart {self.cold_restart} {self.time_zone} on Sunday is {new_york:%a %H:%M} in New York; "
+                "IBKR resets its servers until 01:00 on Sunday there, so choose a later time"
+            )
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+class SecondFactorSettings(_Settings):
+    """How a login is confirmed, and what happens when nobody confirms it."""
+
+    method: SecondFactor = SecondFactor.NONE
+    device: Annotated[str, Field(min_length=1)] | None = None
+    on_timeout: OnTimeout = OnTimeout.EXIT
+    relogin: bool = False
+    exit_interval: Annotated[Duration, AfterValidator(lambda value: _between(value, "10s", "10m"))] = timedelta(
+        seconds=60
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_one_time_codes(cls, data: Any) -> Any:
+        if isinstance(data, dict) and str(data.get("method", "")).lower() in ("totp", "sms", "code", "passkey"):
+            raise ValueError(
+                f"method {data['method']!r} is not possible: the image can type no code; "
+                "use push (approve in IBKR Mobile), or a user without second factor"
+            )
+        return data
+
+    @model_validator(mode="after")
+    def _nothing_without_a_method(self) -> Self:
+        if self.method is SecondFactor.NONE and (self.device is not None or self.relogin):
+            raise ValueError("device and relogin mean nothing with method none; set method push or remove them")
+        return self
+
+
+class Resources(_Settings):
+    """MiB. The container's limit must leave room beside Java's heap, or the kernel kills the gateway."""
+
+    java_heap: Annotated[int, Field(ge=256, le=32768)] = 768
+    memory: Annotated[int, Field(ge=512, le=65536)] = 1536
+
+    @model_validator(mode="after")
+    def _heap_fits(self) -> Self:
+        if self.memory < self.java_heap + MINIMUM_HEADROOM_MIB:
+            raise ValueError(
+                f"memory {self.memory} MiB is too little for a javaHeap of {self.java_heap} MiB; "
+                f"set memory to {self.java_heap + MINIMUM_HEADROOM_MIB} or more, or a smaller javaHeap"
+            )
+        return self
+
+
+class ContainerSettings(_Settings):
+    """How Docker watches, stops and logs the gateway."""
+
+    probe_interval: Annotated[Duration, AfterValidator(lambda value: _between(value, "5s", "10m"))] = timedelta(
+        seconds=60
+    )
+    stop_grace: Annotated[Duration, AfterValidator(lambda value: _between(value, "60s", "10m"))] = timedelta(seconds=90)
+    log_max_size: Annotated[str, Field(pattern=r"^[1-9][0-9]*[kmg]$")] = "10m"
+    log_max_files: Annotated[int, Field(ge=1, le=100)] = 5
+
+
+class Debug(_Settings):
+    """More of IBC's own logging, kept in a volume of its own."""
+
+    enabled: bool = False
+
+
+class Vnc(_Settings):
+    """The gateway's screen, for a look at a dialog; paper only."""
+
+    enabled: bool = False
+
+
+class QuoteContract(_Settings):
+    symbol: Annotated[str, Field(min_length=1)] = "SPY"
+    sec_type: Annotated[str, Field(min_length=1)] = "STK"
+    exchange: Annotated[str, Field(min_length=1)] = "SMART"
+    currency: Annotated[str, Field(min_length=3, max_length=3)] = "USD"
+
+
+class MarketDataCheck(_Settings):
+    level: CheckLevel = CheckLevel.WARN
+    contract: QuoteContract = QuoteContract()
+
+
+class OrderCapabilityCheck(_Settings):
+    """Without a level: `warn` on paper, `off` on live."""
+
+    level: CheckLevel | None = None
+
+
+class Checks(_Settings):
+    market_data: MarketDataCheck = MarketDataCheck()
+    order_capability: OrderCapabilityCheck = OrderCapabilityCheck()
+
+
+class ClientSettings(_Settings):
+    """Who may be attached to the gateway's `api` network: one container by name, or all that carry a label."""
+
+    container: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")] | None = None
+    label: Annotated[str, Field(pattern=r"^[^=\s]+=[^\s]*$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.container is None) == (self.label is None):
+            raise ValueError("set exactly one of container and label")
+        return self
+
+    def target(self) -> Client:
+        return Client(container=self.container, label=self.label)
+
+
+class Gateway(_Settings):
+    """One gateway: one user, one session."""
+
+    credentials: Credentials
+    account: Account = Account()
+    api: Api = Api()
+    api_subnet: Annotated[IPv4Network, AfterValidator(_api_subnet)] | None = None
+    session: Session
+    second_factor: SecondFactorSettings = SecondFactorSettings()
+    resources: Resources = Resources()
+    container: ContainerSettings = ContainerSettings()
+    debug: Debug = Debug()
+    vnc: Vnc = Vnc()
+    checks: Checks = Checks()
+    clients: tuple[ClientSettings, ...] = ()
+
+
+class Settings(_Settings):
+    """All of a stack's configuration in the `ibgw` namespace."""
+
+    mode: Mode
+    docker_host: Annotated[str, AfterValidator(_docker_host)]
+    name_prefix: Name = "ibgw"
+    image: Annotated[str, AfterValidator(_pinned_image)] | None = None
+    release: Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}$")] | None = None
+    platform: Platform = Platform.AMD64
+    network: Network = Network()
+    verifier: Verifier = Verifier()
+    trading_hours: TradingHours = TradingHours()
+    gateways: Annotated[dict[Name, Gateway], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _image_fits_the_mode(self) -> Self:
+        if self.mode is Mode.PAPER and (self.image is None or self.release is not None):
+            raise ValueError("a paper stack names its image in ibgw:image, and has no ibgw:release")
+        if self.mode is Mode.LIVE and self.image is not None:
+            raise ValueError("a live stack runs only a promoted ibgw:release; remove ibgw:image")
+        return self
+
+    @model_validator(mode="after")
+    def _gateways_fit(self) -> Self:
+        secrets: dict[str, str] = {}
+        for name, gateway in self.gateways.items():
+            where = f"ibgw:gateways.{name}"
+            if name.endswith("-settings-owner"):
+                raise ValueError(f"{where}: a name that ends with -settings-owner collides with our own container")
+            other = secrets.setdefault(gateway.credentials.secret_id, name)
+            if other != name:
+                raise ValueError(
+                    f"{where}.credentials.secretId: gateway {other!r} has the same secret "
+                    f"{gateway.credentials.secret_id!r}; a user has one session, so each gateway needs its own"
+                )
+            if self.mode is Mode.LIVE and gateway.vnc.enabled:
+                raise ValueError(f"{where}.vnc.enabled: refused on live: whoever sees the screen can trade")
+            for account in gateway.account.expected:
+                if account.startswith("D") != (self.mode is Mode.PAPER):
+                    raise ValueError(
+                        f"{where}.account.expected: {account!r} is not a {self.mode} account "
+                        "(paper accounts begin with D, live accounts do not)"
+                    )
+        return self
+
+    def order_level(self, gateway: str) -> CheckLevel:
+        """The level of the order check: as configured, else `warn` on paper and `off` on live."""
+        configured = self.gateways[gateway].checks.order_capability.level
+        return configured or (CheckLevel.WARN if self.mode is Mode.PAPER else CheckLevel.OFF)
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    parts = [str(part) for part in location if part != "[key]"]
+    return f"{PROJECT}:" + ".".join(parts) if parts else PROJECT
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the model at `location` has, for the message about one that it does not have."""
+    model: Any = Settings
+    for part in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = next((field for field in model.model_fields.values() if field.alias == part), None)
+            model = None if field is None else field.annotation
+        if part in ("gateways",):
+            model = dict
+        elif model is dict:
+            model = Gateway
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return sorted(field.alias or name for name, field in model.model_fields.items())
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    location = tuple(error["loc"])
+    key = _key(location)
+    match error["type"]:
+        case "missing":
+            return f"{key}: missing; set it, there is no default"
+        case "extra_forbidden":
+            known = _known_keys(location[:-1])
+            near = difflib.get_close_matches(str(location[-1]), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            return f"{key}: unknown key; {hint}"
+        case "value_error":
+            return (
+                f"{key}: {error['msg'].removeprefix('Value error, ')}"
+                if location
+                else error["msg"].removeprefix("Value error, ")
+            )
+        case _:
+            found = error["input"]
+            shown = (
+                repr(found) if isinstance(found, str | int | float | bool) or found is None else type(found).__name__
+            )
+            return f"{key}: found {shown}; {error['msg']}"
+
+
+def _decode(key: str, text: str) -> Any:
+    """Objects and numbers arrive as JSON text, plain strings as they are."""
+    if text[:1] not in "{[" and text not in ("true", "false"):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise IbgwError(f"{key}: not readable as an object: {error}", exit_code=ExitCode.REFUSED) from error
+
+
+def check_stack_name(stack: str, settings: Settings) -> None:
+    """A stack's name begins with its mode. Raises IbgwError (REFUSED)."""
+    first = stack.split("-", 1)[0]
+    if first not in tuple(Mode) or not re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", stack):
+        raise IbgwError(
+            f"stack {stack!r}: expected paper, live, paper-NAME or live-NAME (lower case, digits, single hyphens)",
+            exit_code=ExitCode.REFUSED,
+        )
+    if settings.mode != first:
+        raise IbgwError(
+            f"ibgw:mode is {settings.mode.value!r}, but the stack is {stack!r}; a stack's name begins with its mode",
+            exit_code=ExitCode.REFUSED,
+        )
+    for name in settings.gateways:
+        host = f"{settings.name_prefix}-{stack}-{name}"
+        if len(host) > _DNS_LABEL_MAX:
+            raise IbgwError(
+                f"ibgw:gateways.{name}: {host!r} has {len(host)} characters, a host name has at most {_DNS_LABEL_MAX}; "
+                "choose a shorter name",
+                exit_code=ExitCode.REFUSED,
+            )
+
+
+def load(stack: str, config: Mapping[str, str]) -> Settings:
+    """Reads a stack's configuration as the engine hands it over: full keys (`ibgw:mode`) to text.
+
+    Raises IbgwError (REFUSED) that lists every fault, each with its key, what was found and what was expected.
+    """
+    document = {
+        key.partition(":")[2]: _decode(key, text) for key, text in config.items() if key.startswith(f"{PROJECT}:")
+    }
+    try:
+        settings = Settings.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        faults = [_explain(dict(fault)) for fault in error.errors(include_url=False)]
+        raise IbgwError(
+            f"the configuration of stack {stack!r} was refused:\n" + "\n".join(f"  - {fault}" for fault in faults),
+            exit_code=ExitCode.REFUSED,
+        ) from None
+    check_stack_name(stack, settings)
+    return settings

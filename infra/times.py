@@ -1,0 +1,42 @@
+"""Times of day as the configuration writes them (`HH:MM`, 24 h) and as the image's variables want them."""
+
+import re
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+_DAY = timedelta(days=1)
+
+
+def parse_time_of_day(text: str) -> time:
+    """Reads `07:05`. Raises ValueError, naming what was found."""
+    match = _TIME_OF_DAY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a time of day in the form HH:MM (24 hours), such as 23:59")
+    return time(int(match[1]), int(match[2]))
+
+
+def twelve_hour(text: str) -> str:
+    """`23:59` as `11:59 PM`: the form of AUTO_RESTART_TIME and AUTO_LOGOFF_TIME, two-digit hour (IBC's config.ini).
+
+    Another form is only logged as an error by IBC, and the restart never happens.
+    """
+    return parse_time_of_day(text).strftime("%I:%M %p")
+
+
+def apart(one: str, other: str) -> timedelta:
+    """How far two times of day lie from each other around the clock, at most 12 hours."""
+    first, second = (datetime.combine(datetime.min, parse_time_of_day(text)) for text in (one, other))
+    distance = abs(first - second)
+    return min(distance, _DAY - distance)
+
+
+def in_new_york(text: str, zone: str, *, weekday: int) -> datetime:
+    """The next moment at which it is `text` in `zone` on `weekday` (Monday is 0), told in New York's time.
+
+    IBKR's weekly rules are told in US Eastern time, the configuration in the gateway's zone.
+    """
+    local = datetime.now(ZoneInfo(zone))
+    day = local + timedelta(days=(weekday - local.weekday()) % 7)
+    at = parse_time_of_day(text)
+    return day.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0).astimezone(ZoneInfo("America/New_York"))

@@ -1,0 +1,47 @@
+"""The last step of `pulumi up`: the gateways are verified, and the update is green only if they are."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from contract.errors import ExitCode, IbgwError
+from contract.target import Contract
+from healthcheck.report import Report, render_human
+from healthcheck.runner import verify, write_report
+from infra.spec import StackSpec
+
+REPORTS = Path(__file__).resolve().parent.parent / ".ibgw" / "reports"
+
+
+def _progress(line: str) -> None:
+    pulumi.log.info(line, ephemeral=True)
+
+
+def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec) -> None:
+    """Verifies once everything is up, at every update and in no preview.
+
+    The result is no output: an output that fails would leave the stack without any after a first update, when they are
+    needed most. It goes to the diagnostics and to `.ibgw/reports/<stack>.json`.
+    """
+    if pulumi.runtime.is_dry_run():
+        return
+
+    async def run(value: dict[str, Any]) -> None:
+        try:
+            report: Report = await asyncio.to_thread(
+                verify,
+                Contract.model_validate(value),
+                wait=spec.verification_timeout.total_seconds(),
+                progress=_progress,
+            )
+        except IbgwError as error:
+            raise pulumi.RunError(f"the verification of stack {spec.stack!r} could not run: {error}") from None
+        write_report(report, REPORTS / f"{spec.stack}.json")
+        text = render_human(report)
+        if report.exit_code is not ExitCode.OK:
+            raise pulumi.RunError(text)
+        pulumi.log.info(text)
+
+    contract.apply(run)

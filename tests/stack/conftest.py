@@ -1,0 +1,138 @@
+"""Runs the real program under Pulumi's mocks and records what it declares."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pulumi
+import pytest
+from pulumi.runtime import mocks as pulumi_mocks
+from pulumi.runtime.stack import run_pulumi_func
+
+from infra import host
+from infra.host import HostObject
+from infra.spec import StackSpec
+from tests.unit.test_settings import as_engine, tracked
+
+SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # noqa: S105 - how the engine marks a secret property
+IMAGE_DIGEST = "sha256:" + "a" * 64
+USER = "mockuser77"
+PASSWORD = "mock$pass\\word"  # noqa: S105 - made up
+
+
+@dataclass
+class Recorded:
+    """One resource as the program declared it; `secret` names the inputs that were secret."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+    secret: set[str]
+
+
+class InvokeFailed(grpc.RpcError):
+    """How the engine reports that a provider's function failed."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return str(self)
+
+
+@dataclass
+class Engine(pulumi_mocks.Mocks):
+    secrets: dict[str, str]
+    resources: list[Recorded] = field(default_factory=list)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def new_resource(self, args: pulumi_mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        inputs = dict(args.inputs)
+        secret = {
+            key
+            for key, value in inputs.items()
+            if SECRET_SIGNATURE in json.dumps(value, default=lambda value: str(value))
+        }
+        self.resources.append(Recorded(args.typ, args.name, inputs, secret))
+        outputs = dict(inputs)
+        if args.typ == "docker:index/remoteImage:RemoteImage":
+            outputs |= {"imageId": "sha256:" + "b" * 64, "repoDigest": f"mock/ib-gateway@{IMAGE_DIGEST}"}
+        if args.typ == "docker:index/image:Image":
+            outputs |= {"repoDigest": "sha256:" + "c" * 64}
+        return ("d" * 64 if args.typ == "docker:index/container:Container" else f"{args.name}-id"), outputs
+
+    def call(self, args: pulumi_mocks.MockCallArgs) -> Any:
+        self.calls.append((args.token, dict(args.args)))
+        secret_id = args.args["secretId"]
+        if secret_id not in self.secrets:
+            raise InvokeFailed(f"ResourceNotFoundException: Secrets Manager can't find {secret_id}")
+        return {
+            "arn": f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{secret_id}",
+            "id": secret_id,
+            "secretId": secret_id,
+            "secretString": self.secrets[secret_id],
+            "versionId": "11111111-2222-3333-4444-555555555555",
+        }
+
+    def of_type(self, suffix: str) -> list[Recorded]:
+        return [resource for resource in self.resources if resource.type.endswith(f":{suffix}")]
+
+    def one(self, suffix: str, name: str) -> Recorded:
+        found = [resource for resource in self.of_type(suffix) if resource.name == name]
+        assert len(found) == 1, f"{suffix} {name}: declared {len(found)} times"
+        return found[0]
+
+
+@dataclass
+class Deployment:
+    engine: Engine
+    outputs: dict[str, Any]
+    verified: list[StackSpec]
+
+
+class Program:
+    """Runs `infra.__main__.program` for a stack; what Docker holds is given, not asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.engine: Engine | None = None
+
+    def run(
+        self,
+        stack: str = "paper",
+        config: Mapping[str, Any] | None = None,
+        *,
+        secrets: Mapping[str, str] | None = None,
+        on_host: tuple[HostObject, ...] = (),
+        preview: bool = False,
+    ) -> Deployment:
+        from infra.__main__ import program
+
+        mode = stack.split("-")[0]
+        good = json.dumps({"user_id": USER, "password": PASSWORD, "trading_mode": mode})
+        self.engine = engine = Engine(dict(secrets) if secrets is not None else {f"ibgw/{mode}/main": good})
+        verified: list[StackSpec] = []
+        outputs: dict[str, Any] = {}
+        self.monkeypatch.setattr(host, "read_host", lambda _host: list(on_host))
+
+        async def collect() -> None:
+            declared = await program(verify=lambda _contract, spec: verified.append(spec))
+            for key, value in declared.items():
+                assert not await value.is_secret(), f"output {key} is secret"
+                outputs[key] = await value.future()
+
+        async def whole() -> None:
+            pulumi.runtime.set_mocks(engine, project="ibgw", stack=stack, preview=preview)
+            pulumi.runtime.set_all_config(as_engine(dict(config) if config is not None else tracked(mode)))
+            await run_pulumi_func(collect)
+
+        asyncio.run(whole())
+        return Deployment(engine, outputs, verified)
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Program:
+    return Program(monkeypatch)

@@ -1,0 +1,347 @@
+"""What the program declares: each security property of a gateway, and that nothing is declared after a refusal.
+
+Resource options (retain_on_delete, replace_on_changes) are invisible to mocks; the engine tests cover them.
+"""
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from contract.target import Contract
+from infra.host import HostObject
+from tests.stack.conftest import IMAGE_DIGEST, PASSWORD, USER, Engine, Program
+from tests.unit.test_settings import tracked
+
+OURS = {"ibgw.prefix": "ibgw", "ibgw.project": "ibgw", "ibgw.stack": "paper"}
+REAL_RESOURCES = ("docker:", "aws:", "ibgw:")
+
+
+def plain(value: Any) -> Any:
+    """A recorded input without the engine's marks of secrecy."""
+    if isinstance(value, pulumi.Output):
+        raise AssertionError("an unresolved output was recorded")
+    if isinstance(value, dict) and "4dabf18193072939515e22adb298388d" in value:
+        return plain(value["value"])
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def container(engine: Engine, name: str = "main") -> dict[str, Any]:
+    return dict(plain(engine.one("Container", name).inputs))
+
+
+def test_a_paper_stack_declares_exactly_this(program: Program) -> None:
+    engine = program.run().engine
+    assert sorted((found.type, found.name) for found in engine.resources if found.type != "pulumi:pulumi:Stack") == [
+        ("docker:index/container:Container", "main"),
+        ("docker:index/container:Container", "main-settings-owner"),
+        ("docker:index/image:Image", "verifier-image"),
+        ("docker:index/network:Network", "egress"),
+        ("docker:index/network:Network", "main-api"),
+        ("docker:index/remoteImage:RemoteImage", "gateway-image"),
+        ("docker:index/volume:Volume", "main-settings"),
+        ("ibgw:gateway:Gateway", "main"),
+        ("ibgw:storage:Storage", "main"),
+        ("pulumi:providers:docker", "docker"),
+    ]
+
+
+def test_the_api_network_is_internal(program: Program) -> None:
+    network = program.run().engine.one("Network", "main-api").inputs
+    assert network["internal"] is True
+    assert network["name"] == "ibgw-paper-main-api"
+
+
+def test_the_egress_network_keeps_gateways_apart(program: Program) -> None:
+    network = program.run().engine.one("Network", "egress").inputs
+    assert network["internal"] is False
+    assert network["options"] == {"com.docker.network.bridge.enable_icc": "false"}
+    assert network["ipamConfigs"] == [{"subnet": "10.213.0.0/24"}]
+
+
+def test_a_gateway_is_on_its_own_api_network_and_on_egress_only(program: Program) -> None:
+    networks = container(program.run().engine)["networksAdvanced"]
+    assert networks == [{"name": "main-api-id", "aliases": ["ibgw-paper-main"]}, {"name": "egress-id"}]
+
+
+def test_no_port_is_published(program: Program) -> None:
+    for resource in program.run().engine.of_type("Container"):
+        assert not {"ports", "publishAllPorts"} & set(resource.inputs)
+        assert resource.inputs.get("networkMode") in (None, "none")
+
+
+def test_the_gateway_has_no_privileges(program: Program) -> None:
+    found = container(program.run().engine)
+    assert found["capabilities"] == {"drops": ["ALL"]}
+    assert found["securityOpts"] == ["no-new-privileges:true"]
+    assert "privileged" not in found
+
+
+def test_the_owner_step_can_change_owners_and_nothing_else(program: Program) -> None:
+    owner = container(program.run().engine, "main-settings-owner")
+    assert owner["capabilities"] == {"adds": ["CAP_CHOWN"], "drops": ["ALL"]}
+    assert owner["securityOpts"] == ["no-new-privileges:true"]
+    assert owner["networkMode"] == "none"
+    assert owner["command"] == ["1000:1000", "/home/ibgateway/tws_settings"]
+    assert (owner["attach"], owner["mustRun"]) == (True, False)
+
+
+def test_limits_logs_restart_and_grace(program: Program) -> None:
+    found = container(program.run().engine)
+    assert found["memory"] == found["memorySwap"] == 1536
+    assert found["logDriver"] == "json-file"
+    assert found["logOpts"] == {"max-size": "10m", "max-file": "5"}
+    assert found["restart"] == "unless-stopped"
+    assert found["destroyGraceSeconds"] == found["stopTimeout"] == 90
+    assert found["wait"] is False
+
+
+def test_the_probe_speaks_the_api_to_the_inner_port(program: Program) -> None:
+    """gateway-facts 2.5: the handshake that only a working API answers; interval in Docker's own spelling."""
+    probe = container(program.run().engine)["healthcheck"]
+    assert probe["tests"][:3] == ["CMD", "bash", "-c"]
+    assert "/dev/tcp/127.0.0.1/4002" in probe["tests"][3]
+    assert r"API\0\0\0\0\x09v100..178" in probe["tests"][3]
+    assert (probe["interval"], probe["timeout"], probe["retries"]) == ("1m0s", "10s", 3)
+
+
+def test_the_environment_is_exactly_this(program: Program) -> None:
+    """The image has no defaults of its own (gateway-facts 1.2), so each variable is set; none holds a credential."""
+    assert container(program.run().engine)["envs"] == [
+        "ALLOW_BLIND_TRADING=no",
+        "AUTO_RESTART_TIME=11:59 PM",
+        "BYPASS_WARNING=no",
+        "EXISTING_SESSION_DETECTED_ACTION=primary",
+        "JAVA_HEAP_SIZE=768",
+        "READ_ONLY_API=no",
+        "RELOGIN_AFTER_TWOFA_TIMEOUT=no",
+        "SAVE_TWS_SETTINGS=Every 30 mins",
+        "START_SCRIPTS=start.d",
+        "TIME_ZONE=America/New_York",
+        "TRADING_MODE=paper",
+        "TWOFA_EXIT_INTERVAL=60",
+        "TWOFA_TIMEOUT_ACTION=exit",
+        "TWS_ACCEPT_INCOMING=reject",
+        "TWS_COLD_RESTART=07:05",
+        "TWS_PASSWORD_FILE=/run/secrets/tws_password",
+        "TWS_SETTINGS_PATH=/home/ibgateway/tws_settings",
+        "TZ=America/New_York",
+    ]
+
+
+def test_credentials_are_secret_files_and_nothing_else(program: Program) -> None:
+    engine = program.run().engine
+    recorded = engine.one("Container", "main")
+    assert recorded.secret == {"uploads"}
+    uploads = {upload["file"]: upload for upload in plain(recorded.inputs["uploads"])}
+    assert uploads["/run/secrets/tws_userid"]["content"] == "mockuser77"
+    assert uploads["/run/secrets/tws_password"]["content"] == r"mock\u0024pass\u005Cword"
+    assert uploads["/run/secrets/secret_version"]["content"] == "11111111-2222-3333-4444-555555555555"
+    assert uploads["/home/ibgateway/start.d/10-ibgw.sh"]["permissions"] == "0555"
+    # uid 1000 must read what belongs to root
+    assert {uploads[f"/run/secrets/{name}"]["permissions"] for name in ("tws_userid", "tws_password")} == {"0444"}
+
+
+def test_no_other_input_of_any_resource_holds_a_credential(program: Program) -> None:
+    for resource in program.run().engine.resources:
+        for key, value in resource.inputs.items():
+            if (resource.name, key) != ("main", "uploads"):
+                text = json.dumps(value, default=str)
+                assert USER not in text, f"{resource.name}.{key}"
+                assert "mock" + r"\\u0024" not in text, f"{resource.name}.{key}"
+                assert PASSWORD not in text, f"{resource.name}.{key}"
+
+
+def test_labels_say_whose_it_is_and_change_with_no_release(program: Program) -> None:
+    engine = program.run().engine
+    labels = {entry["label"]: entry["value"] for entry in container(engine)["labels"]}
+    assert labels == {
+        "ibgw.managed-by": "pulumi",
+        "ibgw.prefix": "ibgw",
+        "ibgw.project": "ibgw",
+        "ibgw.stack": "paper",
+        "ibgw.gateway": "main",
+        "ibgw.role": "gateway",
+        "ibgw.mode": "paper",
+        "ibgw.secret-id": "ibgw/paper/main",
+    }
+    volume = {entry["label"]: entry["value"] for entry in engine.one("Volume", "main-settings").inputs["labels"]}
+    assert volume["ibgw.role"] == "settings"
+    egress = {entry["label"]: entry["value"] for entry in engine.one("Network", "egress").inputs["labels"]}
+    assert "ibgw.gateway" not in egress
+
+
+def test_the_contract_is_valid_and_holds_no_secret(program: Program) -> None:
+    outputs = program.run().outputs
+    assert list(outputs) == ["contract"]
+    contract = Contract.model_validate(outputs["contract"])
+    gateway = contract.gateways["main"]
+    assert (gateway.api.host, gateway.api.port, gateway.api.inner_port) == ("ibgw-paper-main", 4004, 4002)
+    assert gateway.image.digest == IMAGE_DIGEST
+    assert gateway.container.id == "d" * 64
+    assert gateway.secret.version_id == "11111111-2222-3333-4444-555555555555"
+    text = json.dumps(outputs)
+    assert USER not in text
+    assert PASSWORD not in text
+
+
+def test_debug_adds_a_volume_for_logs(program: Program) -> None:
+    config = tracked("paper")
+    config["ibgw:gateways"]["main"]["debug"] = {"enabled": True}
+    engine = program.run(config=config).engine
+    assert engine.one("Volume", "main-logs").inputs["name"] == "ibgw-paper-main-logs"
+    paths = [volume["containerPath"] for volume in container(engine)["volumes"]]
+    assert paths == ["/home/ibgateway/tws_settings", "/home/ibgateway/debug_logs"]
+    assert container(engine, "main-settings-owner")["command"] == ["1000:1000", *paths]
+
+
+def test_everything_an_operator_sets_reaches_the_environment(program: Program) -> None:
+    config = tracked("paper")
+    main = config["ibgw:gateways"]["main"]
+    main["api"] = {
+        "readOnly": True,
+        "acceptIncoming": "manual",
+        "allowBlindTrading": True,
+        "bypassWarnings": True,
+        "masterClientId": 100,
+    }
+    main["session"] = {
+        "existingSession": "secondary",
+        "timeZone": "Europe/Berlin",
+        "autoLogoff": "00:10",
+        "saveSettings": "1h",
+    }
+    main["secondFactor"] = {
+        "method": "push",
+        "device": "IB Key",
+        "onTimeout": "restart",
+        "relogin": True,
+        "exitInterval": "90s",
+    }
+    main["resources"] = {"javaHeap": 1024, "memory": 2048}
+    found = container(program.run(config=config).engine)
+    environment = dict(entry.split("=", 1) for entry in found["envs"])
+    assert environment["READ_ONLY_API"] == environment["ALLOW_BLIND_TRADING"] == environment["BYPASS_WARNING"] == "yes"
+    assert environment["TWS_ACCEPT_INCOMING"] == "manual"
+    assert environment["TWS_MASTER_CLIENT_ID"] == "100"
+    assert environment["EXISTING_SESSION_DETECTED_ACTION"] == "secondary"
+    assert environment["TIME_ZONE"] == environment["TZ"] == "Europe/Berlin"
+    assert environment["AUTO_LOGOFF_TIME"] == "12:10 AM"
+    assert "AUTO_RESTART_TIME" not in environment
+    assert "TWS_COLD_RESTART" not in environment
+    assert environment["SAVE_TWS_SETTINGS"] == "Every 60 mins"
+    assert environment["TWOFA_DEVICE"] == "IB Key"
+    assert environment["TWOFA_TIMEOUT_ACTION"] == "restart"
+    assert environment["TWOFA_EXIT_INTERVAL"] == "90"
+    assert environment["JAVA_HEAP_SIZE"] == "1024"
+    assert found["memory"] == 2048
+
+
+def test_live_uses_its_own_ports_and_runs_only_a_release(program: Program) -> None:
+    preview = program.run("live", preview=True)
+    image = preview.engine.one("RemoteImage", "gateway-image").inputs["name"]
+    assert image == "unreleased@sha256:" + "0" * 64
+    found = container(preview.engine)
+    assert "TRADING_MODE=live" in found["envs"]
+    assert "/dev/tcp/127.0.0.1/4001" in found["healthcheck"]["tests"][3]
+
+
+def refused(program: Program, **arguments: Any) -> str:
+    with pytest.raises(pulumi.RunError) as error:
+        program.run(**arguments)
+    assert program.engine is not None
+    declared = [found.type for found in program.engine.resources if found.type.startswith(REAL_RESOURCES)]
+    assert declared == [], "something was declared before the refusal"
+    return str(error.value)
+
+
+def test_an_update_of_live_without_a_release_declares_nothing(program: Program) -> None:
+    assert "ibgw:release" in refused(program, stack="live")
+
+
+def test_a_missing_release_file_declares_nothing(program: Program) -> None:
+    config = tracked("live") | {"ibgw:release": "20260101T000000Z-0123456789ab"}
+    assert "no file releases/20260101T000000Z-0123456789ab.json" in refused(program, stack="live", config=config)
+
+
+def test_bad_configuration_declares_nothing(program: Program) -> None:
+    assert "ibgw:nonsense" in refused(program, config=tracked("paper") | {"ibgw:nonsense": "1"})
+
+
+def test_a_missing_secret_declares_nothing(program: Program) -> None:
+    message = refused(program, secrets={})
+    assert "'ibgw/paper/main'" in message
+    assert "create it" in message
+
+
+def test_a_bad_secret_declares_nothing_and_is_not_shown(program: Program) -> None:
+    text = json.dumps({"user_id": USER, "password": "", "trading_mode": "paper"})
+    message = refused(program, secrets={"ibgw/paper/main": text})
+    assert "password is empty" in message
+    assert USER not in message
+
+
+def test_two_gateways_with_one_user_declare_nothing(program: Program) -> None:
+    config = tracked("paper")
+    gateways = config["ibgw:gateways"]
+    gateways["second"] = gateways["main"] | {"credentials": {"secretId": "ibgw/paper/second"}}
+    text = json.dumps({"user_id": USER, "password": "x1", "trading_mode": "paper"})
+    message = refused(
+        program, config=config, secrets={"ibgw/paper/main": text, "ibgw/paper/second": text.upper().lower()}
+    )
+    assert "same user" in message
+    assert USER not in message
+
+
+@pytest.mark.parametrize(
+    ("thing", "expected"),
+    [
+        (HostObject("container", "ibgw-paper-main", {}), "container 'ibgw-paper-main' exists"),
+        (
+            HostObject("network", "ibgw-paper-egress", OURS | {"ibgw.stack": "live"}),
+            "network 'ibgw-paper-egress' exists",
+        ),
+        (HostObject("volume", "ibgw-paper-main-settings", {}), "volume 'ibgw-paper-main-settings' exists"),
+    ],
+)
+def test_foreign_objects_of_our_names_declare_nothing(program: Program, thing: HostObject, expected: str) -> None:
+    message = refused(program, on_host=(thing,))
+    assert expected in message
+    assert "ibgw:namePrefix" in message
+
+
+def test_our_own_objects_are_no_obstacle(program: Program) -> None:
+    ours = (
+        HostObject("volume", "ibgw-paper-main-settings", OURS),
+        HostObject(
+            "container", "ibgw-paper-main", OURS | {"ibgw.role": "gateway", "ibgw.secret-id": "ibgw/paper/main"}
+        ),
+    )
+    assert program.run(on_host=ours).verified
+
+
+def test_overlapping_networks_declare_nothing(program: Program) -> None:
+    from ipaddress import IPv4Network
+
+    other = HostObject("network", "company", {}, (IPv4Network("10.213.0.0/16"),))
+    message = refused(program, on_host=(other,))
+    assert "overlaps 10.213.0.0/16 of network 'company'" in message
+    assert "ibgw:network.subnetPool" in message
+
+
+def test_a_second_gateway_with_the_same_secret_declares_nothing(program: Program) -> None:
+    other = HostObject(
+        "container",
+        "ibgw-paper-two-main",
+        OURS | {"ibgw.stack": "paper-two", "ibgw.role": "gateway", "ibgw.secret-id": "ibgw/paper/main"},
+    )
+    assert "already logs in with secret 'ibgw/paper/main'" in refused(program, on_host=(other,))
+
+
+def test_verification_runs_once_everything_is_declared(program: Program) -> None:
+    assert [spec.stack for spec in program.run().verified] == ["paper"]

@@ -1,0 +1,245 @@
+"""Every rule of the configuration has at least one bad configuration here, refused with its key and a remedy."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contract.errors import ExitCode, IbgwError
+from infra.settings import Settings, load
+
+ROOT = Path(__file__).resolve().parents[2]
+REMOVED = object()
+
+
+def tracked(stack: str) -> dict[str, Any]:
+    document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
+    return dict(document["config"])
+
+
+def as_engine(config: dict[str, Any]) -> dict[str, str]:
+    """The engine hands objects over as JSON text, plain strings as they are."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+
+
+def changed(stack: str, changes: dict[str, Any]) -> dict[str, str]:
+    config = copy.deepcopy(tracked(stack))
+    for path, value in changes.items():
+        *folders, last = path.split(".")
+        place = config
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        if value is REMOVED:
+            del place[last]
+        else:
+            place[last] = value
+    return as_engine(config)
+
+
+MAIN = "ibgw:gateways.main"
+SECOND = {"credentials": {"secretId": "ibgw/paper/second"}, "session": {"autoRestart": "23:00"}}
+
+# Each row: stack, what is changed in its tracked file, the key that the message names, and a piece of the remedy.
+BAD: list[Any] = [
+    pytest.param("paper", {"ibgw:mode": REMOVED}, "ibgw:mode", "missing", id="no-mode"),
+    pytest.param("paper", {"ibgw:mode": "demo"}, "ibgw:mode", "'paper' or 'live'", id="unknown-mode"),
+    pytest.param("paper", {"ibgw:mode": "both"}, "ibgw:mode", "'paper' or 'live'", id="mode-both"),
+    pytest.param("paper", {"ibgw:dockerHost": REMOVED}, "ibgw:dockerHost", "missing", id="no-docker-host"),
+    pytest.param(
+        "paper", {"ibgw:dockerHost": "tcp://1.2.3.4:2375"}, "ibgw:dockerHost", "ssh://user@host", id="tcp-host"
+    ),
+    pytest.param("paper", {"ibgw:dockerHost": "ssh://host"}, "ibgw:dockerHost", "ssh://user@host", id="ssh-no-user"),
+    pytest.param("paper", {"ibgw:gateways": REMOVED}, "ibgw:gateways", "missing", id="no-gateways"),
+    pytest.param("paper", {"ibgw:gateways": {}}, "ibgw:gateways", "at least 1", id="empty-gateways"),
+    pytest.param("paper", {"ibgw:gateways": "main"}, "ibgw:gateways", "object", id="gateways-not-an-object"),
+    pytest.param("paper", {"ibgw:gateways.Main": SECOND}, "ibgw:gateways.Main", "pattern", id="gateway-name"),
+    pytest.param(
+        "paper", {"ibgw:gateways.a-settings-owner": SECOND}, "a-settings-owner", "collides", id="reserved-gateway-name"
+    ),
+    pytest.param(
+        "paper", {"ibgw:gateways.abcdefghijabcdefghijabcdefghijx": SECOND}, "abcdefghijx", "30", id="long-name"
+    ),
+    pytest.param("paper", {"ibgw:imagee": "x"}, "ibgw:imagee", "did you mean image?", id="unknown-key"),
+    pytest.param("paper", {f"{MAIN}.api.readonly": True}, "api.readonly", "did you mean readOnly?", id="misspelt-key"),
+    pytest.param("paper", {f"{MAIN}.ports": [4002]}, f"{MAIN}.ports", "known here", id="unknown-gateway-key"),
+    pytest.param("paper", {f"{MAIN}.sshTunnel": True}, f"{MAIN}.sshTunnel", "unknown key", id="ssh-tunnel"),
+    pytest.param("paper", {"ibgw:namePrefix": "IB_"}, "ibgw:namePrefix", "pattern", id="prefix"),
+    pytest.param("paper", {"ibgw:platform": "linux/386"}, "ibgw:platform", "linux/amd64", id="platform"),
+    pytest.param("paper", {"ibgw:image": REMOVED}, "ibgw:image", "names its image", id="paper-without-image"),
+    pytest.param("paper", {"ibgw:release": "20260101T000000Z-0123456789ab"}, "ibgw:release", "no ibgw:release", id="r"),
+    pytest.param("paper", {"ibgw:image": "ghcr.io/gnzsnz/ib-gateway:latest"}, "ibgw:image", "10.45.1j", id="latest"),
+    pytest.param("paper", {"ibgw:image": "ghcr.io/gnzsnz/ib-gateway:stable"}, "ibgw:image", "10.45.1j", id="stable"),
+    pytest.param("paper", {"ibgw:image": "ghcr.io/gnzsnz/ib-gateway:10.45"}, "ibgw:image", "moves", id="moving-minor"),
+    pytest.param("paper", {"ibgw:image": "ghcr.io/gnzsnz/ib-gateway"}, "ibgw:image", "latest", id="no-tag"),
+    pytest.param("paper", {"ibgw:image": "ib-gateway"}, "ibgw:image", "not an image reference", id="bare-name"),
+    pytest.param("paper", {"ibgw:image": "a/b@sha256:12"}, "ibgw:image", "64 hexadecimal", id="short-digest"),
+    pytest.param(
+        "live", {"ibgw:image": "ghcr.io/gnzsnz/ib-gateway:10.45.1j"}, "ibgw:image", "promoted", id="live-image"
+    ),
+    pytest.param("live", {"ibgw:release": "v1"}, "ibgw:release", "pattern", id="release-id"),
+    pytest.param(
+        "paper", {"ibgw:verifier.baseImage": "python"}, "ibgw:verifier.baseImage", "fixed tag", id="base-image"
+    ),
+    pytest.param("paper", {"ibgw:verifier.baseImage": "python:latest"}, "baseImage", "fixed tag", id="base-latest"),
+    pytest.param("paper", {"ibgw:verifier.timeout": "10"}, "ibgw:verifier.timeout", "10m", id="duration-without-unit"),
+    pytest.param("paper", {"ibgw:verifier.timeout": 600}, "ibgw:verifier.timeout", "in quotes", id="duration-number"),
+    pytest.param("paper", {"ibgw:verifier.timeout": "2h"}, "ibgw:verifier.timeout", "10s to 1h", id="timeout-range"),
+    pytest.param("paper", {"ibgw:network.subnetPool": "8.8.0.0/20"}, "subnetPool", "private", id="public-pool"),
+    pytest.param("paper", {"ibgw:network.subnetPool": "10.0.0.0/25"}, "subnetPool", "/23", id="small-pool"),
+    pytest.param("paper", {"ibgw:network.subnetPool": "10.0.0.1/20"}, "subnetPool", "host bits", id="host-bits"),
+    pytest.param("paper", {f"{MAIN}.apiSubnet": "10.213.2.0/24"}, "apiSubnet", "/28", id="api-subnet"),
+    pytest.param("paper", {"ibgw:tradingHours.close": "09:00"}, "ibgw:tradingHours", "not before", id="hours"),
+    pytest.param("paper", {"ibgw:tradingHours.days": ["monday"]}, "ibgw:tradingHours.days", "'mon'", id="day"),
+    pytest.param("paper", {"ibgw:tradingHours.days": []}, "ibgw:tradingHours.days", "at least 1", id="no-day"),
+    pytest.param("paper", {f"{MAIN}.credentials": REMOVED}, f"{MAIN}.credentials", "missing", id="no-credentials"),
+    pytest.param("paper", {f"{MAIN}.credentials.secretId": ""}, "credentials.secretId", "name or ARN", id="no-secret"),
+    pytest.param("paper", {f"{MAIN}.credentials.versionId": "1"}, "credentials.versionId", "pattern", id="version-id"),
+    pytest.param("paper", {f"{MAIN}.credentials.password": "x"}, "credentials.password", "unknown key", id="password"),
+    pytest.param(
+        "paper",
+        {"ibgw:gateways.second": {**SECOND, "credentials": {"secretId": "ibgw/paper/main"}}},
+        "ibgw:gateways.second.credentials.secretId",
+        "one session",
+        id="same-secret-twice",
+    ),
+    pytest.param(
+        "paper", {f"{MAIN}.account.expected": ["U1234567"]}, "account.expected", "begin with D", id="live-acct"
+    ),
+    pytest.param(
+        "live", {f"{MAIN}.account.expected": ["DU1234567"]}, "account.expected", "begin with D", id="paper-acct"
+    ),
+    pytest.param("paper", {f"{MAIN}.account.expected": ["me"]}, "account.expected", "pattern", id="account-form"),
+    pytest.param("paper", {f"{MAIN}.api.readOnly": "yes"}, "api.readOnly", "boolean", id="yes-is-no-boolean"),
+    pytest.param("paper", {f"{MAIN}.api.acceptIncoming": "all"}, "api.acceptIncoming", "'reject'", id="accept"),
+    pytest.param("paper", {f"{MAIN}.api.masterClientId": -1}, "api.masterClientId", "greater than", id="master-id"),
+    pytest.param("paper", {f"{MAIN}.session.existingSession": "kick"}, "existingSession", "'primary'", id="existing"),
+    pytest.param("paper", {f"{MAIN}.session.timeZone": "New York"}, "session.timeZone", "IANA", id="zone"),
+    pytest.param("paper", {f"{MAIN}.session.autoRestart": "11:59 PM"}, "autoRestart", "HH:MM", id="twelve-hour"),
+    pytest.param(
+        "paper", {f"{MAIN}.session.autoRestart": "24:00"}, "session.autoRestart", "HH:MM", id="impossible-time"
+    ),
+    pytest.param("paper", {f"{MAIN}.session.autoLogoff": "22:00"}, f"{MAIN}.session", "exactly one", id="both-times"),
+    pytest.param("paper", {f"{MAIN}.session.autoRestart": REMOVED}, f"{MAIN}.session", "exactly one", id="no-time"),
+    pytest.param("paper", {f"{MAIN}.session.coldRestart": "23:30"}, f"{MAIN}.session", "an hour", id="colliding-times"),
+    pytest.param("paper", {f"{MAIN}.session.coldRestart": "00:30"}, f"{MAIN}.session", "an hour", id="around-midnight"),
+    pytest.param(
+        "paper",
+        {f"{MAIN}.session.coldRestart": "00:30", f"{MAIN}.session.autoRestart": "12:00"},
+        f"{MAIN}.session",
+        "until 01:00 on Sunday",
+        id="cold-restart-too-early",
+    ),
+    pytest.param("paper", {f"{MAIN}.session.saveSettings": "1m"}, "session.saveSettings", "5m to 12h", id="save"),
+    pytest.param("paper", {f"{MAIN}.secondFactor.method": "totp"}, "secondFactor", "can type no code", id="totp"),
+    pytest.param(
+        "paper", {f"{MAIN}.secondFactor.device": "IB Key"}, "secondFactor", "method push", id="device-for-none"
+    ),
+    pytest.param("paper", {f"{MAIN}.secondFactor.onTimeout": "wait"}, "onTimeout", "'exit'", id="on-timeout"),
+    pytest.param(
+        "paper", {f"{MAIN}.secondFactor.exitInterval": "1s"}, "exitInterval", "10s to 10m", id="exit-interval"
+    ),
+    pytest.param("paper", {f"{MAIN}.resources.javaHeap": 4096}, f"{MAIN}.resources", "4608", id="heap-above-memory"),
+    pytest.param("paper", {f"{MAIN}.resources.javaHeap": 1100}, f"{MAIN}.resources", "1612", id="no-headroom"),
+    pytest.param("paper", {f"{MAIN}.resources.javaHeap": "768"}, "resources.javaHeap", "integer", id="heap-text"),
+    pytest.param("paper", {f"{MAIN}.resources.memory": 100}, "resources.memory", "512", id="memory"),
+    pytest.param("paper", {f"{MAIN}.container.stopGrace": "10s"}, "container.stopGrace", "60s to 10m", id="grace"),
+    pytest.param("paper", {f"{MAIN}.container.probeInterval": "1s"}, "probeInterval", "5s to 10m", id="probe"),
+    pytest.param("paper", {f"{MAIN}.container.logMaxSize": "10MB"}, "logMaxSize", "pattern", id="log-size"),
+    pytest.param("paper", {f"{MAIN}.container.logMaxFiles": 0}, "logMaxFiles", "greater than", id="log-files"),
+    pytest.param("paper", {f"{MAIN}.debug.enabled": "on"}, "debug.enabled", "boolean", id="debug"),
+    pytest.param("live", {f"{MAIN}.vnc.enabled": True}, f"{MAIN}.vnc.enabled", "refused on live", id="vnc-on-live"),
+    pytest.param("paper", {f"{MAIN}.checks.marketData.level": "must"}, "marketData.level", "'required'", id="level"),
+    pytest.param("paper", {f"{MAIN}.checks.marketData.contract.currency": "$"}, "currency", "3", id="currency"),
+    pytest.param(
+        "paper", {f"{MAIN}.clients": [{"container": "a", "label": "b=c"}]}, "clients.0", "exactly one", id="cl"
+    ),
+    pytest.param("paper", {f"{MAIN}.clients": [{"label": "b"}]}, "clients.0.label", "pattern", id="client-label"),
+    pytest.param("paper", {"ibgw:mode": "live"}, "ibgw:image", "promoted", id="mode-and-image-at-odds"),
+]
+
+
+@pytest.mark.parametrize(("stack", "changes", "key", "remedy"), BAD)
+def test_bad_configuration_is_refused_by_name(stack: str, changes: dict[str, Any], key: str, remedy: str) -> None:
+    with pytest.raises(IbgwError) as refused:
+        load(stack, changed(stack, changes))
+    assert refused.value.exit_code is ExitCode.REFUSED
+    message = str(refused.value)
+    assert key in message
+    assert remedy in message
+
+
+@pytest.mark.parametrize(
+    ("stack", "remedy"),
+    [("live", "begins with its mode"), ("test", "paper-NAME"), ("Paper", "paper-NAME"), ("paper_2", "paper-NAME")],
+)
+def test_the_stack_name_must_fit_the_mode(stack: str, remedy: str) -> None:
+    with pytest.raises(IbgwError, match=remedy):
+        load(stack, as_engine(tracked("paper")))
+
+
+def test_a_host_name_longer_than_dns_allows_is_refused() -> None:
+    with pytest.raises(IbgwError, match="at most 63"):
+        load("paper-" + "x" * 40, changed("paper", {"ibgw:namePrefix": "a" * 25}))
+
+
+def test_all_faults_are_listed_at_once() -> None:
+    with pytest.raises(IbgwError) as refused:
+        load("paper", changed("paper", {"ibgw:platform": "x", f"{MAIN}.api.readOnly": 1, "ibgw:mood": "y"}))
+    assert str(refused.value).count("\n  - ") == 3
+
+
+def test_an_object_that_is_not_json_names_its_key() -> None:
+    with pytest.raises(IbgwError, match="ibgw:gateways: not readable"):
+        load("paper", as_engine(tracked("paper")) | {"ibgw:gateways": "{"})
+
+
+@pytest.mark.parametrize("stack", ["paper", "live"])
+def test_the_tracked_stack_file_is_complete_and_says_what_the_defaults_are(stack: str) -> None:
+    """Every key with a default is written out with that default, but for what is chosen for the stack."""
+    loaded = load(stack, as_engine(tracked(stack)))
+    session = {"autoRestart": "23:59", "coldRestart": "07:05"}
+    bare = {
+        "ibgw:mode": stack,
+        "ibgw:dockerHost": "unix:///var/run/docker.sock",
+        "ibgw:gateways": {"main": {"credentials": {"secretId": f"ibgw/{stack}/main"}, "session": session}},
+    }
+    if stack == "paper":
+        bare["ibgw:image"] = "ghcr.io/gnzsnz/ib-gateway:10.45.1j"
+    else:
+        bare["ibgw:network"] = {"subnetPool": "10.213.16.0/20"}  # paper and live may share a host
+        bare["ibgw:gateways"]["main"]["secondFactor"] = {"method": "push"}  # type: ignore[index]
+    least = load(stack, as_engine(bare))
+    assert loaded.order_level("main") == least.order_level("main")
+    chosen = {"checks": loaded.gateways["main"].checks}
+    assert loaded.model_copy(update={"gateways": {}}) == least.model_copy(update={"gateways": {}})
+    assert loaded.gateways["main"] == least.gateways["main"].model_copy(update=chosen)
+
+
+def test_the_engine_requires_exactly_the_keys_without_a_default() -> None:
+    """Pulumi.yaml declares what has no default; a declared key without a value would be required."""
+    declared = set(yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"])
+    required = {f"ibgw:{field.alias}" for field in Settings.model_fields.values() if field.is_required()}
+    assert declared == required
+
+
+@pytest.mark.parametrize("stack", ["paper", "live"])
+def test_every_setting_of_a_gateway_stands_in_the_tracked_file(stack: str) -> None:
+    """A reader of the stack file sees all there is to set, but for the optional keys that have no default."""
+    optional = {"apiSubnet", "versionId", "masterClientId", "device", "autoLogoff", "image", "release"}
+
+    def keys(model: Any) -> set[str]:
+        found: set[str] = set()
+        for field in model.model_fields.values():
+            found.add(field.alias)
+            if hasattr(field.annotation, "model_fields"):
+                found |= keys(field.annotation)
+        return found
+
+    from infra.settings import Gateway
+
+    text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
+    wanted = (keys(Settings) | keys(Gateway)) - optional
+    assert {key for key in wanted if f"{key}:" not in text} == set()
