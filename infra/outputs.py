@@ -10,7 +10,7 @@ from infra.credentials import Credentials
 from infra.spec import GatewaySpec, StackSpec
 
 
-def _gateway(
+def describe_gateway(
     spec: StackSpec, gateway: GatewaySpec, version_id: str, container_id: str, repo_digest: str
 ) -> target.Gateway:
     settings = gateway.settings
@@ -80,7 +80,7 @@ def assemble(
             verifier=target.Verifier(image_id=known["verifier"]),
             egress_network=spec.egress.name,
             gateways={
-                name: _gateway(spec, gateway, versions[name], known["containers"][name], known["digest"])
+                name: describe_gateway(spec, gateway, versions[name], known["containers"][name], known["digest"])
                 for name, gateway in spec.gateways.items()
             },
         )

@@ -116,11 +116,14 @@ class StackSpec:
 def probe_script(port: int) -> str:
     """A client's handshake in bash, as the image has neither nc nor curl (API reference: "API", then the versions).
 
-    It offers versions up to 178 only, which every gateway answers as text, and closes its connection by ending.
+    It offers versions up to 178 only, which every gateway answers as text, and reads the whole answer, so that its
+    connection closes without a reset.
     """
     return (
         f"exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'API\\0\\0\\0\\0\\x09v100..178' >&3 "
-        '&& test "$(timeout 5 head -c 4 <&3 | wc -c)" -eq 4'
+        "&& read -r a b c d < <(timeout 5 head -c 4 <&3 | od -An -tu1) "
+        "&& ((n = a << 24 | b << 16 | c << 8 | d, n > 0 && n < 1000)) "
+        '&& test "$(timeout 5 head -c $n <&3 | wc -c)" -eq $n'
     )
 
 

@@ -28,7 +28,7 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
     if pulumi.runtime.is_dry_run():
         return
 
-    async def run(value: dict[str, Any]) -> None:
+    async def run(value: dict[str, Any]) -> int:
         try:
             report: Report = await asyncio.to_thread(
                 verify,
@@ -40,8 +40,9 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
             raise pulumi.RunError(f"the verification of stack {spec.stack!r} could not run: {error}") from None
         write_report(report, REPORTS / f"{spec.stack}.json")
         text = render_human(report)
-        if report.exit_code is not ExitCode.OK:
+        if report.exit_code != ExitCode.OK:
             raise pulumi.RunError(text)
         pulumi.log.info(text)
+        return report.exit_code
 
-    contract.apply(run)
+    _: pulumi.Output[int] = contract.apply(run)

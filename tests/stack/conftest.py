@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pulumi
@@ -31,6 +31,9 @@ class Recorded:
     name: str
     inputs: dict[str, Any]
     secret: set[str]
+
+
+T = TypeVar("T")
 
 
 class InvokeFailed(grpc.RpcError):
@@ -124,13 +127,29 @@ class Program:
                 assert not await value.is_secret(), f"output {key} is secret"
                 outputs[key] = await value.future()
 
+        self._start(collect, stack=stack, config=dict(config) if config is not None else tracked(mode), preview=preview)
+        return Deployment(engine, outputs, verified)
+
+    def within(self, body: Callable[[], Awaitable[T]]) -> T:
+        """Runs `body` as if it were the program of the stack paper, and returns what it returns."""
+        good = json.dumps({"user_id": USER, "password": PASSWORD, "trading_mode": "paper"})
+        self.engine = Engine({"ibgw/paper/main": good})
+        results: list[T] = []
+
+        async def collect() -> None:
+            results.append(await body())
+
+        self._start(collect, stack="paper", config=tracked("paper"), preview=False)
+        return results[0]
+
+    def _start(self, body: Callable[[], Awaitable[None]], *, stack: str, config: dict[str, Any], preview: bool) -> None:
         async def whole() -> None:
-            pulumi.runtime.set_mocks(engine, project="ibgw", stack=stack, preview=preview)
-            pulumi.runtime.set_all_config(as_engine(dict(config) if config is not None else tracked(mode)))
-            await run_pulumi_func(collect)
+            assert self.engine is not None
+            pulumi.runtime.set_mocks(self.engine, project="ibgw", stack=stack, preview=preview)
+            pulumi.runtime.set_all_config(as_engine(config))
+            await run_pulumi_func(body)
 
         asyncio.run(whole())
-        return Deployment(engine, outputs, verified)
 
 
 @pytest.fixture

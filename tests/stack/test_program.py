@@ -9,7 +9,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from contract.target import Contract
+from contract.target import Contract, Mode
+from infra.credentials import read_all
 from infra.host import HostObject
 from tests.stack.conftest import IMAGE_DIGEST, PASSWORD, USER, Engine, Program
 from tests.unit.test_settings import tracked
@@ -145,6 +146,16 @@ def test_credentials_are_secret_files_and_nothing_else(program: Program) -> None
     assert uploads["/home/ibgateway/start.d/10-ibgw.sh"]["permissions"] == "0555"
     # uid 1000 must read what belongs to root
     assert {uploads[f"/run/secrets/{name}"]["permissions"] for name in ("tws_userid", "tws_password")} == {"0444"}
+
+
+def test_each_credential_is_wrapped_where_it_is_read(program: Program) -> None:
+    """One secret element makes the whole list of uploads secret, so the list alone would hide a forgotten wrapper."""
+
+    async def read() -> tuple[bool, bool]:
+        found = (await read_all({"main": ("ibgw/paper/main", None)}, Mode.PAPER))["main"]
+        return await found.user_id.is_secret(), await found.password.is_secret()
+
+    assert program.within(read) == (True, True)
 
 
 def test_no_other_input_of_any_resource_holds_a_credential(program: Program) -> None:

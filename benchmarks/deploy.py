@@ -1,0 +1,200 @@
+"""From nothing to verified: `pulumi up` against the same objects made through the Docker API, one after the other.
+
+Run: `python -m benchmarks.deploy [--rounds 5]`; it brings a sandbox up. Both build the verifier's image from a warm
+cache, create the same networks, volume and containers, and end with the same verification. They take turns, so that a
+machine that slows down slows both; the ratio of medians counts.
+"""
+
+import argparse
+import io
+import json
+import os
+import statistics
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import boto3
+import docker
+from docker.types import Healthcheck, IPAMConfig, IPAMPool, LogConfig
+
+from benchmarks.console import say
+from contract import target
+from contract.errors import ExitCode
+from healthcheck.runner import verify
+from infra import settings, spec
+from infra.credentials import escape, parse
+from infra.outputs import describe_gateway
+from sandbox.environment import ROOT, Sandbox, Stack
+
+
+def with_pulumi(stack: Stack) -> None:
+    env = {**os.environ, **stack.env}
+    command = ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", stack.name]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+
+
+def destroy(stack: Stack) -> None:
+    env = {**os.environ, **stack.env}
+    command = ["pulumi", "destroy", "--yes", "--skip-preview", "--non-interactive", "--stack", stack.name]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+
+
+def _files(texts: dict[str, tuple[str, int]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, (text, mode) in texts.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode = len(text.encode()), mode
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def by_hand(stack: Stack, described: spec.StackSpec) -> target.Contract:
+    """What a careful script would do with the Docker SDK, in order."""
+    gateway = described.gateways["main"]
+    client = docker.DockerClient(base_url=described.docker_host)
+    secrets = boto3.client(
+        "secretsmanager",
+        endpoint_url=stack.env["AWS_ENDPOINT_URL"],
+        region_name=stack.env["AWS_REGION"],
+        aws_access_key_id=stack.env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=stack.env["AWS_SECRET_ACCESS_KEY"],
+    )
+    found = secrets.get_secret_value(SecretId=gateway.secret_id)
+    user_id, password = parse(gateway.secret_id, found["SecretString"], described.mode)
+    assert described.image is not None
+    image = client.images.pull(described.image)
+    assert image.id is not None
+    verifier, _ = client.images.build(
+        path=str(ROOT),
+        dockerfile="healthcheck/Dockerfile",
+        tag=described.names.verifier_image,
+        buildargs={"BASE_IMAGE": described.base_image},
+    )
+    networks = {
+        network.name: client.networks.create(
+            network.name,
+            driver="bridge",
+            internal=network.internal,
+            options=network.options,
+            labels=network.labels,
+            ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(network.subnet))]),
+        )
+        for network in (described.egress, gateway.api_network)
+    }
+    client.volumes.create(gateway.settings_volume.name, labels=gateway.settings_volume.labels)
+    volumes = {mount.volume: {"bind": mount.path, "mode": "rw"} for mount in gateway.mounts}
+    client.containers.run(
+        image.id,
+        [f"{spec.UID}:{spec.UID}", *(mount.path for mount in gateway.mounts)],
+        entrypoint=["chown"],
+        name=gateway.owner_name,
+        user="0",
+        network_mode="none",
+        cap_drop=["ALL"],
+        cap_add=["CHOWN"],
+        volumes=volumes,
+        labels=gateway.owner_labels,
+    )
+    container = client.containers.create(
+        image.id,
+        name=gateway.container_name,
+        environment=gateway.environment,
+        network=gateway.api_network.name,
+        volumes=volumes,
+        healthcheck=Healthcheck(
+            test=list(gateway.probe.test),
+            interval=int(gateway.probe.interval.total_seconds() * 10**9),
+            timeout=int(gateway.probe.timeout.total_seconds() * 10**9),
+            retries=gateway.probe.retries,
+        ),
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges:true"],
+        mem_limit=f"{gateway.memory}m",
+        memswap_limit=f"{gateway.memory}m",
+        restart_policy={"Name": "unless-stopped", "MaximumRetryCount": 0},
+        log_config=LogConfig(type="json-file", config=gateway.log_options),
+        labels=gateway.labels,
+    )
+    networks[described.egress.name].connect(container)
+    container.put_archive(
+        "/",
+        _files(
+            {
+                spec.USER_ID_FILE: (escape(user_id), 0o444),
+                spec.PASSWORD_FILE: (escape(password), 0o444),
+                spec.VERSION_FILE: (found["VersionId"], 0o444),
+                spec.START_SCRIPT_PATH: (gateway.start_script, 0o555),
+            }
+        ),
+    )
+    container.start()
+    assert container.id is not None
+    assert verifier.id is not None
+    contract = target.Contract(
+        project=described.project,
+        stack=described.stack,
+        mode=described.mode,
+        name_prefix=described.names.prefix,
+        docker_host=described.docker_host,
+        verifier=target.Verifier(image_id=verifier.id),
+        egress_network=described.egress.name,
+        gateways={"main": describe_gateway(described, gateway, found["VersionId"], container.id, described.image)},
+    )
+    report = verify(contract, wait=60, progress=lambda _line: None)
+    assert report.exit_code == ExitCode.OK
+    return contract
+
+
+def remove(described: spec.StackSpec) -> None:
+    client = docker.DockerClient(base_url=described.docker_host)
+    gateway = described.gateways["main"]
+    client.containers.get(gateway.container_name).stop(timeout=90)
+    for name in (gateway.container_name, gateway.owner_name):
+        client.containers.get(name).remove()
+    for name in (gateway.api_network.name, described.egress.name):
+        client.networks.get(name).remove()
+    client.volumes.get(gateway.settings_volume.name).remove()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    sandbox = Sandbox(Path(ROOT / ".sandbox"), say=say)
+    sandbox.up()
+    stack = sandbox.add_stack("paper-benchmark")
+    config = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in stack.config["config"].items()
+    }
+    loaded = settings.load(stack.name, config)
+    described = spec.describe(loaded, project="ibgw", stack=stack.name, image=loaded.image)
+    seconds: dict[str, list[float]] = {"pulumi up": [], "Docker API": []}
+    for at in range(rounds + 1):
+        began = time.perf_counter()
+        with_pulumi(stack)
+        pulumi = time.perf_counter() - began
+        destroy(stack)
+        docker.DockerClient(base_url=described.docker_host).volumes.get(
+            described.gateways["main"].settings_volume.name
+        ).remove()
+        began = time.perf_counter()
+        by_hand(stack, described)
+        direct = time.perf_counter() - began
+        remove(described)
+        if at == 0:
+            say(f"warm-up, not counted: pulumi up {pulumi:.1f} s, Docker API {direct:.1f} s")
+            continue
+        seconds["pulumi up"].append(pulumi)
+        seconds["Docker API"].append(direct)
+        say(f"round {at}: pulumi up {pulumi:.1f} s, Docker API {direct:.1f} s")
+    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    for name, found in seconds.items():
+        say(f"{name:<11} median {medians[name]:.1f} s  (min {min(found):.1f}, max {max(found):.1f})")
+    say(f"ratio {medians['pulumi up'] / medians['Docker API']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

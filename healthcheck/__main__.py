@@ -1,0 +1,126 @@
+"""`python -m healthcheck`: what the verifier's container runs. Needs no Docker and holds no secret.
+
+Prints one JSON object a line. Only the standard library and pydantic besides ib_async: the image stays small.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from contract.errors import ExitCode
+from contract.target import Gateway
+from healthcheck import VERSION
+from healthcheck.attempts import verify_gateway
+from healthcheck.events import EVENT, ProgressEvent, ReportEvent
+from healthcheck.probe import probe
+from healthcheck.redact import RedactingFilter, Redactor
+from healthcheck.report import EXIT_CODES, CheckResult, GatewayReport, GatewayVerdict
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m healthcheck",
+        description="Verify a gateway from where its clients are: from a container on its api network. "
+        "Docker is not needed here; `ibgw verify` runs this and adds what Docker knows.",
+    )
+    top.add_argument("--version", action="version", version=VERSION)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    verify = commands.add_parser(
+        "verify",
+        help="run the checks of one gateway",
+        description="Run the checks of one gateway and print one JSON object a line: progress events, then the report. "
+        "Exit codes: 0 verified (warnings included), 2 bad usage, 3 failed, 6 timed out on something that may heal.",
+    )
+    source = verify.add_mutually_exclusive_group()
+    source.add_argument(
+        "--gateway", metavar="FILE", default="-", help="the gateway as JSON, one entry of the contract; - is stdin"
+    )
+    source.add_argument("--gateway-json", metavar="JSON", help="the same as an argument")
+    verify.add_argument("--stack", default="STACK", help="the stack's name, for the commands in remedies")
+    verify.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="how long to retry what may heal")
+    verify.add_argument("--show-accounts", action="store_true", help="do not mask account numbers")
+
+    probing = commands.add_parser("probe", help="say what answers at addresses", description="Say what answers.")
+    probing.add_argument("addresses", nargs="+", metavar="ADDRESS:PORT")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    if options.command == "probe":
+        return _probe(options.addresses)
+    return _verify(options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    if options.gateway_json is not None:
+        text = options.gateway_json
+    else:
+        try:
+            text = sys.stdin.read() if options.gateway == "-" else Path(options.gateway).read_text(encoding="utf-8")
+        except OSError as error:
+            return _usage(f"--gateway {options.gateway}: {error.strerror}; expected a readable JSON file")
+    try:
+        gateway = Gateway.model_validate_json(text)
+    except ValidationError as error:
+        return _usage(f"the gateway's JSON is not an entry of the contract: {error}")
+    redactor = Redactor(show_accounts=options.show_accounts, accounts=gateway.expected_accounts)
+    _log_to_stderr(redactor)
+
+    def emit(event: ProgressEvent | ReportEvent) -> None:
+        line = json.dumps(redactor.value(EVENT.dump_python(event, mode="json")), ensure_ascii=False)
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def progress(checks: list[CheckResult], elapsed: float) -> None:
+        emit(ProgressEvent(gateway=gateway.name, elapsed_ms=round(elapsed * 1000), checks=tuple(checks)))
+
+    async def run() -> GatewayReport:
+        task = asyncio.ensure_future(verify_gateway(gateway, options.stack, wait=options.wait, progress=progress))
+        # As process 1 of a container we get no default handler; a cancelled session still disconnects cleanly.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        report = asyncio.run(run())
+    except asyncio.CancelledError:
+        return ExitCode.TERMINATED
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    emit(ReportEvent(report=report))
+    warned = report.verdict is GatewayVerdict.VERIFIED_WITH_WARNINGS
+    return ExitCode.OK if warned else EXIT_CODES[report.verdict]
+
+
+def _probe(addresses: list[str]) -> int:
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            return _usage(f"{address}: expected ADDRESS:PORT")
+        sys.stdout.write(json.dumps({"address": address, "answer": probe(host, int(port))}) + "\n")
+        sys.stdout.flush()
+    return ExitCode.OK
+
+
+def _usage(message: str) -> int:
+    sys.stderr.write(message + "\n")
+    return ExitCode.BAD_USAGE
+
+
+def _log_to_stderr(redactor: Redactor) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RedactingFilter(redactor))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # ib_async logs what the checks report anyway.
+    logging.getLogger("ib_async").setLevel(logging.CRITICAL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""authenticated: the gateway has a session with IBKR, of an account of the right kind.
+
+A handshake proves nothing about the login; accounts, the next order id and standing connectivity do.
+"""
+
+from healthcheck.checks.finding import Context, Finding
+from healthcheck.reasons import Reason
+from healthcheck.session import ApiError, Session, Unanswered
+
+# Connectivity between the gateway and IBKR (message codes of the TWS API reference).
+LOST = frozenset({1100, 2110})
+RESTORED = frozenset({1101, 1102})
+
+
+async def look(context: Context) -> Finding:
+    session, gateway = context.session, context.gateway
+    if not await session.ready():
+        return _not_ready(session)
+    wrong = [account for account in session.accounts if account_kind(account) != gateway.account_kind]
+    if wrong:
+        found = " and ".join(f"{account_kind(account)} account {account}" for account in wrong)
+        return Finding(
+            f"{found} on a gateway for {gateway.account_kind} accounts",
+            Reason.ACCOUNT_KIND_MISMATCH,
+            {"accounts": list(session.accounts), "expected_kind": gateway.account_kind.value},
+        )
+    try:
+        await session.server_time()
+    except Unanswered as error:
+        return Finding(str(error), Reason.HALF_OPEN)
+    lost = connectivity_lost(session.notices)
+    if lost is not None:
+        return Finding(str(lost), Reason.CONNECTIVITY_LOST, {"code": lost.code})
+    return Finding(
+        f"{', '.join(session.accounts)} ({gateway.account_kind})",
+        data={"accounts": list(session.accounts), "account_kind": gateway.account_kind.value},
+    )
+
+
+def account_kind(account: str) -> str:
+    """Paper accounts begin with D (DU, DF, DI); no live account does."""
+    return "paper" if account.startswith("D") else "live"
+
+
+def connectivity_lost(notices: list[ApiError]) -> ApiError | None:
+    """The notice that says so, unless a later one took it back."""
+    lost: ApiError | None = None
+    for notice in notices:
+        if notice.code in LOST:
+            lost = notice
+        elif notice.code in RESTORED:
+            lost = None
+    return lost
+
+
+def _not_ready(session: Session) -> Finding:
+    if session.accounts or session.next_id is not None:
+        got, missing = ("accounts", "no next order id") if session.accounts else ("a next order id", "no accounts")
+        return Finding(f"{got} and {missing} within {session.timeouts.ready:g} s", Reason.HALF_OPEN)
+    lost = connectivity_lost(session.notices)
+    if lost is not None:
+        return Finding(str(lost), Reason.CONNECTIVITY_LOST, {"code": lost.code})
+    silence = session.closed or f"neither accounts nor a next order id within {session.timeouts.ready:g} s"
+    return Finding(f"after the handshake: {silence}", Reason.NOT_LOGGED_IN)

@@ -1,0 +1,16 @@
+"""connected: the API answers its handshake and lets us in with a client id of the testing range."""
+
+import time
+
+from healthcheck.checks.finding import Context, Finding
+
+
+async def look(context: Context) -> Finding:
+    started = time.monotonic()
+    await context.session.open()
+    latency_ms = round((time.monotonic() - started) * 1000)
+    version = context.session.server_version
+    return Finding(
+        f"server version {version} in {latency_ms} ms, client id {context.session.client_id}",
+        data={"server_version": version, "client_id": context.session.client_id, "latency_ms": latency_ms},
+    )

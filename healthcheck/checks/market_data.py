@@ -1,0 +1,119 @@
+"""market_data: a quote of the configured contract by the best way open now: live, else delayed, else frozen."""
+
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from contract.target import QuoteContract
+from healthcheck.checks.finding import Context, Finding
+from healthcheck.hours import Hours, parse_hours
+from healthcheck.reasons import Reason
+from healthcheck.session import ApiError, DataType, Quote, Refused, Session, Unanswered
+
+# Message codes of the TWS API reference and of users' reports.
+NO_CONTRACT = 200
+NOT_SUBSCRIBED = frozenset({354, 10089, 10090, 10091, 10168, 10186})
+DELAYED_INSTEAD = 10167  # not subscribed, delayed data follows
+COMPETING_SESSION = 10197
+FINAL = NOT_SUBSCRIBED | {NO_CONTRACT, COMPETING_SESSION}
+
+# Notices about market data farms, `...:usfarm`.
+FARM_BROKEN = frozenset({2103})
+FARM_OK = frozenset({2104, 2119, 2108})
+
+
+async def look(context: Context) -> Finding:
+    session, wanted = context.session, context.gateway.checks.market_data.contract
+    try:
+        hours = await _hours(session, wanted)
+    except Refused as refusal:
+        return Finding(f"{wanted.symbol}: {refusal.error}", Reason.CONTRACT_UNKNOWN, {"code": refusal.error.code})
+    now = await _now(session)
+    closed = hours is not None and now is not None and not hours.open_at(now)
+    timeouts = session.timeouts
+    live = await session.quote(
+        wanted, DataType.LIVE, timeout=timeouts.closed_market_quote if closed else timeouts.quote, final=FINAL
+    )
+    context.price = live.price
+    codes = {error.code for error in live.errors}
+    if live.price is not None and live.data_type is DataType.LIVE and (live.two_sided or not closed):
+        return _finding(wanted, live)
+    if NO_CONTRACT in codes:
+        return _finding(wanted, live, Reason.CONTRACT_UNKNOWN)
+    if COMPETING_SESSION in codes:
+        return _finding(wanted, live, Reason.COMPETING_SESSION)
+    if live.price is not None and live.data_type in (DataType.DELAYED, DataType.DELAYED_FROZEN):
+        return _finding(wanted, live, Reason.NO_ENTITLEMENT)
+    if codes & NOT_SUBSCRIBED:
+        delayed = await session.quote(wanted, DataType.DELAYED, timeout=timeouts.quote, final=FINAL)
+        context.price = delayed.price
+        delayed.errors = live.errors
+        return _finding(wanted, delayed, Reason.NO_ENTITLEMENT)
+    broken = broken_farms(session.notices)
+    if broken:
+        return _finding(wanted, live, Reason.FARM_BROKEN, farms=broken)
+    frozen = live
+    if live.price is None:
+        frozen = await session.quote(wanted, DataType.FROZEN, timeout=timeouts.closed_market_quote, final=FINAL)
+        context.price = frozen.price
+    if closed or (hours is None and frozen.price is not None):
+        return _finding(wanted, frozen, Reason.MARKET_CLOSED, note=_opens(hours, now))
+    return _finding(wanted, frozen, Reason.NO_QUOTE)
+
+
+def broken_farms(notices: list[ApiError]) -> list[str]:
+    """Names of market data farms whose last word was that they are broken."""
+    broken: dict[str, None] = {}
+    for notice in notices:
+        farm = notice.message.rpartition(":")[2].strip()
+        if notice.code in FARM_BROKEN:
+            broken[farm] = None
+        elif notice.code in FARM_OK:
+            broken.pop(farm, None)
+    return list(broken)
+
+
+async def _hours(session: Session, wanted: QuoteContract) -> Hours | None:
+    """The contract's hours, or None when the gateway does not tell; Refused when there is no such contract."""
+    try:
+        details = await session.contract_details(wanted)
+    except Unanswered:
+        return None
+    return parse_hours(details[0].liquidHours, details[0].timeZoneId) if details else None
+
+
+async def _now(session: Session) -> datetime | None:
+    """The gateway's clock, which the hours are compared with."""
+    try:
+        return await session.server_time()
+    except Unanswered:
+        return None
+
+
+def _opens(hours: Hours | None, now: datetime | None) -> str:
+    opening = hours.next_open(now) if hours is not None and now is not None else None
+    if hours is None or opening is None:
+        return ""
+    return f"; opens {opening.astimezone(hours.time_zone):%a %H:%M} {hours.time_zone.key}"
+
+
+def _finding(
+    wanted: QuoteContract,
+    quote: Quote,
+    reason: Reason | None = None,
+    *,
+    farms: list[str] | None = None,
+    note: str = "",
+) -> Finding:
+    label = quote.data_type.label
+    price = f"{wanted.symbol} {label} {quote.price:g}" if quote.price is not None else f"{wanted.symbol}: no quote"
+    details = [str(error) for error in quote.errors] + [f"farm {farm} is broken" for farm in farms or []]
+    codes: list[JsonValue] = [error.code for error in quote.errors]
+    data: dict[str, JsonValue] = {
+        "symbol": wanted.symbol,
+        "type": label if quote.price is not None else None,
+        "price": quote.price,
+    }
+    if codes:
+        data["codes"] = codes
+    return Finding("; ".join([price, *details]), reason, data, note)

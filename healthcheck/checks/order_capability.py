@@ -1,0 +1,49 @@
+"""order_capability: a what-if order of one share, with a limit far from the market, returns margin figures.
+
+Nothing is ever placed. On a gateway with a read-only API the check does not apply: an order would open a dialog on the
+gateway that nobody clicks.
+"""
+
+from contract.target import CheckLevel, Gateway
+from healthcheck.checks.finding import Context, Finding
+from healthcheck.reasons import Reason
+from healthcheck.session import ApiError, Refused, Unanswered, margin
+
+READ_ONLY = 321  # validation error; its text says that the interface is in Read-Only mode
+NO_CONTRACT = 200
+SMALLEST_LIMIT = 1.0  # when no price is known
+FAR = 0.5  # of the price: a buy order at this limit would not be filled even if it were an order
+
+
+async def look(context: Context) -> Finding:
+    gateway, session = context.gateway, context.session
+    if gateway.read_only:
+        return Finding("the API is read-only, as configured", Reason.READ_ONLY)
+    wanted = gateway.checks.market_data.contract
+    account = (*gateway.expected_accounts, *session.accounts)[0]
+    limit = max(round(context.price * FAR, 2), 0.01) if context.price is not None else SMALLEST_LIMIT
+    what = f"what-if buy 1 {wanted.symbol} at {limit:g}"
+    try:
+        state = await session.what_if(wanted, account, limit)
+    except Refused as refusal:
+        return Finding(f"{what}: {refusal.error}", _refusal(refusal.error), {"code": refusal.error.code})
+    except Unanswered as error:
+        return Finding(str(error), Reason.NO_MARGIN_FIGURES)
+    change = margin(state)
+    if change is None:
+        told = state.warningText or "answered without margin figures"
+        return Finding(f"{what}: {told}", Reason.NO_MARGIN_FIGURES)
+    return Finding(f"{what}: initial margin {change:+,.2f}", data={"symbol": wanted.symbol, "margin_change": change})
+
+
+def may_ask(gateway: Gateway) -> bool:
+    """Whether the session may send what-if orders at all; the write guard is built from this."""
+    return not gateway.read_only and gateway.checks.order_capability.level is not CheckLevel.OFF
+
+
+def _refusal(error: ApiError) -> Reason:
+    if error.code == READ_ONLY and "read-only" in error.message.lower():
+        return Reason.READ_ONLY_UNEXPECTED
+    if error.code == NO_CONTRACT:
+        return Reason.CONTRACT_UNKNOWN
+    return Reason.ORDER_REJECTED

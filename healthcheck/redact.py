@@ -1,0 +1,72 @@
+"""Keeps account numbers and credentials out of everything that is printed or written.
+
+The verifier never receives a credential; log lines of the gateway and texts of exceptions may still hold one.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+
+from pydantic import JsonValue
+
+# Account numbers: live U1234567 (F and I for advisors), paper DU, DF, DI and DUP... (the prefixes in Lean's rule).
+ACCOUNT = re.compile(r"(?<![A-Za-z0-9])(D[A-Z]{1,2}|[UFI])(\d{4,10})(?![A-Za-z0-9])")
+
+# Keys of IBC's config.ini, of the image's environment and of the secret, followed by a value up to the line's end.
+CREDENTIAL = re.compile(
+    r"(?i)((?:ib|fix)?login_?id|tws_userid\w*|user_?id|\w*password\w*|passwd|\w*totp\w*|\w*secret|api_?key|token)"
+    r"(\"?\s*[=:]\s*)(\S.*)$",
+    re.MULTILINE,
+)
+
+
+def mask_account(account: str) -> str:
+    """`DU1234567` becomes `DU***567`: enough to tell accounts apart, too little to act on."""
+    letters = len(account) - len(account.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+    return f"{account[:letters]}***{account[-3:]}"
+
+
+class Redactor:
+    """Masks account numbers, unless `show_accounts`, and credentials, always."""
+
+    def __init__(self, *, show_accounts: bool = False, accounts: Iterable[str] = ()) -> None:
+        self._show_accounts = show_accounts
+        # Longest first, so that an account which begins with another one's number is masked whole.
+        self._known = sorted({account for account in accounts if len(account) > 3}, key=len, reverse=True)
+
+    def know(self, accounts: Iterable[str]) -> None:
+        """Account numbers in a form of their own, learned while running."""
+        self._known = sorted({*self._known, *(a for a in accounts if len(a) > 3)}, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        if not self._show_accounts:
+            for account in self._known:
+                text = text.replace(account, mask_account(account))
+            text = ACCOUNT.sub(lambda found: mask_account(found.group()), text)
+        return CREDENTIAL.sub(r"\1\2***", text)
+
+    def value(self, value: JsonValue) -> JsonValue:
+        """The same for every string and key of a JSON value."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if isinstance(value, dict):
+            return {self.text(key): self.value(item) for key, item in value.items()}
+        return value
+
+
+class RedactingFilter(logging.Filter):
+    """For a logging handler: libraries log the fields of messages, account numbers included."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = self._redactor.text(record.getMessage())
+        record.args = ()
+        if record.exc_info:
+            record.exc_text = self._redactor.text(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+        return True

@@ -1,0 +1,565 @@
+"""One API connection, over ib_async's Client: handshake, client id, the few requests that the checks make, disconnect.
+
+Only the Client level of ib_async is used: its `IB.connect` sends order requests of its own, and on a gateway with a
+read-only API these open a dialog that nobody clicks. Every byte passes the write guard. Which verdict follows from what
+is seen here is the checks' business.
+"""
+# mypy: allow-untyped-calls
+# (ib_async annotates its data and not its methods.)
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum
+from types import TracebackType
+from typing import Self
+
+from ib_async.client import Client
+from ib_async.connection import Connection
+from ib_async.contract import Contract, ContractDetails
+from ib_async.order import LimitOrder, Order, OrderState
+
+from contract.target import QuoteContract
+from healthcheck.guard import WriteGuard
+from healthcheck.reasons import Reason
+
+log = logging.getLogger(__name__)
+
+UNSET = 1.7976931348623157e308  # "no value" of the API's doubles
+NO_REQUEST = -1  # the id of messages that answer no request
+CLIENT_ID_IN_USE = 326
+
+# A frame's length prefix beyond this is no TWS API (EClient's MAX_MSG_LEN is 0xFFFFFF).
+MAX_MESSAGE = 0xFFFFFF
+
+# Tick types of prices (TickType in the TWS API reference), by what they say.
+BID_ASK = frozenset({1, 2, 66, 67})
+LAST = frozenset({4, 68})
+CLOSE = frozenset({9, 75})
+DELAYED = frozenset({66, 67, 68, 75})
+
+
+class DataType(IntEnum):
+    """reqMarketDataType, in the API's numbers."""
+
+    LIVE = 1
+    FROZEN = 2
+    DELAYED = 3
+    DELAYED_FROZEN = 4
+
+    @property
+    def label(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds that each step may take before it counts as unanswered."""
+
+    connect: float = 5.0
+    handshake: float = 5.0
+    ready: float = 6.0
+    request: float = 6.0
+    quote: float = 5.0
+    closed_market_quote: float = 2.0
+    disconnect: float = 1.0
+
+
+@dataclass(frozen=True)
+class ApiError:
+    """Message 4 of the API: an error, a warning or a notice."""
+
+    request: int
+    code: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.message.strip()}"
+
+
+class SessionFailure(Exception):
+    """The connection could not be made or did not last."""
+
+    def __init__(self, reason: Reason, seen: str) -> None:
+        super().__init__(seen)
+        self.reason = reason
+        self.seen = seen
+
+
+class Unanswered(Exception):
+    """A request got no complete answer in time."""
+
+
+class Refused(Exception):
+    """A request was answered with an error."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One figure of an account's summary."""
+
+    account: str
+    tag: str
+    value: str
+    currency: str
+
+
+@dataclass
+class Quote:
+    """What a market data request brought. `price` is the best figure: bid or ask, else last, else close."""
+
+    price: float | None = None
+    two_sided: bool = False
+    data_type: DataType = DataType.LIVE
+    errors: list[ApiError] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Tick:
+    tick_type: int
+    price: float
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The connection ended while a request was open."""
+
+    why: str
+
+
+class End:
+    """The last message of a request's answer."""
+
+
+Reply = Tick | DataType | ApiError | SummaryRow | ContractDetails | OrderState | Closed | End
+
+
+class GuardedConnection(Connection):
+    """The socket. Nothing is written that the guard refuses, and nothing is parsed that is not the TWS API."""
+
+    def __init__(self, guard: WriteGuard) -> None:
+        self._guard = guard
+        self.foreign: str | None = None
+        self.received = 0
+        super().__init__()
+
+    def sendMsg(self, msg: bytes) -> None:
+        self._guard.check(msg)
+        super().sendMsg(msg)
+
+    def data_received(self, data: bytes) -> None:
+        first = self.received == 0
+        self.received += len(data)
+        if first and (data.startswith(b"API\0") or int.from_bytes(data[:4], "big") > MAX_MESSAGE):
+            self._reject("an echo of our own greeting" if data.startswith(b"API\0") else repr(data[:16]))
+            return
+        try:
+            super().data_received(data)
+        except (ValueError, IndexError) as error:
+            self._reject(f"{data[:16]!r} ({error})")
+
+    def _reject(self, what: str) -> None:
+        self.foreign = what
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class GuardedClient(Client):
+    """ib_async's Client on a guarded socket. Its throttle keeps below the API's 50 messages a second."""
+
+    def __init__(self, inbox: "Inbox", guard: WriteGuard) -> None:
+        super().__init__(inbox)
+        self._guard = guard
+        self.conn: GuardedConnection = GuardedConnection(guard)
+        self.conn.hasData += self._onSocketHasData
+        self.conn.disconnected += self._onSocketDisconnected
+
+    def startApi(self) -> None:
+        """Called by ib_async as soon as the handshake has told the server's version."""
+        self._guard.server_version = self.serverVersion()
+        super().startApi()
+
+    async def greet(self, host: str, port: int, client_id: int, timeout: float) -> None:
+        """Connect and send the greeting; `Client.connectAsync` without its wait for a complete start."""
+        self.host, self.port, self.clientId = host, port, client_id
+        self.connState = Client.CONNECTING
+        await asyncio.wait_for(self.conn.connectAsync(host, port), timeout)
+        versions = b"v%d..%d" % (self.MinClientVersion, self.MaxClientVersion)
+        self.conn.sendMsg(b"API\0" + self._prefix(versions))
+
+
+class Inbox:
+    """What ib_async calls its wrapper: receives decoded messages and hands them to whoever waits for them."""
+
+    def __init__(self) -> None:
+        self.accounts: list[str] = []
+        self.next_id: int | None = None
+        self.notices: list[ApiError] = []
+        self.time: datetime | None = None
+        self.closed: str | None = None
+        self.requests: dict[int, asyncio.Queue[Reply]] = {}
+        self._changed = asyncio.Event()
+
+    async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Wait until `done()` holds, at most `timeout` seconds; True if it does."""
+        deadline = time.monotonic() + timeout
+        while not done():
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
+            except TimeoutError:
+                return done()
+        return True
+
+    def end(self, why: str) -> None:
+        """The connection is over: everything that waits is told."""
+        if self.closed is None:
+            self.closed = why
+        for queue in self.requests.values():
+            queue.put_nowait(Closed(why))
+        self._changed.set()
+
+    def _reply(self, request: int, reply: Reply) -> None:
+        queue = self.requests.get(request)
+        if queue is not None:
+            queue.put_nowait(reply)
+
+    # The names below are those that ib_async's Client and Decoder call.
+
+    def setEventsDone(self) -> None:
+        self.end("the gateway closed the connection")
+
+    def connectionClosed(self) -> None:
+        self.end("the gateway closed the connection")
+
+    def connectAck(self) -> None:
+        self._changed.set()
+
+    def managedAccounts(self, accounts: str) -> None:
+        self.accounts = [account for account in accounts.split(",") if account]
+        self._changed.set()
+
+    def nextValidId(self, order_id: int) -> None:
+        self.next_id = order_id
+        self._changed.set()
+
+    def currentTime(self, seconds: int) -> None:
+        self.time = datetime.fromtimestamp(seconds, UTC)
+        self._changed.set()
+
+    def error(self, request: int, code: int, message: str, advanced_reject: str) -> None:
+        error = ApiError(request, code, message)
+        log.debug("API message %s for request %d", error, request)
+        if request in self.requests:
+            self._reply(request, error)
+        else:
+            self.notices.append(error)
+        self._changed.set()
+
+    def accountSummary(self, request: int, account: str, tag: str, value: str, currency: str) -> None:
+        self._reply(request, SummaryRow(account, tag, value, currency))
+
+    def accountSummaryEnd(self, request: int) -> None:
+        self._reply(request, End())
+
+    def contractDetails(self, request: int, details: ContractDetails) -> None:
+        self._reply(request, details)
+
+    def contractDetailsEnd(self, request: int) -> None:
+        self._reply(request, End())
+
+    def marketDataType(self, request: int, data_type: int) -> None:
+        self._reply(request, DataType(data_type))
+
+    def priceSizeTick(self, request: int, tick_type: int, price: float, size: float) -> None:
+        self._reply(request, Tick(tick_type, price))
+
+    def openOrder(self, order_id: int, contract: Contract, order: Order, state: OrderState) -> None:
+        self._reply(order_id, state)
+
+
+class Session:
+    """A connection to one gateway. Use it as an async context manager: leaving it always disconnects."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        client_ids: Sequence[int],
+        *,
+        what_if: bool,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._client_ids = client_ids
+        self._what_if = what_if
+        self.timeouts = timeouts or Timeouts()
+        self.client_id: int | None = None
+        self._connect_with_new_client()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- connection -----------------------------------------------------------------------------------------------
+
+    @property
+    def server_version(self) -> int:
+        """As negotiated in the handshake; 0 before it."""
+        return self._guard.server_version
+
+    @property
+    def accounts(self) -> list[str]:
+        return self._inbox.accounts
+
+    @property
+    def next_id(self) -> int | None:
+        return self._inbox.next_id
+
+    @property
+    def notices(self) -> list[ApiError]:
+        """Messages that answer no request, in the order of their arrival."""
+        return self._inbox.notices
+
+    @property
+    def closed(self) -> str | None:
+        """Why the connection is over, or None while it stands."""
+        return self._inbox.closed
+
+    async def open(self) -> None:
+        """Shake hands, with the first client id that is free.
+
+        Returns as soon as the gateway has said anything about this client, or when it stays silent after its handshake
+        for `Timeouts.ready`. Raises SessionFailure.
+        """
+        for client_id in self._client_ids:
+            self._connect_with_new_client()
+            self.client_id = client_id
+            await self._shake_hands(client_id)
+            await self._inbox.wait_until(self._said_something, self.timeouts.ready)
+            if not any(notice.code == CLIENT_ID_IN_USE for notice in self.notices):
+                return
+            log.info("client id %d is taken", client_id)
+            await self.close()
+        tried = f"{self._client_ids[0]} to {self._client_ids[-1]}"
+        raise SessionFailure(Reason.CLIENT_ID_IN_USE, f"error 326 for each of the client ids {tried}")
+
+    async def ready(self) -> bool:
+        """Wait for accounts and the next order id, `Timeouts.ready` seconds at most; True if both came."""
+        return await self._inbox.wait_until(self._ready_or_closed, self.timeouts.ready) and self._has_both()
+
+    async def close(self) -> None:
+        """Disconnect and wait until the socket is closed."""
+        transport = self._client.conn.transport
+        self._client.disconnect()
+        if transport is None:
+            return
+        closed = await self._inbox.wait_until(
+            lambda: self._client.conn.transport is None or self.closed is not None, self.timeouts.disconnect
+        )
+        if not closed:
+            transport.abort()
+
+    def _connect_with_new_client(self) -> None:
+        self._inbox = Inbox()
+        self._guard = WriteGuard(what_if=self._what_if)
+        self._client = GuardedClient(self._inbox, self._guard)
+
+    async def _shake_hands(self, client_id: int) -> None:
+        where = f"{self._host}:{self._port}"
+        try:
+            await self._client.greet(self._host, self._port, client_id, self.timeouts.connect)
+        except ConnectionRefusedError:
+            raise SessionFailure(Reason.PORT_CLOSED, f"{where} refused the connection") from None
+        except TimeoutError:
+            raise SessionFailure(Reason.UNREACHABLE, f"{where} did not accept within the time allowed") from None
+        except OSError as error:
+            raise SessionFailure(Reason.UNREACHABLE, f"{where}: {error.strerror or error}") from None
+        answered = await self._inbox.wait_until(
+            lambda: self.server_version > 0 or self.closed is not None, self.timeouts.handshake
+        )
+        connection = self._client.conn
+        if connection.foreign is not None:
+            raise SessionFailure(Reason.NOT_THE_API, f"{where} answered {connection.foreign}")
+        if not answered:
+            seconds = f"{self.timeouts.handshake:g} s"
+            if connection.received:
+                raise SessionFailure(Reason.NOT_THE_API, f"{where} sent {connection.received} bytes and no handshake")
+            raise SessionFailure(Reason.WEDGED, f"{where} accepted and did not answer the handshake within {seconds}")
+        if self.server_version == 0:
+            raise SessionFailure(Reason.RELAY_ONLY, f"{where} accepted and hung up before the handshake")
+
+    def _has_both(self) -> bool:
+        return bool(self.accounts) and self.next_id is not None
+
+    def _ready_or_closed(self) -> bool:
+        return self._has_both() or self.closed is not None
+
+    def _said_something(self) -> bool:
+        return bool(self.accounts or self.next_id is not None or self.notices) or self.closed is not None
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    async def server_time(self) -> datetime:
+        """The gateway's clock. Its answer also proves that everything sent before it has arrived."""
+        self._inbox.time = None
+        self._client.reqCurrentTime()
+        await self._inbox.wait_until(
+            lambda: self._inbox.time is not None or self.closed is not None, self.timeouts.request
+        )
+        self._still_open()
+        if self._inbox.time is None:
+            raise Unanswered("the gateway did not tell its time")
+        return self._inbox.time
+
+    async def account_summary(self, tags: Sequence[str]) -> list[SummaryRow]:
+        """The summary of all accounts of the login. Raises Unanswered, Refused, SessionFailure."""
+        request, replies = self._request()
+        self._client.reqAccountSummary(request, "All", ",".join(tags))
+        rows: list[SummaryRow] = []
+        try:
+            async with asyncio.timeout(self.timeouts.request):
+                while not isinstance(reply := await self._next(replies), End):
+                    if isinstance(reply, ApiError):
+                        raise Refused(reply)
+                    if isinstance(reply, SummaryRow):
+                        rows.append(reply)
+        except TimeoutError:
+            raise Unanswered(f"the summary did not end within {self.timeouts.request:g} s") from None
+        finally:
+            self._cancel(request, self._client.cancelAccountSummary)
+        return rows
+
+    async def contract_details(self, wanted: QuoteContract) -> list[ContractDetails]:
+        """What IBKR knows under this contract. Raises Unanswered, Refused, SessionFailure."""
+        request, replies = self._request()
+        self._client.reqContractDetails(request, _contract(wanted))
+        found: list[ContractDetails] = []
+        try:
+            async with asyncio.timeout(self.timeouts.request):
+                while not isinstance(reply := await self._next(replies), End):
+                    if isinstance(reply, ApiError):
+                        raise Refused(reply)
+                    if isinstance(reply, ContractDetails):
+                        found.append(reply)
+        except TimeoutError:
+            raise Unanswered(f"no contract details within {self.timeouts.request:g} s") from None
+        finally:
+            del self._inbox.requests[request]
+        return found
+
+    async def quote(
+        self, wanted: QuoteContract, data_type: DataType, *, timeout: float, final: frozenset[int]
+    ) -> Quote:
+        """Ask for market data of one type until a price arrives, an error of `final` or the timeout (seconds).
+
+        An answer without a price is a result, not an exception. Raises SessionFailure.
+        """
+        request, replies = self._request()
+        quote = Quote(data_type=data_type)
+        self._client.reqMarketDataType(int(data_type))
+        self._client.reqMktData(request, _contract(wanted), "", False, False, "")
+        try:
+            async with asyncio.timeout(timeout):
+                while quote.price is None:
+                    reply = await self._next(replies)
+                    if isinstance(reply, DataType):
+                        quote.data_type = reply
+                    elif isinstance(reply, Tick):
+                        _take(quote, reply)
+                    elif isinstance(reply, ApiError):
+                        quote.errors.append(reply)
+                        if reply.code in final:
+                            break
+        except TimeoutError:
+            log.debug("no %s quote within %g s", data_type.label, timeout)
+        finally:
+            self._cancel(request, self._client.cancelMktData)
+        return quote
+
+    async def what_if(self, wanted: QuoteContract, account: str, limit_price: float) -> OrderState:
+        """What buying one share at a limit would cost. Nothing is placed.
+
+        Raises Unanswered, Refused, SessionFailure and, where the check is off, TradingRefused.
+        """
+        order_id, replies = self._request()
+        order = LimitOrder("BUY", 1, limit_price, account=account, tif="DAY", whatIf=True)
+        try:
+            self._client.placeOrder(order_id, _contract(wanted), order)
+            async with asyncio.timeout(self.timeouts.request):
+                while True:
+                    reply = await self._next(replies)
+                    if isinstance(reply, ApiError) and not _is_warning(reply):
+                        raise Refused(reply)
+                    if isinstance(reply, OrderState):
+                        return reply
+        except TimeoutError:
+            raise Unanswered(f"the what-if order was not answered within {self.timeouts.request:g} s") from None
+        finally:
+            del self._inbox.requests[order_id]
+
+    def _request(self) -> tuple[int, "asyncio.Queue[Reply]"]:
+        self._still_open()
+        request = self._client.getReqId()
+        replies: asyncio.Queue[Reply] = asyncio.Queue()
+        self._inbox.requests[request] = replies
+        return request, replies
+
+    def _cancel(self, request: int, send: Callable[[int], None]) -> None:
+        """Leave no subscription behind, as far as the connection still stands."""
+        del self._inbox.requests[request]
+        if self.closed is None:
+            send(request)
+
+    async def _next(self, replies: "asyncio.Queue[Reply]") -> Reply:
+        reply = await replies.get()
+        if isinstance(reply, Closed):
+            raise SessionFailure(Reason.CONNECTION_DROPPED, reply.why)
+        return reply
+
+    def _still_open(self) -> None:
+        if self.closed is not None:
+            raise SessionFailure(Reason.CONNECTION_DROPPED, self.closed)
+
+
+def margin(state: OrderState) -> float | None:
+    """The change of the initial margin that a what-if order would bring, or None if IBKR told none."""
+    try:
+        change = float(state.initMarginChange)
+    except ValueError:
+        return None
+    return None if not math.isfinite(change) or change == UNSET else change
+
+
+def _contract(wanted: QuoteContract) -> Contract:
+    return Contract(symbol=wanted.symbol, secType=wanted.sec_type, exchange=wanted.exchange, currency=wanted.currency)
+
+
+def _take(quote: Quote, tick: Tick) -> None:
+    """Use a tick if it says a price; -1 and 0 mean that there is none (TickType in the TWS API reference)."""
+    if tick.tick_type not in BID_ASK | LAST | CLOSE or tick.price <= 0:
+        return
+    if tick.tick_type in CLOSE and quote.data_type is DataType.LIVE:
+        return  # yesterday's close is no quote of today
+    quote.price = tick.price
+    quote.two_sided = tick.tick_type in BID_ASK
+    if tick.tick_type in DELAYED and quote.data_type in (DataType.LIVE, DataType.FROZEN):
+        quote.data_type = DataType.DELAYED
+
+
+def _is_warning(error: ApiError) -> bool:
+    """Order messages that do not end the request: 399 (order message) and the 21xx notices."""
+    return error.code == 399 or 2100 <= error.code < 2200

@@ -1,0 +1,316 @@
+"""`ibgw`: the commands that people run around a deployment.
+
+This module parses words and prints answers; the work is elsewhere and is imported by the command that needs it, so that
+`ibgw --help` stays quick. Other packages add subcommands through the entry point group `ibgw.commands`: the entry's
+name is the subcommand, its value a typer app.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+import typer.main
+
+from contract.errors import ExitCode, IbgwError
+
+if TYPE_CHECKING:
+    import docker
+
+    from contract.target import Contract
+
+COMMANDS = "ibgw.commands"
+"""The entry point group of the subcommands that other packages bring."""
+
+TRACE = "IBGW_TRACE"
+"""Set to 1, this variable makes an internal error show where it happened: files, lines and functions, no values."""
+
+Stack = Annotated[str, typer.Option("--stack", "-s", metavar="NAME", help="The stack, such as paper or live.")]
+OptionalStack = Annotated[
+    str | None, typer.Option("--stack", "-s", metavar="NAME", help="The stack, such as paper or live.")
+]
+OneGateway = Annotated[
+    str | None, typer.Option("--gateway", "-g", metavar="NAME", help="Which gateway; needed if there are several.")
+]
+Gateways = Annotated[
+    list[str] | None, typer.Option("--gateway", "-g", metavar="NAME", help="Only this gateway; may be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+PLAIN: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+"""Help as plain text: quick to make and the same in a terminal and in a pipe."""
+
+
+def say(text: str) -> None:
+    """Progress and questions go to standard error; standard output holds the answer alone."""
+    typer.echo(text, err=True)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("ibgw"))
+        raise typer.Exit
+
+
+def build_app() -> typer.Typer:
+    app = typer.Typer(name="ibgw", no_args_is_help=True, **PLAIN)
+
+    @app.callback()
+    def ibgw(
+        _version: Annotated[
+            bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+        ] = False,
+    ) -> None:
+        """Deploy and look after Interactive Brokers gateways. Stacks are deployed with `pulumi up --stack NAME`."""
+
+    app.command()(verify)
+    app.command(help=env_help())(env)
+    app.command()(forward)
+    app.command()(start)
+    app.command()(stop)
+    app.command()(repair)
+    return app
+
+
+def verify(
+    stack: OptionalStack = None,
+    gateway: Gateways = None,
+    contract: Annotated[
+        Path | None,
+        typer.Option("--contract", metavar="FILE", help="Read the contract from a file (- for stdin), without Pulumi."),
+    ] = None,
+    wait: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to retry what may heal by itself, such as 90s; 0s: once.")
+    ] = "10m",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 instead of 0 if there are warnings.")] = False,
+    as_json: Json = False,
+    show_accounts: Annotated[
+        bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
+    ] = False,
+) -> None:
+    """Prove that a trader could trade: connection, login, accounts, market data, orders, isolation.
+
+    The report is also written to .ibgw/reports/NAME.json. Exit code: 0 verified, 3 failed, 4 warnings (--strict),
+    5 could not run, 6 timed out.
+    """
+    seconds = duration(wait, "--wait")
+    from operations import verification
+    from operations.stack import choose_gateways, read_contract
+
+    target = read_contract(stack, contract)
+    report = verification.run(
+        target,
+        [chosen.name for chosen in choose_gateways(target, gateway or [])],
+        wait=seconds,
+        strict=strict,
+        show_accounts=show_accounts,
+        progress=say,
+    )
+    typer.echo(verification.as_json(report) if as_json else verification.as_text(report))
+    raise typer.Exit(report.exit_code)
+
+
+def env(stack: Stack, gateway: OneGateway = None, as_json: Json = False) -> None:
+    from operations.client import client_environment
+    from operations.stack import choose_gateway, read_contract
+
+    contract = read_contract(stack, None)
+    variables = client_environment(contract, choose_gateway(contract, gateway))
+    if as_json:
+        print_json(variables)
+    else:
+        typer.echo("\n".join(f"{name}={value}" for name, value in variables.items()))
+
+
+def env_help() -> str:
+    """The help of `ibgw env`, with every variable it prints."""
+    from operations.client import VARIABLES
+
+    width = max(len(name) for name in VARIABLES) + 2
+    table = "\n".join(f"{name:{width}}{meaning}" for name, meaning in VARIABLES.items())
+    return (
+        "Print what a client needs, as KEY=value lines for a shell or a compose env file.\n\n"
+        f"docs/examples has a bot and a compose file that use them.\n\n\b\n{table}"
+    )
+
+
+def forward(
+    stack: Stack,
+    gateway: OneGateway = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", "-p", min=1, max=65535, help="The local port.", show_default="4002 on paper, 4001 live"),
+    ] = None,
+) -> None:
+    """Open a port on this machine's loopback that leads to a gateway, until Ctrl-C. Nothing is published.
+
+    Whoever can open a connection to 127.0.0.1 on this machine can use the gateway meanwhile.
+    """
+    from contract.target import Mode
+    from operations.forward import forward as run
+    from operations.prompt import confirm_by_name
+    from operations.stack import choose_gateway, read_contract
+
+    contract = read_contract(stack, None)
+    chosen = choose_gateway(contract, gateway)
+    if contract.mode is Mode.LIVE:
+        confirm_by_name(
+            f"Stack {contract.stack!r} is live: while this runs, anyone on this machine can trade with real money.",
+            contract.stack,
+        )
+    run(contract, chosen, port or chosen.api.inner_port, say)
+
+
+def start(stack: Stack, gateway: Gateways = None) -> None:
+    """Start stopped gateways. Each logs in again, on live perhaps with a phone approval."""
+    from operations import lifecycle
+    from operations.stack import choose_gateways, read_contract
+
+    contract = read_contract(stack, None)
+    chosen = choose_gateways(contract, gateway or [])
+    client = docker_of(contract)
+    for one in chosen:
+        lifecycle.start(client, contract, one, typer.echo)
+
+
+def stop(stack: Stack, gateway: Gateways = None) -> None:
+    """Stop gateways, with time to log out. They stay stopped until `ibgw start`."""
+    from operations import lifecycle
+    from operations.stack import choose_gateways, read_contract
+
+    contract = read_contract(stack, None)
+    chosen = choose_gateways(contract, gateway or [])
+    client = docker_of(contract)
+    for one in chosen:
+        lifecycle.stop(client, contract, one, typer.echo)
+
+
+def repair(
+    stack: Stack,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a stack right after an interrupted `pulumi up`. Shows what it will do, and asks.
+
+    Removes a stale lock, pending operations, and containers and networks that no state knows; volumes stay.
+    """
+    from operations.prompt import confirm
+    from operations.repair.command import repair as run
+    from operations.stack import Stack as PulumiStack
+
+    outcome = run(PulumiStack(stack), yes=yes, say=say, ask=confirm)
+    if as_json:
+        print_json(outcome.as_json())
+        return
+    for note in outcome.notes:
+        typer.echo(f"Note: {note}.")
+    typer.echo(
+        f"Stack {stack!r} is put right. Bring it up with `pulumi up --stack {stack}`."
+        if outcome.done
+        else f"Nothing to repair in stack {stack!r}."
+    )
+
+
+def docker_of(contract: "Contract") -> "docker.DockerClient":
+    from healthcheck.docker_host import open_docker
+
+    return open_docker(contract.docker_host)
+
+
+def duration(text: str, option: str) -> float:
+    """Seconds. Raises IbgwError (bad usage)."""
+    from contract.durations import parse_duration
+
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise IbgwError(f"{option}: {error}.", exit_code=ExitCode.BAD_USAGE) from None
+
+
+def print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def add_foreign_commands(app: typer.Typer, chosen: str | None) -> None:
+    """Adds the subcommands of other packages. Only the chosen one is imported; the others are names in the help."""
+    for entry in entry_points(group=COMMANDS):
+        if entry.name == chosen:
+            app.add_typer(load(entry), name=entry.name)
+        else:
+            app.add_typer(_placeholder(entry), name=entry.name)
+
+
+def load(entry: EntryPoint) -> typer.Typer:
+    """Raises IbgwError (internal error) for an entry that is broken, naming it: it must not fail in silence."""
+    try:
+        found = entry.load()
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise IbgwError(
+            f"The subcommand {entry.name!r} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}. "
+            "The other commands work.",
+            exit_code=ExitCode.INTERNAL_ERROR,
+        ) from None
+    if not isinstance(found, typer.Typer):
+        raise IbgwError(
+            f"The subcommand {entry.name!r} ({entry.value}) is a {type(found).__name__}, not a typer app.",
+            exit_code=ExitCode.INTERNAL_ERROR,
+        )
+    return found
+
+
+def _placeholder(entry: EntryPoint) -> typer.Typer:
+    app = typer.Typer(help=f"Commands of {entry.value.partition(':')[0]}; see `ibgw {entry.name} --help`.")
+    app.callback(invoke_without_command=True)(lambda: None)
+    return app
+
+
+def explain_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What an unexpected error looks like. Never the exception's text: it may quote what it choked on."""
+    frames = traceback.extract_tb(trace)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+    say(f"ibgw: sorry, this is a bug in ibgw, not a verdict: {kind.__name__} at {where}.")
+    if os.environ.get(TRACE) == "1":
+        say("".join(f"  {frame.filename}:{frame.lineno} in {frame.name}\n" for frame in frames).rstrip())
+    else:
+        say(f"Run it again with {TRACE}=1 to see how it came there (files and lines, no values), and report that.")
+
+
+def interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends the program like Ctrl-C does: what it started is cleaned up on the way."""
+    sys.exit(ExitCode.TERMINATED)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of one command line. Unexpected exceptions pass through."""
+    app = build_app()
+    try:
+        add_foreign_commands(app, arguments[0] if arguments else None)
+        typer.main.get_command(app).main(list(arguments), prog_name="ibgw")
+    except IbgwError as error:
+        say(f"ibgw: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.INTERNAL_ERROR
+    return ExitCode.OK
+
+
+def main() -> NoReturn:
+    """The console script."""
+    # An uncaught exception ends Python with exit code 1, ExitCode.INTERNAL_ERROR; only its text is ours to choose.
+    sys.excepthook = explain_crash
+    signal.signal(signal.SIGTERM, interrupted)
+    sys.exit(run(sys.argv[1:]))

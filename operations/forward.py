@@ -1,0 +1,159 @@
+"""A port on the operator's loopback that leads to a gateway's API, for as long as the command runs.
+
+Nothing is published: each connection is one `docker exec` of the image's own socat, through the docker CLI, so that an
+`ssh://` host is reached with the operator's own ssh configuration.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from contract.errors import ExitCode, IbgwError
+from contract.target import Contract, Gateway
+
+LOOPBACK = "127.0.0.1"
+CHUNK = 65536
+PATIENCE = 3.0
+"""Seconds that a relay's process has to end by itself once its input is closed."""
+
+Say = Callable[[str], None]
+
+
+def relay_command(docker_host: str, gateway: Gateway) -> list[str]:
+    """The process behind one connection. socat ends when either side closes."""
+    return [
+        *("docker", "--host", docker_host, "exec", "--interactive", gateway.container.id),
+        *("socat", "-", f"TCP:127.0.0.1:{gateway.api.inner_port}"),
+    ]
+
+
+def require_running(contract: Contract, gateway: Gateway) -> None:
+    """Raises IbgwError if the docker CLI is missing, the host does not answer or the container does not run."""
+    if shutil.which("docker") is None:
+        raise IbgwError("There is no `docker` on PATH: forwarding uses the docker command line client. Install it.")
+    command = ["docker", "--host", contract.docker_host, "inspect", "--format", "{{.State.Running}}"]
+    done = subprocess.run([*command, gateway.container.id], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        if "No such object" in done.stderr:
+            raise IbgwError(
+                f"The container {gateway.container.name} is gone from {contract.docker_host}. "
+                f"Create it again with `pulumi up --refresh --stack {contract.stack}`."
+            )
+        raise IbgwError(f"The Docker host {contract.docker_host} does not answer: {done.stderr.strip()}")
+    if done.stdout.strip() != "true":
+        raise IbgwError(
+            f"The gateway {gateway.container.name} is stopped. "
+            f"Start it with `ibgw start --stack {contract.stack} --gateway {gateway.name}`.",
+            exit_code=ExitCode.REFUSED,
+        )
+
+
+@dataclass
+class Forwarder:
+    """Accepts connections on the loopback and runs `command` for each."""
+
+    command: list[str]
+    say: Say
+    _connections: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def run(self, port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
+        """Serves until `stop` is set, then ends every connection and every process. `port` 0 means any free one.
+
+        `ready` gets the port once it is open. Raises IbgwError if the port cannot be opened.
+        """
+        try:
+            server = await asyncio.start_server(self._accept, LOOPBACK, port)
+        except OSError as error:
+            raise IbgwError(
+                f"Port {port} on {LOOPBACK} cannot be opened ({os.strerror(error.errno or 0)}): "
+                "choose another with --port, or end what uses it."
+            ) from None
+        ready(server.sockets[0].getsockname()[1])
+        try:
+            await stop.wait()
+        finally:
+            server.close()
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._relay(reader, writer)
+        except asyncio.CancelledError:
+            # The server's end, asked for by the operator: a cancelled handler is no error.
+            return
+        finally:
+            self._connections.discard(task)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A process group of its own: the terminal's Ctrl-C goes to this program alone, which then ends the whole group
+        # (with ssh:// the docker CLI has an ssh of its own below it).
+        process = await asyncio.create_subprocess_exec(
+            *self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.say("client connected")
+        outward = asyncio.create_task(_pump(reader, process.stdin))
+        inward = asyncio.create_task(_pump(process.stdout, writer))
+        try:
+            # The gateway's side decides: when socat ends, its output ends and the client is told so.
+            await inward
+        finally:
+            outward.cancel()
+            inward.cancel()
+            await asyncio.gather(outward, inward, return_exceptions=True)
+            writer.close()
+            await _end(process)
+            self.say("client disconnected")
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Copies until the source ends, then closes the target. A broken connection is an end like any other."""
+    with contextlib.suppress(ConnectionError):
+        while data := await source.read(CHUNK):
+            target.write(data)
+            await target.drain()
+    target.close()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Closes the process's input, which ends socat inside the container too, and makes sure that nothing is left."""
+    assert process.stdin is not None
+    process.stdin.close()
+    for signum in (None, signal.SIGTERM, signal.SIGKILL):
+        if signum is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signum)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), PATIENCE)
+            return
+
+
+def forward(contract: Contract, gateway: Gateway, port: int, say: Say) -> None:
+    """Forwards `port` on the loopback to the gateway until SIGINT or SIGTERM. Raises IbgwError if it cannot begin."""
+    require_running(contract, gateway)
+
+    def opened(number: int) -> None:
+        say(
+            f"{LOOPBACK}:{number} leads to gateway {gateway.name!r} of stack {contract.stack!r} ({gateway.mode}). "
+            "Ctrl-C ends it."
+        )
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        await Forwarder(relay_command(contract.docker_host, gateway), say).run(port, opened, stop)
+
+    asyncio.run(serve())
+    say("Forwarding ended.")

@@ -1,0 +1,147 @@
+"""`ibgw repair`: reads, shows, asks, acts, and looks again."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import docker
+import docker.errors
+
+from contract.errors import ExitCode, IbgwError
+from healthcheck.docker_host import open_docker
+from operations.repair import lock, processes
+from operations.repair.inventory import Scope, take_inventory
+from operations.repair.lock import Holder, Lock
+from operations.repair.plan import Action, Plan, Verb, make_plan
+from operations.repair.state import State, read_state
+from operations.repair.work import carry_out
+from operations.stack import PROGRAM, PROJECT, Configured, Stack, StackLockedError
+
+ROUNDS = 3
+"""How often a plan is made and carried out. One round is enough, unless something went on changing things meanwhile."""
+
+Say = Callable[[str], None]
+Ask = Callable[[str], None]
+"""Asks a yes-or-no question and raises IbgwError (declined) unless the answer is yes."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, and what the operator should know."""
+
+    stack: str
+    done: tuple[Action, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        actions = [
+            {"action": action.verb.value, "name": action.name, "id": action.id, "text": action.text}
+            for action in self.done
+        ]
+        return {"schema": 1, "stack": self.stack, "done": actions, "notes": list(self.notes)}
+
+
+def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask) -> Outcome:
+    """Puts the stack right. `yes` agrees to every plan, but never to removing a lock whose holder cannot be judged.
+
+    Raises IbgwError: could not run, refused (an update is running), declined, failed (something is left over).
+    """
+    configured = stack.configured()
+    client = open_docker(configured.docker_host)
+    try:
+        return _repair(stack, configured, client, yes=yes, say=say, ask=ask)
+    except docker.errors.APIError as error:
+        raise IbgwError(
+            f"Docker on {configured.docker_host} refused: {error.explanation}. Nothing else was tried; "
+            f"run `ibgw repair --stack {stack.name}` again once that is resolved."
+        ) from None
+    finally:
+        client.close()
+
+
+def _repair(
+    stack: Stack, configured: Configured, client: docker.DockerClient, *, yes: bool, say: Say, ask: Ask
+) -> Outcome:
+    done: list[Action] = []
+    for _ in range(ROUNDS):
+        plan = _plan(stack, configured, client, yes=yes, ask=ask)
+        if not plan.actions:
+            return Outcome(stack.name, tuple(done), plan.notes)
+        say(f"To put stack {stack.name!r} on {configured.docker_host} right:")
+        for action in plan.actions:
+            say(f"  - {action.text}")
+        if not yes:
+            ask("Do this?")
+        _act(plan, client, stack, yes=yes, say=say, ask=ask)
+        done += plan.actions
+    raise IbgwError(
+        f"After {ROUNDS} rounds stack {stack.name!r} still needs repair: something keeps changing it. "
+        "Find and stop it, then run this again.",
+        exit_code=ExitCode.FAILED,
+    )
+
+
+def _plan(stack: Stack, configured: Configured, client: docker.DockerClient, *, yes: bool, ask: Ask) -> Plan:
+    backend = stack.backend_url()
+    locks = _stale_locks(stack, backend, yes=yes, ask=ask)
+    state = read_state(stack.export_state())
+    _require_same_host(stack, configured, state)
+    scope = Scope(configured.name_prefix, PROJECT, stack.name)
+    strays = processes.stray_plugins(processes.own_processes(), PROGRAM)
+    plan = make_plan(stack.name, state, take_inventory(client, scope, state.objects), locks, strays)
+    if lock.backend_folder(backend) is None:
+        unseen = (
+            f"locks in {backend} cannot be seen from here: if Pulumi says that the stack is locked and nobody updates "
+            f"it, run `pulumi cancel --stack {stack.name}`"
+        )
+        return replace(plan, notes=(*plan.notes, unseen))
+    return plan
+
+
+def _stale_locks(stack: Stack, backend: str, *, yes: bool, ask: Ask) -> tuple[Lock, ...]:
+    """The stack's locks, once it is certain, or the operator says, that nobody holds them."""
+    locks = lock.read_locks(backend, PROJECT, stack.name)
+    for held in locks:
+        match lock.holder(held, host=socket.gethostname(), program_of=processes.program_of):
+            case Holder.ALIVE:
+                raise IbgwError(
+                    f"An update of stack {stack.name!r} is running (lock {held}). Wait for its end, or interrupt it, "
+                    "and run this again.",
+                    exit_code=ExitCode.REFUSED,
+                )
+            case Holder.UNKNOWN:
+                _confirm_lock(stack, str(held), yes=yes, ask=ask)
+    return locks
+
+
+def _confirm_lock(stack: Stack, what: str, *, yes: bool, ask: Ask) -> None:
+    if yes:
+        raise IbgwError(
+            f"Stack {stack.name!r} is locked ({what}), and from here it cannot be seen whether that update still runs. "
+            f"Make sure that it does not, run `pulumi cancel --stack {stack.name}`, and repeat this.",
+            exit_code=ExitCode.REFUSED,
+        )
+    ask(f"Stack {stack.name!r} is locked ({what}). Are you certain that no update of it is running anywhere?")
+
+
+def _act(plan: Plan, client: docker.DockerClient, stack: Stack, *, yes: bool, say: Say, ask: Ask) -> None:
+    """Carries the plan out. A lock that only Pulumi can see shows itself when the state is written."""
+    try:
+        carry_out(plan.actions, client=client, stack=stack, say=say)
+    except StackLockedError:
+        _confirm_lock(stack, "by a run that this machine cannot see", yes=yes, ask=ask)
+        stack.cancel_lock()
+        writing = {Verb.CLEAR_PENDING, Verb.FORGET}
+        carry_out([action for action in plan.actions if action.verb in writing], client=client, stack=stack, say=say)
+
+
+def _require_same_host(stack: Stack, configured: Configured, state: State) -> None:
+    """What is recorded can only be missed on the host that it was created on."""
+    others = state.hosts - {configured.docker_host}
+    if others:
+        raise IbgwError(
+            f"{PROJECT}:dockerHost of stack {stack.name!r} is {configured.docker_host}, but its state describes "
+            f"objects on {', '.join(sorted(others))}. Set it back for the repair; move the stack afterwards.",
+            exit_code=ExitCode.REFUSED,
+        )

@@ -1,0 +1,98 @@
+"""What the stack's recorded state says about objects on the Docker host. Pure: reads the text of an export.
+
+Keys are those of an export, version 3 (pulumi sdk/go/common/apitype, ResourceV3 and OperationV2).
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from contract.errors import ExitCode, IbgwError
+
+
+class Kind(StrEnum):
+    """The kinds of objects that a stack creates on a Docker host and that need repair."""
+
+    CONTAINER = "container"
+    NETWORK = "network"
+    VOLUME = "volume"
+
+
+KINDS = {
+    "docker:index/container:Container": Kind.CONTAINER,
+    "docker:index/network:Network": Kind.NETWORK,
+    "docker:index/volume:Volume": Kind.VOLUME,
+}
+PROVIDER = "pulumi:providers:docker"
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A network that a container was declared to be on: its name or id, and the container's aliases there."""
+
+    network: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One object as the state holds it. A volume's id is its name. `doomed`: recorded only to be deleted."""
+
+    urn: str
+    kind: Kind
+    id: str
+    name: str
+    doomed: bool = False
+    attachments: tuple[Attachment, ...] | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """`hosts`: the Docker hosts that the recorded objects were created on. `pending`: URNs with unfinished work."""
+
+    hosts: frozenset[str]
+    objects: tuple[Recorded, ...]
+    pending: tuple[str, ...]
+
+
+def read_state(text: str) -> State:
+    """Reads `pulumi stack export`. Raises IbgwError for another version of the format."""
+    export: dict[str, Any] = json.loads(text)
+    if export.get("version") != 3:
+        raise IbgwError(
+            f"`pulumi stack export` printed a state of version {export.get('version')}, and only version 3 can be "
+            "repaired: use the version of pulumi that Pulumi.yaml asks for.",
+            exit_code=ExitCode.REFUSED,
+        )
+    deployment: dict[str, Any] = export.get("deployment") or {}
+    resources: list[dict[str, Any]] = deployment.get("resources") or []
+    hosts = {
+        host
+        for resource in resources
+        if resource["type"] == PROVIDER and isinstance(host := (resource.get("inputs") or {}).get("host"), str)
+    }
+    return State(
+        hosts=frozenset(hosts),
+        objects=tuple(_recorded(resource) for resource in resources if resource["type"] in KINDS),
+        pending=tuple(operation["resource"]["urn"] for operation in deployment.get("pending_operations") or []),
+    )
+
+
+def _recorded(resource: dict[str, Any]) -> Recorded:
+    outputs: dict[str, Any] = resource.get("outputs") or {}
+    return Recorded(
+        urn=resource["urn"],
+        kind=KINDS[resource["type"]],
+        id=resource["id"],
+        name=str(outputs.get("name", resource["id"])),
+        doomed=bool(resource.get("delete") or resource.get("pendingReplacement")),
+        attachments=_attachments(outputs.get("networksAdvanced")),
+    )
+
+
+def _attachments(declared: object) -> tuple[Attachment, ...] | None:
+    """None where the state does not say: a container without networks of its own, or a value that is encrypted."""
+    if not isinstance(declared, list) or not declared:
+        return None
+    return tuple(Attachment(str(entry["name"]), tuple(entry.get("aliases") or ())) for entry in declared)

@@ -1,0 +1,195 @@
+"""A stack as the Pulumi CLI knows it: its output, its configuration, its recorded state.
+
+Everything goes through the `pulumi` on PATH, so that the backend, the secrets provider and the project folder are the
+ones the operator's own commands use. No call here ever asks for secrets in plain text: what is encrypted in the state
+stays encrypted.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from contract.errors import ExitCode, IbgwError
+from contract.target import Contract, Gateway
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout that the program is deployed from."""
+
+PROGRAM = ROOT / "infra"
+"""The program's folder (`main` in Pulumi.yaml), where the engine has its plug-ins work."""
+
+PROJECT = "ibgw"
+"""The project's name in Pulumi.yaml."""
+
+OUTPUT = "contract"
+"""The stack's only output."""
+
+
+@dataclass(frozen=True)
+class Configured:
+    """The two settings that say where a stack's objects live and how they are named."""
+
+    docker_host: str
+    name_prefix: str
+
+
+class StackLockedError(IbgwError):
+    """Another update holds the stack's lock, or held it when it was killed."""
+
+    exit_code = ExitCode.REFUSED
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack, addressed by name."""
+
+    name: str
+
+    def contract(self) -> Contract:
+        """What the last update exported. Raises IbgwError if there is none yet or it cannot be read."""
+        return parse_contract(self._pulumi("stack", "output", OUTPUT, "--json"), f"the output of stack {self.name!r}")
+
+    def configured(self) -> Configured:
+        """The Docker host and the name prefix from the stack's configuration. Reads no secret."""
+        settings: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
+
+        def plain(key: str) -> str:
+            value = settings.get(f"{PROJECT}:{key}", {}).get("value")
+            if not isinstance(value, str) or not value:
+                raise IbgwError(
+                    f"{PROJECT}:{key} is missing from the configuration of stack {self.name!r}: "
+                    f"set it with `pulumi config set {PROJECT}:{key} VALUE --stack {self.name}`.",
+                    exit_code=ExitCode.REFUSED,
+                )
+            return value
+
+        return Configured(docker_host=plain("dockerHost"), name_prefix=plain("namePrefix"))
+
+    def backend_url(self) -> str:
+        """Where states and locks are kept, such as `file:///home/me` or `s3://bucket`."""
+        answer: dict[str, str] = json.loads(self._pulumi("whoami", "--verbose", "--json", stack=False))
+        return answer["url"]
+
+    def export_state(self) -> str:
+        """The recorded state as JSON, secrets encrypted."""
+        return self._pulumi("stack", "export")
+
+    def clear_pending(self) -> None:
+        """Drops pending operations from the state and changes nothing else.
+
+        An export that is imported again is Pulumi's own cure for them. A refresh with `--clear-pending-creates` would
+        also read every object anew, and the provider takes any error of Docker's for 'gone'.
+        """
+        self._pulumi("stack", "import", stdin=self.export_state())
+
+    def cancel_lock(self) -> None:
+        """Removes every lock of the stack, whoever holds it."""
+        self._pulumi("cancel", "--yes")
+
+    def forget(self, urns: Sequence[str]) -> None:
+        """Lets Pulumi find out that these objects are gone: a refresh of these and of nothing else.
+
+        The caller has seen that Docker answers and does not have them.
+        """
+        targets = [word for urn in urns for word in ("--target", urn)]
+        self._pulumi("refresh", "--yes", "--skip-preview", "--suppress-outputs", *targets)
+
+    def _pulumi(self, *arguments: str, stdin: str | None = None, stack: bool = True) -> str:
+        """Runs the CLI and returns what it printed. Raises IbgwError, named for what the operator can do about it."""
+        command = ["pulumi", *arguments, *(["--stack", self.name] if stack else []), "--non-interactive"]
+        try:
+            # A value for stdin is always given: the CLI must never wait for a terminal.
+            done = subprocess.run(
+                [*command, "--color", "never"], input=stdin or "", capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            raise IbgwError(
+                "There is no `pulumi` on PATH. Install it (https://www.pulumi.com/docs/install/), or, for the sandbox, "
+                'run `eval "$(make -s sandbox-env)"` in this shell.'
+            ) from None
+        if done.returncode != 0:
+            raise self._explain(" ".join(command[:3]), done.stderr or done.stdout)
+        return done.stdout
+
+    def _explain(self, command: str, output: str) -> IbgwError:
+        """Pulumi's complaint as ours. The texts are those of the CLI 3.256 (pkg/cmd/pulumi/stack, pkg/backend/diy)."""
+        if "no stack named" in output:
+            return IbgwError(
+                f"There is no stack {self.name!r} in this backend. `pulumi stack ls` lists those there are; "
+                f"`pulumi up --stack {self.name}` deploys one."
+            )
+        if "does not have output property" in output:
+            return IbgwError(
+                f"Stack {self.name!r} has no output {OUTPUT!r} yet: it was never deployed, or its first update failed. "
+                f"Deploy it with `pulumi up --stack {self.name}`."
+            )
+        if "currently locked" in output or "update is currently in progress" in output:
+            return StackLockedError(
+                f"Stack {self.name!r} is locked: an update of it runs, or was killed. Wait for its end, or, if nobody "
+                f"is updating it, run `ibgw repair --stack {self.name}`."
+            )
+        if "Pulumi.yaml" in output or "fully qualified name" in output:
+            return IbgwError("No Pulumi project here: run this in the folder that holds Pulumi.yaml, or below it.")
+        said = [line.strip() for line in output.splitlines() if line.strip().startswith("error:")]
+        return IbgwError(f"`{command}` failed for stack {self.name!r}. It said: {' '.join(said) or 'nothing'}")
+
+
+def read_contract(stack: str | None, file: Path | None) -> Contract:
+    """The contract from a file (`-` is standard input) or from a stack. One of the two must be given."""
+    if file is None and stack is None:
+        raise IbgwError("Say which stack: --stack NAME, or --contract FILE.", exit_code=ExitCode.BAD_USAGE)
+    if file is None:
+        assert stack is not None
+        return Stack(stack).contract()
+    if str(file) == "-":
+        return parse_contract(sys.stdin.read(), "the contract on standard input")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise IbgwError(f"--contract {file}: cannot be read ({error.strerror}).") from None
+    return parse_contract(text, f"the contract in {file}")
+
+
+def parse_contract(text: str, where: str) -> Contract:
+    """Validates a contract. Raises IbgwError that names each wrong key, never its value."""
+    try:
+        return Contract.model_validate_json(text)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in found['loc']) or 'the whole'}: {found['msg']}"
+            for found in error.errors(include_url=False, include_input=False, include_context=False)
+        )
+        raise IbgwError(
+            f"Cannot use {where}: {wrong}. Expected the value of the stack's output {OUTPUT!r}, schema 1, as this "
+            "version of ibgw exports it: deploy again with `pulumi up`, or use the matching version of ibgw."
+        ) from None
+
+
+def choose_gateways(contract: Contract, names: Sequence[str]) -> tuple[Gateway, ...]:
+    """The named gateways in the order given, or all. Raises IbgwError (bad usage) for a name the stack lacks."""
+    unknown = [name for name in names if name not in contract.gateways]
+    if unknown:
+        raise IbgwError(
+            f"--gateway {unknown[0]}: stack {contract.stack!r} has no such gateway, "
+            f"only {', '.join(sorted(contract.gateways))}.",
+            exit_code=ExitCode.BAD_USAGE,
+        )
+    return tuple(contract.gateways[name] for name in names or sorted(contract.gateways))
+
+
+def choose_gateway(contract: Contract, name: str | None) -> Gateway:
+    """The named gateway, or the only one. Raises IbgwError (bad usage) where the choice is open."""
+    chosen = choose_gateways(contract, [name] if name else [])
+    if len(chosen) > 1:
+        raise IbgwError(
+            f"Stack {contract.stack!r} has several gateways: choose one with --gateway "
+            f"({', '.join(gateway.name for gateway in chosen)}).",
+            exit_code=ExitCode.BAD_USAGE,
+        )
+    return chosen[0]

@@ -1,0 +1,126 @@
+"""What the broker remembers of a user, and its judgement of a submitted login form. No input or output."""
+
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from . import scenarios
+from .desk import Account
+from .scenarios import Conditions, Login
+from .users import User
+
+# IBKR publishes neither number. The waiting time in the dialog text that IBC quotes is just below five minutes.
+LOCKOUT_FAILURES = 5
+LOCKOUT_SECONDS = 300.0
+
+
+class Verdict(StrEnum):
+    """The login server's answer to a form. Also the vocabulary of the gateway's link."""
+
+    PASSWORD_OK = "password-ok"  # noqa: S105 - a verdict, not a password
+    REJECTED = "rejected"
+    FAILED = "failed"
+    LOCKED = "locked"
+    UNAVAILABLE = "unavailable"
+    NO_ANSWER = "no-answer"
+
+
+def waiting_text(seconds: float) -> str:
+    """The text of the dialog while a user is locked out, as IBC's TooManyFailedLoginAttemptsDialogHandler quotes it."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    parts = []
+    if minutes:
+        parts.append(f"{minutes} minute{'s' if minutes > 1 else ''}")
+    if rest:
+        parts.append(f"{rest} second{'s' if rest > 1 else ''}")
+    return f"Too many failed login attempts. Please wait {' & '.join(parts)} before attempting to re-login again."
+
+
+def existing_prevails(existing_action: str) -> bool:
+    """Whether a user's open session keeps running when another login of the same user insists.
+
+    `existing_action` is the open session's ExistingSessionDetectedAction. Source: IBC's config.ini, Existing Session
+    Detected Action: a primary session is never overridden by a new one.
+    """
+    return existing_action == "primary"
+
+
+@dataclass
+class Counters:
+    """What tests compare. `attempts` counts every submitted form, whatever came of it."""
+
+    attempts: int = 0
+    logins: int = 0
+    soft_logins: int = 0  # with a session token instead of a form
+    failed_attempts: int = 0
+    logouts: int = 0
+    orders: int = 0
+    what_ifs: int = 0
+    second_factor_prompts: int = 0
+
+
+@dataclass
+class UserState:
+    """One user's world."""
+
+    user: User
+    scenario: str = scenarios.NORMAL
+    counters: Counters = field(default_factory=Counters)
+    failures_in_a_row: int = 0
+    locked_until: float = 0.0
+    tokens: dict[str, str] = field(default_factory=dict)  # session token -> trading mode
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*self.user.live_accounts, *self.user.paper_accounts):
+            self.accounts[name] = Account(name)
+
+    @property
+    def conditions(self) -> Conditions:
+        return scenarios.CONDITIONS[self.scenario]
+
+    def judge(self, password: str, now: float) -> Verdict:
+        """Judges one submitted form at a time (seconds since the epoch) and counts it."""
+        if self.conditions.login is Login.DOWN:
+            return Verdict.NO_ANSWER
+        self.counters.attempts += 1
+        if self.conditions.login is Login.UNAVAILABLE:
+            return Verdict.UNAVAILABLE
+        if self.conditions.login is Login.LOCKED and self.locked_until <= now:
+            self.locked_until = now + LOCKOUT_SECONDS
+        if now < self.locked_until:
+            self.counters.failed_attempts += 1
+            return Verdict.LOCKED
+        known = secrets.compare_digest(password.encode(), self.user.password.encode())
+        if known and self.conditions.login is Login.CHECK:
+            self.failures_in_a_row = 0
+            return Verdict.PASSWORD_OK
+        self.counters.failed_attempts += 1
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row >= LOCKOUT_FAILURES:
+            self.failures_in_a_row = 0
+            self.locked_until = now + LOCKOUT_SECONDS
+            return Verdict.LOCKED
+        return Verdict.FAILED if self.conditions.login is Login.FAIL else Verdict.REJECTED
+
+    def new_token(self, mode: str) -> str:
+        """A token with which the gateway may log in again without a form. Earlier ones of the mode are void."""
+        self.tokens = {token: of for token, of in self.tokens.items() if of != mode}
+        token = secrets.token_hex(16)
+        self.tokens[token] = mode
+        return token
+
+    def set_scenario(self, name: str, now: float) -> None:
+        """Raises KeyError for an unknown name. Leaving `locked-out` ends the lock."""
+        conditions = scenarios.CONDITIONS[name]
+        if self.conditions.login is Login.LOCKED and conditions.login is not Login.LOCKED:
+            self.locked_until = now
+        self.scenario = name
+
+    def status(self, now: float) -> dict[str, Any]:
+        return {
+            "scenario": self.scenario,
+            "locked_for": max(0.0, self.locked_until - now),
+            **vars(self.counters),
+        }

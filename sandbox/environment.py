@@ -1,0 +1,407 @@
+"""The sandbox as a whole: everything that a stack needs, on this machine, brought up, described and removed again.
+
+A sandbox is a folder (its state), a name prefix (on all that it makes in Docker) and an index (its addresses), so that
+several never meet: `make sandbox` has one, each test run has its own.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from contract.errors import ExitCode, IbgwError
+from sandbox import base_image, docker_engine, internet, packages, project, registry, secrets_manager, toolchain
+from sandbox.broker.control import BrokerControl
+from sandbox.internet import Internet
+from sandbox.processes import Processes, alive, run, this_process
+from sandbox.record import Record, RecordFile
+from sandbox.secrets_manager import Vault, write_private
+from sandbox.steps import Say, Steps
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / ".sandbox"
+PREFIX = "ibgw-sandbox"
+DEFAULT_STACK = "paper"
+
+POOL_PREFIX = 20
+"""The size of a stack's subnet pool, as in the tracked stack files."""
+
+
+def addresses(index: int) -> IPv4Network:
+    """What one sandbox's subnet pools come out of; the default sandbox's own stacks have the tracked files' instead."""
+    return IPv4Network(f"10.{64 + 2 * index}.0.0/15")
+
+
+def default_cache() -> Path:
+    """What outlives a sandbox: the toolchain and the base image's root file system."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ibgw"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that was added to a sandbox, with the project folder that its configuration lives in."""
+
+    name: str
+    folder: Path
+    env: Mapping[str, str]
+    config: project.Document
+
+
+class Sandbox:
+    """`up`, `down` and `env` of one sandbox. All of them raise IbgwError, whose message says what to do."""
+
+    def __init__(
+        self,
+        folder: Path = FOLDER,
+        prefix: str = PREFIX,
+        index: int = 0,
+        *,
+        say: Say,
+        cache: Path | None = None,
+        also: Mapping[str, str] = {},
+    ) -> None:
+        """`also`: further commands to install with the sandbox's own, each with its Debian package."""
+        self.folder = folder
+        self.prefix = prefix
+        self.index = index
+        self.internet = Internet(prefix, index)
+        self.docker_host = docker_engine.host()
+        self.project_folder = folder / "project"
+        self._say = say
+        self._cache = cache or default_cache()
+        self._also = also
+        self._record = RecordFile(folder / "record.json", prefix=prefix, index=index)
+        self._processes = Processes(self._record, folder / "logs")
+        self._vault = Vault(folder)
+
+    # Bringing it up
+
+    def up(self) -> None:
+        """Starts what does not run and makes what is not there. Quick where everything is up."""
+        if sys.platform != "linux":
+            raise IbgwError("the sandbox needs Linux: Docker networks, network namespaces and /proc")
+        with self._alone():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+            self._record.update(lambda record: setattr(record, "owner", this_process()))
+            self._add_logins()
+            with Steps(self._say) as steps:
+                tools = steps.start("toolchain", self._toolchain)
+                vault = steps.start("secrets", self._secrets_manager)
+                installed = steps.start("packages", self._packages)
+                engine = steps.start("docker", self._docker, after=[installed])
+                steps.start("internet", self._internet, after=[engine])
+                store = steps.start("registry", self._registry, after=[installed])
+                base = steps.start("base image", self._base_image, after=[engine])
+                image = steps.start("gateway image", self._gateway_image, after=[base, store])
+                steps.start("project", self._project, after=[tools, vault, image])
+
+    def _packages(self, say: Say) -> None:
+        commands = {**packages.COMMANDS, **self._also}
+        if base_image.archive(self._cache).exists():
+            del commands["debootstrap"]
+        if not docker_engine.running(self.docker_host):
+            commands |= packages.DOCKER
+        missing = packages.missing(commands)
+        if missing:
+            packages.install(missing, say)
+
+    def _toolchain(self, say: Say) -> None:
+        found = toolchain.ensure(self._cache / "toolchain", say)
+        folders = tuple(str(folder) for folder in found.path)
+        self._record.update(lambda record: setattr(record, "tool_folders", folders))
+
+    def _docker(self, say: Say) -> None:
+        if not docker_engine.running(self.docker_host):
+            docker_engine.start(self.docker_host, self._processes, self.folder, say)
+
+    def _registry(self, say: Say) -> None:
+        registry.ensure(self._processes, port=self._port(registry.PROCESS), state=self.folder / "registry", say=say)
+
+    def _secrets_manager(self, say: Say) -> None:
+        secrets_manager.ensure(self._processes, self._vault, port=self._port(secrets_manager.PROCESS), say=say)
+
+    def _internet(self, say: Say) -> None:
+        internet.ensure(self.internet, self._processes, users=self._vault.users, root=ROOT, say=say)
+
+    def _base_image(self, say: Say) -> None:
+        upstream = str(self._tracked(DEFAULT_STACK)["config"]["ibgw:verifier"]["baseImage"])
+        name = base_image.ensure(self.docker_host, upstream=upstream, prefix=self.prefix, cache=self._cache, say=say)
+        self._record.update(lambda record: setattr(record, "base_image", name))
+
+    def _gateway_image(self, say: Say) -> None:
+        with closing(docker_engine.connect(self.docker_host)) as client:
+            name = registry.gateway_image(
+                client,
+                port=self._port(registry.PROCESS),
+                prefix=self.prefix,
+                source=ROOT / "sandbox" / "gateway",
+                base_image=self.base_image,
+                broker=(self.internet.broker, internet.GATEWAY_PORT),
+                say=say,
+            )
+        self._record.update(lambda record: setattr(record, "gateway_image", name))
+
+    def _project(self, say: Say) -> None:
+        """The generated project folder, and the stacks in the sandbox's own backend."""
+        self._write_project(self.project_folder, {stack: self._document(stack) for stack in project.STACKS})
+        passphrase = self.folder / "passphrase"
+        if not passphrase.exists():
+            write_private(passphrase, secrets.token_urlsafe(24))
+        (self.folder / "state").mkdir(exist_ok=True)
+        for stack in project.STACKS:
+            self._init_stack(stack, self.env(), say, select=stack == DEFAULT_STACK)
+
+    def _init_stack(self, stack: str, env: Mapping[str, str], say: Say, *, select: bool) -> None:
+        if (self.folder / "state" / ".pulumi" / "stacks" / self._project_name() / f"{stack}.json").exists():
+            return
+        say(f"creating the stack {stack} (a second or two)")
+        command = ["pulumi", "stack", "init", stack, "--non-interactive", *([] if select else ["--no-select"])]
+        run(command, doing=f"creating the stack {stack}", env={**os.environ, **env})
+
+    # What it is
+
+    def env(self) -> dict[str, str]:
+        """The environment in which the plain commands work on this sandbox. Raises IbgwError when it was never up."""
+        record = self._record.current
+        if not (self.project_folder / project.PROJECT_FILE).exists():
+            raise IbgwError("the sandbox is not up; run: make sandbox", exit_code=ExitCode.REFUSED)
+        ours = [*record.tool_folders, str(Path(sys.executable).parent)]
+        path = [*ours, *(entry for entry in os.environ.get("PATH", os.defpath).split(":") if entry not in ours)]
+        endpoint = secrets_manager.endpoint(record.ports[secrets_manager.PROCESS])
+        return {
+            "PATH": ":".join(path),
+            "PULUMI_HOME": str(self.folder / "pulumi"),
+            "PULUMI_BACKEND_URL": (self.folder / "state").as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder / "passphrase"),
+            "PULUMI_OPTION_CWD": str(self.project_folder),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint,
+            "AWS_ACCESS_KEY_ID": secrets_manager.ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": secrets_manager.ACCESS_KEY,
+            "AWS_SESSION_TOKEN": secrets_manager.ACCESS_KEY,
+            "AWS_REGION": str(self._tracked(DEFAULT_STACK)["config"]["aws:region"]),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    @property
+    def base_image(self) -> str:
+        return self._known(self._record.current.base_image)
+
+    @property
+    def gateway_image(self) -> str:
+        return self._known(self._record.current.gateway_image)
+
+    def status(self) -> dict[str, bool]:
+        """Whether each part runs."""
+        return {
+            "docker": docker_engine.running(self.docker_host),
+            "internet": self.internet.exists(),
+            **{
+                name: self._processes.running(name)
+                for name in (internet.PROCESS, registry.PROCESS, secrets_manager.PROCESS)
+            },
+        }
+
+    def client(self) -> docker.DockerClient:
+        return docker_engine.connect(self.docker_host)
+
+    def broker(self) -> BrokerControl:
+        return BrokerControl(self.internet.broker, internet.CONTROL_PORT)
+
+    def user_of(self, stack: str, gateway: str) -> str:
+        """The user id that a gateway logs in with."""
+        folders = (self.project_folder, self.folder / "stacks" / stack)
+        files = [folder / project.stack_file(stack) for folder in folders]
+        found = next((path for path in files if path.exists()), None)
+        if found is None:
+            raise IbgwError(f"the sandbox has no stack {stack}", exit_code=ExitCode.BAD_USAGE)
+        gateways = project.read(found)["config"]["ibgw:gateways"]
+        if gateway not in gateways:
+            known = ", ".join(gateways)
+            raise IbgwError(f"the stack {stack} has no gateway {gateway}, only {known}", exit_code=ExitCode.BAD_USAGE)
+        secret_id = gateways[gateway]["credentials"]["secretId"]
+        return next(credential.user_id for credential in self.credentials() if credential.secret_id == secret_id)
+
+    def credentials(self) -> list[secrets_manager.Credential]:
+        return self._vault.credentials()
+
+    # Further stacks
+
+    def add_stack(self, name: str, **changes: Any) -> Stack:
+        """A further stack on this sandbox, from the tracked file of its mode with `changes` to its `ibgw` keys (see
+        `project.override`): a subnet pool, a project folder, secrets and users of its own."""
+        pool = self.pool(name)
+        document = project.override(self._document(name.split("-", 1)[0]), {"network": {"subnetPool": pool}})
+        given = changes.get("gateways", {})
+        own_secrets = {
+            gateway: {"credentials": {"secretId": f"{self.prefix}/{name.replace('-', '/', 1)}/{gateway}"}}
+            for gateway in {**document["config"]["ibgw:gateways"], **given}
+            if given.get(gateway, {}) is not None
+        }
+        document = project.override(project.override(document, {"gateways": own_secrets}), changes)
+        folder = self.folder / "stacks" / name
+        self._write_project(folder, {name: document})
+        with self._alone():
+            new = self._vault.add(project.logins(document))
+            secrets_manager.fill(new, port=self._port(secrets_manager.PROCESS))
+            self._internet(self._say)
+            env = {**self.env(), "PULUMI_OPTION_CWD": str(folder)}
+            self._init_stack(name, env, self._say, select=True)
+        return Stack(name=name, folder=folder, env=env, config=document)
+
+    def pool(self, name: str) -> str:
+        """A subnet pool for one purpose, a stack or a test's own networks; the same one for the same name."""
+
+        def reserve(pools: dict[str, str]) -> None:
+            if name in pools:
+                return
+            every = addresses(self.index).subnets(new_prefix=POOL_PREFIX)
+            free = next((str(pool) for pool in every if str(pool) not in pools.values()), None)
+            if free is None:
+                raise IbgwError(f"no subnet pool is left for {name}; this sandbox has {len(pools)} already")
+            pools[name] = free
+
+        self._record.update(lambda record: reserve(record.pools))
+        return self._record.current.pools[name]
+
+    # Taking it down
+
+    def down(self) -> None:
+        """Removes all that the sandbox made and ends all that it started, and nothing else. The cache stays."""
+        with self._alone():
+            if docker_engine.running(self.docker_host):
+                with closing(docker_engine.connect(self.docker_host)) as client:
+                    docker_engine.clear(client, self.prefix, self._say)
+            for name in (internet.PROCESS, secrets_manager.PROCESS, registry.PROCESS):
+                if self._processes.stop(name, grace=10):
+                    self._say(f"stopped {name}")
+            if self.internet.remove():
+                self._say(f"removed the network namespace {self.internet.namespace}")
+            daemon = self._record.current.processes.get(docker_engine.PROCESS)
+            docker_engine.stop(self.docker_host, daemon, self._processes, self._say)
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+
+    # Inside
+
+    def _tracked(self, stack: str) -> project.Document:
+        return project.read(ROOT / project.stack_file(stack))
+
+    def _project_name(self) -> str:
+        return str(project.read(ROOT / project.PROJECT_FILE)["name"])
+
+    def _with_own_secrets(self, tracked: project.Document) -> project.Document:
+        """Where several sandboxes share a Docker host, each has secrets of its own: the program refuses a second
+        gateway with the same secret."""
+        if self.index == 0:
+            return tracked
+        gateways = tracked["config"]["ibgw:gateways"]
+        own = {
+            name: {"credentials": {"secretId": f"{self.prefix}/{gateway['credentials']['secretId']}"}}
+            for name, gateway in gateways.items()
+        }
+        return project.override(tracked, {"gateways": own})
+
+    def _document(self, stack: str) -> project.Document:
+        return project.stack(
+            self._with_own_secrets(self._tracked(stack)),
+            docker_host=self.docker_host,
+            prefix=self.prefix,
+            image=self.gateway_image,
+            base_image=self.base_image,
+            pool=None if self.index == 0 else self.pool(stack),
+        )
+
+    def _add_logins(self) -> None:
+        for stack in project.STACKS:
+            self._vault.add(project.logins(self._with_own_secrets(self._tracked(stack))))
+
+    def _write_project(self, folder: Path, stacks: Mapping[str, project.Document]) -> None:
+        tracked = project.read(ROOT / project.PROJECT_FILE)
+        project.write(folder / project.PROJECT_FILE, project.project(tracked, root=ROOT, folder=folder))
+        for name, document in stacks.items():
+            project.write(folder / project.stack_file(name), document)
+
+    def _port(self, name: str) -> int:
+        """The port of a service, kept so that what refers to it stays valid over a restart; another one only if
+        somebody else has taken it meanwhile."""
+
+        def choose(ports: dict[str, int]) -> None:
+            if not self._processes.running(name) and not _bindable(ports.get(name, 0)):
+                ports.pop(name, None)
+            if name not in ports:
+                with socket.socket() as chosen:
+                    chosen.bind(("127.0.0.1", 0))
+                    ports[name] = chosen.getsockname()[1]
+
+        self._record.update(lambda record: choose(record.ports))
+        return self._record.current.ports[name]
+
+    def _known(self, value: str | None) -> str:
+        if value is None:
+            raise IbgwError("the sandbox is not up; run: make sandbox", exit_code=ExitCode.REFUSED)
+        return value
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One command at a time on a sandbox of this name. The lock lies in the cache: `down` removes the folder."""
+        self._cache.mkdir(parents=True, exist_ok=True)
+        path = self._cache / f"{self.prefix}.lock"
+        while True:
+            with path.open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                    continue  # whoever held it has removed the file that we waited for
+                try:
+                    yield
+                finally:
+                    path.unlink()
+                return
+
+
+def sweep(folder: Path, say: Say) -> None:
+    """Takes down the sandboxes in `folder` whose owner, the process that brought them up, is gone without doing so."""
+    for path in sorted(folder.glob("*/record.json")):
+        record = Record.model_validate_json(path.read_text())
+        if record.owner is None or not alive(record.owner):
+            say(f"removing {record.prefix}, left by a run that was killed")
+            Sandbox(path.parent, record.prefix, record.index, say=say).down()
+
+
+def free_index(taken: Callable[[int], bool] | None = None) -> int:
+    """An index from 1 whose interface does not exist and whose addresses no route of this machine overlaps."""
+    busy = taken or _taken
+    for index in range(1, internet.COUNT):
+        if not busy(index):
+            return index
+    raise IbgwError(f"all {internet.COUNT} sandboxes that fit on one machine are in use")
+
+
+def _taken(index: int) -> bool:
+    pool = addresses(index)
+    routes = run([packages.find("ip") or "ip", "-4", "route", "list", "table", "all"], doing="reading the routes")
+    destinations = (line.split()[0] for line in routes.splitlines() if line)
+    networks = [IPv4Network(word, strict=False) for word in destinations if word[0].isdigit()]
+    return Internet("", index).link_exists() or any(network.overlaps(pool) for network in networks if network.prefixlen)
+
+
+def _bindable(port: int) -> bool:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,217 @@
+"""The login automation: takes a login form through to a session, with the log lines and decisions of IBC.
+
+Sources, by the event that they handle: AbstractLoginHandler, LoginManager, SecondFactorAuthenticationDialogHandler,
+ExistingSessionDetectedDialogHandler, TooManyFailedLoginAttemptsDialogHandler and LoginFailedDialogHandler of IBC 3.24.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from . import console
+from .jsonlines import Message
+from .link import BrokerLink, LinkLost
+from .settings import LOGIN_TIMED_OUT, Exit, Settings
+
+CONNECT_SECONDS = 5.0  # for how long the gateway tries to reach the login server
+SECOND_FACTOR_SECONDS = 180
+RELOGIN_SECONDS = 5  # IBC's LoginManager: pause before a login after a timed-out second factor
+
+
+class ColdRestart(Exception):
+    """The process ends and the start script starts another one, which logs in anew."""
+
+
+class GiveUp(Exception):
+    """The gateway stays where it is, at a dialog that nobody handles, until it is stopped."""
+
+
+@dataclass(frozen=True)
+class LoggedIn:
+    link: BrokerLink
+    token: str
+    state: Message
+
+
+class Automation:
+    """`open_link` makes a connection to the broker that is not connected yet."""
+
+    def __init__(self, settings: Settings, open_link: Callable[[], BrokerLink]) -> None:
+        self._settings = settings
+        self._open_link = open_link
+        self._attempts = 0
+
+    async def log_in(self) -> LoggedIn:
+        """Fills in the login form and submits it, again if the settings say so.
+
+        Raises GiveUp, ColdRestart or Exit when there will be no session.
+        """
+        console.log("Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT")
+        while True:
+            wait = await self._attempt()
+            if isinstance(wait, LoggedIn):
+                return wait
+            await asyncio.sleep(wait)
+
+    async def _attempt(self) -> LoggedIn | float:
+        """One submitted form: a session, or the seconds to wait before the next attempt."""
+        settings = self._settings
+        console.log(f"Setting Trading mode = {settings.mode}")
+        if not settings.user_id or not settings.password:
+            raise GiveUp("the login form lacks the user id or the password")
+        console.log("Setting user name")
+        console.log("Setting password")
+        self._attempts += 1
+        console.log(f"Login attempt: {self._attempts}")
+        console.log(f"Click button: {'Paper Log In' if settings.mode == 'paper' else 'Log In'}")
+        link = self._open_link()
+        try:
+            await self._connect(link)
+            link.send(
+                {
+                    "type": "login",
+                    "user_id": settings.user_id,
+                    "password": settings.password,
+                    "mode": settings.mode,
+                    "existing": settings.text("ExistingSessionDetectedAction", "manual").lower(),
+                }
+            )
+            outcome = await self._conversation(link)
+        except LinkLost:
+            console.log("Connection to server failed: Server disconnected, please try again")
+            console.log("Cold restart in progress")
+            raise ColdRestart from None
+        if not isinstance(outcome, LoggedIn):
+            await link.close()
+        return outcome
+
+    async def _connect(self, link: BrokerLink) -> None:
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                return await link.connect(max(0.1, deadline - time.monotonic()))
+            except LinkLost:
+                if time.monotonic() + 1 > deadline:
+                    raise
+                await asyncio.sleep(1)
+
+    async def _conversation(self, link: BrokerLink) -> LoggedIn | float:
+        handlers: dict[str, Callable[[BrokerLink, Message], Awaitable[float | None]]] = {
+            "rejected": self._rejected,
+            "failed": self._failed,
+            "locked": self._locked,
+            "unavailable": self._unavailable,
+            "second-factor": self._second_factor,
+            "second-factor-closed": self._second_factor_closed,
+            "existing-session": self._existing_session,
+            "give-way": self._give_way,
+        }
+        exit_at: float | None = None
+        while True:
+            event = await self._next(link, exit_at)
+            if event["event"] == "accepted":
+                console.log("Login has completed")
+                return LoggedIn(link, event["token"], event["state"])
+            wait = await handlers[event["event"]](link, event)
+            if wait is None:
+                continue
+            if event["event"] == "second-factor-closed" and event["elapsed"] < SECOND_FACTOR_SECONDS:
+                exit_at = time.monotonic() + wait
+                continue
+            return wait
+
+    async def _next(self, link: BrokerLink, exit_at: float | None) -> Message:
+        """The next event; with `exit_at`, the process ends when it has not come by then."""
+        if exit_at is None:
+            return await link.event()
+        try:
+            return await asyncio.wait_for(link.event(), max(0.0, exit_at - time.monotonic()))
+        except TimeoutError:
+            text = "IBC closing because login has not completed after Second Factor Authentication"
+            raise Exit(LOGIN_TIMED_OUT, text) from None
+
+    async def _rejected(self, link: BrokerLink, event: Message) -> None:
+        console.dialog("Unrecognized Username or Password")
+        raise GiveUp("no handler for this dialog")
+
+    async def _failed(self, link: BrokerLink, event: Message) -> None:
+        console.dialog("Login failed")
+        console.log("Login failed")
+        console.log("Cold restart in progress")
+        raise ColdRestart
+
+    async def _locked(self, link: BrokerLink, event: Message) -> float:
+        console.dialog("Login failed")
+        console.log(event["text"])
+        if not self._settings.relogin:
+            raise GiveUp("locked out")
+        # IBC waits three seconds longer than the text says (TooManyFailedLoginAttemptsDialogHandler).
+        wait = waiting_seconds(event["text"]) + 3
+        console.log(f"Will re-login at {console.stamp(time.time() + wait)}; login number: {self._attempts + 1}")
+        return wait
+
+    async def _unavailable(self, link: BrokerLink, event: Message) -> None:
+        console.dialog("Login")
+        console.error("The system is not currently available.")
+        raise GiveUp("the system is not available")
+
+    async def _second_factor(self, link: BrokerLink, event: Message) -> None:
+        if self._settings.mode == "live":
+            console.log("Waiting for Login frame to become SecondFactorAuthenticationDialog")
+            console.log("Login frame has now become SecondFactorAuthenticationDialog")
+        console.dialog("Second Factor Authentication")
+        console.log("Second Factor Authentication initiated")
+
+    async def _second_factor_closed(self, link: BrokerLink, event: Message) -> float | None:
+        """After an answer: seconds within which the login must complete. After none: seconds to the next login."""
+        console.dialog("Second Factor Authentication", "Closed")
+        console.log(f"Duration since login: {event['elapsed']} seconds")
+        if event["elapsed"] >= SECOND_FACTOR_SECONDS:
+            if not self._settings.relogin:
+                console.log("Re-login after second factor authentication timeout not required")
+                raise GiveUp("nobody answered the second factor")
+            console.log(f"Re-login after second factor authentication timeout in {RELOGIN_SECONDS} second")
+            return RELOGIN_SECONDS
+        if not self._settings.relogin:
+            return None
+        interval = self._settings.number("SecondFactorAuthenticationExitInterval", 60)
+        console.log(f"If login has not completed, IBC will exit in {interval} seconds")
+        return interval
+
+    async def _existing_session(self, link: BrokerLink, event: Message) -> None:
+        console.dialog("Existing session detected")
+        action = self._settings.text("ExistingSessionDetectedAction", "manual").lower()
+        if action == "secondary":
+            console.log("End this session and let the other session proceed (scenario 2)")
+            raise Exit(0)
+        if action in ("primary", "primaryoverride"):
+            console.log("Don't know the type of the other session, so continue this one (scenario 3)")
+            return
+        if action == "manual":
+            console.log("User must choose whether to continue with this session (scenario 1)")
+        else:
+            console.error(
+                "could not handle 'Existing session detected' dialog because the ExistingSessionDetectedAction setting "
+                "is invalid."
+            )
+        raise GiveUp("nobody answers the dialog")
+
+    async def _give_way(self, link: BrokerLink, event: Message) -> None:
+        console.dialog("Existing session detected")
+        console.log(
+            "Other session must be primary or primary override, so end this session and let the other session proceed "
+            "(scenario 4)"
+        )
+        raise Exit(0)
+
+
+def waiting_seconds(text: str) -> int:
+    """The waiting time that a lockout's text names (IBC, TooManyFailedLoginAttemptsDialogHandler)."""
+    words = text.replace("&", " ").split()
+    seconds = 0
+    for number, unit in itertools.pairwise(words):
+        if number.isdigit() and unit.startswith(("minute", "second")):
+            seconds += int(number) * (60 if unit.startswith("minute") else 1)
+    return seconds

@@ -1,0 +1,29 @@
+"""The log of the login automation, on standard output, in the format of IBC's Utils."""
+
+import sys
+import time
+from datetime import datetime
+
+
+def raw(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def log(text: str) -> None:
+    raw(f"{stamp(time.time())} IBC: {text}")
+
+
+def error(text: str) -> None:
+    fence = "!" * 80
+    raw(f"{fence}\n{stamp(time.time())} IBC: {text}\n{fence}")
+
+
+def dialog(title: str, event: str = "Opened") -> None:
+    log(f"detected dialog entitled: {title}; event={event}")
+
+
+def stamp(seconds: float) -> str:
+    """`yyyy-MM-dd HH:mm:ss:SSS` in the container's time zone."""
+    moment = datetime.fromtimestamp(seconds).astimezone()
+    return f"{moment:%Y-%m-%d %H:%M:%S}:{moment.microsecond // 1000:03d}"

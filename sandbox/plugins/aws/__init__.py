@@ -1,0 +1,1 @@
+"""A stand-in for pulumi-aws that answers `aws.secretsmanager.get_secret_version` through boto3 and refuses the rest."""

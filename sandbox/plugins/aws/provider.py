@@ -1,0 +1,145 @@
+"""The provider's configuration and its one function, `aws:secretsmanager/getSecretVersion:getSecretVersion`.
+
+Names of arguments and results are pulumi-aws 7.51's; the words of the errors are those of its upstream
+(terraform-provider-aws, internal/service/secretsmanager/secret_version_data_source.go). No value of a secret enters an
+error.
+"""
+
+import base64
+import threading
+from typing import TYPE_CHECKING, Any
+
+from sandbox.plugins.provider import Checked, Difference, PluginError, Refusal, State
+from sandbox.plugins.values import Properties
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+GET_SECRET_VERSION = "aws:secretsmanager/getSecretVersion:getSecretVersion"  # noqa: S105 - a function's name
+
+# Inputs of the provider that mean something here. The SDK sets the skip* flags by itself, without being asked.
+_CONFIGURATION = {"region", "profile"}
+_SET_BY_SDK = {
+    "skipCredentialsValidation",
+    "skipRegionValidation",
+    "skipMetadataApiCheck",
+    "version",
+    "pluginDownloadURL",
+}
+_ARGUMENTS = {"secretId", "versionId", "versionStage", "region"}
+
+# AWSCURRENT is what Secrets Manager answers with when nothing else is asked for (API reference, GetSecretValue).
+_DEFAULT_STAGE = "AWSCURRENT"
+
+
+class Aws:
+    """See the module. boto3 (0.8 s to import) is loaded beside the engine's first calls."""
+
+    name = "aws"
+    version = "7.51.1"
+
+    def __init__(self) -> None:
+        self._region: str | None = None
+        self._profile: str | None = None
+        self._clients: dict[str | None, SecretsManagerClient] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._import, daemon=True).start()
+
+    @staticmethod
+    def _import() -> None:
+        import boto3  # noqa: F401
+
+    def check_configuration(self, inputs: Properties) -> Checked:
+        unknown = sorted(set(inputs) - _CONFIGURATION - _SET_BY_SDK)
+        return Checked(
+            inputs,
+            tuple(Refusal(name, f"the aws stand-in does not know the provider setting '{name}'") for name in unknown),
+        )
+
+    def configure(self, inputs: Properties) -> None:
+        self._region = inputs.get("region")
+        self._profile = inputs.get("profile")
+
+    def invoke(self, token: str, arguments: Properties) -> Properties:
+        if token != GET_SECRET_VERSION:
+            raise PluginError(f"the aws stand-in has no function '{token}': it answers {GET_SECRET_VERSION} only")
+        if unknown := sorted(set(arguments) - _ARGUMENTS):
+            raise PluginError(f"the aws stand-in does not know the argument '{unknown[0]}' of getSecretVersion")
+        return self._get_secret_version(arguments)
+
+    def _get_secret_version(self, arguments: Properties) -> Properties:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        secret_id = arguments["secretId"]
+        asked = {"SecretId": secret_id}
+        if version_id := arguments.get("versionId"):
+            asked["VersionId"] = version_id
+        if version_stage := arguments.get("versionStage"):
+            asked["VersionStage"] = version_stage
+        version = version_id or version_stage or _DEFAULT_STAGE
+        what = f"reading Secrets Manager Secret Version ({secret_id}|{version})"
+        try:
+            client = self._client(arguments.get("region"))
+            found = client.get_secret_value(**asked)
+        except ClientError as error:
+            raise PluginError(f"{what}: {_client_error(error)}") from None
+        except BotoCoreError as error:
+            raise PluginError(f"{what}: operation error Secrets Manager: GetSecretValue, {error}") from None
+        binary = found.get("SecretBinary")
+        return {
+            "arn": found["ARN"],
+            "createdDate": found["CreatedDate"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "id": f"{secret_id}|{version}",
+            "region": client.meta.region_name,
+            "secretBinary": base64.b64encode(binary).decode() if binary else "",
+            "secretId": secret_id,
+            "secretString": found.get("SecretString", ""),
+            "versionId": found["VersionId"],
+            "versionStage": version_stage,
+            "versionStages": found.get("VersionStages", []),
+        }
+
+    def _client(self, region: str | None) -> "SecretsManagerClient":
+        """One client a region; boto3 reads the endpoint and the credentials from the environment."""
+        import boto3
+        from botocore.config import Config
+
+        region = region or self._region
+        with self._lock:
+            if region not in self._clients:
+                session = boto3.Session(profile_name=self._profile, region_name=region)
+                self._clients[region] = session.client("secretsmanager", config=Config(max_pool_connections=50))
+            return self._clients[region]
+
+    def _refuse(self, token: str) -> PluginError:
+        return PluginError(f"the aws stand-in has no resource '{token}': it answers {GET_SECRET_VERSION} only")
+
+    def check(self, token: str, name: str, old: Properties, new: Properties, seed: bytes) -> Checked:
+        raise self._refuse(token)
+
+    def diff(self, token: str, state: State, old_inputs: Properties, new: Properties) -> Difference:
+        raise self._refuse(token)
+
+    def create(self, token: str, inputs: Properties, *, preview: bool, urn: str) -> State:
+        raise self._refuse(token)
+
+    def read(self, token: str, state: State) -> State | None:
+        raise self._refuse(token)
+
+    def update(self, token: str, state: State, new: Properties, *, preview: bool, urn: str) -> Properties:
+        raise self._refuse(token)
+
+    def delete(self, token: str, state: State) -> None:
+        raise self._refuse(token)
+
+
+def _client_error(error: Any) -> str:
+    """An API error in the words of AWS's Go SDK, which the official provider shows."""
+    found = error.response
+    code, message = found["Error"].get("Code", ""), found["Error"].get("Message", "")
+    metadata = found.get("ResponseMetadata", {})
+    text = (
+        f"operation error Secrets Manager: GetSecretValue, https response error StatusCode: "
+        f"{metadata.get('HTTPStatusCode', 0)}, RequestID: {metadata.get('RequestId', '')}, {code}: {message}"
+    )
+    return f"couldn't find resource: {text}" if code == "ResourceNotFoundException" else text

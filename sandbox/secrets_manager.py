@@ -1,0 +1,138 @@
+"""The sandbox's Secrets Manager, a moto server on a loopback port, and the users whose credentials it holds.
+
+Users and passwords are generated for each sandbox and kept in files of mode 0600: one for Secrets Manager, one for the
+broker. moto forgets everything when it ends, so it is filled again at each start, with the same version ids: a restart
+must not look like a rotated credential.
+"""
+
+import json
+import os
+import secrets
+import sys
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, TypeAdapter
+
+from contract.target import Mode, SecondFactor
+from sandbox.processes import Processes, answers
+from sandbox.steps import Say
+
+PROCESS = "secrets-manager"
+START_SECONDS = 60
+ACCESS_KEY = "sandbox"
+"""moto takes any; botocore insists on one."""
+
+
+class Login(BaseModel):
+    """What a stack file says about one gateway's user."""
+
+    secret_id: str
+    region: str
+    mode: Mode
+    second_factor: SecondFactor
+
+
+class Credential(Login):
+    """One user at the broker, and the secret that holds the user's credentials."""
+
+    version_id: str
+    user_id: str
+    password: str
+    account: str
+
+    def secret(self) -> str:
+        return json.dumps({"user_id": self.user_id, "password": self.password, "trading_mode": self.mode.value})
+
+    def user(self) -> dict[str, object]:
+        """In the form of the broker's file of users."""
+        paper = self.mode is Mode.PAPER
+        return {
+            "user_id": self.user_id,
+            "password": self.password,
+            "live_accounts": [] if paper else [self.account],
+            "paper_accounts": [self.account] if paper else [],
+            "second_factor": self.second_factor.value,
+        }
+
+
+Credentials = TypeAdapter(list[Credential])
+
+
+def generate(login: Login) -> Credential:
+    number = "".join(secrets.choice("0123456789") for _ in range(7))
+    return Credential(
+        **login.model_dump(),
+        version_id=str(uuid.uuid4()),
+        user_id=f"{login.mode.value}{secrets.token_hex(4)}",
+        password=secrets.token_urlsafe(18),
+        account=f"{'DU' if login.mode is Mode.PAPER else 'U'}{number}",
+    )
+
+
+class Vault:
+    """The generated credentials on disk: `secrets.json` for Secrets Manager, `users.json` for the broker."""
+
+    def __init__(self, folder: Path) -> None:
+        self._secrets = folder / "secrets.json"
+        self.users = folder / "users.json"
+
+    def credentials(self) -> list[Credential]:
+        return Credentials.validate_json(self._secrets.read_text()) if self._secrets.exists() else []
+
+    def add(self, logins: Iterable[Login]) -> list[Credential]:
+        """Generates what is new and keeps what is there; returns the new ones."""
+        known = self.credentials()
+        names = {(credential.region, credential.secret_id) for credential in known}
+        new = [generate(login) for login in logins if (login.region, login.secret_id) not in names]
+        if new or not self.users.exists():
+            write_private(self._secrets, Credentials.dump_json([*known, *new], indent=2).decode())
+            write_private(
+                self.users, json.dumps({"users": [credential.user() for credential in (*known, *new)]}, indent=2)
+            )
+        return new
+
+
+def write_private(path: Path, text: str) -> None:
+    """Whole or not at all, and never readable by others, not even for a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    os.replace(draft, path)
+
+
+def endpoint(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def ensure(processes: Processes, vault: Vault, *, port: int, say: Say) -> None:
+    """Starts moto on `port` of 127.0.0.1, if it does not run, and fills it."""
+    if processes.ready(PROCESS):
+        return
+    say(f"starting Secrets Manager on 127.0.0.1:{port} (about 5 s)")
+    processes.start(
+        PROCESS,
+        [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)],
+        answers=lambda: answers("127.0.0.1", port),
+        seconds=START_SECONDS,
+        then=lambda: fill(vault.credentials(), port=port),
+    )
+
+
+def fill(credentials: Iterable[Credential], *, port: int) -> None:
+    import boto3  # takes most of a second to load, and a sandbox that is up already does not need it
+
+    for credential in credentials:
+        client = boto3.client(
+            "secretsmanager",
+            endpoint_url=endpoint(port),
+            region_name=credential.region,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=ACCESS_KEY,
+        )
+        client.create_secret(
+            Name=credential.secret_id, SecretString=credential.secret(), ClientRequestToken=credential.version_id
+        )

@@ -1,0 +1,140 @@
+"""Finds or makes the tools, in this order: what is on PATH, the official release, the Go modules and our stand-ins.
+
+Everything made here lives in the cache, outside the tree:
+
+    cli-<version>/       the engine's CLI, built from Go modules
+    official-<version>/  the official installer's folder
+    home/                PULUMI_HOME of official plug-ins installed here
+    bin-<hash>/          what goes on PATH for one environment: the CLI and the stand-ins that run in it
+    refused.json         when the release server last did not answer
+
+Several processes may call `ensure` at once: one works, the others wait and then find its result.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from sandbox.toolchain import modules, release
+
+Say = Callable[[str], None]
+
+# The engine's version is the Python SDK's, and each plug-in's is that of its SDK: pyproject.toml pins them.
+ENGINE_VERSION = version("pulumi")
+PLUGIN_VERSIONS = {name: version(f"pulumi-{name}") for name in ("docker", "aws")}
+
+_LANGUAGE_HOST = "pulumi-language-python"
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """`path`: folders to put in front of PATH. `embedded`: which of pulumi, language, docker, aws are not official."""
+
+    path: tuple[Path, ...]
+    embedded: tuple[str, ...]
+
+
+def default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "ibgw" / "toolchain"
+
+
+def ensure(cache: Path, say: Say) -> Toolchain:
+    """The tools, made now if need be: within a second if they are there, about ten minutes if they must be built.
+
+    `say` gets a line for each step. Raises IbgwError with what to do when there is no way to get the engine.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / "lock"):
+        return _ensure(cache, say)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _ensure(cache: Path, say: Say) -> Toolchain:
+    server = release.Server(cache / "refused.json")
+    path: list[Path] = []
+    embedded: list[str] = []
+    links: dict[str, Path] = {}
+
+    cli = _find("pulumi", cache)
+    if cli is not None:
+        say(f"pulumi: {cli}, found on PATH")
+    elif (cli := server.install_cli(cache / f"official-{ENGINE_VERSION}", ENGINE_VERSION, say)) is not None:
+        path.append(cli.parent)
+    else:
+        cli = modules.build_cli(cache / f"cli-{ENGINE_VERSION}", ENGINE_VERSION, say)
+        links["pulumi"] = cli
+        embedded.append("pulumi")
+
+    beside = cli.parent / _LANGUAGE_HOST
+    if not (beside.exists() or _find(_LANGUAGE_HOST, cache)):
+        embedded.append("language")
+
+    for name, plugin_version in PLUGIN_VERSIONS.items():
+        if _find(f"pulumi-resource-{name}", cache):
+            continue
+        folder = server.install_plugin(cli, cache / "home", name, plugin_version, say)
+        if folder is None:
+            embedded.append(name)
+        else:
+            path.append(folder)
+
+    if embedded:
+        stand_ins = tuple(name for name in embedded if name != "pulumi")
+        path.insert(0, _bin_folder(cache, links, stand_ins))
+        say(f"in place of the official plug-ins: {', '.join(embedded)}")
+    return Toolchain(tuple(path), tuple(embedded))
+
+
+def _find(name: str, cache: Path) -> Path | None:
+    """The executable on PATH, without what this module made itself."""
+    folders = [f for f in os.environ.get("PATH", "").split(os.pathsep) if f and not Path(f).is_relative_to(cache)]
+    found = shutil.which(name, path=os.pathsep.join(folders))
+    return Path(found) if found else None
+
+
+def _bin_folder(cache: Path, links: dict[str, Path], stand_ins: tuple[str, ...]) -> Path:
+    """A folder with the executables of this environment, complete or not there at all.
+
+    The CLI is a hard link beside the language host, because that is where it looks for it without a warning. A second
+    clone of the project has its own folder: the stand-ins run in the environment that this process runs in.
+    """
+    scripts = {_executable(name): _script(name) for name in stand_ins}
+    identity = "\n".join([*map(str, links.items()), *(f"{name}\n{text}" for name, text in sorted(scripts.items()))])
+    folder = cache / f"bin-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    if folder.exists():
+        return folder
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    for name, target in links.items():
+        os.link(target, unfinished / name)
+    for name, text in scripts.items():
+        script = unfinished / name
+        script.write_text(text)
+        script.chmod(0o755)
+    unfinished.rename(folder)
+    return folder
+
+
+def _executable(name: str) -> str:
+    return _LANGUAGE_HOST if name == "language" else f"pulumi-resource-{name}"
+
+
+def _script(name: str) -> str:
+    """`-P` keeps the program's folder, where the engine starts a plug-in, out of the module path."""
+    tree = Path(__file__).parents[2]
+    return f'#!/bin/sh\nPYTHONPATH="{tree}" exec "{sys.executable}" -P -m sandbox.plugins.{name} "$@"\n'

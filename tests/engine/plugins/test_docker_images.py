@@ -1,0 +1,141 @@
+"""Images: pulled by tag and by digest from a registry, and built from a folder."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from docker import APIClient
+from docker.errors import ImageNotFound
+
+from tests.engine.plugins.conftest import Project, of, resource
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`127.0.0.1:PORT` of Debian's docker-registry, which Docker trusts over plain HTTP."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    folder = tmp_path_factory.mktemp("registry")
+    configuration = folder / "config.yml"
+    configuration.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp: {{addr: {address}}}\n"
+    )
+    with subprocess.Popen(
+        ["docker-registry", "serve", str(configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"http://{address}/v2/", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield address
+        process.terminate()
+
+
+def test_pulled_by_digest(project: Project, client: APIClient, registry: str, image: str, prefix: str) -> None:
+    repository = f"{registry}/{prefix}"
+    client.tag(image, repository, "1")
+    client.push(repository, "1")
+    digest = next(d for d in client.inspect_image(f"{repository}:1")["RepoDigests"] if d.startswith(repository))
+    local = client.inspect_image(image)["Id"]
+    client.remove_image(f"{repository}:1")
+    with pytest.raises(ImageNotFound):
+        client.inspect_image(digest)
+
+    project.declare(
+        resource("RemoteImage", "pinned", name=digest, keep_locally=True),
+        resource("RemoteImage", "tagged", name=f"{repository}:1"),
+        resource("Container", "by_digest", name=f"{prefix}-by-digest", image=of("pinned", "repo_digest"), command=["sleep", "600"]),
+        pinned=of("pinned", "repo_digest"),
+        image_id=of("pinned", "image_id"),
+        tagged=of("tagged", "repo_digest"),
+    )
+    made = project.up()
+    assert made.code == 0, made.text
+    assert project.outputs("plugins-t") == {"pinned": digest, "image_id": local, "tagged": digest}
+    assert project.recorded("pinned")["id"] == f"{local}{digest}"
+    assert project.preview("--refresh").changed == {}
+
+    # keep_locally decides what a destroy leaves.
+    assert project.destroy().code == 0
+    assert client.inspect_image(digest)["Id"] == local
+    with pytest.raises(ImageNotFound):
+        client.inspect_image(f"{repository}:1")
+    client.remove_image(digest)
+
+
+def test_built_from_a_folder(project: Project, client: APIClient, image: str, prefix: str) -> None:
+    folder = project.program / "context"
+    (folder / "package" / "inner").mkdir(parents=True)
+    (folder / "package" / "inner" / "module.py").write_text("print('one')\n")
+    (folder / "package" / "__pycache__").mkdir()
+    (folder / "package" / "__pycache__" / "module.pyc").write_text("compiled")
+    (folder / "secret.txt").write_text("never sent")
+    (folder / ".dockerignore").write_text("*\n!package/**/*.py\n")
+    (folder / "Dockerfile").write_text(
+        f"FROM {image}\nARG BASE\nLABEL test.base=$BASE\nCOPY . /app\nRUN [\"/bin/sh\", \"-c\", \"ls /app > /listing\"]\n"
+    )
+    name = f"{prefix}-built:1"
+
+    def declare(base: str) -> None:
+        project.declare(
+            resource("Image", "built", image_name=name, skip_push=True, build={"context": "context", "args": {"BASE": base}}),
+            resource("Container", "runs", name=f"{prefix}-runs", image=of("built", "repo_digest"), command=["sleep", "600"]),
+            digest=of("built", "repo_digest"),
+            name=of("built", "image_name"),
+        )
+
+    # Not built in a preview.
+    declare("a")
+    assert project.preview().operations == {"built": ["create"], "runs": ["create"]}
+    with pytest.raises(ImageNotFound):
+        client.inspect_image(name)
+
+    made = project.up()
+    assert made.code == 0, made.text
+    first = client.inspect_image(name)
+    assert project.outputs("plugins-t") == {"digest": first["Id"], "name": name}
+    assert first["Config"]["Labels"] == {"test.base": "a"}
+    listed = subprocess.run(
+        ["docker", "exec", f"{prefix}-runs", "sh", "-c", "cat /listing; cat /app/package/inner/module.py; ls -A /app/package"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert listed == "package\nprint('one')\ninner\n"
+
+    # What is ignored does not count, nor do times.
+    (folder / "secret.txt").write_text("changed")
+    (folder / "package" / "__pycache__" / "module.pyc").write_text("compiled again")
+    os.utime(folder / "package" / "inner" / "module.py")
+    assert project.preview("--refresh").changed == {}
+
+    # What is sent does: built again in place, and whoever runs it is replaced.
+    (folder / "package" / "inner" / "module.py").write_text("print('two')\n")
+    done = project.up()
+    assert done.changed == {"built": ["update"], "runs": ["delete-replaced", "replace", "create-replacement"]}
+    assert done.differences["built"] == {"build": "update"}
+    second = client.inspect_image(name)
+    assert second["Id"] != first["Id"]
+    assert client.inspect_container(f"{prefix}-runs")["Image"] == second["Id"]
+
+    # A failed build says why. Destroying leaves the image.
+    (folder / "Dockerfile").write_text(f"FROM {image}\nRUN [\"/bin/sh\", \"-c\", \"echo no luck; exit 9\"]\n")
+    failed = project.up()
+    assert failed.code != 0
+    assert "returned a non-zero code: 9" in " ".join(failed.text.split())
+    assert project.destroy().code == 0
+    assert client.inspect_image(name)["Id"] == second["Id"]
+    shutil.rmtree(folder)
+    project.declare()

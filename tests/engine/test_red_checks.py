@@ -1,0 +1,79 @@
+"""Each of the five checks turned red, or warned, alone by a state of the broker: the earlier ones stay green."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sandbox.broker.control import BrokerControl
+from sandbox.environment import Sandbox, Stack
+from tests.engine.conftest import Completed, Pulumi
+
+STACK = "paper-red"
+FIVE = ("connected", "authenticated", "account_access", "market_data", "order_capability")
+
+
+@pytest.fixture(scope="module")
+def stack(project: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
+    """Both optional checks are required here, so that everything that is not a pass is red."""
+    required = {"marketData": {"level": "required"}, "orderCapability": {"level": "required"}}
+    made = project(STACK, gateways={"main": {"checks": required}})
+    pulumi(["up", "--yes", "--skip-preview"], stack=made)
+    yield made
+    pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
+
+
+# scenario -> the check that turns red and its reason (gateway-facts: 2.4 for codes, 3 for what users see)
+RED = [
+    ("api-wedged", "connected", "wedged"),
+    ("api-half-open", "authenticated", "half_open"),
+    ("connectivity-lost", "authenticated", "connectivity_lost"),
+    ("account-kind-swapped", "authenticated", "account_kind_mismatch"),
+    ("summary-empty", "account_access", "no_account_summary"),
+    ("summary-insane", "account_access", "implausible_summary"),
+    ("no-entitlement", "market_data", "no_entitlement"),
+    ("competing-live-session", "market_data", "competing_session"),
+    ("farm-broken", "market_data", "farm_broken"),
+    ("order-rejected", "order_capability", "order_rejected"),
+    ("order-no-margin", "order_capability", "no_margin_figures"),
+    ("read-only", "order_capability", "read_only_unexpected"),
+]
+
+
+def verify(run: Callable[..., Completed], stack: Stack) -> dict[str, Any]:
+    done = run(["ibgw", "verify", "--stack", stack.name, "--wait", "0s", "--json"], stack=stack, check=False)
+    assert done.returncode in (0, 3, 6), done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)["gateways"][0]
+    return report
+
+
+@pytest.mark.parametrize(("scenario", "check", "reason"), RED)
+def test_one_check_turns_red_alone(
+    scenario: str,
+    check: str,
+    reason: str,
+    stack: Stack,
+    sandbox: Sandbox,
+    broker: BrokerControl,
+    run: Callable[..., Completed],
+) -> None:
+    broker.scenario(scenario, sandbox.user_of(STACK, "main"))
+    checks = {found["name"]: found for found in verify(run, stack)["checks"]}
+    broker.clear(sandbox.user_of(STACK, "main"))
+    assert (checks[check]["verdict"], checks[check]["reason"]) == ("fail", reason)
+    for earlier in FIVE[: FIVE.index(check)]:
+        assert checks[earlier]["verdict"] == "pass", earlier
+    assert checks[check]["remedy"]
+
+
+def test_afterwards_everything_is_green_again(stack: Stack, run: Callable[..., Completed]) -> None:
+    checks = {found["name"]: found["verdict"] for found in verify(run, stack)["checks"]}
+    assert {checks[name] for name in FIVE} == {"pass"}
+
+
+def test_verification_placed_no_order(stack: Stack, sandbox: Sandbox, broker: BrokerControl) -> None:
+    user = broker.status()["users"][sandbox.user_of(STACK, "main")]
+    assert user["orders"] == 0
+    assert user["what_ifs"] > 0
+    assert user["logins"] == 1

@@ -1,0 +1,133 @@
+"""The whole way over `ssh://`, against an sshd on loopback: all parts use the operator's own ssh."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ib_async import IB
+
+from contract.target import Contract
+from sandbox.environment import Stack
+from tests.engine.conftest import Completed, Pulumi
+
+STACK = "paper-ssh"
+
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """A port with an sshd behind it, and a folder whose `ssh` has this test's own configuration.
+
+    OpenSSH takes the home folder from the password database, so a test cannot give it another ~/.ssh/config; the
+    wrapper stands for the operator's.
+    """
+    folder = tmp_path_factory.mktemp("ssh")
+    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert sshd is not None, "openssh-server is needed (make test installs it)"
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    (folder / "authorized_keys").write_text((folder / "user.pub").read_text())
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\n"
+        f"PidFile {folder}/pid\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nStrictModes no\n"
+        "UsePAM no\nMaxStartups 100\nMaxSessions 100\n"
+    )
+    host_key = (folder / "host.pub").read_text()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
+    (folder / "config").write_text(
+        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
+        "  StrictHostKeyChecking yes\n  LogLevel ERROR\n"
+    )
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
+    wrapper = bin_folder / "ssh"
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/config "$@"\n')
+    wrapper.chmod(0o755)
+    Path("/run/sshd").mkdir(exist_ok=True)
+    server = subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL)
+    wait_for(port)
+    yield port, bin_folder
+    server.terminate()
+    server.wait(10)
+
+
+def wait_for(port: int, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens on {port}"
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def stack(project: Callable[..., Stack], ssh: tuple[int, Path], pulumi: Pulumi) -> Iterator[Stack]:
+    port, bin_folder = ssh
+    made = project(STACK, dockerHost=f"ssh://root@127.0.0.1:{port}")
+    made = Stack(made.name, made.folder, {**made.env, "PATH": f"{bin_folder}:{made.env['PATH']}"}, made.config)
+    pulumi(["up", "--yes", "--skip-preview"], stack=made)
+    yield made
+    pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
+
+
+def test_a_settled_stack_over_ssh_previews_as_unchanged(stack: Stack, pulumi: Pulumi) -> None:
+    pulumi(["preview", "--expect-no-changes"], stack=stack)
+
+
+def test_verify_works_over_ssh(stack: Stack, run: Callable[..., Completed]) -> None:
+    assert "VERIFIED" in run(["ibgw", "verify", "--stack", STACK, "--wait", "0s"], stack=stack).stdout
+
+
+def test_forward_works_over_ssh_and_ends_cleanly(stack: Stack, pulumi: Pulumi) -> None:
+    contract = Contract.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
+    assert contract.docker_host.startswith("ssh://")
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    forward = subprocess.Popen(
+        ["ibgw", "forward", "--stack", STACK, "--port", str(port)],
+        env={**os.environ, **stack.env},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(port, 60)
+
+        async def accounts() -> list[str]:
+            ib = IB()
+            await ib.connectAsync("127.0.0.1", port, clientId=901, timeout=30)
+            found = list(ib.managedAccounts())
+            ib.disconnect()
+            return found
+
+        assert all(account.startswith("D") for account in asyncio.run(accounts()))
+    finally:
+        forward.send_signal(signal.SIGINT)
+        _, said = forward.communicate(timeout=30)
+    assert forward.returncode in (0, 130), said
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_a_host_that_refuses_the_key_is_named(stack: Stack, pulumi: Pulumi, ssh: tuple[int, Path]) -> None:
+    _, bin_folder = ssh
+    config = bin_folder.parent / "config"
+    before = config.read_text()
+    config.write_text(before.replace("/user\n", "/nobody\n"))
+    try:
+        done = pulumi(["preview"], stack=stack, check=False)
+    finally:
+        config.write_text(before)
+    assert done.returncode != 0
+    assert "ibgw:dockerHost" in done.stdout + done.stderr

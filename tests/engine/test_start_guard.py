@@ -1,0 +1,168 @@
+"""One version of a secret is tried at most twice without a login, whatever restarts the gateway; a good one never held.
+
+The broker's own counter of submitted login forms is the proof. Why each way of restarting matters: run.sh ignores what
+a start script returns, ibcstart.sh restarts Java by itself, and Docker restarts the container (gateway-facts, 1.4 and
+1.5).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import docker
+import pytest
+from docker.models.containers import Container
+
+from sandbox.broker.control import BrokerControl
+from sandbox.environment import Sandbox, Stack
+from tests.engine.conftest import Completed, Pulumi
+
+STACK = "paper-guard"
+HELD = "ibgw-guard: held: this secret version was tried twice without a successful login"
+DEADLINE = 60.0
+
+
+@pytest.fixture(scope="module")
+def stack(project: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
+    made = project(
+        STACK,
+        verifier={"timeout": "20s"},
+        gateways={"main": {"secondFactor": {"method": "push", "onTimeout": "restart", "exitInterval": "10s"}}},
+    )
+    pulumi(["up", "--yes", "--skip-preview"], stack=made)
+    yield made
+    pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
+
+
+@pytest.fixture
+def user(sandbox: Sandbox, stack: Stack) -> str:
+    return sandbox.user_of(stack.name, "main")
+
+
+@pytest.fixture
+def container(
+    sandbox: Sandbox, stack: Stack, docker_client: docker.DockerClient, broker: BrokerControl, user: str
+) -> Iterator[Container]:
+    """The gateway's container, logged in, its count at zero before and after."""
+    found = docker_client.containers.get(f"{sandbox.prefix}-{STACK}-main")
+    yield found
+    broker.clear(user)
+    fresh = docker_client.containers.get(f"{sandbox.prefix}-{STACK}-main")
+    fresh.restart(timeout=10)
+    fresh.exec_run(["bash", "-c", "rm -f /home/ibgateway/tws_settings/guard/*.attempts"])
+    before = attempts(broker, user, "logins")
+    fresh.restart(timeout=10)
+    until(lambda: attempts(broker, user, "logins") > before, "the gateway logs in again")
+    until(lambda: guard_count(fresh) == "0", "the guard has seen the login")
+
+
+def attempts(broker: BrokerControl, user: str, counter: str = "attempts") -> int:
+    return int(broker.status()["users"][user][counter])
+
+
+def guard_count(container: Container) -> str:
+    output = container.exec_run(["bash", "-c", "cat /home/ibgateway/tws_settings/guard/*.attempts"]).output
+    assert isinstance(output, bytes)
+    return output.decode().strip()
+
+
+def until(done: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not done():
+        assert time.monotonic() < deadline, f"not within {DEADLINE:.0f} s: {what}"
+        time.sleep(0.2)
+
+
+def log_since(container: Container, since: float) -> str:
+    return str(container.logs(since=since).decode(errors="replace"))
+
+
+def held_since(container: Container, since: float) -> None:
+    until(lambda: HELD in log_since(container, since), "the guard holds")
+
+
+def test_ibc_s_own_cold_restarts_are_counted(container: Container, broker: BrokerControl, user: str) -> None:
+    """IBC restarts Java inside ibcstart.sh after `Login failed`, without a start script and without a delay."""
+    broker.scenario("login-failed-restart", user)
+    before, began = attempts(broker, user), time.time()
+    container.restart(timeout=10)
+    held_since(container, began)
+    time.sleep(5)  # long enough for several more tries, if anything still tried
+    assert attempts(broker, user) - before == 2
+
+
+def test_the_second_factor_s_restarts_are_counted(container: Container, broker: BrokerControl, user: str) -> None:
+    """Exit 87 (1111): nobody approved, and on2fatimeout=restart starts Java again inside ibcstart.sh."""
+    broker.scenario("push-unanswered", user)
+    before, began = attempts(broker, user), time.time()
+    container.restart(timeout=10)
+    held_since(container, began)
+    time.sleep(5)
+    assert attempts(broker, user) - before <= 2
+
+
+def test_docker_restarts_are_counted(container: Container, broker: BrokerControl, user: str) -> None:
+    broker.scenario("wrong-password", user)
+    before, began = attempts(broker, user), time.time()
+    for _ in range(5):
+        container.restart(timeout=10)
+        time.sleep(3)  # a real gateway needs longer than this from its start to the form
+    assert HELD in log_since(container, began)
+    assert attempts(broker, user) - before <= 2
+
+
+def test_a_crash_loop_is_counted(container: Container, broker: BrokerControl, user: str) -> None:
+    """Java dies, the container ends, the restart policy starts it again."""
+    broker.scenario("wrong-password", user)
+    before, began = attempts(broker, user), time.time()
+    container.restart(timeout=10)
+    kill = (
+        "for f in /proc/[0-9]*/cmdline; do "
+        "[[ $(tr '\\0' ' ' <$f) == */java*IbcGateway* ]] && kill -9 $(basename ${f%/cmdline}); done"
+    )
+    for _ in range(5):
+        time.sleep(3)
+        container.exec_run(["bash", "-c", kill])
+    held_since(container, began)
+    assert attempts(broker, user) - before <= 2
+
+
+def test_updates_are_counted_and_a_rejected_gateway_is_stopped(
+    container: Container,
+    broker: BrokerControl,
+    user: str,
+    stack: Stack,
+    pulumi: Pulumi,
+    run: Callable[..., Completed],
+) -> None:
+    broker.scenario("wrong-password", user)
+    before = attempts(broker, user)
+    container.restart(timeout=10)
+    first = pulumi(["up", "--yes", "--skip-preview"], stack=stack, check=False)
+    assert first.returncode != 0
+    assert "login_failed" in first.stdout + first.stderr
+    container.reload()
+    assert container.status == "exited", "a gateway with rejected credentials goes on running"
+    again = pulumi(["up", "--yes", "--skip-preview"], stack=stack, check=False)
+    assert "stopped" in again.stdout + again.stderr
+    assert "ibgw start" in again.stdout + again.stderr
+    for _ in range(2):
+        pulumi(["up", "--refresh", "--yes", "--skip-preview"], stack=stack, check=False)
+        run(["ibgw", "start", "--stack", stack.name], stack=stack, check=False)
+        time.sleep(3)
+    assert attempts(broker, user) - before <= 2
+
+
+def test_a_good_version_is_never_held(container: Container, broker: BrokerControl, user: str) -> None:
+    """Ten nights: the gateway's own soft restart, which keeps its session."""
+    began = time.time()
+    for _ in range(10):
+        before = attempts(broker, user, "soft_logins")
+        broker.scenario("nightly-restart", user)
+        until(lambda before=before: attempts(broker, user, "soft_logins") > before, "a soft restart")  # type: ignore[misc]
+        broker.clear(user)
+    for _ in range(3):
+        before = attempts(broker, user, "logins")
+        container.restart(timeout=10)
+        until(lambda before=before: attempts(broker, user, "logins") > before, "a login")  # type: ignore[misc]
+        until(lambda: guard_count(container) == "0", "the guard has seen the login")
+    assert "held" not in log_since(container, began)

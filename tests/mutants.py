@@ -1,0 +1,265 @@
+"""Breaks the program on purpose, one property at a time, and expects a named test to notice (`make mutants`).
+
+Each mutation is one replacement in one file of a copy of the tree. A mutation whose text is gone, or that no test
+notices, fails the run: the table and the program are kept in step that way.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = "tests/stack/test_program.py"
+SETTINGS = "tests/unit/test_settings.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old` must occur exactly once in `path`; `killer` is the pytest node that must fail afterwards."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    killer: str
+
+
+MUTATIONS = (
+    Mutation(
+        "the api network is not internal",
+        "infra/spec.py",
+        "                internal=True,",
+        "                internal=False,",
+        f"{PROGRAM}::test_the_api_network_is_internal",
+    ),
+    Mutation(
+        "gateways reach each other over egress",
+        "infra/spec.py",
+        '"com.docker.network.bridge.enable_icc": "false"',
+        '"com.docker.network.bridge.enable_icc": "true"',
+        f"{PROGRAM}::test_the_egress_network_keeps_gateways_apart",
+    ),
+    Mutation(
+        "the password is not a secret",
+        "infra/credentials.py",
+        "password=pulumi.Output.secret(escape(password))",
+        "password=pulumi.Output.from_input(escape(password))",
+        f"{PROGRAM}::test_each_credential_is_wrapped_where_it_is_read",
+    ),
+    Mutation(
+        "the user id is not a secret",
+        "infra/credentials.py",
+        "user_id=pulumi.Output.secret(escape(user_id))",
+        "user_id=pulumi.Output.from_input(escape(user_id))",
+        f"{PROGRAM}::test_each_credential_is_wrapped_where_it_is_read",
+    ),
+    Mutation(
+        "credentials are not escaped",
+        "infra/credentials.py",
+        'if unit < 128 and chr(unit).isalnum() else f"\\\\u{unit:04X}"',
+        'if unit < 128 else f"\\\\u{unit:04X}"',
+        "tests/unit/test_credentials.py::test_escaping_leaves_nothing_that_a_shell_or_envsubst_reads",
+    ),
+    Mutation(
+        "a secret of the other mode is accepted",
+        "infra/credentials.py",
+        'if document["trading_mode"] != mode.value:',
+        'if document["trading_mode"] not in tuple(Mode):',
+        "tests/unit/test_credentials.py::test_a_bad_secret_is_refused_without_showing_it",
+    ),
+    Mutation(
+        "two gateways may have one user",
+        "infra/credentials.py",
+        "        if other != gateway:",
+        "        if other is None:",
+        f"{PROGRAM}::test_two_gateways_with_one_user_declare_nothing",
+    ),
+    Mutation(
+        "the gateway keeps its capabilities",
+        "infra/components/gateway.py",
+        '            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),\n',
+        "",
+        f"{PROGRAM}::test_the_gateway_has_no_privileges",
+    ),
+    Mutation(
+        "the gateway may gain privileges",
+        "infra/components/gateway.py",
+        '            security_opts=["no-new-privileges:true"],\n',
+        "",
+        f"{PROGRAM}::test_the_gateway_has_no_privileges",
+    ),
+    Mutation(
+        "the owner step keeps its capabilities",
+        "infra/components/storage.py",
+        'docker.ContainerCapabilitiesArgs(adds=["CAP_CHOWN"], drops=["ALL"])',
+        'docker.ContainerCapabilitiesArgs(adds=["CAP_CHOWN"])',
+        f"{PROGRAM}::test_the_owner_step_can_change_owners_and_nothing_else",
+    ),
+    Mutation(
+        "the owner step has a network",
+        "infra/components/storage.py",
+        '            network_mode="none",\n',
+        "",
+        f"{PROGRAM}::test_the_owner_step_can_change_owners_and_nothing_else",
+    ),
+    Mutation(
+        "the gateway is killed without grace",
+        "infra/components/gateway.py",
+        "            destroy_grace_seconds=round(spec.stop_grace.total_seconds()),\n",
+        "",
+        f"{PROGRAM}::test_limits_logs_restart_and_grace",
+    ),
+    Mutation(
+        "the gateway may swap",
+        "infra/components/gateway.py",
+        "            memory_swap=spec.memory,\n",
+        "",
+        f"{PROGRAM}::test_limits_logs_restart_and_grace",
+    ),
+    Mutation(
+        "logs grow without limit",
+        "infra/components/gateway.py",
+        "            log_opts=spec.log_options,\n",
+        "",
+        f"{PROGRAM}::test_limits_logs_restart_and_grace",
+    ),
+    Mutation(
+        "the provider waits for healthy",
+        "infra/components/gateway.py",
+        "            wait=False,",
+        "            wait=True,",
+        f"{PROGRAM}::test_limits_logs_restart_and_grace",
+    ),
+    Mutation(
+        "an open port counts as healthy",
+        "infra/spec.py",
+        "printf 'API\\\\0\\\\0\\\\0\\\\0\\\\x09v100..178' >&3 \"",
+        'exit 0 "',
+        "tests/unit/test_spec.py::test_the_probe_tells_an_api_from_an_open_port",
+    ),
+    Mutation(
+        "a third attempt is allowed",
+        "infra/spec.py",
+        "MAXIMUM_ATTEMPTS = 2",
+        "MAXIMUM_ATTEMPTS = 3",
+        "tests/unit/test_spec.py::test_the_start_script_allows_two_attempts",
+    ),
+    Mutation(
+        "a moving tag is accepted",
+        "infra/settings.py",
+        "if tag in _MOVING_TAGS or _MOVING_RELEASE.fullmatch(tag):",
+        "if tag in _MOVING_TAGS:",
+        f"{SETTINGS}::test_bad_configuration_is_refused_by_name",
+    ),
+    Mutation(
+        "live takes an image that was not promoted",
+        "infra/settings.py",
+        "if self.mode is Mode.LIVE and self.image is not None:",
+        "if False:",
+        f"{SETTINGS}::test_bad_configuration_is_refused_by_name",
+    ),
+    Mutation(
+        "live is updated without a release",
+        "infra/__main__.py",
+        "        elif not pulumi.runtime.is_dry_run():",
+        "        elif False:",
+        f"{PROGRAM}::test_an_update_of_live_without_a_release_declares_nothing",
+    ),
+    Mutation(
+        "a release that was verified on live counts",
+        "infra/release.py",
+        'if release.report.stack.split("-", 1)[0] != Mode.PAPER:',
+        "if False:",
+        "tests/unit/test_release.py::test_only_a_paper_stack_s_verification_counts",
+    ),
+    Mutation(
+        "unknown keys are ignored",
+        "infra/settings.py",
+        'frozen=True, extra="forbid", strict=True',
+        'frozen=True, extra="ignore", strict=True',
+        f"{SETTINGS}::test_bad_configuration_is_refused_by_name",
+    ),
+    Mutation(
+        "mode and stack may differ",
+        "infra/settings.py",
+        "    if settings.mode != first:",
+        "    if False:",
+        f"{SETTINGS}::test_the_stack_name_must_fit_the_mode",
+    ),
+    Mutation(
+        "the heap may fill the container",
+        "infra/settings.py",
+        "if self.memory < self.java_heap + MINIMUM_HEADROOM_MIB:",
+        "if self.memory < self.java_heap:",
+        f"{SETTINGS}::test_bad_configuration_is_refused_by_name",
+    ),
+    Mutation(
+        "a foreign object of our name is taken over",
+        "infra/host.py",
+        "if (thing.kind, thing.name) in fixed and not _ours(spec, thing.labels)",
+        "if False",
+        f"{PROGRAM}::test_foreign_objects_of_our_names_declare_nothing",
+    ),
+    Mutation(
+        "a second gateway with the same secret is not seen",
+        "infra/host.py",
+        "thing.labels.get(Label.SECRET_ID) == gateway.secret_id",
+        "False",
+        f"{PROGRAM}::test_a_second_gateway_with_the_same_secret_declares_nothing",
+    ),
+)
+
+
+def _run(tree: Path, *nodes: str) -> subprocess.CompletedProcess[str]:
+    # The tree comes first on sys.path, before the one that is installed for editing.
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *nodes]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+
+
+def _killed(tree: Path, mutation: Mutation) -> str | None:
+    """None when the named test fails under the mutation, else what is wrong."""
+    path = tree / mutation.path
+    original = path.read_text(encoding="utf-8")
+    if original.count(mutation.old) != 1:
+        return f"{mutation.path} holds the text {original.count(mutation.old)} times, expected once; correct the table"
+    path.write_text(original.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        result = _run(tree, mutation.killer)
+    finally:
+        path.write_text(original, encoding="utf-8")
+    # 1: a test failed. Anything else (no such test, a syntax error) is no proof.
+    return None if result.returncode == 1 else f"{mutation.killer} did not fail (pytest exit {result.returncode})"
+
+
+def main() -> None:
+    """Run every mutation, first none at all. Exit code 1 when one survives."""
+    with tempfile.TemporaryDirectory(prefix="ibgw-mutants-") as folder:
+        tree = Path(folder) / "tree"
+        ignored = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".ibgw", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, tree, ignore=ignored)
+        killers = sorted({mutation.killer for mutation in MUTATIONS})
+        typer.echo(f"{len(MUTATIONS)} mutations; first, their {len(killers)} tests without any")
+        baseline = _run(tree, *killers)
+        if baseline.returncode != 0:
+            typer.echo(baseline.stdout[-4000:])
+            raise typer.Exit(1)
+        survivors = 0
+        for mutation in MUTATIONS:
+            complaint = _killed(tree, mutation)
+            survivors += complaint is not None
+            typer.echo(
+                f"{'killed  ' if complaint is None else 'SURVIVED'} {mutation.name}"
+                + (f": {complaint}" if complaint else "")
+            )
+    typer.echo(f"{len(MUTATIONS) - survivors} killed, {survivors} survived")
+    if survivors:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

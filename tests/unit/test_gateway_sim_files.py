@@ -1,0 +1,211 @@
+"""How the gateway's files are rendered and read: envsubst, Java's properties format, IBC's settings."""
+
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sandbox.gateway import properties
+from sandbox.gateway.envsubst import substitute
+from sandbox.gateway.settings import Exit, GatewaySettings, Settings, clock_time, user_folder
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    # gettext manual, envsubst: only $NAME and ${NAME}; an unset variable is empty; nothing else is special.
+    [
+        (b"a=${SET}", b"a=value"),
+        (b"a=$SET!", b"a=value!"),
+        (b"a=$SETTER", b"a="),
+        (b"a=${UNSET}b", b"a=b"),
+        (b"a=$1 $ $$ $-", b"a=$1 $ $$ $-"),
+        (b"a=${SET", b"a=${SET"),
+        (b"a=${SET:-x}", b"a=${SET:-x}"),
+        (b"a=\\${SET}", b"a=\\value"),
+        (b"$SET$SET", b"valuevalue"),
+        (b"\xff${BYTES}", b"\xff\xfe$SET"),
+    ],
+)
+def test_envsubst(text: bytes, result: bytes) -> None:
+    assert substitute(text, {b"SET": b"value", b"BYTES": b"\xfe$SET"}) == result
+
+
+def test_envsubst_as_a_command() -> None:
+    code = "from sandbox.gateway.envsubst import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=b"x=${NAME}\n", env={"NAME": "ä"}, stdout=subprocess.PIPE, check=True
+    )
+    assert done.stdout == "x=ä\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    # The examples and rules of the Java SE documentation of java.util.Properties.load(Reader).
+    [
+        (b"Truth = Beauty\n", {"Truth": "Beauty"}),
+        (b"  Truth:Beauty", {"Truth": "Beauty"}),
+        (b"Truth                    :Beauty", {"Truth": "Beauty"}),
+        (b"fruits    apple, banana, \\\n      kiwi, mango", {"fruits": "apple, banana, kiwi, mango"}),
+        (b"cheeses\n", {"cheeses": ""}),
+        (b"# comment\n  ! comment\n\nkey=value # no comment", {"key": "value # no comment"}),
+        (b"a\\:b\\=c\\ d=e", {"a:b=c d": "e"}),
+        (b"k=\\t\\n\\r\\f\\z\\\\", {"k": "\t\n\r\fz\\"}),
+        (b"k=trailing blank \n", {"k": "trailing blank "}),
+        (b"k=one\r\nl=two\rm=three", {"k": "one", "l": "two", "m": "three"}),
+        (b"k=v1\nk=v2", {"k": "v2"}),
+        (b"k==v", {"k": "=v"}),
+        (b"k=a\\", {"k": "a"}),
+        (b"k=\\u00e4\\u8A9E", {"k": "\u00e4\u8a9e"}),
+        (b"k=\\uD83D\\uDE00", {"k": "\U0001f600"}),
+        (b"k=\xc3\xa4", {"k": "\u00c3\u00a4"}),  # Latin-1: unescaped UTF-8 does not arrive
+        (b"k=a\\\\\nl=b", {"k": "a\\", "l": "b"}),
+    ],
+)
+def test_properties(data: bytes, found: dict[str, str]) -> None:
+    assert properties.parse(data) == found
+
+
+def test_malformed_escape() -> None:
+    with pytest.raises(properties.MalformedEscape):
+        properties.parse(b"k=\\u12g4")
+
+
+def settings(**values: str) -> Settings:
+    return Settings(values)
+
+
+def test_ibc_trims_what_it_puts_into_the_form() -> None:
+    found = settings(IbLoginId=" someone ", IbPassword="\tsecret ")
+    assert (found.user_id, found.password) == ("someone", "secret")
+
+
+def test_dump_hides_only_the_four_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    """IBC masks IbLoginId, IbPassword and the FIX ones; everything else is shown (IBC, DefaultSettings)."""
+    settings(IbLoginId="someone", IbPassword="s3cret", FIXLoginId="x", Other="shown").dump()
+    printed = capsys.readouterr().out
+    assert "    IbLoginId=***\n    IbPassword=***\n    Other=shown\n" in printed
+    assert "s3cret" not in printed
+    assert "someone" not in printed
+
+
+@pytest.mark.parametrize(
+    ("values", "relogin"),
+    [
+        ({}, False),
+        ({"ReloginAfterSecondFactorAuthenticationTimeout": "yes"}, True),
+        ({"ReloginAfterSecondFactorAuthenticationTimeout": "no"}, False),
+        ({"ExitAfterSecondFactorAuthenticationTimeout": "yes"}, True),
+        (
+            {
+                "ReloginAfterSecondFactorAuthenticationTimeout": "no",
+                "ExitAfterSecondFactorAuthenticationTimeout": "yes",
+            },
+            False,
+        ),
+    ],
+)
+def test_relogin(values: dict[str, str], relogin: bool) -> None:
+    assert settings(**values).relogin is relogin
+
+
+def test_invalid_settings_end_the_program_with_ibcs_codes(tmp_path: Path) -> None:
+    """IBC's ErrorCodes: 1103 no ini file, 1104 trading mode, 1105 invalid setting."""
+    with pytest.raises(Exit) as missing:
+        Settings.load(tmp_path / "none.ini")
+    assert missing.value.code == 1103
+    with pytest.raises(Exit) as mode:
+        _ = settings(TradingMode="both").mode
+    assert mode.value.code == 1104
+    with pytest.raises(Exit) as time_of_day:
+        settings(ColdRestartTime="7 AM").cold_restart(datetime(2026, 11, 23, tzinfo=NEW_YORK))
+    assert time_of_day.value.code == 1105
+
+
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [
+        (datetime(2026, 11, 23, 12, 0, tzinfo=NEW_YORK), datetime(2026, 11, 29, 7, 5, tzinfo=NEW_YORK)),
+        (datetime(2026, 11, 29, 7, 4, tzinfo=NEW_YORK), datetime(2026, 11, 29, 7, 5, tzinfo=NEW_YORK)),
+        (datetime(2026, 11, 29, 7, 5, tzinfo=NEW_YORK), datetime(2026, 12, 6, 7, 5, tzinfo=NEW_YORK)),
+    ],
+)
+def test_cold_restart_is_on_sundays(now: datetime, due: datetime) -> None:
+    assert settings(ColdRestartTime="07:05").cold_restart(now) == due
+
+
+@pytest.mark.parametrize(
+    ("value", "time_of_day"),
+    [
+        ("11:59 PM", (23, 59)),
+        ("12:00 AM", (0, 0)),
+        ("12:30 PM", (12, 30)),
+        ("09:05 AM", (9, 5)),
+        ("9:05 AM", None),
+        ("23:59", None),
+        ("13:00 PM", None),
+        ("11:59 pm", None),
+    ],
+)
+def test_clock_time(value: str, time_of_day: tuple[int, int] | None) -> None:
+    assert clock_time(value) == time_of_day
+
+
+def lines(printed: str) -> list[str]:
+    return [line.split(" IBC: ", 1)[1] for line in printed.splitlines() if " IBC: " in line]
+
+
+def test_configuration_tasks_and_what_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log lines are IBC's Configure*Task; a second run finds everything as it was set."""
+    asked = settings(
+        ReadOnlyApi="no", OverrideTwsMasterClientID="50", AutoRestartTime="11:59 PM", BypassBondWarning="yes"
+    )
+    GatewaySettings.load(tmp_path / "user").configure(asked)
+    assert lines(capsys.readouterr().out) == [
+        "Performing master client ID configuration",
+        "TWS Master Client ID was set to ",
+        "TWS Master Client ID now set to 50",
+        "Setting ReadOnlyApi",
+        "Read-Only API checkbox is now set to: false",
+        "Setting Auto restart time",
+        "Auto restart time set to 11:59 PM",
+        "'Bypass Bond warning for API Orders' is now selected",
+        "Configuration tasks completed",
+    ]
+    again = GatewaySettings.load(tmp_path / "user")
+    assert (again.read_only, again.master_client_id, again.auto_action) == (False, "50", "Auto restart")
+    again.configure(asked)
+    printed = lines(capsys.readouterr().out)
+    assert "Read-Only API checkbox is already set to: false" in printed
+    assert "Auto restart time already set to 11:59 PM" in printed
+    assert "'Bypass Bond warning for API Orders' is already selected" in printed
+
+
+def test_unset_means_unchanged_and_read_only_is_the_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = GatewaySettings.load(tmp_path / "user")
+    found.configure(settings())
+    assert found.read_only is True
+    assert lines(capsys.readouterr().out) == []  # not even 'Configuration tasks completed'
+
+
+def test_both_times_and_bad_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = GatewaySettings.load(tmp_path / "user")
+    found.configure(settings(AutoRestartTime="23:59", AutoLogoffTime="11:00 PM"))
+    printed = lines(capsys.readouterr().out)
+    assert "AutoLogoffTime is ignored because AutoRestartTime is also set" in printed
+    message = 'Auto restart time setting must be hh:mm AM or hh:mm PM, for example "09:30 AM" or "04:00 PM"'
+    assert message in printed
+    with pytest.raises(Exit) as bad:
+        found.configure(settings(BypassOrderPrecautions="maybe"))
+    assert bad.value.code == 1105
+
+
+def test_user_folder_tells_nothing_of_the_user_id() -> None:
+    folder = user_folder("someone")
+    assert folder == user_folder("someone") != user_folder("someone2")
+    assert "someone" not in folder
+    assert folder.isalpha()

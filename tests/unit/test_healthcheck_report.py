@@ -1,0 +1,238 @@
+"""Verdicts, exit codes and texts (interfaces: Report, Exit codes)."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from contract.target import CheckLevel
+from healthcheck.reasons import EXPLANATIONS, Reason
+from healthcheck.report import (
+    CheckName,
+    CheckResult,
+    CheckVerdict,
+    GatewayReport,
+    GatewayVerdict,
+    Report,
+    Vantage,
+    VerifierVersion,
+    check_result,
+    gateway_verdict,
+    render_human,
+    skipped,
+    verdict_for,
+)
+from operations.cli import build_app
+from tests.unit.gateways import gateway
+
+REQUIRED = {"connected", "authenticated", "account_access", "isolation"}
+
+
+def check(name: str, verdict: str = "pass", reason: str | None = None, **fields: Any) -> CheckResult:
+    return CheckResult.model_validate(
+        {"name": name, "verdict": verdict, "required": name in REQUIRED, "reason": reason, "seen": "seen"} | fields
+    )
+
+
+def healthy(**changed: CheckResult) -> list[CheckResult]:
+    names = ["connected", "authenticated", "account_access", "market_data", "order_capability", "isolation"]
+    return [changed.get(name) or check(name) for name in names]
+
+
+def one(name: str, verdict: GatewayVerdict, checks: list[CheckResult] | None = None) -> GatewayReport:
+    return GatewayReport(
+        gateway=name,
+        mode="paper",
+        verdict=verdict,
+        started_at="2026-11-22T17:58:03Z",
+        waited_ms=1900,
+        duration_ms=640,
+        vantage=Vantage(api=True, docker=True),
+        verifier=VerifierVersion(version="0.1.0", image_id="sha256:" + "0" * 64),
+        checks=tuple(checks if checks is not None else healthy()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "level", "verdict"),
+    [
+        (None, "required", "pass"),
+        (None, "warn", "pass"),
+        ("market_closed", "warn", "warn"),
+        ("market_closed", "required", "fail"),
+        ("farm_broken", "warn", "warn"),
+        ("no_entitlement", "warn", "warn"),
+        ("competing_session", "warn", "warn"),
+        ("order_rejected", "warn", "warn"),
+        ("contract_unknown", "warn", "fail"),
+        ("read_only_unexpected", "warn", "fail"),
+        ("switched_off", "off", "not_applicable"),
+        ("read_only", "required", "not_applicable"),
+        ("undeclared_client", "required", "fail"),
+    ],
+)
+def test_ibkrs_faults_warn_unless_required_and_ours_always_fail(reason: str | None, level: str, verdict: str) -> None:
+    found = verdict_for(Reason(reason) if reason else None, CheckLevel(level))
+    assert found.value == verdict
+
+
+@pytest.mark.parametrize(
+    ("checks", "waited", "verdict"),
+    [
+        (healthy(), False, "verified"),
+        (healthy(market_data=check("market_data", "warn", "market_closed")), False, "verified_with_warnings"),
+        (healthy(order_capability=check("order_capability", "not_applicable", "read_only")), False, "verified"),
+        (healthy(market_data=check("market_data", "fail", "contract_unknown")), False, "failed"),
+        (healthy(isolation=check("isolation", "fail", "exposed")), True, "failed"),
+        (healthy(isolation=check("isolation", "skipped")), False, "failed"),
+        (healthy(market_data=check("market_data", "skipped")), False, "verified"),
+        (healthy(connected=check("connected", "not_applicable")), False, "failed"),
+        ([], False, "failed"),
+        (healthy()[1:], False, "failed"),
+        (healthy(authenticated=check("authenticated", "fail", "second_factor_pending")), True, "timed_out"),
+        (healthy(authenticated=check("authenticated", "fail", "second_factor_pending")), False, "failed"),
+        (healthy(authenticated=check("authenticated", "fail", "login_failed")), True, "failed"),
+        (
+            healthy(
+                authenticated=check("authenticated", "fail", "half_open"),
+                isolation=check("isolation", "fail", "exposed"),
+            ),
+            True,
+            "failed",
+        ),
+        (healthy(connected=check("connected", "fail", "verifier_image_missing")), True, "could_not_run"),
+        (healthy(connected=check("connected", "fail", "verifier_failed")), False, "could_not_run"),
+    ],
+)
+def test_a_gateways_verdict_follows_from_its_checks(checks: list[CheckResult], waited: bool, verdict: str) -> None:
+    assert gateway_verdict(checks, waited=waited).value == verdict
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "strict", "exit_code", "worst"),
+    [
+        (["verified"], False, 0, "verified"),
+        (["verified_with_warnings"], False, 0, "verified_with_warnings"),
+        (["verified_with_warnings", "verified"], True, 4, "verified_with_warnings"),
+        (["timed_out", "verified_with_warnings"], False, 6, "timed_out"),
+        (["timed_out", "failed", "verified"], False, 3, "failed"),
+        (["timed_out", "failed", "could_not_run"], False, 5, "could_not_run"),
+        (["failed"], True, 3, "failed"),
+    ],
+)
+def test_exit_codes_of_several_gateways_take_the_first_of_5_3_6_4_0(
+    verdicts: list[str], strict: bool, exit_code: int, worst: str
+) -> None:
+    gateways = [one(f"g{number}", GatewayVerdict(verdict)) for number, verdict in enumerate(verdicts)]
+    report = Report.of("paper", gateways, strict=strict)
+    assert (report.exit_code, report.verdict.value) == (exit_code, worst)
+    assert report.gateways[0].verdict.value == worst
+    if strict:
+        assert Report.of("paper", gateways).strict() == report
+
+
+def test_a_report_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one gateway"):
+        Report.of("paper", [])
+
+
+def test_a_live_account_on_paper_stands_first_and_cannot_be_overlooked() -> None:
+    wrong = check("authenticated", "fail", "account_kind_mismatch", seen="live account U***321 on a paper gateway")
+    first = one("zz", GatewayVerdict.FAILED, healthy(authenticated=wrong))
+    report = Report.of("paper", [one("aa", GatewayVerdict.FAILED), first])
+    assert [gateway.gateway for gateway in report.gateways] == ["zz", "aa"]
+    second_line = render_human(report).splitlines()[1]
+    assert "DO NOT TRADE HERE: LIVE ACCOUNT U***321 ON A PAPER GATEWAY" in second_line
+
+
+def test_json_has_the_agreed_shape_and_reads_back() -> None:
+    report = Report.of("paper", [one("main", GatewayVerdict.VERIFIED)])
+    found = report.model_dump(mode="json", by_alias=True)
+    assert list(found) == ["schema", "stack", "verdict", "exit_code", "gateways"]
+    assert found["schema"] == 1
+    assert list(found["gateways"][0]) == [
+        "gateway", "mode", "verdict", "started_at", "waited_ms", "duration_ms", "vantage", "verifier", "checks",
+    ]  # fmt: skip
+    assert list(found["gateways"][0]["checks"][0]) == [
+        "name", "verdict", "required", "reason", "seen", "data", "skipped_because", "remedy", "runbook", "duration_ms",
+    ]  # fmt: skip
+    assert Report.model_validate_json(json.dumps(found)) == report
+
+
+def test_a_check_gets_its_remedy_with_the_stacks_names() -> None:
+    found = check_result(
+        CheckName.CONNECTED,
+        level=CheckLevel.REQUIRED,
+        reason=Reason.STOPPED,
+        seen="the container is exited",
+        gateway=gateway(),
+        stack="paper",
+    )
+    assert found.remedy == "start it: ibgw start --stack paper --gateway main"
+    assert found.runbook == "docs/runbook.md#stopped"
+
+
+def test_every_reason_is_explained_with_a_remedy_that_can_be_filled_in() -> None:
+    assert set(EXPLANATIONS) == set(Reason)
+    names = {name: f"<{name}>" for name in ("stack", "gateway", "container", "network", "secret")}
+    for reason, explanation in EXPLANATIONS.items():
+        filled = explanation.remedy.format_map(names)
+        assert filled, reason
+        assert "{" not in filled, reason
+        assert explanation.meaning.endswith("."), reason
+
+
+def test_remedies_name_only_commands_that_exist() -> None:
+    known = {
+        command.name or command.callback.__name__ for command in build_app().registered_commands if command.callback
+    }
+    named = {name for one in EXPLANATIONS.values() for name in re.findall(r"\bibgw ([a-z-]+)", one.remedy)}
+    assert named == {"start", "stop"}
+    assert named <= known
+
+
+def test_the_text_has_a_block_a_gateway_with_six_checks_and_remedies() -> None:
+    warned = check("market_data", "warn", "market_closed", remedy="none needed", duration_ms=310)
+    report = Report.of(
+        "paper",
+        [
+            one("main", GatewayVerdict.VERIFIED_WITH_WARNINGS, healthy(market_data=warned)),
+            one("second", GatewayVerdict.VERIFIED),
+        ],
+    )
+    assert render_human(report).splitlines() == [
+        "paper/main  paper  VERIFIED, with warnings",
+        "  ok    connected         seen",
+        "  ok    authenticated     seen",
+        "  ok    account_access    seen",
+        "  warn  market_data       market_closed: seen  310 ms",
+        "                          -> none needed",
+        "  ok    order_capability  seen",
+        "  ok    isolation         seen",
+        "  checked in 0.6 s, after waiting 1.9 s, 2026-11-22T17:58:03Z",
+        "",
+        "paper/second  paper  VERIFIED",
+        "  ok    connected         seen",
+        "  ok    authenticated     seen",
+        "  ok    account_access    seen",
+        "  ok    market_data       seen",
+        "  ok    order_capability  seen",
+        "  ok    isolation         seen",
+        "  checked in 0.6 s, after waiting 1.9 s, 2026-11-22T17:58:03Z",
+        "",
+        "stack paper, 2 gateways: VERIFIED, with warnings",
+    ]
+
+
+def test_colour_is_added_by_the_painter_only() -> None:
+    report = Report.of("paper", [one("main", GatewayVerdict.VERIFIED)])
+    assert "\x1b" not in render_human(report)
+    assert "<green>ok  </green>" in render_human(report, lambda text, style: f"<{style}>{text}</{style}>")
+
+
+def test_a_skipped_check_names_what_stood_in_the_way() -> None:
+    found = skipped(CheckName.MARKET_DATA, level=CheckLevel.WARN, because=CheckName.AUTHENTICATED)
+    assert found.verdict is CheckVerdict.SKIPPED
+    assert found.skipped_because == "authenticated"
+    assert found.seen == "not run, since authenticated did not pass"

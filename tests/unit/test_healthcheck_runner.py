@@ -1,0 +1,403 @@
+"""What the runner makes of Docker's records and of the verifier's lines; Docker itself is a record in memory here."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import IbgwError
+from healthcheck import runner
+from healthcheck.report import Report
+from tests.unit.docker_host import FakeContainer, FakeHost
+from tests.unit.gateways import HEX, checks, entry, gateway, stack
+
+API = "ibgw-paper-main-api"
+NAMES = ["connected", "authenticated", "account_access", "market_data", "order_capability"]
+STAMP = "2026-11-22 18:00:01:234 IBC: "
+REJECTED = f"{STAMP}detected dialog entitled: Unrecognized Username or Password; event=Opened"
+LOCKED = (
+    f"{STAMP}Too many failed login attempts. Please wait 4 minutes & 47 seconds before attempting to re-login again."
+)
+HELD = "ibgw-guard: held: this secret version was tried twice without a successful login"
+PUSH = f"{STAMP}Second Factor Authentication initiated"
+
+
+def result(name: str, verdict: str = "pass", reason: str | None = None, because: str | None = None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "verdict": verdict,
+        "required": name in NAMES[:3],
+        "reason": reason,
+        "seen": f"{name} seen",
+        "skipped_because": because,
+    }
+
+
+def failing(check: str, reason: str) -> list[dict[str, Any]]:
+    at = NAMES.index(check)
+    skipped = [result(name, "skipped", because=check) for name in NAMES[at + 1 :]]
+    return [*(result(name) for name in NAMES[:at]), result(check, "fail", reason), *skipped]
+
+
+def progress_line(found: list[dict[str, Any]], elapsed_ms: int = 1000) -> str:
+    return json.dumps({"event": "progress", "gateway": "main", "elapsed_ms": elapsed_ms, "checks": found})
+
+
+def report_line(found: list[dict[str, Any]], verdict: str = "verified") -> str:
+    report = {
+        "gateway": "main",
+        "mode": "paper",
+        "verdict": verdict,
+        "started_at": "2026-11-22T18:00:10Z",
+        "waited_ms": 1900,
+        "duration_ms": 640,
+        "vantage": {"api": True, "docker": False},
+        "verifier": {"version": "0.1.0", "image_id": None},
+        "checks": found,
+    }
+    return json.dumps({"event": "report", "report": report})
+
+
+HEALTHY = report_line([result(name) for name in NAMES])
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    found = FakeHost(images_known={f"sha256:{HEX}"}, network_records={API: {}}, verifier_lines=[HEALTHY])
+    add_gateway(found)
+    monkeypatch.setattr(runner, "open_docker", lambda address: found)
+    monkeypatch.setattr(runner, "POLL", 0.05)
+    return found
+
+
+def add_gateway(host: FakeHost, **state: Any) -> FakeContainer:
+    host.all[:] = [one for one in host.all if one.name != "ibgw-paper-main"]
+    container = FakeContainer(
+        host, "ibgw-paper-main", container_id="a" * 64, **({"networks": (API, "ibgw-paper-egress")} | state)
+    )
+    host.all.append(container)
+    return container
+
+
+def verify(host: FakeHost, *, wait: float = 60, told: list[str] | None = None, **changes: Any) -> Report:
+    said = told if told is not None else []
+    report = runner.verify(stack(gateway(**changes)), wait=wait, progress=said.append)
+    assert host.closed
+    assert [one for one in host.all if one in host.verifiers] == [], "every verifier's container is removed"
+    return report
+
+
+def first(report: Report) -> tuple[str, str | None]:
+    check = report.gateways[0].checks[0]
+    return check.verdict.value, check.reason
+
+
+def test_the_verifiers_report_and_dockers_records_become_one(host: FakeHost) -> None:
+    report = verify(host)
+    assert (report.verdict.value, report.exit_code) == ("verified", 0)
+    found = report.gateways[0]
+    assert [check.name.value for check in found.checks] == [*NAMES, "isolation"]
+    assert (found.vantage.api, found.vantage.docker) == (True, True)
+    assert (found.waited_ms, found.duration_ms, found.started_at) == (1900, 640, "2026-11-22T18:00:10Z")
+    assert found.verifier.image_id == f"sha256:{HEX}"
+
+
+def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_only(host: FakeHost) -> None:
+    verify(host, wait=600)
+    options = host.verifiers[0].options
+    assert host.verifiers[0].name.startswith("ibgw-paper-main-verifier-")
+    assert options["image"] == f"sha256:{HEX}"
+    assert options["network"] == API
+    assert options["cap_drop"] == ["ALL"]
+    assert options["security_opt"] == ["no-new-privileges:true"]
+    assert options["read_only"] is True
+    assert options["user"] == "65534:65534"
+    assert options["pids_limit"] == 64
+    assert (options["mem_limit"], options["memswap_limit"]) == ("256m", "256m")
+    assert "environment" not in options
+    assert "volumes" not in options
+    assert "ports" not in options
+    assert options["labels"] == {
+        "ibgw.managed-by": "pulumi",
+        "ibgw.prefix": "ibgw",
+        "ibgw.project": "ibgw",
+        "ibgw.stack": "paper",
+        "ibgw.role": "verifier",
+        "ibgw.mode": "paper",
+        "ibgw.gateway": "main",
+    }
+    command = options["command"]
+    assert command[:5] == ["verify", "--stack", "paper", "--wait", "600"]
+    assert json.loads(command[6])["api"] == entry()["api"]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "seen"),
+    [
+        ({"status": "exited", "exit_code": 143}, "stopped", "exited (exit code 143, stopped)"),
+        ({"status": "exited", "exit_code": 87}, "stopped", "second factor was not completed in time"),
+        ({"status": "exited", "exit_code": 137, "oom": True}, "stopped", "out of memory"),
+        ({"status": "created"}, "stopped", "created"),
+        ({"status": "paused"}, "stopped", "paused"),
+        (
+            {"status": "restarting", "restarts": 7, "exit_code": 4},
+            "crash_looping",
+            "exit code 4, the gateway's program",
+        ),
+        ({"networks": ("bridge",)}, "network_missing", "not attached to ibgw-paper-main-api"),
+    ],
+)
+def test_a_container_that_cannot_answer_is_not_asked(
+    host: FakeHost, state: dict[str, Any], reason: str, seen: str
+) -> None:
+    add_gateway(host, **state)
+    report = verify(host)
+    assert (report.verdict.value, report.exit_code) == ("failed", 3)
+    assert first(report) == ("fail", reason)
+    assert seen in report.gateways[0].checks[0].seen
+    assert [str(check.skipped_because) for check in report.gateways[0].checks[1:5]] == ["connected"] * 4
+    assert host.verifiers == []
+
+
+def test_a_stopped_gateway_names_the_command_that_starts_it(host: FakeHost) -> None:
+    add_gateway(host, status="exited", exit_code=143)
+    assert verify(host).gateways[0].checks[0].remedy == "start it: ibgw start --stack paper --gateway main"
+
+
+def test_a_gateway_that_was_stopped_for_its_credentials_says_so(host: FakeHost) -> None:
+    add_gateway(host, status="exited", exit_code=143, log=REJECTED)
+    check = verify(host).gateways[0].checks[0]
+    assert check.reason == "stopped"
+    assert "Unrecognized Username or Password" in check.seen
+    assert "but first put a new version of the secret ibgw/paper/main into Secrets Manager" in (check.remedy or "")
+
+
+def test_a_missing_container_and_a_missing_network_are_failures_with_a_remedy(host: FakeHost) -> None:
+    host.network_records.clear()
+    assert first(verify(host)) == ("fail", "network_missing")
+    host.all.clear()
+    report = verify(host)
+    assert first(report) == ("fail", "container_missing")
+    assert report.gateways[0].checks[0].remedy == "recreate it: pulumi up --refresh --stack paper"
+    assert report.gateways[0].checks[5].verdict.value == "skipped"
+
+
+def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(host: FakeHost) -> None:
+    host.images_known.clear()
+    report = verify(host)
+    assert (report.verdict.value, report.exit_code) == ("could_not_run", 5)
+    assert first(report) == ("fail", "verifier_image_missing")
+    assert report.gateways[0].checks[0].remedy == "rebuild it: pulumi up --refresh --stack paper"
+
+
+@pytest.mark.parametrize(
+    ("lines", "stderr", "said"),
+    [
+        ([], "ModuleNotFoundError: No module named 'ib_async'", "No module named 'ib_async'"),
+        (["Traceback"], "", "it printed a line that is no event"),
+        ([progress_line(failing("connected", "port_closed"))], "Killed DU1234567", "Killed DU***567"),
+    ],
+)
+def test_a_verifier_without_a_report_is_could_not_run(host: FakeHost, lines: list[str], stderr: str, said: str) -> None:
+    host.verifier_lines, host.verifier_stderr = lines, stderr
+    report = verify(host)
+    assert report.exit_code == 5
+    assert first(report) == ("fail", "verifier_failed")
+    assert said in report.gateways[0].checks[0].seen
+
+
+def test_a_verifier_that_does_not_start_is_could_not_run_and_removed(host: FakeHost) -> None:
+    host.start_fails = True
+    report = verify(host)
+    assert first(report) == ("fail", "verifier_failed")
+    assert len(host.removed) == 1
+
+
+def test_a_hung_verifier_is_given_up(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "BUDGET", 0.2)
+    host.verifier_lines, host.verifier_stays = [], True
+    assert first(verify(host, wait=0)) == ("fail", "verifier_failed")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "stops"),
+    [(REJECTED, "login_failed", True), (LOCKED, "locked_out", True), (HELD, "guard_held", False)],
+)
+@pytest.mark.parametrize(("check", "vague"), [("connected", "relay_only"), ("authenticated", "not_logged_in")])
+def test_what_cannot_heal_ends_the_wait_at_once(
+    host: FakeHost, line: str, reason: str, stops: bool, check: str, vague: str
+) -> None:
+    container = add_gateway(host, log=f".> Starting IBC/IB gateway\n{line}\n")
+    host.verifier_lines, host.verifier_stays = [progress_line(failing(check, vague))], True
+    report = verify(host, wait=3600)
+    found = {one.name.value: one for one in report.gateways[0].checks}[check]
+    assert (report.verdict.value, str(found.reason)) == ("failed", reason)
+    assert found.data["seen_through_api"] == vague
+    assert line in found.seen
+    assert container.stopped_with == ([75] if stops else []), "stopped with its own grace, or left alone"
+
+
+def test_a_lock_is_reported_with_its_length(host: FakeHost) -> None:
+    add_gateway(host, log=LOCKED)
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
+    assert "the lock lasts 287 s" in (verify(host).gateways[0].checks[0].remedy or "")
+
+
+def test_a_healthy_api_is_believed_whatever_the_log_says(host: FakeHost) -> None:
+    container = add_gateway(host, log=REJECTED)
+    assert verify(host).verdict.value == "verified"
+    assert container.stopped_with == []
+
+
+def test_a_pending_second_factor_is_waited_for_told_and_times_out(host: FakeHost) -> None:
+    add_gateway(host, log=PUSH)
+    found = failing("connected", "relay_only")
+    host.verifier_lines = [progress_line(found), report_line(found, "timed_out")]
+    told: list[str] = []
+    report = verify(host, told=told)
+    assert (report.verdict.value, report.exit_code) == ("timed_out", 6)
+    assert first(report) == ("fail", "second_factor_pending")
+    assert any("approve the login in the IBKR Mobile app" in line for line in told)
+    assert all(line.startswith("main: ") for line in told)
+
+
+def test_a_gateway_that_stops_during_the_wait_ends_it(host: FakeHost) -> None:
+    container = add_gateway(host)
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "port_closed"))], True
+
+    def stop_when_told(line: str) -> None:
+        if "waiting" in line:
+            container.attrs["State"] |= {"Status": "exited", "ExitCode": 143}
+
+    report = runner.verify(stack(), wait=3600, progress=stop_when_told)
+    assert first(report) == ("fail", "stopped")
+
+
+def test_a_gateway_that_keeps_restarting_during_the_wait_ends_it(host: FakeHost) -> None:
+    container = add_gateway(host, restarts=40)
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "port_closed"))], True
+
+    def restart_when_told(line: str) -> None:
+        if "waiting" in line:
+            container.attrs["RestartCount"] = 43
+
+    report = runner.verify(stack(), wait=3600, progress=restart_when_told)
+    assert first(report) == ("fail", "crash_looping")
+
+
+def test_a_live_account_on_paper_ends_the_wait_and_nothing_is_stopped(host: FakeHost) -> None:
+    container = add_gateway(host)
+    host.verifier_lines = [report_line(failing("authenticated", "account_kind_mismatch"), "failed")]
+    assert verify(host).exit_code == 3
+    assert container.stopped_with == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda host: host.network_records[API].update(Internal=False), "exposed"),
+        (lambda host: add_gateway(host, ports={"4004/tcp": [{"HostIp": "", "HostPort": "4002"}]}), "exposed"),
+        (
+            lambda host: host.all.append(FakeContainer(host, "stranger", container_id="b" * 64, networks=(API,))),
+            "undeclared_client",
+        ),
+    ],
+)
+def test_a_healthy_api_that_others_can_reach_is_a_failure(host: FakeHost, change: Any, reason: str) -> None:
+    change(host)
+    report = verify(host)
+    assert (report.verdict.value, report.exit_code) == ("failed", 3)
+    isolation = report.gateways[0].checks[5]
+    assert (isolation.verdict.value, str(isolation.reason), isolation.required) == ("fail", reason, True)
+
+
+def test_a_declared_client_may_be_attached(host: FakeHost) -> None:
+    host.all.append(FakeContainer(host, "bot", container_id="b" * 64, networks=(API,)))
+    assert verify(host, clients=[{"container": "bot"}]).verdict.value == "verified"
+
+
+def test_accounts_in_log_lines_are_masked(host: FakeHost) -> None:
+    add_gateway(host, log=f"{REJECTED} DU1234567 IbPassword=hunter2")
+    host.verifier_lines = [report_line(failing("connected", "relay_only"), "failed")]
+    text = verify(host).model_dump_json()
+    assert "DU1234567" not in text
+    assert "hunter2" not in text
+
+
+def test_leftovers_of_killed_runs_are_swept_and_running_ones_spared(host: FakeHost) -> None:
+    labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier"}
+
+    def add(name: str, created: str, status: str, changes: dict[str, str] | None = None) -> None:
+        host.all.append(
+            FakeContainer(
+                host, name, container_id=name, status=status, created=created, labels=labels | (changes or {})
+            )
+        )
+
+    add("ended", "2026-11-22T18:10:00Z", "exited")
+    add("ancient", "2026-11-22T16:00:00Z", "running")
+    add("at-work", "2026-11-22T18:10:00Z", "running")
+    add("just-ended", "2026-11-22T18:29:30Z", "exited")
+    add("of-live", "2026-11-22T16:00:00Z", "exited", {"ibgw.stack": "live"})
+    add("of-another-prefix", "2026-11-22T16:00:00Z", "exited", {"ibgw.prefix": "other"})
+    told: list[str] = []
+    verify(host, told=told)
+    assert host.removed[:2] == ["ended", "ancient"]
+    assert {"at-work", "just-ended", "of-live", "of-another-prefix"} <= {one.name for one in host.all}
+    assert told[0] == "removed 2 verifier containers that an earlier run left behind"
+
+
+def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "port_closed"))], True
+    started = threading.Event()
+
+    class Interrupting(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **options: Any) -> Any:
+            future = super().submit(*arguments, **options)
+
+            def wait_and_interrupt(timeout: float | None = None) -> Any:
+                assert started.wait(30)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(future, "result", wait_and_interrupt)
+            return future
+
+    monkeypatch.setattr(runner, "ThreadPoolExecutor", Interrupting)
+
+    def told(line: str) -> None:
+        if "waiting" in line:
+            started.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.verify(stack(), wait=3600, progress=told)
+    assert host.removed == [host.verifiers[0].name]
+
+
+def test_gateways_are_chosen_by_name_and_unknown_ones_refused(host: FakeHost) -> None:
+    second = gateway(name="second", checks=checks("off", "off"))
+    report = runner.verify(stack(gateway(), second), gateways=["main"], wait=0, progress=lambda line: None)
+    assert [one.gateway for one in report.gateways] == ["main"]
+    with pytest.raises(IbgwError, match="no gateway other in stack paper; expected one of: main, second") as refusal:
+        runner.verify(stack(gateway(), second), gateways=["other"], wait=0, progress=lambda line: None)
+    assert refusal.value.exit_code == 2
+
+
+def test_a_docker_host_that_does_not_answer_could_not_be_run() -> None:
+    absent = stack().model_copy(update={"docker_host": "unix:///nonexistent/docker.sock"})
+    with pytest.raises(
+        IbgwError, match=r"Docker host unix:///nonexistent/docker\.sock: .+; check that the daemon runs"
+    ) as refusal:
+        runner.verify(absent, wait=0, progress=lambda line: None)
+    assert refusal.value.exit_code == 5
+
+
+def test_a_report_is_written_whole(host: FakeHost, tmp_path: Path) -> None:
+    report = verify(host)
+    target = tmp_path / "reports" / "paper.json"
+    runner.write_report(report, target)
+    runner.write_report(report, target)
+    assert Report.model_validate_json(target.read_text()) == report
+    assert [path.name for path in target.parent.iterdir()] == ["paper.json"]

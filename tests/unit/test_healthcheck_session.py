@@ -1,0 +1,131 @@
+"""One API connection: client ids, disconnect, and what never leaves it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from contract.target import QuoteContract
+from healthcheck.guard import TradingRefused
+from healthcheck.session import Session, SessionFailure, Timeouts
+from tests.unit.tws_server import Script, TwsServer, serving, silent
+
+SPY = QuoteContract(symbol="SPY", sec_type="STK", exchange="SMART", currency="USD")
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def session(server: TwsServer, ids: range = range(999, 996, -1), what_if: bool = True) -> Session:
+    return Session("127.0.0.1", server.port, ids, what_if=what_if)
+
+
+def test_the_next_lower_client_id_is_tried_when_one_is_taken() -> None:
+    async def run(server: TwsServer) -> int | None:
+        async with session(server) as one:
+            await one.open()
+            assert await one.ready()
+            return one.client_id
+
+    with serving(Script(taken={999, 998})) as server:
+        assert asyncio.run(run(server)) == 997
+        assert [message[2] for message in server.messages if message[0] == "71"] == ["999", "998", "997"]
+        eventually(lambda: server.open_connections == 0, "all three connections are closed")
+
+
+def test_when_all_are_taken_it_says_so() -> None:
+    async def run(server: TwsServer) -> None:
+        async with session(server) as one:
+            await one.open()
+
+    with serving(Script(taken={999, 998, 997})) as server:
+        with pytest.raises(SessionFailure, match="326 for each of the client ids 999 to 997") as failure:
+            asyncio.run(run(server))
+        assert failure.value.reason == "client_id_in_use"
+
+
+def test_leaving_always_disconnects_cleanly() -> None:
+    async def run(server: TwsServer) -> None:
+        async with session(server) as one:
+            await one.open()
+            raise LookupError
+
+    with serving() as server:
+        with pytest.raises(LookupError):
+            asyncio.run(run(server))
+        eventually(lambda: server.ended_cleanly == [True], "the server sees the end of the stream, not a reset")
+
+
+def test_a_cancelled_session_disconnects_too() -> None:
+    async def run(server: TwsServer) -> None:
+        async def verify() -> None:
+            async with session(server) as one:
+                await one.open()
+                await asyncio.sleep(60)
+
+        task = asyncio.ensure_future(verify())
+        while not server.messages:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with serving() as server:
+        asyncio.run(run(server))
+        eventually(lambda: server.open_connections == 0, "the connection is closed")
+
+
+def test_a_wedged_gateway_holds_no_connection_of_ours_afterwards() -> None:
+    async def run(server: TwsServer) -> None:
+        async with Session("127.0.0.1", server.port, [999], what_if=False, timeouts=Timeouts(handshake=0.2)) as one:
+            await one.open()
+
+    with serving(talk=silent) as server:
+        for _ in range(3):
+            with pytest.raises(SessionFailure, match="did not answer the handshake"):
+                asyncio.run(run(server))
+            eventually(lambda: server.open_connections == 0, "no half-open connection is left")
+
+
+def test_where_the_check_is_off_an_order_never_leaves() -> None:
+    """Decision 13: on live, with orders off, nothing at all that could trade; the bytes are the server's record."""
+
+    async def run(server: TwsServer) -> None:
+        async with session(server, what_if=False) as one:
+            await one.open()
+            assert await one.ready()
+            with pytest.raises(TradingRefused, match="off"):
+                await one.what_if(SPY, "U1234567", 1.0)
+            await one.server_time()
+
+    with serving(Script(accounts=["U1234567"])) as server:
+        asyncio.run(run(server))
+        assert [message[0] for message in server.messages] == ["71", "49"]
+
+
+def test_an_order_without_the_flag_never_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the code above the socket does: here the order loses its flag on the way."""
+    from ib_async import order
+
+    class Forgetful(order.LimitOrder):
+        def __init__(self, *args: object, **fields: object) -> None:
+            super().__init__(*args, **(fields | {"whatIf": False}))  # type: ignore[arg-type]
+
+    monkeypatch.setattr("healthcheck.session.LimitOrder", Forgetful)
+
+    async def run(server: TwsServer) -> None:
+        async with session(server) as one:
+            await one.open()
+            assert await one.ready()
+            with pytest.raises(TradingRefused, match="what-if"):
+                await one.what_if(SPY, "DU1234567", 1.0)
+            await one.server_time()
+
+    with serving() as server:
+        asyncio.run(run(server))
+        assert server.orders == []

@@ -1,0 +1,231 @@
+"""The command line: exit codes, one-block messages, quick help, and subcommands of other packages."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ExitCode, IbgwError
+from operations import cli
+from tests.unit.operations_contract import contract_json
+from tests.unit.operations_pulumi import FakePulumi, install
+
+IBGW = [sys.executable, "-c", "from operations.cli import main; main()"]
+
+
+@pytest.fixture
+def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
+    return install(tmp_path / "pulumi", monkeypatch, sys.executable)
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign(monkeypatch)
+
+
+def foreign(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
+    monkeypatch.setattr(cli, "entry_points", lambda group: entries if group == "ibgw.commands" else ())
+
+
+def entry(name: str, value: str) -> EntryPoint:
+    return EntryPoint(name=name, value=value, group="ibgw.commands")
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in ("verify", "env", "forward", "start", "stop", "repair"))
+
+
+def test_help_needs_none_of_the_heavy_libraries() -> None:
+    probe = (
+        "import sys; from operations.cli import run; run(['--help']); "
+        "print([name for name in ('pydantic', 'docker', 'rich', 'pulumi', 'ib_async') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["env"], ["env", "--stack", "paper", "--bogus"], ["forward", "-s", "paper", "-p", "0"], []]
+)
+def test_bad_usage_is_2(words: list[str]) -> None:
+    assert cli.run(words) == 2
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.strip()[0].isdigit()
+
+
+def test_an_expected_failure_is_one_message_and_its_code(
+    pulumi: FakePulumi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi.answers({"stack output": (1, "", "error: no stack named 'paper' found")})
+    assert cli.run(["env", "--stack", "paper"]) == 5
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("ibgw: There is no stack 'paper'")
+    assert "Traceback" not in shown.err
+
+
+def test_env_prints_lines_that_a_shell_can_read(pulumi: FakePulumi, capfd: pytest.CaptureFixture[str]) -> None:
+    pulumi.answers({"stack output": (0, contract_json(), "")})
+    assert cli.run(["env", "--stack", "paper"]) == 0
+    lines = capfd.readouterr().out
+    shown = subprocess.run(
+        ["sh", "-c", f"{lines}\necho $IBGW_HOST:$IBGW_PORT"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "ibgw-paper-main:4004\n"
+    assert "\x1b" not in lines
+
+
+def test_env_as_json(pulumi: FakePulumi, capsys: pytest.CaptureFixture[str]) -> None:
+    pulumi.answers({"stack output": (0, contract_json("main", "other"), "")})
+    assert cli.run(["env", "--stack", "paper", "--gateway", "other", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["IBGW_GATEWAY"] == "other"
+
+
+def test_env_help_explains_each_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["env", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "IBGW_CLIENT_ID_MIN " in shown
+    assert "IBGW_NETWORK " in shown
+
+
+@pytest.mark.parametrize("typed", ["", "y\n", "paper\n"])
+def test_forward_on_live_wants_the_stacks_name(
+    pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
+) -> None:
+    pulumi.answers({"stack output": (0, contract_json(mode="live"), "")})
+    done = subprocess.run(
+        [*IBGW, "forward", "--stack", "live"], input=typed, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 8
+    assert "anyone on this machine can trade" in done.stderr
+
+
+def test_a_wait_that_is_no_duration_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["verify", "--stack", "paper", "--wait", "ten minutes"]) == 2
+    assert "--wait: 'ten minutes' is not a duration such as 60s" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_1_with_an_apology_and_no_values() -> None:
+    done = crash({})
+    assert done.returncode == 1
+    assert "this is a bug in ibgw" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert "IBGW_TRACE=1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_trace_on_demand_has_places_but_no_text_of_the_exception() -> None:
+    done = crash({"IBGW_TRACE": "1"})
+    assert done.returncode == 1
+    assert "in broken" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def crash(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    program = (
+        "from operations import cli\n"
+        "def broken(words): raise ZeroDivisionError('hunter2')\n"
+        "cli.run = broken\n"
+        "cli.main()\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """`ibgw env` that waits for its contract; ready once the fake pulumi has started."""
+    home = tmp_path / "bin"
+    home.mkdir()
+    program = home / "pulumi"
+    program.write_text(f"#!/bin/sh\ntouch {home}/started\nexec sleep 60\n")
+    program.chmod(0o755)
+    process = subprocess.Popen(
+        [*IBGW, "env", "--stack", "paper"],
+        env={**os.environ, "PATH": f"{home}{os.pathsep}{os.environ['PATH']}"},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 20
+    while not (home / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(hanging: "subprocess.Popen[bytes]", number: signal.Signals, code: int) -> None:
+    hanging.send_signal(number)
+    assert hanging.wait(timeout=20) == code
+
+
+def test_another_packages_subcommand_joins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module(
+        monkeypatch,
+        tmp_path,
+        "extra_ok",
+        "import typer\napp = typer.Typer()\n@app.command()\ndef a(): print('ran')\n"
+        "@app.command()\ndef b(): raise typer.Exit(9)\n",
+    )
+    foreign(monkeypatch, entry("extra", "extra_ok:app"))
+    assert cli.run(["extra", "a"]) == 0
+    assert "ran" in capsys.readouterr().out
+    assert cli.run(["extra", "b"]) == 9
+    assert cli.run(["--help"]) == 0
+    assert "  extra " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("broken_import", "import nothing_of_that_name"),
+        ("broken_attribute", ""),
+        ("broken_syntax", "def ("),
+        ("broken_type", "app = 3"),
+    ],
+)
+def test_a_broken_subcommand_says_so_and_breaks_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    module(monkeypatch, tmp_path, name, text)
+    foreign(monkeypatch, entry("extra", f"{name}:app"))
+    assert cli.run(["extra", "a"]) == 1
+    assert f"'extra' ({name}:app)" in capsys.readouterr().err
+    assert cli.run(["--help"]) == 0
+    assert cli.run(["env", "--help"]) == 0
+
+
+def module(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, text: str) -> None:
+    (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_every_exit_code_of_an_error_reaches_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Interfaces, Exit codes.
+    for code in (2, 3, 5, 6, 7, 8, 9, 10, 11):
+
+        def fail(*_: object, code: int = code) -> None:
+            raise IbgwError("message", exit_code=ExitCode(code))
+
+        monkeypatch.setattr(cli, "add_foreign_commands", fail)
+        assert cli.run(["env"]) == code

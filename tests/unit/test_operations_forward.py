@@ -1,0 +1,155 @@
+"""`ibgw forward`: a loopback port whose every connection is one process, all of them gone at the end."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from contract.errors import IbgwError
+from operations.forward import Forwarder, relay_command, require_running
+from operations.stack import parse_contract
+from tests.unit.operations_contract import contract_json
+
+CONTRACT = parse_contract(contract_json(), "x")
+GATEWAY = CONTRACT.gateways["main"]
+
+# Stands for `docker exec ... socat`: answers each line, ends when its input does, and leaves its pid behind.
+RELAY = """
+import os, sys
+from pathlib import Path
+Path(sys.argv[1], str(os.getpid())).touch()
+for line in sys.stdin.buffer:
+    if line == b"bye\\n":
+        break
+    sys.stdout.buffer.write(b"echo " + line)
+    sys.stdout.buffer.flush()
+"""
+
+
+def test_each_connection_is_socat_inside_the_container_through_the_docker_cli() -> None:
+    # README of the image: the gateway's own port is 4002 for paper, on 127.0.0.1 in the container.
+    assert relay_command("ssh://me@host:2222", GATEWAY) == [
+        "docker",
+        "--host",
+        "ssh://me@host:2222",
+        "exec",
+        "--interactive",
+        "a" * 64,
+        "socat",
+        "-",
+        "TCP:127.0.0.1:4002",
+    ]
+
+
+def run(pids: Path, client: Callable[[int], Awaitable[None]]) -> list[str]:
+    """Runs `client` against a forwarder, then ends the forwarder; returns what it said."""
+    said: list[str] = []
+
+    async def play() -> None:
+        stop, opened = asyncio.Event(), asyncio.get_running_loop().create_future()
+        forwarder = Forwarder([sys.executable, "-c", RELAY, str(pids)], said.append)
+        serving = asyncio.create_task(forwarder.run(0, opened.set_result, stop))
+        try:
+            await asyncio.wait_for(client(await opened), 20)
+        finally:
+            stop.set()
+            await asyncio.wait_for(serving, 20)
+
+    asyncio.run(play())
+    return said
+
+
+def alive(pids: Path) -> list[str]:
+    return [pid.name for pid in pids.iterdir() if Path("/proc", pid.name).exists()]
+
+
+def test_bytes_go_both_ways_for_several_connections(tmp_path: Path) -> None:
+    async def client(port: int) -> None:
+        connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for number, (reader, writer) in enumerate(connections):
+            writer.write(b"hello %d\n" % number)
+            assert await reader.readline() == b"echo hello %d\n" % number
+
+    assert run(tmp_path, client).count("client connected") == 3
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_client_that_leaves_ends_its_process(tmp_path: Path) -> None:
+    async def client(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"hello\n")
+        await reader.readline()
+        writer.close()
+        while alive(tmp_path):
+            await asyncio.sleep(0.02)
+
+    assert "client disconnected" in run(tmp_path, client)
+
+
+def test_a_gateway_that_hangs_up_ends_the_clients_connection(tmp_path: Path) -> None:
+    async def client(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"bye\n")
+        assert await reader.read() == b""
+
+    run(tmp_path, client)
+
+
+def test_the_end_leaves_no_process(tmp_path: Path) -> None:
+    async def client(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"hello\n")
+        await reader.readline()
+        assert len(alive(tmp_path)) == 1
+
+    run(tmp_path, client)
+    assert alive(tmp_path) == []
+
+
+def test_only_the_loopback_listens(tmp_path: Path) -> None:
+    async def client(port: int) -> None:
+        # 4th column of /proc/net/tcp is the state (0A: listening), 2nd the local address in host byte order.
+        listening = [
+            line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"
+        ]
+        assert [address for address in listening if address.endswith(f":{port:04X}")] == [f"0100007F:{port:04X}"]
+
+    run(tmp_path, client)
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    async def client(port: int) -> None:
+        with pytest.raises(IbgwError, match=f"Port {port} .* --port"):
+            await Forwarder(["true"], print).run(port, lambda _: None, asyncio.Event())
+
+    run(tmp_path, client)
+
+
+# What the docker CLI prints: "No such object" of docker inspect, "Cannot connect" of any command.
+@pytest.mark.parametrize(
+    ("answer", "message", "code"),
+    [
+        ("echo 'Error: No such object: aaaa' >&2; exit 1", "gone.*pulumi up --refresh --stack paper", 5),
+        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "does not answer: Cannot connect", 5),
+        ("echo false", "ibgw start --stack paper --gateway main", 7),
+    ],
+)
+def test_what_stands_in_the_way_is_said_before_the_port_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, message: str, code: int
+) -> None:
+    program = tmp_path / "docker"
+    program.write_text(f"#!/bin/sh\n{answer}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(IbgwError, match=message) as refusal:
+        require_running(CONTRACT, GATEWAY)
+    assert refusal.value.exit_code == code
+
+
+def test_a_missing_docker_client_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(IbgwError, match="no `docker` on PATH"):
+        require_running(CONTRACT, GATEWAY)

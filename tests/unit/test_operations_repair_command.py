@@ -1,0 +1,221 @@
+"""`ibgw repair` as a whole, over a stack and a Docker host that are stand-ins."""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import MagicMock
+
+import docker.errors
+import pytest
+
+from contract.errors import IbgwError
+from operations.repair import command, processes
+from operations.repair.command import Outcome, repair
+from operations.stack import Configured, Stack, StackLockedError
+
+HOST = "unix:///var/run/docker.sock"
+PENDING = [{"type": "creating", "resource": {"urn": "urn:pulumi:paper::ibgw::docker:index/network:Network::egress"}}]
+
+
+class FakeStack:
+    """A stack whose state has pending operations until they are cleared."""
+
+    name = "paper"
+
+    def __init__(self, backend: Path, *, pending: bool = True, host: str = HOST) -> None:
+        self.backend = f"file://{backend}"
+        self.pending = pending
+        self.host = host
+        self.locked_for_us = False
+        self.done: list[str] = []
+
+    def configured(self) -> Configured:
+        return Configured(docker_host=HOST, name_prefix="ibgw")
+
+    def backend_url(self) -> str:
+        return self.backend
+
+    def export_state(self) -> str:
+        provider = {"urn": "p", "type": "pulumi:providers:docker", "id": "x", "inputs": {"host": self.host}}
+        pending = PENDING if self.pending else []
+        return json.dumps({"version": 3, "deployment": {"resources": [provider], "pending_operations": pending}})
+
+    def clear_pending(self) -> None:
+        if self.locked_for_us:
+            raise StackLockedError("locked")
+        self.done.append("clear")
+        self.pending = False
+
+    def cancel_lock(self) -> None:
+        self.done.append("cancel")
+        self.locked_for_us = False
+        for lock in Path(self.backend.removeprefix("file://")).rglob("*.json"):
+            lock.unlink()
+
+
+class FakeHost:
+    """One network that no state knows, until it is removed."""
+
+    def __init__(self) -> None:
+        self.networks = [
+            {"Id": "n1", "Name": "ibgw-paper-egress", "Labels": {"ibgw.role": "egress"}},
+        ]
+        self.api = MagicMock()
+        self.api.containers.return_value = []
+        self.api.networks.side_effect = lambda **_: list(self.networks)
+        self.api.volumes.return_value = {"Volumes": None}
+        self.api.remove_network.side_effect = lambda _: self.networks.clear()
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    fake = FakeHost()
+    monkeypatch.setattr(command, "open_docker", lambda _: fake)
+    monkeypatch.setattr(processes, "own_processes", lambda: ())
+    return fake
+
+
+def declined(_question: str) -> None:
+    raise IbgwError("Nothing was changed.", exit_code=cast(Any, 8))
+
+
+def go(stack: FakeStack, *, yes: bool = True, ask: Callable[[str], None] = declined) -> Outcome:
+    return repair(cast(Stack, stack), yes=yes, say=lambda _: None, ask=ask)
+
+
+def lock(backend: Path, *, pid: int, hostname: str) -> None:
+    folder = backend / ".pulumi/locks/organization/ibgw/paper"
+    folder.mkdir(parents=True)
+    content = {"pid": pid, "username": "me", "hostname": hostname, "timestamp": "2026-11-22T18:34:01Z"}
+    (folder / "aa.json").write_text(json.dumps(content))
+
+
+def test_a_stack_is_put_right_and_the_second_run_finds_nothing(host: FakeHost, tmp_path: Path) -> None:
+    stack = FakeStack(tmp_path)
+    outcome = go(stack)
+    assert [action["action"] for action in outcome.as_json()["done"]] == ["remove_network", "clear_pending"]
+    assert host.networks == []
+    assert go(stack).done == ()
+
+
+def test_only_objects_with_all_of_our_labels_are_looked_for(host: FakeHost, tmp_path: Path) -> None:
+    go(FakeStack(tmp_path, pending=False))
+    for look in (host.api.networks, host.api.volumes):
+        assert sorted(look.call_args.kwargs["filters"]["label"]) == [
+            "ibgw.managed-by=pulumi",
+            "ibgw.prefix=ibgw",
+            "ibgw.project=ibgw",
+            "ibgw.stack=paper",
+        ]
+
+
+def test_nothing_is_changed_before_the_plan_was_shown_and_agreed_to(host: FakeHost, tmp_path: Path) -> None:
+    stack, said = FakeStack(tmp_path), list[str]()
+
+    def ask(question: str) -> None:
+        assert any("ibgw-paper-egress" in line for line in said)
+        raise IbgwError("no", exit_code=cast(Any, 8))
+
+    with pytest.raises(IbgwError) as refusal:
+        repair(cast(Stack, stack), yes=False, say=said.append, ask=ask)
+    assert refusal.value.exit_code == 8
+    assert stack.done == []
+    assert host.networks != []
+
+
+def test_a_running_update_is_refused(host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "program_of", lambda _: "pulumi")
+    lock(tmp_path, pid=os.getpid(), hostname=socket.gethostname())
+    stack = FakeStack(tmp_path)
+    with pytest.raises(IbgwError, match=f"update of stack 'paper' is running.*process {os.getpid()}") as refusal:
+        go(stack)
+    assert refusal.value.exit_code == 7
+    assert stack.done == []
+
+
+def test_a_lock_of_a_dead_process_of_this_host_is_removed(
+    host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "program_of", lambda _: None)
+    lock(tmp_path, pid=7, hostname=socket.gethostname())
+    stack = FakeStack(tmp_path)
+    go(stack)
+    assert stack.done == ["cancel", "clear"]
+
+
+def test_a_lock_of_another_host_is_not_removed_unasked(host: FakeHost, tmp_path: Path) -> None:
+    lock(tmp_path, pid=7, hostname="elsewhere.invalid")
+    stack = FakeStack(tmp_path)
+    with pytest.raises(IbgwError, match="pulumi cancel --stack paper") as refusal:
+        go(stack, yes=True)
+    assert refusal.value.exit_code == 7
+    assert stack.done == []
+    assert host.networks != []
+
+
+def test_a_lock_of_another_host_is_removed_when_the_operator_says_so(host: FakeHost, tmp_path: Path) -> None:
+    lock(tmp_path, pid=7, hostname="elsewhere.invalid")
+    stack, questions = FakeStack(tmp_path), list[str]()
+    go(stack, yes=False, ask=questions.append)
+    assert stack.done == ["cancel", "clear"]
+    assert "elsewhere.invalid" in questions[0]
+
+
+def test_a_lock_that_only_pulumi_sees_is_asked_about(host: FakeHost, tmp_path: Path) -> None:
+    stack, questions = FakeStack(tmp_path), list[str]()
+    stack.locked_for_us = True
+    go(stack, yes=False, ask=questions.append)
+    assert stack.done == ["cancel", "clear"]
+    assert any("Are you certain" in question for question in questions)
+
+
+def test_a_lock_that_only_pulumi_sees_is_not_removed_unasked(host: FakeHost, tmp_path: Path) -> None:
+    stack = FakeStack(tmp_path)
+    stack.locked_for_us = True
+    with pytest.raises(IbgwError) as refusal:
+        go(stack, yes=True)
+    assert refusal.value.exit_code == 7
+    assert stack.done == []
+
+
+def test_a_remote_backend_leaves_a_note_about_locks(host: FakeHost, tmp_path: Path) -> None:
+    stack = FakeStack(tmp_path, pending=False)
+    stack.backend = "s3://bucket"
+    assert any("s3://bucket" in note for note in go(stack).notes)
+
+
+def test_a_state_of_another_docker_host_is_refused(host: FakeHost, tmp_path: Path) -> None:
+    stack = FakeStack(tmp_path, host="ssh://me@elsewhere")
+    with pytest.raises(IbgwError, match=r"ibgw:dockerHost.*ssh://me@elsewhere") as refusal:
+        go(stack)
+    assert refusal.value.exit_code == 7
+    assert host.networks != []
+
+
+def test_a_stack_that_never_settles_is_a_failure_and_not_a_loop(host: FakeHost, tmp_path: Path) -> None:
+    host.api.remove_network.side_effect = None
+    with pytest.raises(IbgwError, match="After 3 rounds") as refusal:
+        go(FakeStack(tmp_path))
+    assert refusal.value.exit_code == 3
+
+
+def test_a_refusal_of_dockers_is_passed_on(host: FakeHost, tmp_path: Path) -> None:
+    host.api.remove_network.side_effect = docker.errors.APIError("x", explanation="network has active endpoints")
+    with pytest.raises(IbgwError, match="network has active endpoints") as refusal:
+        go(FakeStack(tmp_path))
+    assert refusal.value.exit_code == 5
+
+
+def test_an_object_that_vanished_meanwhile_is_no_error(host: FakeHost, tmp_path: Path) -> None:
+    def vanished(_id: str) -> None:
+        host.networks.clear()
+        raise docker.errors.NotFound("no such network")
+
+    host.api.remove_network.side_effect = vanished
+    assert go(FakeStack(tmp_path)).done

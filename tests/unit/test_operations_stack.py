@@ -1,0 +1,165 @@
+"""The contract and the configuration, read through the Pulumi CLI, and the CLI's complaints in our words."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract.errors import IbgwError
+from operations.stack import (
+    Configured,
+    Stack,
+    StackLockedError,
+    choose_gateway,
+    choose_gateways,
+    parse_contract,
+    read_contract,
+)
+from tests.unit.operations_contract import contract_document, contract_json
+from tests.unit.operations_pulumi import FakePulumi, install
+
+
+@pytest.fixture
+def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
+    return install(tmp_path / "pulumi", monkeypatch, sys.executable)
+
+
+def test_contract_is_read_from_the_stacks_output(pulumi: FakePulumi) -> None:
+    pulumi.answers({"stack output contract --json --stack paper": (0, contract_json(), "")})
+    assert Stack("paper").contract().gateways["main"].api.port == 4004
+    [(words, stdin)] = pulumi.calls
+    assert "--non-interactive" in words
+    assert "--show-secrets" not in words
+    assert stdin == ""
+
+
+def test_contract_is_read_from_a_file_without_pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "contract.json").write_text(contract_json())
+    assert read_contract(None, tmp_path / "contract.json").stack == "paper"
+
+
+def test_contract_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(contract_json()))
+    assert read_contract(None, Path("-")).stack == "paper"
+
+
+def test_missing_contract_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IbgwError, match=r"nowhere\.json: cannot be read") as refusal:
+        read_contract(None, tmp_path / "nowhere.json")
+    assert refusal.value.exit_code == 5
+
+
+def test_neither_stack_nor_file_is_bad_usage() -> None:
+    with pytest.raises(IbgwError, match="--stack") as refusal:
+        read_contract(None, None)
+    assert refusal.value.exit_code == 2
+
+
+def test_wrong_contract_is_explained_by_key_and_not_by_value() -> None:
+    document = contract_document()
+    document["gateways"]["main"]["container"]["id"] = "do-not-show-me"
+    document["surprise"] = "nor-me"
+    with pytest.raises(IbgwError) as refusal:
+        parse_contract(json.dumps(document), "the contract in x")
+    message = str(refusal.value)
+    assert "gateways.main.container.id" in message
+    assert "surprise" in message
+    assert "do-not-show-me" not in message
+    assert "nor-me" not in message
+    assert refusal.value.exit_code == 5
+
+
+# The CLI's own words: pulumi 3.256, pkg/cmd/pulumi/stack and pkg/backend/diy/lock.go, and `pulumi` run by hand.
+@pytest.mark.parametrize(
+    ("complaint", "expected", "code"),
+    [
+        ("error: no stack named 'paper' found", "There is no stack 'paper'", 5),
+        ("error: current stack does not have output property 'contract'", "pulumi up --stack paper", 5),
+        ("error: the stack is currently locked by 1 lock(s). Either wait", "ibgw repair --stack paper", 7),
+        ("error: [409] Conflict: Another update is currently in progress.", "ibgw repair --stack paper", 7),
+        (
+            "error: if you're using the --stack flag, pass the fully qualified name (organization/project/stack)",
+            "folder that holds Pulumi.yaml",
+            5,
+        ),
+        ("error: no Pulumi.yaml project file found", "folder that holds Pulumi.yaml", 5),
+        ("warning: noise\nerror: something new", "It said: error: something new", 5),
+    ],
+)
+def test_pulumis_complaints_say_what_to_do(pulumi: FakePulumi, complaint: str, expected: str, code: int) -> None:
+    pulumi.answers({"stack output": (1, "", complaint + "\n")})
+    with pytest.raises(IbgwError) as refusal:
+        Stack("paper").contract()
+    assert expected in str(refusal.value)
+    assert refusal.value.exit_code == code
+
+
+def test_missing_pulumi_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(IbgwError, match="no `pulumi` on PATH") as refusal:
+        Stack("paper").contract()
+    assert refusal.value.exit_code == 5
+
+
+def test_docker_host_and_prefix_come_from_the_configuration(pulumi: FakePulumi) -> None:
+    settings = {
+        "ibgw:dockerHost": {"value": "ssh://me@host", "secret": False},
+        "ibgw:namePrefix": {"value": "mine", "secret": False},
+        "ibgw:other": {"secret": True},
+    }
+    pulumi.answers({"config --json --stack paper": (0, json.dumps(settings), "")})
+    assert Stack("paper").configured() == Configured(docker_host="ssh://me@host", name_prefix="mine")
+
+
+def test_missing_setting_is_named_with_its_remedy(pulumi: FakePulumi) -> None:
+    pulumi.answers({"config --json": (0, '{"ibgw:namePrefix": {"value": "mine"}}', "")})
+    with pytest.raises(IbgwError, match=r"ibgw:dockerHost is missing.*pulumi config set ibgw:dockerHost") as refusal:
+        Stack("paper").configured()
+    assert refusal.value.exit_code == 7
+
+
+def test_pending_operations_are_cleared_by_importing_the_unchanged_export(pulumi: FakePulumi) -> None:
+    pulumi.answers({"stack export": (0, "the state", ""), "stack import": (0, "Import complete.", "")})
+    Stack("paper").clear_pending()
+    assert [(words[:2], stdin) for words, stdin in pulumi.calls] == [
+        (["stack", "export"], ""),
+        (["stack", "import"], "the state"),
+    ]
+    assert all("--show-secrets" not in words for words, _ in pulumi.calls)
+
+
+def test_a_locked_stack_is_its_own_error(pulumi: FakePulumi) -> None:
+    pulumi.answers(
+        {"stack export": (0, "{}", ""), "stack import": (1, "", "error: the stack is currently locked by 1")}
+    )
+    with pytest.raises(StackLockedError):
+        Stack("paper").clear_pending()
+
+
+def test_forgetting_refreshes_the_named_objects_and_nothing_else(pulumi: FakePulumi) -> None:
+    pulumi.answers({"refresh": (0, "", "")})
+    Stack("paper").forget(["urn:a", "urn:b"])
+    [(words, _)] = pulumi.calls
+    assert words[0] == "refresh"
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--target"] == ["urn:a", "urn:b"]
+
+
+def test_choosing_gateways() -> None:
+    contract = parse_contract(contract_json("main", "other"), "x")
+    assert [gateway.name for gateway in choose_gateways(contract, [])] == ["main", "other"]
+    assert [gateway.name for gateway in choose_gateways(contract, ["other"])] == ["other"]
+    assert choose_gateway(contract, "other").name == "other"
+    assert choose_gateway(parse_contract(contract_json(), "x"), None).name == "main"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("typo", "no such gateway, only main, other"), (None, "several gateways")]
+)
+def test_an_open_or_wrong_choice_of_gateway_is_bad_usage(name: str | None, message: str) -> None:
+    contract = parse_contract(contract_json("main", "other"), "x")
+    with pytest.raises(IbgwError, match=message) as refusal:
+        choose_gateway(contract, name)
+    assert refusal.value.exit_code == 2

@@ -1,0 +1,107 @@
+"""`ibgw sandbox`, without bringing anything up."""
+
+import os
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sandbox import cli
+from sandbox.environment import Sandbox
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The commands work on a sandbox in a folder of the test's own."""
+    folder = tmp_path / "with space"
+
+    def elsewhere(**given: Any) -> Sandbox:
+        return Sandbox(folder, "ibgw-unit", 63, cache=tmp_path / "cache", **given)
+
+    monkeypatch.setattr(cli, "Sandbox", elsewhere)
+    return folder
+
+
+def fake_record(folder: Path) -> None:
+    (folder / "project").mkdir(parents=True)
+    (folder / "project" / "Pulumi.yaml").write_text("name: ibgw")
+    (folder / "record.json").write_text(
+        '{"prefix": "ibgw-unit", "index": 63, "tool_folders": ["/opt/tool box"], "ports": {"secrets-manager": 5123}}'
+    )
+
+
+def test_env_prints_exports_only_and_a_shell_reads_them(state: Path) -> None:
+    fake_record(state)
+    result = CliRunner().invoke(cli.app, ["env"])
+    assert result.exit_code == 0
+    assert all(line.startswith("export ") for line in result.stdout.splitlines())
+    shell = subprocess.run(
+        ["bash", "-c", f"{result.stdout}\nenv -0"], env={"PATH": os.defpath}, capture_output=True, text=True, check=True
+    )
+    seen = dict(entry.split("=", 1) for entry in shell.stdout.split("\0") if entry)
+    assert seen["PULUMI_OPTION_CWD"] == f"{state}/project"
+    assert seen["PULUMI_BACKEND_URL"] == (state / "state").as_uri()
+    assert seen["PULUMI_CONFIG_PASSPHRASE_FILE"] == f"{state}/passphrase"
+    assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:5123"
+    assert seen["AWS_REGION"] == "us-east-1"
+    assert seen["PATH"].split(":")[:2] == ["/opt/tool box", str(ROOT / ".venv" / "bin")]
+    assert "PASSWORD" not in shlex.quote(result.stdout).upper()
+
+
+def test_env_twice_does_not_lengthen_the_path(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_record(state)
+    once = Sandbox(state, "ibgw-unit", 63, say=lambda text: None).env()["PATH"]
+    monkeypatch.setenv("PATH", once)
+    assert Sandbox(state, "ibgw-unit", 63, say=lambda text: None).env()["PATH"] == once
+
+
+def test_env_before_up_prints_nothing_that_a_shell_would_run(state: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["env"])
+    assert result.exit_code == 7  # refused: a precondition is missing (interfaces, Exit codes)
+    assert result.stdout == ""
+    assert result.stderr == "error: the sandbox is not up; run: make sandbox\n"
+
+
+def test_a_stack_or_gateway_that_is_not_there_is_bad_usage(state: Path) -> None:
+    fake_record(state)
+    result = CliRunner().invoke(cli.app, ["scenario", "wrong-password", "--stack", "paper-x", "--gateway", "main"])
+    assert result.exit_code == 2
+    assert "the sandbox has no stack paper-x" in result.stderr
+
+
+def test_scenarios_lists_each_with_one_line() -> None:
+    result = CliRunner().invoke(cli.app, ["scenarios"])
+    assert result.exit_code == 0
+    listed = {line.split()[0] for line in result.stdout.splitlines()}
+    assert {"normal", "wrong-password", "locked-out", "api-wedged"} <= listed
+    assert all(len(line.split()) > 1 for line in result.stdout.splitlines())
+
+
+def test_continuous_integration_runs_what_people_run() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & stat.S_IXUSR
+    assert "exec make test" in script.read_text()
+
+
+@pytest.mark.parametrize(
+    "target", ["sandbox", "sandbox-env", "sandbox-down", "test", "test-exhaustive", "mutants", "lint", "format"]
+)
+def test_the_documented_targets_exist(target: str) -> None:
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_pytests_summary_is_the_last_thing_that_make_test_prints() -> None:
+    lines = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "pytest" in lines.splitlines()[-1]
+
+
+def test_a_failing_sandbox_env_never_lets_pulumi_run_in_the_callers_own_environment() -> None:
+    """`eval "$(false)"` succeeds; `pulumi up` would then work on whatever the shell is logged in to."""
+    lines = subprocess.run(["make", "--dry-run", "sandbox"], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert 'environment="$(.venv/bin/python -m sandbox.cli env)" && eval "$environment"' in lines.stdout

@@ -1,0 +1,139 @@
+"""The generated project folder: the tracked files, with what must differ replaced and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contract.target import Mode, SecondFactor
+from sandbox import project
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GATEWAY = "127.0.0.1:5999/ibgw-x-gateway@sha256:" + "ab" * 32
+
+
+def tracked(name: str) -> dict[str, Any]:
+    found = yaml.safe_load((ROOT / name).read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def differences(before: Any, after: Any, where: str = "") -> dict[str, Any]:
+    """Path -> new value of every leaf that is not the same."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        found: dict[str, Any] = {}
+        for key in {*before, *after}:
+            found |= differences(before.get(key), after.get(key), f"{where}/{key}")
+        return found
+    return {} if before == after and type(before) is type(after) else {where: after}
+
+
+def test_only_docker_host_prefix_image_and_base_image_differ_on_paper() -> None:
+    before = tracked("Pulumi.paper.yaml")
+    after = project.stack(
+        before, docker_host="unix:///run/other.sock", prefix="ibgw-x", image=GATEWAY, base_image="ibgw-x-base:1"
+    )
+    assert differences(before, after) == {
+        "/config/ibgw:dockerHost": "unix:///run/other.sock",
+        "/config/ibgw:namePrefix": "ibgw-x",
+        "/config/ibgw:image": GATEWAY,
+        "/config/ibgw:verifier/baseImage": "ibgw-x-base:1",
+    }
+
+
+def test_a_live_stack_is_given_no_image() -> None:
+    before = tracked("Pulumi.live.yaml")
+    after = project.stack(
+        before, docker_host="unix:///run/other.sock", prefix="ibgw-x", image=GATEWAY, base_image="ibgw-x-base:1"
+    )
+    assert differences(before, after) == {
+        "/config/ibgw:dockerHost": "unix:///run/other.sock",
+        "/config/ibgw:namePrefix": "ibgw-x",
+        "/config/ibgw:verifier/baseImage": "ibgw-x-base:1",
+    }
+
+
+def test_a_sandbox_beside_another_has_a_subnet_pool_of_its_own_too() -> None:
+    before = tracked("Pulumi.paper.yaml")
+    after = project.stack(
+        before, docker_host="unix:///run/o.sock", prefix="p", image=GATEWAY, base_image="b:1", pool="10.140.16.0/20"
+    )
+    assert differences(before, after)["/config/ibgw:network/subnetPool"] == "10.140.16.0/20"
+
+
+@pytest.mark.parametrize("stack", ["paper", "live"])
+def test_what_is_written_reads_back_the_same(stack: str, tmp_path: Path) -> None:
+    document = tracked(f"Pulumi.{stack}.yaml")
+    project.write(tmp_path / f"Pulumi.{stack}.yaml", document)
+    assert yaml.safe_load((tmp_path / f"Pulumi.{stack}.yaml").read_text()) == document
+
+
+def test_times_of_day_stay_texts(tmp_path: Path) -> None:
+    """YAML 1.1 reads an unquoted 23:59 as a number in base 60."""
+    project.write(tmp_path / "Pulumi.paper.yaml", tracked("Pulumi.paper.yaml"))
+    text = (tmp_path / "Pulumi.paper.yaml").read_text()
+    assert "autoRestart: '23:59'" in text
+
+
+def test_the_projects_paths_lead_into_the_checkout(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "project"
+    folder.mkdir(parents=True)
+    before = tracked("Pulumi.yaml")
+    after = project.project(before, root=ROOT, folder=folder)
+    assert set(differences(before, after)) == {"/main", "/runtime/options/virtualenv"}
+    assert not Path(after["main"]).is_absolute()
+    assert (folder / after["main"] / "__init__.py").resolve() == ROOT / "infra" / "__init__.py"
+    assert (folder / after["runtime"]["options"]["virtualenv"]).resolve() == ROOT / ".venv"
+
+
+def test_what_pulumi_wrote_for_itself_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.paper.yaml"
+    project.write(path, {"config": {"ibgw:mode": "paper"}})
+    path.write_text("encryptionsalt: v1:abc=:v1:def\n" + path.read_text())
+    project.write(path, {"config": {"ibgw:mode": "paper", "ibgw:namePrefix": "p"}})
+    assert yaml.safe_load(path.read_text()) == {
+        "encryptionsalt": "v1:abc=:v1:def",
+        "config": {"ibgw:mode": "paper", "ibgw:namePrefix": "p"},
+    }
+
+
+def test_an_unchanged_file_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.paper.yaml"
+    project.write(path, {"config": {"a": 1}})
+    before = path.stat()
+    project.write(path, {"config": {"a": 1}})
+    after = path.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_changes_are_merged_and_none_takes_a_key_out() -> None:
+    changed = project.override(
+        tracked("Pulumi.paper.yaml"),
+        {
+            "gateways": {"main": {"container": {"probeInterval": "5s"}, "secondFactor": None}},
+            "image": "other/image:10.45.1j",
+        },
+    )
+    assert differences(tracked("Pulumi.paper.yaml"), changed) == {
+        "/config/ibgw:gateways/main/container/probeInterval": "5s",
+        "/config/ibgw:gateways/main/secondFactor": None,
+        "/config/ibgw:image": "other/image:10.45.1j",
+    }
+
+
+def test_a_further_gateway_starts_as_a_copy_of_main() -> None:
+    before = tracked("Pulumi.paper.yaml")
+    changed = project.override(before, {"gateways": {"two": {"credentials": {"secretId": "ibgw/paper/two"}}}})
+    gateways = changed["config"]["ibgw:gateways"]
+    assert list(gateways) == ["main", "two"]
+    assert differences(gateways["main"], gateways["two"]) == {"/credentials/secretId": "ibgw/paper/two"}
+    assert before == tracked("Pulumi.paper.yaml"), "the tracked document is not changed in place"
+
+
+def test_logins_are_what_the_stack_files_name() -> None:
+    paper, live = (project.logins(tracked(f"Pulumi.{stack}.yaml")) for stack in ("paper", "live"))
+    assert [(login.secret_id, login.region, login.mode, login.second_factor) for login in (*paper, *live)] == [
+        ("ibgw/paper/main", "us-east-1", Mode.PAPER, SecondFactor.NONE),
+        ("ibgw/live/main", "us-east-1", Mode.LIVE, SecondFactor.PUSH),
+    ]
