@@ -1,6 +1,6 @@
 """Names and labels of everything that a stack creates on a Docker host.
 
-People address these objects by name, the repair command finds them by label, and the sandbox removes them by prefix;
+People address these objects by name, the repair command finds them by label, and a clean-up removes them by prefix;
 so each name and label is spelled here and nowhere else. Labels hold only what never changes during a gateway's life:
 a changed label replaces the container, and a replaced gateway has to log in again.
 """

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from contract.names import Label, Role
 from contract.target import Client, Gateway
-from healthcheck.checks.finding import Finding
+from healthcheck.finding import Finding
 from healthcheck.reasons import Reason
 
 

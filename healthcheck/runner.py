@@ -16,10 +16,10 @@ from requests.exceptions import RequestException
 from contract.errors import ExitCode, IbgwError
 from contract.target import CheckLevel, Contract, Gateway
 from healthcheck import VERSION, isolation, logs
-from healthcheck.checks import all_skipped
 from healthcheck.docker_host import open_docker
 from healthcheck.events import ProgressEvent, ReportEvent
 from healthcheck.gateway_container import GatewayContainer, Obstacle
+from healthcheck.order import all_skipped
 from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.redact import Redactor
 from healthcheck.report import (

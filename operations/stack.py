@@ -110,8 +110,8 @@ class Stack:
             )
         except FileNotFoundError:
             raise IbgwError(
-                "There is no `pulumi` on PATH. Install it (https://www.pulumi.com/docs/install/), or, for the sandbox, "
-                'run `eval "$(make -s sandbox-env)"` in this shell.'
+                "There is no `pulumi` on PATH in this shell. Install it (https://www.pulumi.com/docs/install/), or set "
+                "PATH to where it is."
             ) from None
         if done.returncode != 0:
             raise self._explain(" ".join(command[:3]), done.stderr or done.stdout)

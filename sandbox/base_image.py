@@ -131,7 +131,7 @@ def bootstrap(kept: Path, say: Say) -> None:
     """Makes the root file system with debootstrap and keeps it as a tar file. Needs root. Raises IbgwError."""
     if os.geteuid() != 0:
         raise IbgwError("debootstrap needs root; run as root, or where a registry gives the base image")
-    say("bootstrapping Debian for the base image (60 to 120 s)")
+    say("bootstrapping Debian for the base image (1 to 4 minutes)")
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ibgw-bootstrap-", dir=kept.parent) as folder:
         root = Path(folder) / "root"

@@ -12,7 +12,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from contract.errors import IbgwError
-from sandbox.images import ContextFile, digest, folder_context
+from sandbox.broker.control import BrokerControl
+from sandbox.images import digest, folder_context
 from sandbox.packages import find
 from sandbox.processes import Processes, answers, end, identity, run
 from sandbox.record import RecordedProcess
@@ -124,15 +125,17 @@ class Internet:
 def ensure(internet: Internet, processes: Processes, *, users: Path, root: Path, say: Say) -> None:
     """The namespace and, in it, the broker. `users` is the broker's file of users, `root` the checkout.
 
-    The broker reads its users and its sources once, so it is started again when either has changed; sessions and
-    counters do not outlive that.
+    The broker is started again when its sources have changed; sessions and counters do not outlive that. New users it
+    takes in as it runs.
     """
     if not internet.exists():
         processes.stop(PROCESS, grace=5)
         internet.create()
     sources = {**folder_context(root / "sandbox" / "broker"), **folder_context(root / "sandbox" / "gateway")}
-    version = digest({**sources, "users": ContextFile(users.read_bytes())}, {})
-    if not processes.ready(PROCESS, version):
+    version = digest(sources, {})
+    if processes.ready(PROCESS, version):
+        BrokerControl(internet.broker, CONTROL_PORT).reload_users()
+    else:
         say(f"starting the broker at {internet.broker} in {internet.namespace} (a second or two)")
         processes.start(
             PROCESS,

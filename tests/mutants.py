@@ -16,6 +16,10 @@ import typer
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = "tests/stack/test_program.py"
 SETTINGS = "tests/unit/test_settings.py"
+CHECKS = "tests/unit/test_healthcheck_checks.py"
+ISOLATION = "tests/unit/test_healthcheck_isolation.py"
+RUNNER = "tests/unit/test_healthcheck_runner.py"
+LOOK = "async def look(context: Context) -> Finding:\n"
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,93 @@ MUTATIONS = (
         "thing.labels.get(Label.SECRET_ID) == gateway.secret_id",
         "False",
         f"{PROGRAM}::test_a_second_gateway_with_the_same_secret_declares_nothing",
+    ),
+    Mutation(
+        "an order without the what-if flag may leave",
+        "healthcheck/guard.py",
+        "        if not is_what_if(fields, self.server_version):",
+        "        if False:",
+        "tests/unit/test_healthcheck_guard.py::test_a_what_if_order_passes_and_the_same_order_without_the_flag_does_not",
+    ),
+    Mutation(
+        "an order may leave where the check is off",
+        "healthcheck/guard.py",
+        "        if not self.what_if:",
+        "        if False:",
+        "tests/unit/test_healthcheck_guard.py::test_where_what_ifs_are_off_no_order_passes",
+    ),
+    Mutation(
+        "the session may send an order where the check is off",
+        "healthcheck/checks/order_capability.py",
+        " and gateway.checks.order_capability.level is not CheckLevel.OFF",
+        "",
+        f"{CHECKS}::test_the_session_itself_may_ask_only_where_the_check_is_on",
+    ),
+    Mutation(
+        "a live account passes on paper",
+        "healthcheck/checks/authenticated.py",
+        "    if wrong:",
+        "    if False:",
+        f"{CHECKS}::test_each_fault_has_its_verdict_and_reason",
+    ),
+    Mutation(
+        "connected passes always",
+        "healthcheck/checks/connected.py",
+        LOOK,
+        f"{LOOK}    return Finding('always')\n",
+        f"{CHECKS}::test_a_closed_port_a_mute_one_an_echo_and_an_empty_relay_are_told_apart",
+    ),
+    *(
+        Mutation(
+            f"{check} passes always",
+            f"healthcheck/checks/{check}.py",
+            LOOK,
+            f"{LOOK}    return Finding('always')\n",
+            f"{CHECKS}::test_each_fault_has_its_verdict_and_reason",
+        )
+        for check in ("authenticated", "account_access", "market_data", "order_capability")
+    ),
+    Mutation(
+        "a published port is no exposure",
+        "healthcheck/isolation.py",
+        'exposed = [f"port published: {port}" for port in found.published]',
+        "exposed: list[str] = []",
+        f"{ISOLATION}::test_every_way_in_is_exposure",
+    ),
+    Mutation(
+        "a stranger on the api network is no fault",
+        "healthcheck/isolation.py",
+        "    if strangers:",
+        "    if False:",
+        f"{ISOLATION}::test_an_undeclared_container_is_named",
+    ),
+    Mutation(
+        "rejected credentials leave the gateway running",
+        "healthcheck/runner.py",
+        "            self._container.stop()\n",
+        "",
+        f"{RUNNER}::test_what_cannot_heal_ends_the_wait_at_once",
+    ),
+    Mutation(
+        "the verifier keeps its capabilities",
+        "healthcheck/verifier_container.py",
+        '        cap_drop=["ALL"],\n',
+        "",
+        f"{RUNNER}::test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_only",
+    ),
+    Mutation(
+        "a skipped required check is no failure",
+        "healthcheck/report.py",
+        "    if red(found) or missing or not connected:",
+        "    if red(found) or not connected:",
+        "tests/unit/test_healthcheck_report.py::test_a_gateways_verdict_follows_from_its_checks",
+    ),
+    Mutation(
+        "account numbers are shown in full",
+        "healthcheck/redact.py",
+        'return f"{account[:letters]}***{account[-3:]}"',
+        "return account",
+        "tests/unit/test_healthcheck_redact.py::test_an_account_keeps_its_kind_and_three_digits",
     ),
 )
 

@@ -2,7 +2,8 @@
 
 import math
 
-from healthcheck.checks.finding import Context, Finding
+from healthcheck.checks.context import Context
+from healthcheck.finding import Finding
 from healthcheck.reasons import Reason
 from healthcheck.session import Refused, SummaryRow, Unanswered
 

@@ -3,7 +3,8 @@
 A handshake proves nothing about the login; accounts, the next order id and standing connectivity do.
 """
 
-from healthcheck.checks.finding import Context, Finding
+from healthcheck.checks.context import Context
+from healthcheck.finding import Finding
 from healthcheck.reasons import Reason
 from healthcheck.session import ApiError, Session, Unanswered
 

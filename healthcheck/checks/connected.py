@@ -2,7 +2,8 @@
 
 import time
 
-from healthcheck.checks.finding import Context, Finding
+from healthcheck.checks.context import Context
+from healthcheck.finding import Finding
 
 
 async def look(context: Context) -> Finding:

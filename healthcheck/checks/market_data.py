@@ -5,7 +5,8 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from contract.target import QuoteContract
-from healthcheck.checks.finding import Context, Finding
+from healthcheck.checks.context import Context
+from healthcheck.finding import Finding
 from healthcheck.hours import Hours, parse_hours
 from healthcheck.reasons import Reason
 from healthcheck.session import ApiError, DataType, Quote, Refused, Session, Unanswered

@@ -5,7 +5,8 @@ gateway that nobody clicks.
 """
 
 from contract.target import CheckLevel, Gateway
-from healthcheck.checks.finding import Context, Finding
+from healthcheck.checks.context import Context
+from healthcheck.finding import Finding
 from healthcheck.reasons import Reason
 from healthcheck.session import ApiError, Refused, Unanswered, margin
 

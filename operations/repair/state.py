@@ -1,6 +1,7 @@
 """What the stack's recorded state says about objects on the Docker host. Pure: reads the text of an export.
 
-Keys are those of an export, version 3 (pulumi sdk/go/common/apitype, ResourceV3 and OperationV2).
+Keys are those of an export, version 3 (pulumi sdk/go/common/apitype, ResourceV3 and OperationV2). Version 4 is the same
+with a list of features that the state uses, such as a tainted resource.
 """
 
 import json
@@ -24,6 +25,7 @@ KINDS = {
     "docker:index/network:Network": Kind.NETWORK,
     "docker:index/volume:Volume": Kind.VOLUME,
 }
+VERSIONS = frozenset({3, 4})
 PROVIDER = "pulumi:providers:docker"
 
 
@@ -59,10 +61,10 @@ class State:
 def read_state(text: str) -> State:
     """Reads `pulumi stack export`. Raises IbgwError for another version of the format."""
     export: dict[str, Any] = json.loads(text)
-    if export.get("version") != 3:
+    if export.get("version") not in VERSIONS:
         raise IbgwError(
-            f"`pulumi stack export` printed a state of version {export.get('version')}, and only version 3 can be "
-            "repaired: use the version of pulumi that Pulumi.yaml asks for.",
+            f"`pulumi stack export` printed a state of version {export.get('version')}, and only versions 3 and 4 can "
+            "be repaired: use the version of pulumi that Pulumi.yaml asks for.",
             exit_code=ExitCode.REFUSED,
         )
     deployment: dict[str, Any] = export.get("deployment") or {}

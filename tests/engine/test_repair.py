@@ -245,27 +245,25 @@ def test_an_update_killed_at_any_creating_call_is_put_right(world: World, call: 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", list(Moment), ids=lambda value: value.value)
 @pytest.mark.parametrize("call", ["gateway-create", "gateway-start"])
-def test_a_replacement_killed_in_the_middle_is_put_right(world: World, call: str, moment: Moment) -> None:
-    """The old gateway is gone, the new one is not recorded; the settings of the old one survive."""
+def test_a_replacement_killed_in_the_middle_is_put_right(
+    world: World, project: Callable[..., Stack], call: str, moment: Moment
+) -> None:
+    """The old gateway is gone and its successor is not recorded; the settings survive."""
     world.up()
     old = world.client.containers.get(world.gateway).id
     world.in_settings(f"echo here > /settings/{MARKER}")
-    world.pulumi(["state", "taint", gateway_urn(world)], stack=world.stack)
-    world.kill_up(moment, CALLS[call](world), meanwhile=lambda: None)
-    world.repair()
-    world.up()
+    changed = {"main": {"container": {"logMaxFiles": 6}}}
+    project(STACK, dockerHost=world.proxy.url, gateways=changed)
+    try:
+        world.kill_up(moment, CALLS[call](world), meanwhile=lambda: None)
+        world.repair()
+        assert world.repair()["done"] == []
+        world.up()
+    finally:
+        project(STACK, dockerHost=world.proxy.url)
     world.assert_settled()
     assert world.client.containers.get(world.gateway).id != old
     assert world.in_settings(f"cat /settings/{MARKER}") == "here"
-
-
-def gateway_urn(world: World) -> str:
-    [urn] = [
-        resource["urn"]
-        for resource in world.export()["deployment"]["resources"]
-        if (resource.get("outputs") or {}).get("name") == world.gateway
-    ]
-    return str(urn)
 
 
 def test_an_unrecorded_network_with_a_foreign_guest_is_removed_after_the_guest_was_named(world: World) -> None:

@@ -91,8 +91,8 @@ def test_ibc_s_own_cold_restarts_are_counted(container: Container, broker: Broke
 
 
 def test_the_second_factor_s_restarts_are_counted(container: Container, broker: BrokerControl, user: str) -> None:
-    """Exit 87 (1111): nobody approved, and on2fatimeout=restart starts Java again inside ibcstart.sh."""
-    broker.scenario("push-unanswered", user)
+    """Exit 87 (1111): the push was denied, and on2fatimeout=restart starts Java again inside ibcstart.sh."""
+    broker.scenario("push-denied", user)
     before, began = attempts(broker, user), time.time()
     container.restart(timeout=10)
     held_since(container, began)

@@ -89,7 +89,8 @@ def test_java_reads_back_what_was_escaped(tmp_path: Path) -> None:
     assert java is not None, "a Java runtime is needed: install default-jdk-headless (make test does)"
     (tmp_path / "config.ini").write_text("".join(f"k{at}={escape(value)}\n" for at, value in enumerate(NASTY)))
     (tmp_path / "Show.java").write_text(
-        "import java.io.*; import java.util.*; public class Show { public static void main(String[] a) throws Exception {"
+        "import java.io.*; import java.util.*; public class Show {"
+        "public static void main(String[] a) throws Exception {"
         "Properties p = new Properties(); try (InputStream in = new FileInputStream(a[0])) { p.load(in); }"
         "for (int i = 0; i < p.size(); i++) {"
         'byte[] b = p.getProperty("k" + i).trim().getBytes("UTF-8");'

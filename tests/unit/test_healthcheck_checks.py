@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from healthcheck.checks import run_checks
+from healthcheck.checks.order_capability import may_ask
 from healthcheck.report import CheckResult
 from healthcheck.session import Timeouts
 from tests.unit.gateways import checks, gateway
@@ -239,6 +240,19 @@ def test_on_live_with_orders_off_nothing_that_could_trade_is_sent() -> None:
         found = run(server.port, mode="live", account_kind="live", checks=checks(order_capability="off"))
         assert verdicts(found) == ["pass"] * 4 + ["not_applicable"]
         assert sent(server) <= {"71", "49", "62", "63", "9", "59", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "may"),
+    [
+        ({}, True),
+        ({"read_only": True}, False),
+        ({"checks": checks(order_capability="off")}, False),
+    ],
+)
+def test_the_session_itself_may_ask_only_where_the_check_is_on(changes: dict[str, Any], may: bool) -> None:
+    """The second line: even a check that ran by mistake could not send its order (design, decision 14)."""
+    assert may_ask(gateway(**changes)) is may
 
 
 def test_the_requests_are_the_reading_ones_and_one_what_if() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from healthcheck.checks.finding import Finding
+from healthcheck.finding import Finding
 from healthcheck.isolation import Attached, Surroundings, judge
 from tests.unit.gateways import gateway
 

@@ -92,9 +92,15 @@ def test_networks_that_are_encrypted_are_unknown_and_not_none() -> None:
     assert found.attachments is None
 
 
+def test_a_state_that_uses_newer_features_is_read_alike() -> None:
+    # `pulumi state taint` makes the version 4 (pulumi sdk/go/common/apitype, DeploymentSchemaVersionLatest).
+    [found] = read_state(export([{**GATEWAY, "taint": True}], version=4)).objects
+    assert found.id == "c1"
+
+
 def test_another_version_of_the_format_is_refused() -> None:
-    with pytest.raises(IbgwError, match="version 4") as refusal:
-        read_state(export([], version=4))
+    with pytest.raises(IbgwError, match="version 5") as refusal:
+        read_state(export([], version=5))
     assert refusal.value.exit_code == 7
 
 

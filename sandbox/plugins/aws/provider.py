@@ -6,6 +6,7 @@ error.
 """
 
 import base64
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,7 @@ class Aws:
             "createdDate": found["CreatedDate"].strftime("%Y-%m-%dT%H:%M:%SZ"),
             "id": f"{secret_id}|{version}",
             "region": client.meta.region_name,
+            "secretArn": found["ARN"],
             "secretBinary": base64.b64encode(binary).decode() if binary else "",
             "secretId": secret_id,
             "secretString": found.get("SecretString", ""),
@@ -104,7 +106,8 @@ class Aws:
         import boto3
         from botocore.config import Config
 
-        region = region or self._region
+        # The Go SDK's order; boto3 itself only knows AWS_DEFAULT_REGION and the profile's region.
+        region = region or self._region or os.environ.get("AWS_REGION")
         with self._lock:
             if region not in self._clients:
                 session = boto3.Session(profile_name=self._profile, region_name=region)

@@ -172,7 +172,6 @@ _FIELDS: dict[str, Field] = {
     "healthcheck": Field("Config.Healthcheck", _healthcheck_to_docker, _healthcheck_from_docker),
     "restart": Field("HostConfig.RestartPolicy.Name"),
     "maxRetryCount": Field("HostConfig.RestartPolicy.MaximumRetryCount"),
-    "rm": Field("HostConfig.AutoRemove"),
     "init": Field("HostConfig.Init"),
     "groupAdds": Field("HostConfig.GroupAdd"),
     "memory": Field("HostConfig.Memory", _to_bytes, _to_mib),

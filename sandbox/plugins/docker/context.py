@@ -1,7 +1,8 @@
 """What of a folder is sent to a build, and the digest by which a changed context is noticed.
 
 `.dockerignore` means what Docker says it means: the last matching pattern decides, `!` lets back in, `**` is any number
-of folders, and the Dockerfile itself always goes along.
+of folders. The Dockerfile and the `.dockerignore` always go along: the daemon needs them, and takes them out again
+where they are ignored.
 """
 
 import hashlib
@@ -59,7 +60,7 @@ def read_rules(folder: Path) -> tuple[Rule, ...]:
 def files(folder: Path, dockerfile: Path) -> Iterator[tuple[str, Path]]:
     """Name in the context and path of each file, link and empty folder that goes to the build, in the names' order."""
     rules = read_rules(folder)
-    always = {os.path.relpath(dockerfile, folder)}
+    always = {os.path.relpath(dockerfile, folder), IGNORE_FILE}
     yield from _walk(folder, "", rules, always)
 
 

@@ -1,7 +1,7 @@
 """The connection to the Docker daemon, and its errors in the official plug-in's words.
 
-The docker SDK takes 0.4 s to import and a preview without changes never needs it, so it is imported with the first
-call. Clients are safe to share between threads.
+The docker SDK takes 0.4 s to import and a preview without changes never needs it, so it is imported, and the daemon
+asked, with the first call: the official plug-in asks once when it is configured.
 """
 
 import threading
@@ -73,11 +73,14 @@ def _connect(host: str) -> "APIClient":
 def failing_as(action: str) -> Iterator[None]:
     """Turns the daemon's error into `<action>: Error response from daemon: ...`."""
     from docker.errors import APIError
+    from requests.exceptions import RequestException
 
     try:
         yield
     except APIError as error:
         raise PluginError(f"{action}: Error response from daemon: {error.explanation or error}") from None
+    except RequestException as error:
+        raise PluginError(f"{action}: the connection to the Docker daemon failed: {type(error).__name__}") from None
 
 
 def remove_when_free(remove: Callable[[], None], busy: str, what: str) -> None:

@@ -38,10 +38,12 @@ def create(daemon: Daemon, inputs: Properties) -> State:
 
 def read(daemon: Daemon, state: State) -> State | None:
     from docker.errors import APIError
+    from requests.exceptions import RequestException
 
+    client = daemon.client
     try:
-        found = daemon.client.inspect_network(state.id)
-    except APIError:
+        found = client.inspect_network(state.id)
+    except (APIError, RequestException):
         return None
     return State(found["Id"], {**state.properties, **_outputs(found)})
 

@@ -21,7 +21,7 @@ _LABEL: Schema = {"label": Property(required=True), "value": Property(required=T
 
 PROVIDER: Schema = {
     "host": Property(),
-    # Accepted and without effect: the daemon is asked once, at configuration, as the official plug-in does.
+    # Accepted and without effect: the daemon is asked when it is first needed.
     "disableDockerDaemonCheck": Property(),
     "context": _refused("name the daemon with `host`"),
     "sshOpts": _refused("ssh options live in ~/.ssh/config"),
@@ -148,7 +148,6 @@ CONTAINER: Schema = {
     "start": Property(on_change=_RECORD, default=True),
     "attach": Property(on_change=_RECORD, default=False),
     "logs": Property(on_change=_RECORD, default=False),
-    "rm": Property(on_change=_RECORD, default=False),
     "wait": Property(on_change=_RECORD, default=False),
     "waitTimeout": Property(on_change=_RECORD, default=60),
     "destroyGraceSeconds": Property(on_change=_RECORD),
@@ -260,6 +259,7 @@ CONTAINER: Schema = {
     "deviceWriteIops": _refused(),
     "deviceRequests": _refused(),
     "gpus": _refused(),
+    "rm": _refused("a container that removes itself is gone before its outcome can be read"),
     "storageOpts": _refused(),
     # Set by Docker
     "bridge": Property(output=True),

@@ -24,7 +24,7 @@ COMMAND_SECONDS = 240
 APPLETS = ("sh", "sleep", "cat", "true", "false", "nc", "ls", "stat", "id", "wget", "trap", "test")
 
 # Turns declaration.json into resources: {"$of": [name, attribute]} is another's output, {"$secret": text} a secret.
-PROGRAM = '''
+PROGRAM = """
 import json
 from pathlib import Path
 
@@ -54,7 +54,7 @@ for item in declaration["resources"]:
     declared[item["name"]] = getattr(docker, item["kind"])(item["name"], **value(item["arguments"]), opts=options)
 for key, item in declaration["outputs"].items():
     pulumi.export(key, value(item))
-'''
+"""
 
 
 def resource(kind: str, name: str, opts: dict[str, Any] | None = None, /, **arguments: Any) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Project:
         return ["pulumi", *arguments, "--cwd", str(self.folder), "--non-interactive"]
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        return subprocess.run(
             self.command(*arguments),
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -129,7 +129,6 @@ class Project:
             timeout=COMMAND_SECONDS,
             check=False,
         )
-        return done
 
     def run(self, command: str, *flags: str) -> Run:
         log = self.folder / "events.json"
@@ -186,14 +185,15 @@ def engine_path() -> str:
 
 
 @pytest.fixture(scope="session")
-def client() -> Iterator[APIClient]:
+def client() -> Iterator[Any]:
+    """The low-level client, as Any: half of its methods have no types."""
     found = APIClient(version="auto")
     yield found
     found.close()
 
 
 @pytest.fixture(scope="session")
-def prefix(client: APIClient) -> Iterator[str]:
+def prefix(client: Any) -> Iterator[str]:
     """The names' prefix of this session; whatever carries it at the end is removed."""
     chosen = f"ibgw-test-plugins-{secrets.token_hex(3)}"
     yield chosen
@@ -230,7 +230,7 @@ def busybox() -> Path:
 
 
 @pytest.fixture(scope="session")
-def image(client: APIClient, prefix: str, busybox: Path) -> str:
+def image(client: Any, prefix: str, busybox: Path) -> str:
     """The name of a small local image with a shell."""
     name = f"{prefix}:1"
     client.import_image(_root(busybox), repository=prefix, tag="1")

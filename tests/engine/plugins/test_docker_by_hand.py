@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from docker import APIClient
 from docker.errors import NotFound
 
 from tests.engine.plugins.conftest import Project, of, resource
@@ -31,7 +30,7 @@ def stack(prefix: str, image: str, subnet: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_changes_by_hand(project: Project, client: APIClient, prefix: str, image: str, subnet: str) -> None:
+def test_changes_by_hand(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     project.declare(*stack(prefix, image, subnet))
     made = project.up()
     assert made.code == 0, made.text
@@ -40,7 +39,10 @@ def test_changes_by_hand(project: Project, client: APIClient, prefix: str, image
     client.remove_container(f"{prefix}-removed", force=True)
     client.stop(f"{prefix}-stopped", timeout=0)
     client.update_container(
-        f"{prefix}-limited", mem_limit="128m", memswap_limit="128m", restart_policy={"Name": "no", "MaximumRetryCount": 0}
+        f"{prefix}-limited",
+        mem_limit="128m",
+        memswap_limit="128m",
+        restart_policy={"Name": "no", "MaximumRetryCount": 0},
     )
     client.connect_container_to_network(f"{prefix}-connected", "bridge")
     client.remove_network(f"{prefix}-lost")

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from docker import APIClient
 
 from tests.engine.plugins.conftest import Project, of, resource, secret
 
@@ -63,13 +62,15 @@ def _subnet(subnet: str, edited: bool) -> str:
     return f"{subnet}.{'48' if edited else '32'}/28"
 
 
-def ids(client: APIClient, prefix: str, names: list[str]) -> dict[str, str]:
+def ids(client: Any, prefix: str, names: list[str]) -> dict[str, str]:
     return {name: client.inspect_container(f"{prefix}-{name}")["Id"] for name in names}
 
 
-def test_edits(project: Project, client: APIClient, prefix: str, image: str, subnet: str) -> None:
+def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     names = ["quiet", "strict", "more_mounts", "rotated", "limits", "no_swap", "spelled", "relabelled", "on_moved"]
-    project.declare(*stack(prefix, image, subnet, edited=False), auto=of("auto", "name"), volume=of("auto-volume", "name"))
+    project.declare(
+        *stack(prefix, image, subnet, edited=False), auto=of("auto", "name"), volume=of("auto-volume", "name")
+    )
     made = project.up()
     assert made.code == 0, made.text
     before = ids(client, prefix, names)
@@ -86,7 +87,9 @@ def test_edits(project: Project, client: APIClient, prefix: str, image: str, sub
     assert unsettled.changed == {"no_swap": ["update"], "spelled": DELETED_FIRST}
     assert unsettled.differences["no_swap"] == {"memorySwap": "delete"}
 
-    project.declare(*stack(prefix, image, subnet, edited=True), auto=of("auto", "name"), volume=of("auto-volume", "name"))
+    project.declare(
+        *stack(prefix, image, subnet, edited=True), auto=of("auto", "name"), volume=of("auto-volume", "name")
+    )
     plan = project.preview("--diff")
     assert OLD not in plan.text
     assert NEW not in plan.text

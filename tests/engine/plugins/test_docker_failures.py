@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import pytest
-from docker import APIClient
 from docker.errors import NotFound
 
 from tests.engine.plugins.conftest import Project, of, resource
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.timeout(300)
 SLEEP = ["sleep", "600"]
 
 
-def test_failing_creations(project: Project, client: APIClient, prefix: str, image: str, subnet: str) -> None:
+def test_failing_creations(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     def container(name: str, **arguments: Any) -> dict[str, Any]:
         fixed = {"name": f"{prefix}-{name}", "image": of("image", "image_id"), "command": SLEEP}
         return resource("Container", name, **{**fixed, **arguments})
@@ -70,7 +69,7 @@ def _probe(passes: bool) -> dict[str, Any]:
     return {"tests": ["CMD", "true" if passes else "false"], "interval": "1s", "timeout": "1s", "retries": 1}
 
 
-def test_objects_in_use(project: Project, client: APIClient, prefix: str, image: str, subnet: str) -> None:
+def test_objects_in_use(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     """A network with endpoints and a volume in a container are removed as soon as nobody uses them, for up to 30 s."""
     project.declare(
         resource("Network", "busy", name=f"{prefix}-busy", ipam_configs=[{"subnet": f"{subnet}.96/28"}]),

@@ -7,10 +7,9 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
-from docker import APIClient
 from docker.errors import ImageNotFound
 
 from tests.engine.plugins.conftest import Project, of, resource
@@ -43,27 +42,40 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.terminate()
 
 
-def test_pulled_by_digest(project: Project, client: APIClient, registry: str, image: str, prefix: str) -> None:
+def test_pulled_by_digest(project: Project, client: Any, registry: str, image: str, prefix: str) -> None:
     repository = f"{registry}/{prefix}"
-    client.tag(image, repository, "1")
-    client.push(repository, "1")
-    digest = next(d for d in client.inspect_image(f"{repository}:1")["RepoDigests"] if d.startswith(repository))
+    other = f"{repository}-tagged"
+    for name in (repository, other):
+        client.tag(image, name, "1")
+        client.push(name, "1")
+    digest = next(d for d in client.inspect_image(image)["RepoDigests"] if d.startswith(f"{repository}@"))
     local = client.inspect_image(image)["Id"]
-    client.remove_image(f"{repository}:1")
+    for name in (repository, other):
+        client.remove_image(f"{name}:1")
     with pytest.raises(ImageNotFound):
         client.inspect_image(digest)
 
     project.declare(
         resource("RemoteImage", "pinned", name=digest, keep_locally=True),
-        resource("RemoteImage", "tagged", name=f"{repository}:1"),
-        resource("Container", "by_digest", name=f"{prefix}-by-digest", image=of("pinned", "repo_digest"), command=["sleep", "600"]),
+        resource("RemoteImage", "tagged", name=f"{other}:1"),
+        resource(
+            "Container",
+            "by_digest",
+            name=f"{prefix}-by-digest",
+            image=of("pinned", "repo_digest"),
+            command=["sleep", "600"],
+        ),
         pinned=of("pinned", "repo_digest"),
         image_id=of("pinned", "image_id"),
         tagged=of("tagged", "repo_digest"),
     )
     made = project.up()
     assert made.code == 0, made.text
-    assert project.outputs("plugins-t") == {"pinned": digest, "image_id": local, "tagged": digest}
+    assert project.outputs("plugins-t") == {
+        "pinned": digest,
+        "image_id": local,
+        "tagged": digest.replace(repository, other),
+    }
     assert project.recorded("pinned")["id"] == f"{local}{digest}"
     assert project.preview("--refresh").changed == {}
 
@@ -71,11 +83,11 @@ def test_pulled_by_digest(project: Project, client: APIClient, registry: str, im
     assert project.destroy().code == 0
     assert client.inspect_image(digest)["Id"] == local
     with pytest.raises(ImageNotFound):
-        client.inspect_image(f"{repository}:1")
+        client.inspect_image(f"{other}:1")
     client.remove_image(digest)
 
 
-def test_built_from_a_folder(project: Project, client: APIClient, image: str, prefix: str) -> None:
+def test_built_from_a_folder(project: Project, client: Any, image: str, prefix: str) -> None:
     folder = project.program / "context"
     (folder / "package" / "inner").mkdir(parents=True)
     (folder / "package" / "inner" / "module.py").write_text("print('one')\n")
@@ -84,14 +96,18 @@ def test_built_from_a_folder(project: Project, client: APIClient, image: str, pr
     (folder / "secret.txt").write_text("never sent")
     (folder / ".dockerignore").write_text("*\n!package/**/*.py\n")
     (folder / "Dockerfile").write_text(
-        f"FROM {image}\nARG BASE\nLABEL test.base=$BASE\nCOPY . /app\nRUN [\"/bin/sh\", \"-c\", \"ls /app > /listing\"]\n"
+        f'FROM {image}\nARG BASE\nLABEL test.base=$BASE\nCOPY . /app\nRUN ["/bin/sh", "-c", "ls /app > /listing"]\n'
     )
     name = f"{prefix}-built:1"
 
     def declare(base: str) -> None:
         project.declare(
-            resource("Image", "built", image_name=name, skip_push=True, build={"context": "context", "args": {"BASE": base}}),
-            resource("Container", "runs", name=f"{prefix}-runs", image=of("built", "repo_digest"), command=["sleep", "600"]),
+            resource(
+                "Image", "built", image_name=name, skip_push=True, build={"context": "context", "args": {"BASE": base}}
+            ),
+            resource(
+                "Container", "runs", name=f"{prefix}-runs", image=of("built", "repo_digest"), command=["sleep", "600"]
+            ),
             digest=of("built", "repo_digest"),
             name=of("built", "image_name"),
         )
@@ -108,7 +124,14 @@ def test_built_from_a_folder(project: Project, client: APIClient, image: str, pr
     assert project.outputs("plugins-t") == {"digest": first["Id"], "name": name}
     assert first["Config"]["Labels"] == {"test.base": "a"}
     listed = subprocess.run(
-        ["docker", "exec", f"{prefix}-runs", "sh", "-c", "cat /listing; cat /app/package/inner/module.py; ls -A /app/package"],
+        [
+            "docker",
+            "exec",
+            f"{prefix}-runs",
+            "sh",
+            "-c",
+            "cat /listing; cat /app/package/inner/module.py; ls -A /app/package",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -131,7 +154,7 @@ def test_built_from_a_folder(project: Project, client: APIClient, image: str, pr
     assert client.inspect_container(f"{prefix}-runs")["Image"] == second["Id"]
 
     # A failed build says why. Destroying leaves the image.
-    (folder / "Dockerfile").write_text(f"FROM {image}\nRUN [\"/bin/sh\", \"-c\", \"echo no luck; exit 9\"]\n")
+    (folder / "Dockerfile").write_text(f'FROM {image}\nRUN ["/bin/sh", "-c", "echo no luck; exit 9"]\n')
     failed = project.up()
     assert failed.code != 0
     assert "returned a non-zero code: 9" in " ".join(failed.text.split())

@@ -2,9 +2,9 @@
 
 import json
 import subprocess
+from typing import Any
 
 import pytest
-from docker import APIClient
 from docker.errors import NotFound
 
 from tests.engine.plugins.conftest import Project, of, resource, secret
@@ -77,7 +77,7 @@ def stack(prefix: str, image: str, subnet: str) -> list[dict[str, object]]:
     ]
 
 
-def test_settled_stack(project: Project, client: APIClient, prefix: str, image: str, subnet: str) -> None:
+def test_settled_stack(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     project.declare(
         *stack(prefix, image, subnet),
         network=of("api", "id"),
@@ -91,9 +91,7 @@ def test_settled_stack(project: Project, client: APIClient, prefix: str, image: 
     # A first preview plans it all and touches nothing.
     plan = project.preview()
     assert plan.code == 0, plan.text
-    assert plan.operations == {
-        name: ["create"] for name in ("image", "api", "egress", "settings", "owner", "gateway")
-    }
+    assert plan.operations == {name: ["create"] for name in ("image", "api", "egress", "settings", "owner", "gateway")}
     assert client.networks(names=[f"{prefix}-api"]) == []
     assert client.containers(all=True, filters={"name": f"{prefix}-"}) == []
 
@@ -126,7 +124,14 @@ def test_settled_stack(project: Project, client: APIClient, prefix: str, image: 
     assert api["IPAM"]["Config"][0]["Subnet"] == f"{subnet}.0/28"
     assert egress["Options"] == {"com.docker.network.bridge.enable_icc": "false"}
     inside = subprocess.run(
-        ["docker", "exec", f"{prefix}-gateway", "sh", "-c", "cat /run/secrets/password; ls -ln /run/secrets /run/start"],
+        [
+            "docker",
+            "exec",
+            f"{prefix}-gateway",
+            "sh",
+            "-c",
+            "cat /run/secrets/password; ls -ln /run/secrets /run/start",
+        ],
         capture_output=True,
         text=True,
         check=True,

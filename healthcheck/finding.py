@@ -1,21 +1,10 @@
-"""What a check gets and what it gives back."""
+"""What a check gives back, whether it asked the API or Docker."""
 
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from contract.target import Gateway
 from healthcheck.reasons import Reason
-from healthcheck.session import Session
-
-
-@dataclass
-class Context:
-    """The gateway, the connection, and what earlier checks learned."""
-
-    gateway: Gateway
-    session: Session
-    price: float | None = None  # of the configured contract, for a limit far from the market
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,20 @@
+"""Every reason has its section in the runbook, which a report's link leads to."""
+
+from pathlib import Path
+
+from healthcheck.reasons import Reason, runbook
+from healthcheck.runbook import render
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "runbook.md"
+
+
+def test_the_runbook_is_what_the_table_of_reasons_says() -> None:
+    assert DOCUMENT.read_text() == render(), "write it anew: python -m healthcheck.runbook > docs/runbook.md"
+
+
+def test_every_link_of_a_report_leads_to_a_section() -> None:
+    sections = {line.removeprefix("## ") for line in DOCUMENT.read_text().splitlines() if line.startswith("## ")}
+    for reason in Reason:
+        path, _, anchor = runbook(reason).partition("#")
+        assert path == "docs/runbook.md"
+        assert anchor in sections
