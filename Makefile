@@ -9,6 +9,7 @@ OWN_UV := $(CACHE)/uv/bin/uv
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(OWN_UV))
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m sandbox.cli
+DEPLOY := pulumi up --yes --skip-preview --suppress-outputs --stack paper
 
 # uv trusts what the machine trusts, as apt and pip do (by its new name and by its old one).
 export UV_SYSTEM_CERTS := true
@@ -40,8 +41,7 @@ $(OWN_UV):
 .PHONY: sandbox
 sandbox: environment
 	@$(SANDBOX) up
-	@environment="$$($(SANDBOX) env)" && eval "$$environment" \
-		&& echo '$$ pulumi up --yes --skip-preview --stack paper' && pulumi up --yes --skip-preview --stack paper
+	@environment="$$($(SANDBOX) env)" && eval "$$environment" && echo '$$ $(DEPLOY)' && $(DEPLOY)
 
 .PHONY: sandbox-env
 sandbox-env:

@@ -83,7 +83,8 @@ class Explanation:
 LOGS = "docker logs {container}"
 START = "ibgw start --stack {stack} --gateway {gateway}"
 STOP = "ibgw stop --stack {stack} --gateway {gateway}"
-RESTART = f"{STOP} && {START} (this logs in again)"
+RESTART = "ibgw restart --stack {stack} --gateway {gateway} (this logs in again)"
+AGAIN = "ibgw login --again --stack {stack} --gateway {gateway}"
 NEW_SECRET = "put a new version of the secret {secret} into Secrets Manager, then pulumi up --stack {stack}"  # noqa: S105
 
 EXPLANATIONS: dict[Reason, Explanation] = {
@@ -158,7 +159,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.GUARD_HELD: Explanation(
         "This version of the secret was tried twice without a successful login; the guard in the container holds it "
         "back, so that the account is not locked.",
-        NEW_SECRET,
+        f"{NEW_SECRET}; if this version is right after all, grant it one more attempt: {AGAIN}",
     ),
     Reason.SECOND_FACTOR_PENDING: Explanation(
         "IBKR waits for the second factor: approve the login in the IBKR Mobile app now.",

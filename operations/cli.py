@@ -80,6 +80,8 @@ def build_app() -> typer.Typer:
     app.command()(forward)
     app.command()(start)
     app.command()(stop)
+    app.command()(restart)
+    app.command()(login)
     app.command()(repair)
     return app
 
@@ -153,12 +155,15 @@ def forward(
         int | None,
         typer.Option("--port", "-p", min=1, max=65535, help="The local port.", show_default="4002 on paper, 4001 live"),
     ] = None,
+    vnc: Annotated[
+        bool, typer.Option("--vnc", help="The gateway's screen, where it is on, instead of its API.")
+    ] = False,
 ) -> None:
     """Open a port on this machine's loopback that leads to a gateway, until Ctrl-C. Nothing is published.
 
     Whoever can open a connection to 127.0.0.1 on this machine can use the gateway meanwhile.
     """
-    from contract.target import Mode
+    from contract.target import VNC_PORT, Mode
     from operations.forward import forward as run
     from operations.prompt import confirm_by_name
     from operations.stack import choose_gateway, read_contract
@@ -170,7 +175,7 @@ def forward(
             f"Stack {contract.stack!r} is live: while this runs, anyone on this machine can trade with real money.",
             contract.stack,
         )
-    run(contract, chosen, port or chosen.api.inner_port, say)
+    run(contract, chosen, port or (VNC_PORT if vnc else chosen.api.inner_port), say, vnc=vnc)
 
 
 def start(stack: Stack, gateway: Gateways = None) -> None:
@@ -195,6 +200,42 @@ def stop(stack: Stack, gateway: Gateways = None) -> None:
     client = docker_of(contract)
     for one in chosen:
         lifecycle.stop(client, contract, one, typer.echo)
+
+
+def restart(stack: Stack, gateway: Gateways = None) -> None:
+    """Stop gateways, with time to log out, and start them. Each logs in again, perhaps with a phone approval."""
+    from operations import lifecycle
+    from operations.stack import choose_gateways, read_contract
+
+    contract = read_contract(stack, None)
+    chosen = choose_gateways(contract, gateway or [])
+    client = docker_of(contract)
+    for one in chosen:
+        lifecycle.restart(client, contract, one, typer.echo)
+
+
+def login(
+    stack: Stack,
+    gateway: OneGateway = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Grant one more attempt, although two failed. Needed: it may cost a lock.")
+    ] = False,
+) -> None:
+    """Let a gateway log in that the start guard holds back after two failed attempts with one version of its secret.
+
+    Check the credentials first, by logging in at IBKR's site: too many wrong attempts lock the account.
+    """
+    from operations import lifecycle
+    from operations.stack import choose_gateway, read_contract
+
+    if not again:
+        raise IbgwError(
+            "login: nothing was done. Gateways log in by themselves; to grant one more attempt to a secret that failed "
+            "twice, add --again.",
+            exit_code=ExitCode.BAD_USAGE,
+        )
+    contract = read_contract(stack, None)
+    lifecycle.login_again(docker_of(contract), contract, choose_gateway(contract, gateway), typer.echo)
 
 
 def repair(

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from contract.errors import ExitCode, IbgwError
-from contract.target import Contract, Gateway
+from contract.target import VNC_PORT, Contract, Gateway
+from infra.spec import VNC_PASSWORD_PATH
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 65536
@@ -24,12 +25,25 @@ PATIENCE = 3.0
 Say = Callable[[str], None]
 
 
-def relay_command(docker_host: str, gateway: Gateway) -> list[str]:
-    """The process behind one connection. socat ends when either side closes."""
+def relay_command(docker_host: str, gateway: Gateway, inner_port: int) -> list[str]:
+    """The process behind one connection to a port of the container. socat ends when either side closes."""
     return [
         *("docker", "--host", docker_host, "exec", "--interactive", gateway.container.id),
-        *("socat", "-", f"TCP:127.0.0.1:{gateway.api.inner_port}"),
+        *("socat", "-", f"TCP:127.0.0.1:{inner_port}"),
     ]
+
+
+def vnc_password(contract: Contract, gateway: Gateway) -> str:
+    """The password of the gateway's screen, new at each of its starts. Raises IbgwError (REFUSED) where VNC is off."""
+    command = ["docker", "--host", contract.docker_host, "exec", gateway.container.id, "cat", VNC_PASSWORD_PATH]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise IbgwError(
+            f"The gateway {gateway.container.name} shows no screen: set ibgw:gateways.{gateway.name}.vnc.enabled to "
+            f"true (paper only) and run `pulumi up --stack {contract.stack}`, which logs in again.",
+            exit_code=ExitCode.REFUSED,
+        )
+    return done.stdout.strip()
 
 
 def require_running(contract: Contract, gateway: Gateway) -> None:
@@ -139,13 +153,21 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             return
 
 
-def forward(contract: Contract, gateway: Gateway, port: int, say: Say) -> None:
-    """Forwards `port` on the loopback to the gateway until SIGINT or SIGTERM. Raises IbgwError if it cannot begin."""
+def forward(contract: Contract, gateway: Gateway, port: int, say: Say, *, vnc: bool = False) -> None:
+    """Forwards `port` on the loopback to the gateway's API, or to its screen, until SIGINT or SIGTERM.
+
+    Raises IbgwError if it cannot begin.
+    """
     require_running(contract, gateway)
+    if vnc:
+        say(f"The screen's password until the gateway's next start: {vnc_password(contract, gateway)}")
+    command = relay_command(contract.docker_host, gateway, VNC_PORT if vnc else gateway.api.inner_port)
+
+    what = "the screen of gateway" if vnc else "gateway"
 
     def opened(number: int) -> None:
         say(
-            f"{LOOPBACK}:{number} leads to gateway {gateway.name!r} of stack {contract.stack!r} ({gateway.mode}). "
+            f"{LOOPBACK}:{number} leads to {what} {gateway.name!r} of stack {contract.stack!r} ({gateway.mode}). "
             "Ctrl-C ends it."
         )
 
@@ -153,7 +175,7 @@ def forward(contract: Contract, gateway: Gateway, port: int, say: Say) -> None:
         stop = asyncio.Event()
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-        await Forwarder(relay_command(contract.docker_host, gateway), say).run(port, opened, stop)
+        await Forwarder(command, say).run(port, opened, stop)
 
     asyncio.run(serve())
     say("Forwarding ended.")

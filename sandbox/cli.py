@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from contract.errors import ExitCode, IbgwError
+from sandbox.broker.control import ControlError
 from sandbox.environment import Sandbox
 
 app = typer.Typer(
@@ -77,7 +78,12 @@ def scenario(name: str, gateway: GatewayOption = None, stack: StackOption = "pap
     with _explained():
         sandbox = Sandbox(say=_say)
         user = None if gateway is None else sandbox.user_of(stack, gateway)
-        sandbox.broker().scenario(name, user_id=user)
+        try:
+            sandbox.broker().scenario(name, user_id=user)
+        except ControlError as error:
+            raise IbgwError(f"{error}; ibgw sandbox scenarios lists them", exit_code=ExitCode.BAD_USAGE) from error
+        except OSError as error:
+            raise IbgwError(f"the broker at {sandbox.internet.broker} does not answer; run: make sandbox") from error
     _say(f"{'all users' if gateway is None else f'{stack}/{gateway}'}: {name}")
 
 

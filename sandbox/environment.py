@@ -90,7 +90,7 @@ class Sandbox:
         """Starts what does not run and makes what is not there. Quick where everything is up."""
         if sys.platform != "linux":
             raise IbgwError("the sandbox needs Linux: Docker networks, network namespaces and /proc")
-        with self._alone():
+        with self.alone():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
             self._record.update(lambda record: setattr(record, "owner", this_process()))
@@ -253,7 +253,7 @@ class Sandbox:
         document = project.override(project.override(document, {"gateways": own_secrets}), changes)
         folder = self.folder / "stacks" / name
         self._write_project(folder, {name: document})
-        with self._alone():
+        with self.alone():
             new = self._vault.add(project.logins(document))
             secrets_manager.fill(new, port=self._port(secrets_manager.PROCESS))
             self._internet(self._say)
@@ -280,7 +280,7 @@ class Sandbox:
 
     def down(self) -> None:
         """Removes all that the sandbox made and ends all that it started, and nothing else. The cache stays."""
-        with self._alone():
+        with self.alone():
             if docker_engine.running(self.docker_host):
                 with closing(docker_engine.connect(self.docker_host)) as client:
                     docker_engine.clear(client, self.prefix, self._say)
@@ -355,7 +355,7 @@ class Sandbox:
         return value
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """One command at a time on a sandbox of this name. The lock lies in the cache: `down` removes the folder."""
         self._cache.mkdir(parents=True, exist_ok=True)
         path = self._cache / f"{self.prefix}.lock"

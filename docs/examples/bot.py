@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """The smallest client: who am I, and what does SPY cost? Its settings are what `ibgw env` prints."""
 
 import os

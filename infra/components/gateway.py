@@ -85,7 +85,13 @@ class Gateway(pulumi.ComponentResource):
             labels=[docker.ContainerLabelArgs(label=key, value=value) for key, value in sorted(spec.labels.items())],
             must_run=True,
             wait=False,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=storage.ready, replace_on_changes=NOT_APPLIED_IN_PLACE),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=storage.ready,
+                replace_on_changes=NOT_APPLIED_IN_PLACE,
+                # The provider says so for its own replacements; a forced one (`up --replace`) needs it said here.
+                delete_before_replace=True,
+            ),
         )
         self.container_id = container.id
         self.register_outputs({"container_id": self.container_id})

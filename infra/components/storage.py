@@ -56,7 +56,7 @@ class Storage(pulumi.ComponentResource):
             labels=[
                 docker.ContainerLabelArgs(label=key, value=value) for key, value in sorted(spec.owner_labels.items())
             ],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
         self.ready = [owner]
         self.register_outputs({})

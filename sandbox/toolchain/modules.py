@@ -38,7 +38,7 @@ def build_cli(folder: Path, version: str, say: Say) -> Path:
     command = [str(go), "build", "-trimpath", "-ldflags", flags, "-o", str(unfinished / "pulumi"), _PACKAGE]
     _run(command, f"building {_PACKAGE}", cwd=_SOURCE, variables=_go_environment(work))
     unfinished.rename(folder)
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)
     return cli
 
 

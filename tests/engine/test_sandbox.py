@@ -15,10 +15,11 @@ import docker
 import pytest
 from docker.errors import ContainerError, NotFound
 from docker.models.networks import Network
+from typer.testing import CliRunner
 
-from sandbox import images, processes
+from sandbox import cli, images, internet, processes
 from sandbox.base_image import bootstrap, pull
-from sandbox.environment import ROOT, Sandbox, Stack, free_index
+from sandbox.environment import ROOT, Sandbox, Stack, free_index, sweep
 from sandbox.images import ContextFile
 from sandbox.record import Record
 from tests.engine.conftest import SANDBOXES, Completed, Pulumi
@@ -126,6 +127,14 @@ def test_the_stacks_paper_and_live_exist_and_paper_is_selected(pulumi: Pulumi, s
     stacks = {stack["name"]: stack["current"] for stack in json.loads(pulumi(["stack", "ls", "--json"]).stdout)}
     assert {"paper", "live"} <= set(stacks)
     assert (sandbox.folder / "state" / ".pulumi" / "stacks" / "ibgw" / "paper.json").exists()
+
+
+def test_an_unknown_scenario_is_bad_usage(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "Sandbox", lambda **given: sandbox)
+    result = CliRunner().invoke(cli.app, ["scenario", "rain"])
+    assert result.exit_code == 2  # bad usage (interfaces, Exit codes)
+    assert "rain" in result.stderr
+    assert "ibgw sandbox scenarios lists them" in result.stderr
 
 
 def test_tracked_files_are_left_alone(run: Callable[..., Completed]) -> None:
@@ -286,6 +295,26 @@ def test_down_leaves_no_trace_and_no_victim(
     finally:
         if bot is not None:
             bot.remove(force=True)
+
+
+def test_what_a_killed_run_left_is_swept_and_what_a_running_one_has_is_not(
+    tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    killed, running = f"ibgw-test-{secrets.token_hex(3)}", f"ibgw-test-{secrets.token_hex(3)}"
+    owner = processes.this_process()
+    gone = owner.model_copy(update={"identity": "an-earlier-boot/1"})
+    for prefix, process in ((killed, gone), (running, owner)):
+        (tmp_path / prefix).mkdir()
+        left = Record(prefix=prefix, index=internet.COUNT - 1, owner=process)
+        (tmp_path / prefix / "record.json").write_text(left.model_dump_json())
+        docker_client.volumes.create(f"{prefix}-paper-main-settings")
+    try:
+        sweep(tmp_path, lambda text: None)
+        assert [path.name for path in tmp_path.iterdir()] == [running]
+        with pytest.raises(NotFound):
+            docker_client.volumes.get(f"{killed}-paper-main-settings")
+    finally:
+        docker_client.volumes.get(f"{running}-paper-main-settings").remove()
 
 
 def test_down_twice_is_no_error(tmp_path: Path, docker_client: docker.DockerClient) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import IbgwError
-from operations.forward import Forwarder, relay_command, require_running
+from operations.forward import Forwarder, relay_command, require_running, vnc_password
 from operations.stack import parse_contract
 from tests.unit.operations_contract import contract_json
 
@@ -31,7 +31,7 @@ for line in sys.stdin.buffer:
 
 def test_each_connection_is_socat_inside_the_container_through_the_docker_cli() -> None:
     # README of the image: the gateway's own port is 4002 for paper, on 127.0.0.1 in the container.
-    assert relay_command("ssh://me@host:2222", GATEWAY) == [
+    assert relay_command("ssh://me@host:2222", GATEWAY, 4002) == [
         "docker",
         "--host",
         "ssh://me@host:2222",
@@ -42,6 +42,24 @@ def test_each_connection_is_socat_inside_the_container_through_the_docker_cli() 
         "-",
         "TCP:127.0.0.1:4002",
     ]
+
+
+def test_without_vnc_the_screen_is_refused_with_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(IbgwError, match=r"ibgw:gateways\.main\.vnc\.enabled") as refused:
+        vnc_password(CONTRACT, GATEWAY)
+    assert refused.value.exit_code == 7
+
+
+def test_the_screen_s_password_is_read_from_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\n[ "$6" = /home/ibgateway/vnc_password ] && echo abc123\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert vnc_password(CONTRACT, GATEWAY) == "abc123"
 
 
 def run(pids: Path, client: Callable[[int], Awaitable[None]]) -> list[str]:

@@ -1,5 +1,7 @@
-"""`ibgw start` and `ibgw stop`: Docker's own start and stop, with the container's own grace."""
+"""`ibgw start`, `stop`, `restart` and `login --again`: Docker's own, with the container's own grace."""
 
+import io
+import tarfile
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -54,7 +56,32 @@ def test_a_stopped_gateway_is_not_stopped_again() -> None:
     assert said == ["ibgw-paper-main is stopped already."]
 
 
-@pytest.mark.parametrize("act", [lifecycle.start, lifecycle.stop])
+def test_restart_is_a_stop_with_grace_and_a_start() -> None:
+    fake = client(running=True)
+    found = fake.api.inspect_container.return_value
+    fake.api.stop.side_effect = lambda *_, **__: found["State"].update(Running=False)
+    lifecycle.restart(fake, CONTRACT, GATEWAY, list[str]().append)
+    fake.api.stop.assert_called_once_with(ID, timeout=75)
+    fake.api.start.assert_called_once_with(ID)
+
+
+def test_login_again_leaves_the_guard_one_attempt() -> None:
+    """infra/start.d: two attempts are the limit, so a count of one leaves one; the file belongs to the image's user."""
+    fake = client(running=False)
+    lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
+    container, path, data = fake.api.put_archive.call_args.args
+    assert (container, path) == (ID, "/home/ibgateway/tws_settings")
+    with tarfile.open(fileobj=io.BytesIO(data)) as files:
+        [entry] = files.getmembers()
+        content = files.extractfile(entry)
+        assert content is not None
+        assert content.read() == b"1\n"
+    assert entry.name == f"guard/{GATEWAY.secret.version_id}.attempts"
+    assert (entry.uid, entry.gid, entry.mode) == (1000, 1000, 0o600)
+    fake.api.start.assert_called_once_with(ID)
+
+
+@pytest.mark.parametrize("act", [lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.login_again])
 def test_a_container_that_is_gone_is_named_with_the_remedy(act: Any) -> None:
     fake = MagicMock()
     fake.api.inspect_container.side_effect = docker.errors.NotFound("no such container")

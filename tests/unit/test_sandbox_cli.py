@@ -4,6 +4,8 @@ import os
 import shlex
 import stat
 import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,33 @@ def test_a_stack_or_gateway_that_is_not_there_is_bad_usage(state: Path) -> None:
     result = CliRunner().invoke(cli.app, ["scenario", "wrong-password", "--stack", "paper-x", "--gateway", "main"])
     assert result.exit_code == 2
     assert "the sandbox has no stack paper-x" in result.stderr
+
+
+def test_two_commands_on_one_sandbox_take_turns(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def turn() -> None:
+        with Sandbox(tmp_path / "s", "ibgw-unit", 63, say=lambda text: None, cache=tmp_path / "cache").alone():
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.pop()
+
+    threads = [threading.Thread(target=turn) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 8
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_broker_that_does_not_answer_is_said(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox.internet.Internet.broker", "127.0.0.1")
+    result = CliRunner().invoke(cli.app, ["scenario", "wrong-password"])
+    assert result.exit_code == 5  # could not run (interfaces, Exit codes)
+    assert result.stderr == "error: the broker at 127.0.0.1 does not answer; run: make sandbox\n"
 
 
 def test_scenarios_lists_each_with_one_line() -> None:

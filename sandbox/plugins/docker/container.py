@@ -99,7 +99,7 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)")
 def parse_duration(text: str) -> int:
     """A Go duration (`1m30s`) in nanoseconds; raises PluginError for anything else."""
     parts = _DURATION_PART.findall(text)
-    if text != "0" and "".join(number + unit for number, unit in parts) != text:
+    if not text or "".join(number + unit for number, unit in parts) != text:
         raise PluginError(f"{text!r} is not a duration such as 30s or 1m30s")
     return sum(round(float(number) * _NANOSECONDS[unit]) for number, unit in parts)
 

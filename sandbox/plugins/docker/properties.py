@@ -8,7 +8,8 @@ from sandbox.plugins.docker.schema import OnChange, Property, Schema, Shape
 
 _UNUSED = "nothing in this project uses it"
 _NO_PORTS = "no port is published on any stack: clients join the gateway's network"
-_DURATION = r"^\d"
+# What Go's time.ParseDuration reads.
+_DURATION = r"^(\d+(\.\d*)?(h|ms|m|s|us|µs|ns))+$"
 
 _APPLY, _RECORD = OnChange.APPLY, OnChange.RECORD
 

@@ -21,6 +21,8 @@ from docker import APIClient
 from sandbox.toolchain import default_cache, ensure
 
 COMMAND_SECONDS = 240
+# Carried by every image of these tests, with the session's prefix.
+LABEL = "ibgw.test"
 APPLETS = ("sh", "sleep", "cat", "true", "false", "nc", "ls", "stat", "id", "wget", "trap", "test")
 
 # Turns declaration.json into resources: {"$of": [name, attribute]} is another's output, {"$secret": text} a secret.
@@ -72,13 +74,12 @@ def secret(text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the CLI: its exit code and text, each resource's operations in order, and its detailed diff."""
+    """One run of the CLI: its exit code and text, each resource's steps in their order, and its detailed diff."""
 
     code: int
     text: str
     operations: dict[str, list[str]] = field(default_factory=dict)
     differences: dict[str, dict[str, str]] = field(default_factory=dict)
-    sequence: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def changed(self) -> dict[str, list[str]]:
@@ -160,18 +161,15 @@ class Project:
 
 def _read(code: int, text: str, log: Path) -> Run:
     run = Run(code, text)
-    refreshing = False
     for line in log.read_text().splitlines() if log.exists() else ():
         event = json.loads(line)
         metadata = event.get("resourcePreEvent", {}).get("metadata")
         if metadata is None:
             continue
         name, operation = metadata["urn"].rsplit("::", 1)[-1], metadata["op"]
-        refreshing = operation == "refresh"
-        if refreshing or metadata["type"].startswith("pulumi:"):
+        if operation == "refresh" or metadata["type"].startswith("pulumi:"):
             continue
         run.operations.setdefault(name, []).append(operation)
-        run.sequence.append((name, operation))
         for path, change in (metadata.get("detailedDiff") or {}).items():
             run.differences.setdefault(name, {})[path] = change["diffKind"]
     return run
@@ -203,10 +201,8 @@ def prefix(client: Any) -> Iterator[str]:
         client.remove_network(found["Id"])
     for found in client.volumes(filters={"name": chosen})["Volumes"] or ():
         client.remove_volume(found["Name"], force=True)
-    for found in client.images():
-        for tag in found["RepoTags"] or ():
-            if chosen in tag:
-                client.remove_image(tag, force=True)
+    for found in client.images(filters={"label": f"{LABEL}={chosen}"}):
+        client.remove_image(found["Id"], force=True)
 
 
 @pytest.fixture(scope="session")
@@ -233,7 +229,7 @@ def busybox() -> Path:
 def image(client: Any, prefix: str, busybox: Path) -> str:
     """The name of a small local image with a shell."""
     name = f"{prefix}:1"
-    client.import_image(_root(busybox), repository=prefix, tag="1")
+    client.import_image(_root(busybox), repository=prefix, tag="1", changes=[f"LABEL {LABEL}={prefix}"])
     return name
 
 
@@ -253,8 +249,6 @@ def _root(busybox: Path) -> bytes:
 
 
 @pytest.fixture
-def project(tmp_path: Path, engine_path: str, image: str) -> Iterator[Project]:
-    """A project of this test's own. Its stack is destroyed at the end."""
-    found = Project(tmp_path / "project", engine_path)
-    yield found
-    found.destroy()
+def project(tmp_path: Path, engine_path: str, prefix: str) -> Project:
+    """A project of this test's own. What it leaves is removed with the session: a destroy would cost seconds."""
+    return Project(tmp_path / "project", engine_path)

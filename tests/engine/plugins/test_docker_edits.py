@@ -45,7 +45,7 @@ def stack(prefix: str, image: str, subnet: str, *, edited: bool) -> list[dict[st
             cpu_shares=512 if edited else 256,
             restart="on-failure" if edited else "no",
             max_retry_count=4 if edited else 0,
-            destroy_grace_seconds=9 if edited else 3,
+            destroy_grace_seconds=2 if edited else 1,
         ),
         container("no_swap", memory=64),
         container("spelled", healthcheck=probe("60s"), capabilities={"adds": ["CHOWN"]}),
@@ -53,8 +53,8 @@ def stack(prefix: str, image: str, subnet: str, *, edited: bool) -> list[dict[st
         resource("Network", "moved", name=f"{prefix}-moved", ipam_configs=[{"subnet": _subnet(subnet, edited)}])
         | {"options": {"delete_before_replace": True}},
         container("on_moved", networks_advanced=[{"name": of("moved", "id")}]),
-        resource("Container", "auto", image=of("image", "image_id"), command=SLEEP),
-        resource("Volume", "auto-volume"),
+        resource("Container", f"{prefix}-auto", image=of("image", "image_id"), command=SLEEP),
+        resource("Volume", f"{prefix}-volume"),
     ]
 
 
@@ -69,15 +69,17 @@ def ids(client: Any, prefix: str, names: list[str]) -> dict[str, str]:
 def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     names = ["quiet", "strict", "more_mounts", "rotated", "limits", "no_swap", "spelled", "relabelled", "on_moved"]
     project.declare(
-        *stack(prefix, image, subnet, edited=False), auto=of("auto", "name"), volume=of("auto-volume", "name")
+        *stack(prefix, image, subnet, edited=False),
+        auto=of(f"{prefix}-auto", "name"),
+        volume=of(f"{prefix}-volume", "name"),
     )
     made = project.up()
     assert made.code == 0, made.text
     before = ids(client, prefix, names)
     automatic = project.outputs("plugins-t")
-    for name, resource_name in (("auto", "auto"), ("volume", "auto-volume")):
+    for name in ("auto", "volume"):
         stem, _, random = automatic[name].rpartition("-")
-        assert (stem, len(random)) == (resource_name, 7)
+        assert (stem, len(random)) == (f"{prefix}-{name}", 7)
     assert client.inspect_volume(automatic["volume"])["Name"] == automatic["volume"]
 
     # Without an edit, three kinds of carelessness are never settled.
@@ -88,7 +90,9 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
     assert unsettled.differences["no_swap"] == {"memorySwap": "delete"}
 
     project.declare(
-        *stack(prefix, image, subnet, edited=True), auto=of("auto", "name"), volume=of("auto-volume", "name")
+        *stack(prefix, image, subnet, edited=True),
+        auto=of(f"{prefix}-auto", "name"),
+        volume=of(f"{prefix}-volume", "name"),
     )
     plan = project.preview("--diff")
     assert OLD not in plan.text
@@ -132,7 +136,7 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
     host = client.inspect_container(f"{prefix}-limits")["HostConfig"]
     assert (host["Memory"], host["MemorySwap"], host["MemoryReservation"]) == (96 * 2**20, 96 * 2**20, 48 * 2**20)
     assert (host["CpuShares"], host["RestartPolicy"]) == (512, {"Name": "on-failure", "MaximumRetryCount": 4})
-    assert project.outputs("limits")["destroyGraceSeconds"] == 9
+    assert project.outputs("limits")["destroyGraceSeconds"] == 2
 
     # A network's input replaces it, and its containers with it.
     assert done.operations["moved"] == DELETED_FIRST
@@ -140,7 +144,7 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
     assert after["on_moved"] != before["on_moved"]
 
     # Names that the plug-in chose stay.
-    assert (done.operations["auto"], done.operations["auto-volume"]) == (["same"], ["same"])
+    assert (done.operations[f"{prefix}-auto"], done.operations[f"{prefix}-volume"]) == (["same"], ["same"])
     assert project.outputs("plugins-t") == automatic
 
     # Settled, but for the careless ones; a refresh sees what the silent update did not do.

@@ -129,7 +129,6 @@ def test_refused_by_name(project: Project, prefix: str, image: str) -> None:
     assert "the docker stand-in refuses 'gpus'" in words
     assert "the docker stand-in refuses 'uploads[0].source'" in words
     assert "'restart' does not match ^(no|on-failure|always|unless-stopped)$" in words
-    project.declare()
 
 
 def test_unreachable_daemon(project: Project, prefix: str) -> None:
@@ -137,4 +136,3 @@ def test_unreachable_daemon(project: Project, prefix: str) -> None:
     done = project.up()
     assert done.code != 0
     assert "please make sure that unix:///nowhere/docker.sock is reachable" in " ".join(done.text.split())
-    project.declare()

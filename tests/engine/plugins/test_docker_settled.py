@@ -93,7 +93,7 @@ def test_settled_stack(project: Project, client: Any, prefix: str, image: str, s
     assert plan.code == 0, plan.text
     assert plan.operations == {name: ["create"] for name in ("image", "api", "egress", "settings", "owner", "gateway")}
     assert client.networks(names=[f"{prefix}-api"]) == []
-    assert client.containers(all=True, filters={"name": f"{prefix}-"}) == []
+    assert client.containers(all=True, filters={"name": f"{prefix}-gateway"}) == []
 
     made = project.up()
     assert made.code == 0, made.text

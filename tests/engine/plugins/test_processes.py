@@ -73,7 +73,6 @@ def test_secrets_from_aws(project: Project, secrets_manager: str) -> None:
     words = " ".join(failed.text.split())
     assert "reading Secrets Manager Secret Version (test/missing|AWSCURRENT): couldn't find resource" in words
     assert "ResourceNotFoundException" in words
-    (project.program / "__main__.py").write_text("")
 
 
 def test_policy_pack(project: Project, tmp_path: Path, prefix: str) -> None:
@@ -96,7 +95,6 @@ def test_policy_pack(project: Project, tmp_path: Path, prefix: str) -> None:
     project.declare(resource("Network", "closed", name=f"{prefix}-closed", internal=True))
     accepted = project.preview("--policy-pack", str(pack))
     assert accepted.code == 0, accepted.text
-    project.declare()
 
 
 WAITING_PROGRAM = """
@@ -132,7 +130,6 @@ def test_nothing_outlives_the_engine(project: Project, tmp_path: Path, prefix: s
             engine.send_signal(number)  # the second one does not wait for the program
         engine.wait(timeout=30)
         _until(lambda: not any(_alive(pid, line) for pid, line in family.items()))
-    (project.program / "__main__.py").write_text("")
 
 
 @contextmanager

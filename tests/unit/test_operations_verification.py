@@ -1,0 +1,127 @@
+"""`ibgw verify` around the verification: what is passed on, where the answer goes, and the exit code."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.target import Contract
+from healthcheck.report import Report
+from operations import cli, verification
+from tests.unit.operations_contract import contract_json
+
+
+def report(verdict: str, exit_code: int) -> Report:
+    gateway = {
+        "gateway": "main",
+        "mode": "paper",
+        "verdict": verdict,
+        "started_at": "2026-11-22T17:58:03Z",
+        "waited_ms": 0,
+        "duration_ms": 640,
+        "vantage": {"api": True, "docker": True},
+        "verifier": {"version": "0.1.0", "image_id": None},
+        "checks": [
+            {"name": "connected", "verdict": "pass", "required": True, "seen": "server version 178", "duration_ms": 12}
+        ],
+    }
+    document = {"schema": 1, "stack": "paper", "verdict": verdict, "exit_code": exit_code, "gateways": [gateway]}
+    return Report.model_validate(document)
+
+
+@pytest.fixture
+def verifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Report], dict[str, Any]]:
+    """Gives the report that the verification is to find; returns what it was asked for."""
+    asked: dict[str, Any] = {}
+
+    def find(found: Report) -> dict[str, Any]:
+        def verify(contract: Contract, *, progress: Callable[[str], None], **options: Any) -> Report:
+            asked.update(options, stack=contract.stack)
+            progress("main: starting the verifier")
+            return found
+
+        monkeypatch.setattr(verification, "verify", verify)
+        return asked
+
+    (tmp_path / "contract.json").write_text(contract_json("main", "other"))
+    monkeypatch.chdir(tmp_path)
+    run = verification.run
+    monkeypatch.setattr(verification, "run", lambda *args, **options: run(*args, **options, reports=tmp_path / "r"))
+    return find
+
+
+VERIFY = ["verify", "--contract", "contract.json"]
+
+
+def test_options_reach_the_verification(verifier: Callable[[Report], dict[str, Any]]) -> None:
+    asked = verifier(report("verified", 0))
+    assert cli.run([*VERIFY, "--gateway", "other", "--wait", "1m30s", "--show-accounts"]) == 0
+    assert asked == {"stack": "paper", "gateways": ["other"], "wait": 90.0, "show_accounts": True}
+
+
+def test_defaults_wait_ten_minutes_for_all_gateways_and_hide_accounts(
+    verifier: Callable[[Report], dict[str, Any]],
+) -> None:
+    asked = verifier(report("verified", 0))
+    assert cli.run(VERIFY) == 0
+    assert asked == {"stack": "paper", "gateways": ["main", "other"], "wait": 600.0, "show_accounts": False}
+
+
+# Interfaces, Exit codes.
+@pytest.mark.parametrize(
+    ("verdict", "code", "options", "expected"),
+    [
+        ("verified", 0, [], 0),
+        ("verified", 0, ["--strict"], 0),
+        ("verified_with_warnings", 0, [], 0),
+        ("verified_with_warnings", 0, ["--strict"], 4),
+        ("failed", 3, [], 3),
+        ("could_not_run", 5, [], 5),
+        ("timed_out", 6, ["--strict"], 6),
+    ],
+)
+def test_the_verdict_decides_the_exit_code(
+    verifier: Callable[[Report], dict[str, Any]], verdict: str, code: int, options: list[str], expected: int
+) -> None:
+    verifier(report(verdict, code))
+    assert cli.run([*VERIFY, *options]) == expected
+
+
+def test_the_report_is_the_output_and_progress_is_not(
+    verifier: Callable[[Report], dict[str, Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    verifier(report("verified", 0))
+    cli.run([*VERIFY, "--json"])
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["gateways"][0]["verdict"] == "verified"
+    assert shown.err == "main: starting the verifier\n"
+    assert json.loads((tmp_path / "r" / "paper.json").read_text()) == json.loads(shown.out)
+
+
+def test_the_human_report_is_coloured_on_a_terminal_only(
+    verifier: Callable[[Report], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    verifier(report("verified", 0))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    cli.run(VERIFY)
+    plain = capsys.readouterr().out
+    assert "VERIFIED" in plain
+    assert "\x1b" not in plain
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "\x1b[" in verification.as_text(report("verified", 0))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in verification.as_text(report("verified", 0))
+
+
+def test_a_gateway_that_the_stack_lacks_is_bad_usage(
+    verifier: Callable[[Report], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = verifier(report("verified", 0))
+    assert cli.run([*VERIFY, "--gateway", "typo"]) == 2
+    assert "only main, other" in capsys.readouterr().err
+    assert asked == {}

@@ -1,0 +1,112 @@
+"""The aws stand-in against a Secrets Manager on loopback, and its errors."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
+
+from sandbox.plugins.aws.provider import GET_SECRET_VERSION, Aws
+from sandbox.plugins.provider import PluginError
+
+VALUE = "never shown"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    found = Aws()
+    found.configure({"region": "eu-west-1"})
+    yield found
+    server.stop()
+
+
+def test_a_secrets_current_version(aws: Aws) -> None:
+    made = boto3.client("secretsmanager", region_name="eu-west-1").create_secret(Name="a/b", SecretString=VALUE)
+    found = aws.invoke(GET_SECRET_VERSION, {"secretId": "a/b"})
+    assert found.pop("createdDate").endswith("Z")
+    assert found == {
+        "arn": made["ARN"],
+        "id": "a/b|AWSCURRENT",
+        "region": "eu-west-1",
+        "secretArn": made["ARN"],
+        "secretBinary": "",
+        "secretId": "a/b",
+        "secretString": VALUE,
+        "versionId": made["VersionId"],
+        "versionStage": None,
+        "versionStages": ["AWSCURRENT"],
+    }
+
+
+def test_a_pinned_version_and_a_binary_value(aws: Aws) -> None:
+    client = boto3.client("secretsmanager", region_name="eu-west-1")
+    first = client.create_secret(Name="pinned", SecretString="old")
+    client.put_secret_value(SecretId="pinned", SecretBinary=b"\x00\xff")
+    pinned = aws.invoke(GET_SECRET_VERSION, {"secretId": "pinned", "versionId": first["VersionId"]})
+    assert (pinned["secretString"], pinned["versionId"]) == ("old", first["VersionId"])
+    assert pinned["id"] == f"pinned|{first['VersionId']}"
+    current = aws.invoke(GET_SECRET_VERSION, {"secretId": "pinned", "versionStage": "AWSCURRENT"})
+    assert (current["secretString"], current["secretBinary"]) == ("", "AP8=")
+
+
+def test_a_missing_secret_in_the_official_words(aws: Aws) -> None:
+    with pytest.raises(PluginError) as raised:
+        aws.invoke(GET_SECRET_VERSION, {"secretId": "gone"})
+    assert str(raised.value).startswith(
+        "reading Secrets Manager Secret Version (gone|AWSCURRENT): couldn't find resource: "
+        "operation error Secrets Manager: GetSecretValue, https response error StatusCode: "
+    )
+    assert "ResourceNotFoundException: Secrets Manager can't find the specified secret." in str(raised.value)
+
+
+def test_a_denied_secret_in_the_official_words(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Denying:
+        def get_secret_value(self, **asked: Any) -> None:
+            answer: Any = {
+                "Error": {"Code": "AccessDeniedException", "Message": "User: u is not authorized"},
+                "ResponseMetadata": {"HTTPStatusCode": 400, "RequestId": "r-1"},
+                "SecretString": VALUE,
+            }
+            raise ClientError(answer, "GetSecretValue")
+
+    monkeypatch.setattr(aws, "_client", lambda region: Denying())
+    with pytest.raises(PluginError) as raised:
+        aws.invoke(GET_SECRET_VERSION, {"secretId": "a"})
+    assert str(raised.value) == (
+        "reading Secrets Manager Secret Version (a|AWSCURRENT): operation error Secrets Manager: GetSecretValue, "
+        "https response error StatusCode: 400, RequestID: r-1, AccessDeniedException: User: u is not authorized"
+    )
+
+
+def test_no_region_is_said(aws: Aws) -> None:
+    aws.configure({})
+    with pytest.raises(PluginError, match="You must specify a region"):
+        aws.invoke(GET_SECRET_VERSION, {"secretId": "a"})
+
+
+def test_the_region_of_the_environment(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3.client("secretsmanager", region_name="eu-north-1").create_secret(Name="north", SecretString="n")
+    aws.configure({})
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert aws.invoke(GET_SECRET_VERSION, {"secretId": "north"})["region"] == "eu-north-1"
+
+
+def test_everything_else_is_refused_by_name(aws: Aws) -> None:
+    with pytest.raises(PluginError, match="no function 'aws:index/getRegion:getRegion'"):
+        aws.invoke("aws:index/getRegion:getRegion", {})
+    with pytest.raises(PluginError, match="does not know the argument 'name'"):
+        aws.invoke(GET_SECRET_VERSION, {"secretId": "a", "name": "b"})
+    with pytest.raises(PluginError, match="no resource 'aws:s3/bucket:Bucket'"):
+        aws.check("aws:s3/bucket:Bucket", "b", {}, {}, b"")
+    refused = aws.check_configuration({"region": "eu-west-1", "version": "7.51.1", "endpoints": "[]"}).refusals
+    assert [refusal.property for refusal in refused] == ["endpoints"]

