@@ -14,6 +14,7 @@ import subprocess
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import boto3
 import docker
@@ -27,6 +28,9 @@ from infra import settings, spec
 from infra.credentials import escape, parse
 from infra.outputs import describe_gateway
 from sandbox.environment import ROOT, Sandbox, Stack
+
+# The stubs know no policy without a count; Docker takes 0 for none.
+_RESTART: Any = {"Name": "unless-stopped", "MaximumRetryCount": 0}
 
 
 def with_pulumi(stack: Stack) -> None:
@@ -114,7 +118,7 @@ def by_hand(stack: Stack, described: spec.StackSpec) -> target.Contract:
         security_opt=["no-new-privileges:true"],
         mem_limit=f"{gateway.memory}m",
         memswap_limit=f"{gateway.memory}m",
-        restart_policy={"Name": "unless-stopped", "MaximumRetryCount": 0},
+        restart_policy=_RESTART,
         log_config=LogConfig(type="json-file", config=gateway.log_options),
         labels=gateway.labels,
     )

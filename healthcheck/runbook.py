@@ -11,15 +11,14 @@ _SIDES = {
 }
 _HEAD = """# Runbook
 
-One section a reason, under the name that the report shows. STACK, GATEWAY, CONTAINER, NETWORK and SECRET stand for what the
-report names. This file is written by `python -m healthcheck.runbook`.
+One section a reason, under the name that the report shows. STACK, GATEWAY, CONTAINER, NETWORK and SECRET stand for what
+the report names. This file is written by `python -m healthcheck.runbook`.
 """
 
 
 def _section(reason: Reason, explanation: Explanation) -> str:
-    remedy = explanation.remedy.format(
-        stack="STACK", gateway="GATEWAY", container="CONTAINER", network="NETWORK", secret="SECRET"
-    )
+    names = {name: name.upper() for name in ("stack", "gateway", "container", "network", "secret")}
+    remedy = explanation.remedy.format(**names)
     heals = " It may heal by itself: `--wait` goes on asking." if explanation.heals else ""
     return f"\n## {reason}\n\n{explanation.meaning} {_SIDES[explanation.side]}{heals}\n\nWhat to do: {remedy}.\n"
 
