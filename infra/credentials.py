@@ -97,6 +97,7 @@ def _reason(error: Exception) -> str:
             "ResourceNotFoundException",
             "there is no such secret or version in this region; create it, or correct the id",
         ),
+        ("couldn't find resource", "there is no such secret or version in this region; create it, or correct the id"),
         ("AccessDenied", "access denied; allow secretsmanager:GetSecretValue on it for this identity"),
         ("InvalidRequestException", "it is not readable now, perhaps marked for deletion; restore it"),
         ("DecryptionFailure", "its KMS key does not decrypt it; allow kms:Decrypt for this identity"),

@@ -119,7 +119,12 @@ class Sandbox:
     def _toolchain(self, say: Say) -> None:
         found = toolchain.ensure(self._cache / "toolchain", say)
         folders = tuple(str(folder) for folder in found.path)
-        self._record.update(lambda record: setattr(record, "tool_folders", folders))
+        environment = toolchain.enter_plugins(found, self.folder / "pulumi")
+
+        def keep(record: Record) -> None:
+            record.tool_folders, record.tool_environment = folders, environment
+
+        self._record.update(keep)
 
     def _docker(self, say: Say) -> None:
         if not docker_engine.running(self.docker_host):
@@ -186,6 +191,7 @@ class Sandbox:
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder / "passphrase"),
             "PULUMI_OPTION_CWD": str(self.project_folder),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            **record.tool_environment,
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint,
             "AWS_ACCESS_KEY_ID": secrets_manager.ACCESS_KEY,

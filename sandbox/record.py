@@ -28,6 +28,7 @@ class Record(BaseModel):
     processes: dict[str, RecordedProcess] = {}
     ports: dict[str, int] = {}
     tool_folders: tuple[str, ...] = ()
+    tool_environment: dict[str, str] = {}
     base_image: str | None = None
     gateway_image: str | None = None
     pools: dict[str, str] = {}

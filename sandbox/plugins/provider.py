@@ -5,6 +5,7 @@ should read, `CreatedButFailed` when the object exists although its creation fai
 reaches the user as its type's name only, because its text could hold a property's value.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -94,11 +95,11 @@ class Provider(Protocol):
 
     def diff(self, token: str, state: State, old_inputs: Properties, new: Properties) -> Difference: ...
 
-    def create(self, token: str, inputs: Properties, *, preview: bool, urn: str) -> State: ...
+    def create(self, token: str, inputs: Properties, *, preview: bool) -> State: ...
 
     def read(self, token: str, state: State) -> State | None: ...
 
-    def update(self, token: str, state: State, new: Properties, *, preview: bool, urn: str) -> Properties: ...
+    def update(self, token: str, state: State, new: Properties, *, preview: bool) -> Properties: ...
 
     def delete(self, token: str, state: State) -> None: ...
 
@@ -108,17 +109,6 @@ class Provider(Protocol):
 def run(provider: Provider) -> NoReturn:
     """Serves `provider` until the engine ends it."""
     serve(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(_Servicer(provider), server))
-
-
-def _ignoring(changed: Properties, old: Properties, paths: list[str]) -> Properties:
-    """The new inputs with the old values of the properties that `ignore_changes` names (their first segment)."""
-    kept = dict(changed)
-    for name in {path.split(".")[0].split("[")[0] for path in paths}:
-        if name in old:
-            kept[name] = old[name]
-        else:
-            kept.pop(name, None)
-    return kept
 
 
 class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
@@ -164,10 +154,11 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
         state = State(request.id, from_struct(request.olds))
-        old = from_struct(request.old_inputs)
-        new = _ignoring(from_struct(request.news), old, list(request.ignoreChanges))
+        old, new = from_struct(request.old_inputs), from_struct(request.news)
         difference = self._do(context, lambda: self._provider.diff(token, state, old, new))
-        changes = difference.changes
+        # The engine has put the old inputs in place of ignored ones already; what is left of them is drift.
+        ignored = {re.split(r"[.\[]", path, maxsplit=1)[0] for path in request.ignoreChanges}
+        changes = {name: change for name, change in difference.changes.items() if name not in ignored}
         return provider_pb2.DiffResponse(
             changes=_DIFF_SOME if changes else _DIFF_NONE,
             diffs=sorted(changes),
@@ -185,14 +176,14 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
         inputs = from_struct(request.properties)
-        state = self._do(
-            context, lambda: self._provider.create(token, inputs, preview=request.preview, urn=request.urn), inputs
-        )
+        state = self._do(context, lambda: self._provider.create(token, inputs, preview=request.preview), inputs)
         return provider_pb2.CreateResponse(id=state.id, properties=to_struct(state.properties))
 
     def Read(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
         state = State(request.id, from_struct(request.properties))
+        if not state.properties:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the {self._provider.name} stand-in imports nothing")
         found = self._do(context, lambda: self._provider.read(token, state))
         if found is None:
             return provider_pb2.ReadResponse(id="")
@@ -201,10 +192,8 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def Update(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
         state = State(request.id, from_struct(request.olds))
-        new = _ignoring(from_struct(request.news), from_struct(request.old_inputs), list(request.ignoreChanges))
-        properties = self._do(
-            context, lambda: self._provider.update(token, state, new, preview=request.preview, urn=request.urn), new
-        )
+        new = from_struct(request.news)
+        properties = self._do(context, lambda: self._provider.update(token, state, new, preview=request.preview), new)
         return provider_pb2.UpdateResponse(properties=to_struct(properties))
 
     def Delete(self, request: Any, context: Any) -> Any:

@@ -95,8 +95,25 @@ def _ensure(cache: Path, say: Say) -> Toolchain:
     if embedded:
         stand_ins = tuple(name for name in embedded if name != "pulumi")
         path.insert(0, _bin_folder(cache, links, stand_ins))
-        say(f"in place of the official plug-ins: {', '.join(embedded)}")
+        say(f"not official releases: {', '.join(embedded)}")
     return Toolchain(tuple(path), tuple(embedded))
+
+
+def enter_plugins(found: Toolchain, home: Path) -> dict[str, str]:
+    """Enters the stand-ins as installed plug-ins of a PULUMI_HOME; returns the environment that goes with it.
+
+    The engine finds them on PATH too, and warns of each at every command. It can be told to ignore PATH only for all
+    plug-ins at once, so where one of the two is official and on PATH, the warnings stay.
+    """
+    names = [name for name in PLUGIN_VERSIONS if name in found.embedded]
+    for name in names:
+        target = found.path[0] / _executable(name)
+        link = home / "plugins" / f"resource-{name}-v{PLUGIN_VERSIONS[name]}" / target.name
+        if not link.is_symlink() or link.readlink() != target:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+    return {"PULUMI_IGNORE_AMBIENT_PLUGINS": "true"} if len(names) == len(PLUGIN_VERSIONS) else {}
 
 
 def _find(name: str, cache: Path) -> Path | None:

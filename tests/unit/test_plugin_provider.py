@@ -65,7 +65,7 @@ class Failing(Docker):
         super().__init__()
         self.error = error
 
-    def create(self, token: str, inputs: dict[str, Any], *, preview: bool, urn: str) -> State:
+    def create(self, token: str, inputs: dict[str, Any], *, preview: bool) -> State:
         raise self.error
 
 
@@ -120,6 +120,26 @@ def test_a_name_is_made_once_and_kept(docker: Docker) -> None:
     assert renamed == first["name"]
 
 
+def test_drift_of_an_ignored_property_is_ignored(docker: Docker) -> None:
+    request = provider_pb2.DiffRequest(
+        urn=URN,
+        id="x",
+        olds=to_struct({"name": "c", "image": "i", "memorySwap": 128, "tty": True}),
+        news=to_struct({"name": "c", "image": "i"}),
+        ignoreChanges=["memorySwap", "uploads[0].content"],
+    )
+    found = provider._Servicer(docker).Diff(request, Context())
+    assert "tty" in found.detailedDiff
+    assert "memorySwap" not in found.detailedDiff
+
+
+def test_nothing_is_imported(docker: Docker) -> None:
+    context = Context()
+    with pytest.raises(Aborted):
+        provider._Servicer(docker).Read(provider_pb2.ReadRequest(urn=URN, id="x"), context)
+    assert (context.code, context.text) == (grpc.StatusCode.UNIMPLEMENTED, "the docker stand-in imports nothing")
+
+
 def test_only_containers_are_deleted_first(docker: Docker) -> None:
     deleted_first = {}
     for kind, token in (("c", "container:Container"), ("n", "network:Network"), ("v", "volume:Volume")):
@@ -131,7 +151,7 @@ def test_only_containers_are_deleted_first(docker: Docker) -> None:
 
 def test_what_failed_half_way_is_replaced(docker: Docker) -> None:
     inputs = {"name": "c", "image": "i"}
-    state = {**docker.create("docker:index/container:Container", inputs, preview=True, urn=URN).properties}
+    state = {**docker.create("docker:index/container:Container", inputs, preview=True).properties}
     settled = docker.diff("docker:index/container:Container", State("x", state), inputs, inputs)
     assert not settled.changes
     failed = docker.diff("docker:index/container:Container", State("x", {**state, "__failed": True}), inputs, inputs)

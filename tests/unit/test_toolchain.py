@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import IbgwError
-from sandbox.toolchain import Toolchain, ensure, modules, release
+from sandbox.toolchain import Toolchain, ensure, enter_plugins, modules, release
 
 ENGINE = "3.256.0"  # pyproject.toml: pulumi==3.256.0
 DOCKER, AWS = "5.1.0", "7.51.1"  # pyproject.toml: pulumi-docker, pulumi-aws
@@ -240,3 +240,19 @@ def test_a_go_that_is_too_old_is_not_used(
 def test_a_failed_build_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(IbgwError, match=r"building it failed:\nno network\nInstall Pulumi by hand"):
         modules._run(["sh", "-c", "echo no network; exit 1"], "building it")
+
+
+def test_stand_ins_are_installed_plug_ins_of_a_home(world: World, tmp_path: Path) -> None:
+    """The engine takes a plug-in from `plugins/resource-NAME-vVERSION` of PULUMI_HOME without a word about PATH."""
+    found = world.ensure()
+    home = tmp_path / "some-home"
+    assert enter_plugins(found, home) == {"PULUMI_IGNORE_AMBIENT_PLUGINS": "true"}
+    assert enter_plugins(found, home) == {"PULUMI_IGNORE_AMBIENT_PLUGINS": "true"}
+    for name, pin in (("docker", DOCKER), ("aws", AWS)):
+        link = home / "plugins" / f"resource-{name}-v{pin}" / f"pulumi-resource-{name}"
+        assert link.resolve() == found.path[0] / f"pulumi-resource-{name}"
+
+
+def test_an_official_plug_in_on_path_is_not_ignored(world: World, tmp_path: Path) -> None:
+    executable(world.path / "pulumi-resource-docker")
+    assert enter_plugins(world.ensure(), tmp_path / "some-home") == {}

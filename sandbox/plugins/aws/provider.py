@@ -123,13 +123,13 @@ class Aws:
     def diff(self, token: str, state: State, old_inputs: Properties, new: Properties) -> Difference:
         raise self._refuse(token)
 
-    def create(self, token: str, inputs: Properties, *, preview: bool, urn: str) -> State:
+    def create(self, token: str, inputs: Properties, *, preview: bool) -> State:
         raise self._refuse(token)
 
     def read(self, token: str, state: State) -> State | None:
         raise self._refuse(token)
 
-    def update(self, token: str, state: State, new: Properties, *, preview: bool, urn: str) -> Properties:
+    def update(self, token: str, state: State, new: Properties, *, preview: bool) -> Properties:
         raise self._refuse(token)
 
     def delete(self, token: str, state: State) -> None:

@@ -331,10 +331,15 @@ def _upload_archive(upload: Properties) -> bytes:
 
 def _await_healthy(daemon: Daemon, identity: str, timeout: float) -> None:
     """Waits until the probe passes, however hopeless it looks before the time is over."""
+    from docker.errors import NotFound
+
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         with failing_as("error inspecting container state"):
-            state = daemon.client.inspect_container(identity)["State"]
+            try:
+                state = daemon.client.inspect_container(identity)["State"]
+            except NotFound:
+                state = {}
         if state.get("Health", {}).get("Status") == "healthy":
             return
         time.sleep(min(1.0, max(_POLL, deadline - time.monotonic())))

@@ -84,7 +84,7 @@ class Docker:
             difference = replace(difference, changes={**difference.changes, "image": Change.UPDATE_REPLACE})
         return replace(difference, delete_first=kind.delete_first)
 
-    def create(self, token: str, inputs: Properties, *, preview: bool, urn: str) -> State:
+    def create(self, token: str, inputs: Properties, *, preview: bool) -> State:
         if token == IMAGE:
             return image.build(self._daemon, inputs, preview=preview)
         kind = _kind(token)
@@ -98,7 +98,7 @@ class Docker:
             return state
         return _kind(token).read(self._daemon, state)
 
-    def update(self, token: str, state: State, new: Properties, *, preview: bool, urn: str) -> Properties:
+    def update(self, token: str, state: State, new: Properties, *, preview: bool) -> Properties:
         if token == IMAGE:
             return image.build(self._daemon, new, preview=preview).properties
         kind = _kind(token)

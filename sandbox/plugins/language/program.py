@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import runpy
+import signal
 import sys
 import threading
 import traceback
@@ -21,6 +22,8 @@ INTERRUPTED = 130
 
 
 def main(pipe_number: int) -> int:
+    # Interrupted while it waits, the process ends without a word; a program that runs gets Python's KeyboardInterrupt.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Imported before the request arrives: this is most of the program's start-up time.
     import pulumi  # noqa: F401
     from pulumi.runtime.proto import language_pb2
@@ -30,6 +33,7 @@ def main(pipe_number: int) -> int:
         return 0
     request = language_pb2.RunRequest.FromString(_read(pipe_number, int.from_bytes(header, "big")))
     threading.Thread(target=_leave_with, args=(pipe_number,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return _run(request)
 
 

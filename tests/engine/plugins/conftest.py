@@ -21,11 +21,12 @@ from docker import APIClient
 from sandbox.toolchain import default_cache, ensure
 
 COMMAND_SECONDS = 240
-# Carried by every image of these tests, with the session's prefix.
+# The label of every image that these tests make; its value is their prefix.
 LABEL = "ibgw.test"
 APPLETS = ("sh", "sleep", "cat", "true", "false", "nc", "ls", "stat", "id", "wget", "trap", "test")
 
-# Turns declaration.json into resources: {"$of": [name, attribute]} is another's output, {"$secret": text} a secret.
+# Turns declaration.json into resources. {"$of": [name, attribute]} is another's output, {"$secret": text} a secret,
+# {"$call": [function, arguments, attribute]} a part of a function's result.
 PROGRAM = """
 import json
 from pathlib import Path
@@ -46,11 +47,14 @@ def value(found):
         return getattr(declared[name], attribute)
     if "$secret" in found:
         return pulumi.Output.secret(found["$secret"])
+    if "$call" in found:
+        function, arguments, attribute = found["$call"]
+        return getattr(getattr(docker, function)(**arguments, opts=pulumi.InvokeOptions(provider=host)), attribute)
     return {key: value(item) for key, item in found.items()}
 
 
 declaration = json.loads(Path(__file__).with_name("declaration.json").read_text())
-host = docker.Provider("host", **value(declaration["provider"]))
+host = docker.Provider("host", **declaration["provider"])
 for item in declaration["resources"]:
     options = pulumi.ResourceOptions(provider=host, **value(item["options"]))
     declared[item["name"]] = getattr(docker, item["kind"])(item["name"], **value(item["arguments"]), opts=options)
@@ -70,6 +74,10 @@ def of(name: str, attribute: str) -> dict[str, Any]:
 
 def secret(text: str) -> dict[str, Any]:
     return {"$secret": text}
+
+
+def call(function: str, attribute: str, **arguments: Any) -> dict[str, Any]:
+    return {"$call": [function, arguments, attribute]}
 
 
 @dataclass(frozen=True)
@@ -175,14 +183,14 @@ def _read(code: int, text: str, log: Path) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine_path() -> str:
     """PATH with the toolchain's folders in front."""
     found = ensure(default_cache(), lambda line: None)
     return os.pathsep.join([*map(str, found.path), os.environ["PATH"]])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client() -> Iterator[Any]:
     """The low-level client, as Any: half of its methods have no types."""
     found = APIClient(version="auto")
@@ -190,9 +198,9 @@ def client() -> Iterator[Any]:
     found.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefix(client: Any) -> Iterator[str]:
-    """The names' prefix of this session; whatever carries it at the end is removed."""
+    """The prefix of these tests' names; whatever carries it after the last of them is removed."""
     chosen = f"ibgw-test-plugins-{secrets.token_hex(3)}"
     yield chosen
     for found in client.containers(all=True, filters={"name": chosen}):
@@ -205,13 +213,13 @@ def prefix(client: Any) -> Iterator[str]:
         client.remove_image(found["Id"], force=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def subnet() -> str:
-    """The first two numbers of this session's subnets and a third: `{subnet}.0/28`, `{subnet}.16/28`, ..."""
+    """The first two numbers of these tests' subnets and a third: `{subnet}.0/28`, `{subnet}.16/28`, ..."""
     return f"10.251.{secrets.randbelow(200)}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def busybox() -> Path:
     """A static busybox of the distribution, kept in the cache."""
     kept = default_cache().parent / "tests" / "busybox"
@@ -225,7 +233,7 @@ def busybox() -> Path:
     return kept
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def image(client: Any, prefix: str, busybox: Path) -> str:
     """The name of a small local image with a shell."""
     name = f"{prefix}:1"
@@ -250,5 +258,5 @@ def _root(busybox: Path) -> bytes:
 
 @pytest.fixture
 def project(tmp_path: Path, engine_path: str, prefix: str) -> Project:
-    """A project of this test's own. What it leaves is removed with the session: a destroy would cost seconds."""
+    """A project of this test's own. What it leaves is removed after the last test: a destroy would cost seconds."""
     return Project(tmp_path / "project", engine_path)

@@ -49,6 +49,7 @@ def stack(prefix: str, image: str, subnet: str, *, edited: bool) -> list[dict[st
         ),
         container("no_swap", memory=64),
         container("spelled", healthcheck=probe("60s"), capabilities={"adds": ["CHOWN"]}),
+        container("by_name", image=image),
         container("relabelled", labels=[{"label": "a", "value": "2" if edited else "1"}], envs=["A=1"]),
         resource("Network", "moved", name=f"{prefix}-moved", ipam_configs=[{"subnet": _subnet(subnet, edited)}])
         | {"options": {"delete_before_replace": True}},
@@ -82,11 +83,11 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
         assert (stem, len(random)) == (f"{prefix}-{name}", 7)
     assert client.inspect_volume(automatic["volume"])["Name"] == automatic["volume"]
 
-    # Without an edit, three kinds of carelessness are never settled.
+    # Without an edit, four kinds of carelessness are never settled.
     swap = client.inspect_container(f"{prefix}-no_swap")["HostConfig"]["MemorySwap"]
     assert swap == 128 * 2**20  # Docker Engine: twice the memory, unless told otherwise
     unsettled = project.preview()
-    assert unsettled.changed == {"no_swap": ["update"], "spelled": DELETED_FIRST}
+    assert unsettled.changed == {"no_swap": ["update"], "spelled": DELETED_FIRST, "by_name": DELETED_FIRST}
     assert unsettled.differences["no_swap"] == {"memorySwap": "delete"}
 
     project.declare(
@@ -151,4 +152,4 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
     assert project.preview().changed == unsettled.changed
     refreshed = project.preview("--refresh")
     assert refreshed.changed["quiet"] == ["update"]
-    assert set(refreshed.changed) == {"no_swap", "spelled", "quiet"}
+    assert set(refreshed.changed) == {"no_swap", "spelled", "by_name", "quiet"}

@@ -7,16 +7,20 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from tests.engine.plugins.conftest import Project, of, resource
+from tests.engine.plugins.conftest import Project, of, resource, secret
 
 pytestmark = pytest.mark.timeout(300)
 
 SLEEP = ["sleep", "600"]
 
 
+SECRET = "shown in no failure"  # noqa: S105 - looked for where it must not be
+
+
 def test_failing_creations(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     def container(name: str, **arguments: Any) -> dict[str, Any]:
-        fixed = {"name": f"{prefix}-{name}", "image": of("image", "image_id"), "command": SLEEP}
+        uploads = [{"file": "/run/password", "content": secret(SECRET)}]
+        fixed = {"name": f"{prefix}-{name}", "image": of("image", "image_id"), "command": SLEEP, "uploads": uploads}
         return resource("Container", name, **{**fixed, **arguments})
 
     def stack(*, right: bool) -> list[dict[str, Any]]:
@@ -25,6 +29,7 @@ def test_failing_creations(project: Project, client: Any, prefix: str, image: st
             resource("Volume", "adopted", name=f"{prefix}-adopted", labels=[{"label": "made", "value": "before"}]),
             container("not_started", command=SLEEP if right else ["/no/such/program"]),
             container("unhealthy", wait=True, wait_timeout=60 if right else 2, healthcheck=_probe(right)),
+            container("sealed", read_only=not right),
             container("misconnected", networks_advanced=[{"name": "bridge" if right else f"{prefix}-nowhere"}]),
         ] + ([] if right else [resource("Network", "taken", name=f"{prefix}-taken")])
 
@@ -41,12 +46,19 @@ def test_failing_creations(project: Project, client: Any, prefix: str, image: st
     assert client.inspect_volume(f"{prefix}-adopted")["CreatedAt"] == existing["CreatedAt"]
     assert project.recorded("adopted")["id"] == f"{prefix}-adopted"
     assert "Unable to start container: Error response from daemon" in words
+    assert "Unable to upload /run/password: Error response from daemon: container rootfs is marked read-only" in words
     assert "container failed to be in healthy state" in words
     assert f"Unable to start container: Error response from daemon: network {prefix}-nowhere not found" in words
 
-    # A container that exists is recorded with its failure.
+    # A container that exists is recorded with its failure, its secrets as secrets.
+    assert SECRET not in failed.text + project.state_text()
     before = {}
-    for name, status in (("not_started", "created"), ("unhealthy", "running"), ("misconnected", "created")):
+    for name, status in (
+        ("not_started", "created"),
+        ("unhealthy", "running"),
+        ("misconnected", "created"),
+        ("sealed", "created"),
+    ):
         found = client.inspect_container(f"{prefix}-{name}")
         before[name] = found["Id"]
         assert found["State"]["Status"] == status

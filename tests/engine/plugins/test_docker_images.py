@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from docker.errors import ImageNotFound
 
-from tests.engine.plugins.conftest import Project, of, resource
+from tests.engine.plugins.conftest import Project, call, of, resource
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -67,6 +67,8 @@ def test_pulled_by_digest(project: Project, client: Any, registry: str, image: s
         pinned=of("pinned", "repo_digest"),
         image_id=of("pinned", "image_id"),
         tagged=of("tagged", "repo_digest"),
+        known=call("get_remote_image", "repo_digest", name=image),
+        driver=call("get_network", "driver", name="bridge"),
     )
     made = project.up()
     assert made.code == 0, made.text
@@ -74,6 +76,8 @@ def test_pulled_by_digest(project: Project, client: Any, registry: str, image: s
         "pinned": digest,
         "image_id": local,
         "tagged": digest.replace(repository, other),
+        "known": local,
+        "driver": "bridge",
     }
     assert project.recorded("pinned")["id"] == f"{local}{digest}"
     assert project.preview("--refresh").changed == {}

@@ -57,6 +57,8 @@ FACTS: list[tuple[str, str]] = [
      "unit.test_plugin_properties.test_every_argument_is_implemented_or_refused"),
     ("what is refused is refused in the preview, by name",
      "engine.plugins.test_docker_failures.test_refused_by_name"),
+    ("a container whose image is given by name is replaced for ever",
+     "engine.plugins.test_docker_edits.test_edits"),
     # By hand
     ("a container removed by hand: a plain up says unchanged, up --refresh creates it",
      "engine.plugins.test_docker_by_hand.test_changes_by_hand"),
@@ -79,6 +81,10 @@ FACTS: list[tuple[str, str]] = [
      "engine.plugins.test_docker_failures.test_objects_in_use"),
     ("a daemon that does not answer is named",
      "engine.plugins.test_docker_failures.test_unreachable_daemon"),
+    ("uploads into a read-only root file system fail",
+     "engine.plugins.test_docker_failures.test_failing_creations"),
+    ("reading a network takes any error for 'gone'",
+     "unit.test_plugin_docker_reads.test_a_network_that_cannot_be_read_is_gone"),
     # Images
     ("RemoteImage by digest from a loopback registry: repo_digest is that reference, and a container may run by it",
      "engine.plugins.test_docker_images.test_pulled_by_digest"),
