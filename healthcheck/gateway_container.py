@@ -11,12 +11,15 @@ from docker.models.containers import Container
 
 from contract.target import Gateway
 from healthcheck import logs
+from healthcheck.docker_host import moment
 from healthcheck.isolation import Attached, Surroundings
 from healthcheck.reasons import Reason
 
 LOG_LINES = 2000
 RESTARTS_OF_A_LOOP = 3
 DEFAULT_GRACE = 90
+"""Seconds for a clean logout where the container does not say: the default of `container.stopGrace`. A gateway that is
+killed instead leaves its session open at IBKR, sometimes for hours."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,7 @@ class GatewayContainer:
 
     def grace(self) -> int:
         """Seconds that Docker lets the gateway log out."""
-        grace = self._seen.attrs["Config"].get("StopTimeout") if self._seen is not None else None
-        return int(grace) if grace is not None else DEFAULT_GRACE
+        return stop_grace(self._seen.attrs) if self._seen is not None else DEFAULT_GRACE
 
     def _look(self) -> Container | None:
         try:
@@ -137,6 +139,12 @@ class GatewayContainer:
             return Attached(container_id, name)
 
 
+def stop_grace(inspected: Mapping[str, Any]) -> int:
+    """Seconds between the request to stop and the kill, from the container's own `StopTimeout`."""
+    grace = inspected["Config"].get("StopTimeout")
+    return DEFAULT_GRACE if grace is None else int(grace)
+
+
 def _state(container: Container) -> State:
     state: Mapping[str, Any] = container.attrs["State"]
     started = state["StartedAt"]
@@ -145,14 +153,8 @@ def _state(container: Container) -> State:
         exit_code=state["ExitCode"],
         restarts=container.attrs["RestartCount"],
         out_of_memory=state["OOMKilled"],
-        started_at=None if started.startswith("0001") else _moment(started),
+        started_at=None if started.startswith("0001") else moment(started),
     )
-
-
-def _moment(text: str) -> datetime:
-    """Docker's RFC 3339 with nanoseconds, which datetime cannot hold."""
-    whole, _, rest = text.rstrip("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}.{(rest + '000000')[:6]}+00:00")
 
 
 def _published(host_config: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, ...]:

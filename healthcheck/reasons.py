@@ -84,6 +84,8 @@ LOGS = "docker logs {container}"
 START = "ibgw start --stack {stack} --gateway {gateway}"
 STOP = "ibgw stop --stack {stack} --gateway {gateway}"
 RESTART = "ibgw restart --stack {stack} --gateway {gateway} (this logs in again)"
+REPAIR = "ibgw repair --stack {stack}"
+REBUILD = "pulumi up --stack {stack} --replace 'urn:pulumi:{stack}::ibgw::docker:index/image:Image::verifier-image'"
 AGAIN = "ibgw login --again --stack {stack} --gateway {gateway}"
 NEW_SECRET = "put a new version of the secret {secret} into Secrets Manager, then pulumi up --stack {stack}"  # noqa: S105
 
@@ -102,8 +104,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.UNREACHABLE: Explanation(
         "The gateway's name does not resolve on its api network, or no packet gets there.",
-        "check that the container runs and is attached: docker network inspect {network}; then pulumi up --refresh "
-        "--stack {stack}",
+        "check that the container runs and is attached (docker network inspect {network}); "
+        f"what was detached is attached again by {REPAIR}",
         heals=True,
     ),
     Reason.PORT_CLOSED: Explanation(
@@ -168,7 +170,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.SECOND_FACTOR_TIMEOUT: Explanation(
         "Nobody approved the second factor in time.",
-        f"be ready with the IBKR Mobile app, then restart the gateway: {RESTART}",
+        f"be ready with the IBKR Mobile app, then grant one more attempt, which restarts the gateway: {AGAIN}",
         heals=True,
     ),
     Reason.COMPETING_SESSION: Explanation(
@@ -246,11 +248,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.EXPOSED: Explanation(
         "The API can be reached from outside its own network, and it has no password.",
-        "undo what was changed by hand: pulumi up --refresh --stack {stack}",
+        f"undo what was changed by hand: {REPAIR}, then pulumi up --stack {{stack}}",
     ),
     Reason.NETWORK_MISSING: Explanation(
         "The gateway's api network does not exist, or the gateway is not attached to it.",
-        "recreate it: pulumi up --refresh --stack {stack}",
+        f"put it back: {REPAIR}, then pulumi up --stack {{stack}}",
     ),
     Reason.UNDECLARED_CLIENT: Explanation(
         "A container that the configuration does not name is attached to the api network and can trade.",
@@ -258,11 +260,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.VERIFIER_IMAGE_MISSING: Explanation(
         "The verifier's image is gone from the Docker host.",
-        "rebuild it: pulumi up --refresh --stack {stack}",
+        f"rebuild it: {REBUILD}",
     ),
     Reason.VERIFIER_FAILED: Explanation(
         "The verifier's container did not do its work.",
-        "read the message; rebuild the image with pulumi up --refresh --stack {stack}",
+        f"read the message; to rebuild the image: {REBUILD}",
     ),
     Reason.SWITCHED_OFF: Explanation("The check is off in the configuration.", "none needed", Side.NOBODY),
     Reason.READ_ONLY: Explanation(

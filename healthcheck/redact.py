@@ -34,10 +34,6 @@ class Redactor:
         # Longest first, so that an account which begins with another one's number is masked whole.
         self._known = sorted({account for account in accounts if len(account) > 3}, key=len, reverse=True)
 
-    def know(self, accounts: Iterable[str]) -> None:
-        """Account numbers in a form of their own, learned while running."""
-        self._known = sorted({*self._known, *(a for a in accounts if len(a) > 3)}, key=len, reverse=True)
-
     def text(self, text: str) -> str:
         if not self._show_accounts:
             for account in self._known:

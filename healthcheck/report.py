@@ -60,7 +60,11 @@ class Model(BaseModel):
 
 
 class CheckResult(Model):
-    """One check: `required` says that anything but a pass fails the gateway. Times in milliseconds."""
+    """One check. Times in milliseconds.
+
+    `required`: the gateway is verified only if it passes or does not apply. One that is not required fails the gateway
+    too where the cause is on our side; otherwise it warns.
+    """
 
     name: CheckName
     verdict: CheckVerdict

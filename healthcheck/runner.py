@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import docker
-from docker.errors import DockerException, ImageNotFound
-from requests.exceptions import RequestException
+from docker.errors import ImageNotFound
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import CheckLevel, Contract, Gateway
 from healthcheck import VERSION, isolation, logs
-from healthcheck.docker_host import open_docker
+from healthcheck.docker_host import FAILURES, docker_errors, open_docker
 from healthcheck.events import ProgressEvent, ReportEvent
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.order import all_skipped
@@ -43,6 +42,9 @@ from healthcheck.verifier_container import sweep, verifier
 POLL = 1.0  # seconds between two looks at Docker while the verifier works
 BUDGET = 120.0  # seconds beyond `wait` after which a verifier counts as hung
 HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
+
+REPORTS = Path(__file__).resolve().parent.parent / ".ibgw" / "reports"
+"""Where `pulumi up` and `ibgw verify` leave their reports, in the checkout: one file a stack, the latest."""
 
 # Reasons seen through the API that the log may explain better.
 VAGUE = frozenset(
@@ -86,7 +88,8 @@ def verify(
     client = open_docker(contract.docker_host)
     interrupted = threading.Event()
     try:
-        left = sweep(client, contract)
+        with docker_errors(f"Docker host {contract.docker_host}", "check the daemon and verify again"):
+            left = sweep(client, contract)
         if left:
             progress(f"removed {left} verifier container{'' if left == 1 else 's'} that an earlier run left behind")
         runs = [
@@ -99,11 +102,6 @@ def verify(
             finally:
                 # Also after Ctrl-C: leaving the pool waits for the threads, which remove their containers.
                 interrupted.set()
-    except (DockerException, RequestException) as error:
-        raise IbgwError(
-            f"Docker host {contract.docker_host}: {Redactor().text(str(error))}; check the daemon and verify again",
-            exit_code=ExitCode.COULD_NOT_RUN,
-        ) from error
     finally:
         client.close()
     return Report.of(contract.stack, reports)
@@ -169,8 +167,15 @@ class GatewayRun:
 
     def report(self) -> GatewayReport:
         started_at, began = datetime.now(UTC), time.monotonic()
-        outcome = self._api_checks()
-        checks = [*self._stop_if_needed(outcome.checks), self._isolation(outcome.checks)]
+        answered = True
+        try:
+            outcome = self._api_checks()
+            checks = [*self._stop_if_needed(outcome.checks), self._isolation(outcome.checks)]
+        except FAILURES as error:
+            answered = False
+            outcome = self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"Docker: {error}"))
+            because = outcome.checks[0].name
+            checks = [*outcome.checks, skipped(CheckName.ISOLATION, level=CheckLevel.REQUIRED, because=because)]
         inside = outcome.report
         elapsed_ms = round((time.monotonic() - began) * 1000)
         timed_out = inside is not None and inside.verdict is GatewayVerdict.TIMED_OUT
@@ -181,7 +186,7 @@ class GatewayRun:
             started_at=inside.started_at if inside else timestamp(started_at),
             waited_ms=inside.waited_ms if inside else outcome.waited_ms,
             duration_ms=inside.duration_ms if inside else max(0, elapsed_ms - outcome.waited_ms),
-            vantage=Vantage(api=inside is not None or bool(outcome.waited_ms), docker=True),
+            vantage=Vantage(api=inside is not None or bool(outcome.waited_ms), docker=answered),
             verifier=VerifierVersion(version=VERSION, image_id=self._contract.verifier.image_id),
             checks=tuple(checks),
         )
@@ -198,7 +203,7 @@ class GatewayRun:
         self._teller.say("starting the verifier")
         try:
             return self._run_verifier()
-        except DockerException as error:
+        except FAILURES as error:
             return self._blocked(Obstacle(Reason.VERIFIER_FAILED, str(error)))
 
     def _run_verifier(self) -> Outcome:

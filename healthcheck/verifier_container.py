@@ -5,17 +5,17 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import docker
-from docker.errors import APIError, DockerException
+from docker.errors import APIError
 from docker.models.containers import Container
 from docker.types import LogConfig
 from pydantic import ValidationError
-from requests.exceptions import RequestException
 
 from contract.names import Label, Names, Role, labels
 from contract.target import Contract, Gateway
+from healthcheck.docker_host import FAILURES, moment
 from healthcheck.events import EVENT, ProgressEvent, ReportEvent
 
 # What the container may use. Python with numpy (through ib_async) needs about 60 MiB.
@@ -63,7 +63,7 @@ class VerifierRun:
                 *lines, buffered = (buffered + chunk).split(b"\n")
                 for line in lines:
                     self._take(line)
-        except (DockerException, RequestException, OSError) as error:
+        except (*FAILURES, OSError) as error:
             self.unreadable = f"its output broke off ({type(error).__name__})"
         self._events.put(None)
 
@@ -78,7 +78,7 @@ class VerifierRun:
 def verifier(
     client: docker.DockerClient, contract: Contract, gateway: Gateway, *, wait: float, show_accounts: bool
 ) -> Iterator[VerifierRun]:
-    """Run the verifier beside a gateway; the container is removed whatever happens. Raises DockerException."""
+    """Run the verifier beside a gateway; the container is removed whatever happens. Raises FAILURES."""
     base = Names(contract.name_prefix, contract.stack).gateway(gateway.name)
     command = ["verify", "--stack", contract.stack, "--wait", f"{wait:g}", "--gateway-json", gateway.model_dump_json()]
     if show_accounts:
@@ -125,7 +125,7 @@ def remove(container: Container) -> None:
 
 def sweep(client: docker.DockerClient, contract: Contract) -> int:
     """Remove what earlier, killed runs of this stack left; how many there were."""
-    now = datetime.fromisoformat(client.info()["SystemTime"].split(".")[0].rstrip("Z") + "+00:00").astimezone(UTC)
+    now = moment(client.info()["SystemTime"])
     wanted = {
         Label.PREFIX: contract.name_prefix,
         Label.STACK: contract.stack,
@@ -141,5 +141,5 @@ def sweep(client: docker.DockerClient, contract: Contract) -> int:
 
 
 def _left_over(container: Container, now: datetime) -> bool:
-    age = now - datetime.fromisoformat(container.attrs["Created"].split(".")[0].rstrip("Z") + "+00:00")
+    age = now - moment(container.attrs["Created"])
     return age > OLDEST or (container.status != "running" and age > ENDED_FOR)

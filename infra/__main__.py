@@ -1,6 +1,7 @@
 """The program that `pulumi up` runs: load, declare, export, verify."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ def _load() -> spec.StackSpec:
 
 
 def _declare(stack: spec.StackSpec, secrets: Mapping[str, credentials.Credentials]) -> pulumi.Output[dict[str, Any]]:
-    provider = docker.Provider("docker", host=stack.docker_host)
+    # Named after its host: another host is another provider, and so what runs on the old one is removed there.
+    name = f"docker-{hashlib.sha256(stack.docker_host.encode()).hexdigest()[:8]}"
+    provider = docker.Provider(name, host=stack.docker_host)
     opts = pulumi.ResourceOptions(provider=provider)
     image = declare_gateway_image(stack.image or release.NO_RELEASE, platform=stack.platform, opts=opts)
     verifier = declare_verifier_image(

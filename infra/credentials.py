@@ -78,9 +78,11 @@ def parse(secret_id: str, text: str, mode: Mode) -> tuple[str, str]:
         raise _refuse(secret_id, f"{' and '.join(missing)} missing", form)
     unknown = len(document) - len(_KEYS)
     if unknown:
-        shown = [key for key in sorted(document) if key not in _KEYS and key.isidentifier() and "_" in key]
-        named = f" ({', '.join(shown)})" if len(shown) == unknown else ""
-        raise _refuse(secret_id, f"{unknown} unknown key{'s' if unknown > 1 else ''}{named}", form)
+        raise _refuse(
+            secret_id,
+            f"{unknown} unknown key{'s' if unknown > 1 else ''}",
+            f"allowed are {', '.join(_KEYS)} and nothing else",
+        )
     user_id, password = (_check_text(secret_id, key, document[key]) for key in ("user_id", "password"))
     if document["trading_mode"] != mode.value:
         found = document["trading_mode"]

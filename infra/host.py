@@ -102,8 +102,8 @@ def check_host(spec: StackSpec, found: Iterable[HostObject]) -> None:
     for name, subnet in wanted.items():
         for thing in objects:
             for taken in thing.subnets:
-                # Our own network of another name may be on its way out in this very update.
-                if thing.name != name and not _ours(spec, thing.labels) and subnet.overlaps(taken):
+                # One of our networks on its way out counts too: it is removed only at the update's end.
+                if thing.name != name and thing.name not in wanted and subnet.overlaps(taken):
                     faults.append(
                         f"network {name!r} would get {subnet}, which overlaps {taken} of network {thing.name!r}; "
                         "set another ibgw:network.subnetPool"
@@ -113,11 +113,12 @@ def check_host(spec: StackSpec, found: Iterable[HostObject]) -> None:
             if (
                 thing.labels.get(Label.SECRET_ID) == gateway.secret_id
                 and thing.labels.get(Label.ROLE) == Role.GATEWAY
-                and not _ours(spec, thing.labels)
+                and thing.name != gateway.container_name
             ):
                 faults.append(
                     f"ibgw:gateways.{gateway.name}.credentials.secretId: container {thing.name!r} on this host already "
-                    f"logs in with secret {gateway.secret_id!r}; a user has one session, so remove that gateway first"
+                    f"logs in with secret {gateway.secret_id!r}; a user has one session, so remove that gateway first, "
+                    "in an update of its own"
                 )
     if faults:
         raise IbgwError(

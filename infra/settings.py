@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -51,7 +51,8 @@ class ExistingSession(StrEnum):
 
 
 class OnTimeout(StrEnum):
-    """TWOFA_TIMEOUT_ACTION: what IBC does when nobody approves the second factor in time."""
+    """TWOFA_TIMEOUT_ACTION: what ibcstart.sh does after IBC gave up on a second factor (exit code 1111), which it does
+    only when its relogin is on: end, and Docker starts the container again, or start Java again at once."""
 
     EXIT = "exit"
     RESTART = "restart"
@@ -246,17 +247,13 @@ class Session(_Settings):
                 f"coldRestart {self.cold_restart} and the daily {daily} are less than an hour apart; "
                 "the gateway would restart again before it has logged in"
             )
-        new_york = in_new_york(self.cold_restart, self.time_zone, weekday=SUNDAY)
-        if new_york.weekday() != SUNDAY or new_york.hour < 1:
-            raise ValueError(
-                f"coldRestart {self.cold_restart} {self.time_zone} on Sunday is {new_york:%a %H:%M} in New York; "
-                "IBKR resets its servers until 01:00 on Sunday there, so choose a later time"
-            )
+        for new_york in in_new_york(self.cold_restart, self.time_zone, weekday=SUNDAY):
+            if new_york.weekday() != SUNDAY or new_york.hour < 1:
+                raise ValueError(
+                    f"coldRestart {self.cold_restart} {self.time_zone} on a Sunday is {new_york:%a %H:%M} in New York "
+                    f"(on {new_york:%d %b}); IBKR ends all sessions until 01:00 on Sunday there, so choose a later time"
+                )
         return self
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.time_zone)
 
 
 class SecondFactorSettings(_Settings):

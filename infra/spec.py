@@ -75,7 +75,6 @@ class GatewaySpec:
     name: str
     container_name: str
     owner_name: str
-    platform: str
     environment: dict[str, str]
     start_script: str
     secret_id: str
@@ -137,6 +136,7 @@ def start_script(mode: Mode, gateway: config.Gateway) -> str:
         "RELOGIN": _yes(gateway.second_factor.relogin),
         "VNC": _yes(gateway.vnc.enabled),
         "LOGS": LOGS_PATH,
+        "SECRETS": SECRETS_PATH,
     }
     script = _START_SCRIPT.read_text(encoding="utf-8")
     for key, value in values.items():
@@ -217,7 +217,6 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
             name=name,
             container_name=names.gateway(name),
             owner_name=names.settings_owner(name),
-            platform=settings.platform.value,
             environment=environment(settings.mode, gateway),
             start_script=start_script(settings.mode, gateway),
             secret_id=gateway.credentials.secret_id,

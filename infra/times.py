@@ -31,12 +31,13 @@ def apart(one: str, other: str) -> timedelta:
     return min(distance, _DAY - distance)
 
 
-def in_new_york(text: str, zone: str, *, weekday: int) -> datetime:
-    """The next moment at which it is `text` in `zone` on `weekday` (Monday is 0), told in New York's time.
+def in_new_york(text: str, zone: str, *, weekday: int) -> list[datetime]:
+    """The moments at which it is `text` in `zone` on `weekday` (Monday is 0), told in New York's time.
 
-    IBKR's weekly rules are told in US Eastern time, the configuration in the gateway's zone.
+    IBKR's weekly rules are told in US Eastern time, the configuration in the gateway's zone. One moment for each week
+    of a year, since zones change to summer time on different days: what is allowed must not depend on today's date.
     """
-    local = datetime.now(ZoneInfo(zone))
-    day = local + timedelta(days=(weekday - local.weekday()) % 7)
     at = parse_time_of_day(text)
-    return day.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0).astimezone(ZoneInfo("America/New_York"))
+    first = datetime(2026, 1, 5, at.hour, at.minute) + timedelta(days=weekday)  # a Monday, and `weekday` days
+    local = (first + timedelta(weeks=week) for week in range(52))
+    return [moment.replace(tzinfo=ZoneInfo(zone)).astimezone(ZoneInfo("America/New_York")) for moment in local]

@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import docker
 
     from contract.target import Contract
+    from operations.lifecycle import Act
 
 COMMANDS = "ibgw.commands"
 """The entry point group of the subcommands that other packages bring."""
@@ -181,37 +183,22 @@ def forward(
 def start(stack: Stack, gateway: Gateways = None) -> None:
     """Start stopped gateways. Each logs in again, on live perhaps with a phone approval."""
     from operations import lifecycle
-    from operations.stack import choose_gateways, read_contract
 
-    contract = read_contract(stack, None)
-    chosen = choose_gateways(contract, gateway or [])
-    client = docker_of(contract)
-    for one in chosen:
-        lifecycle.start(client, contract, one, typer.echo)
+    for_each_gateway(lifecycle.start, stack, gateway)
 
 
 def stop(stack: Stack, gateway: Gateways = None) -> None:
     """Stop gateways, with time to log out. They stay stopped until `ibgw start`."""
     from operations import lifecycle
-    from operations.stack import choose_gateways, read_contract
 
-    contract = read_contract(stack, None)
-    chosen = choose_gateways(contract, gateway or [])
-    client = docker_of(contract)
-    for one in chosen:
-        lifecycle.stop(client, contract, one, typer.echo)
+    for_each_gateway(lifecycle.stop, stack, gateway)
 
 
 def restart(stack: Stack, gateway: Gateways = None) -> None:
     """Stop gateways, with time to log out, and start them. Each logs in again, perhaps with a phone approval."""
     from operations import lifecycle
-    from operations.stack import choose_gateways, read_contract
 
-    contract = read_contract(stack, None)
-    chosen = choose_gateways(contract, gateway or [])
-    client = docker_of(contract)
-    for one in chosen:
-        lifecycle.restart(client, contract, one, typer.echo)
+    for_each_gateway(lifecycle.restart, stack, gateway)
 
 
 def login(
@@ -235,7 +222,9 @@ def login(
             exit_code=ExitCode.BAD_USAGE,
         )
     contract = read_contract(stack, None)
-    lifecycle.login_again(docker_of(contract), contract, choose_gateway(contract, gateway), typer.echo)
+    chosen = choose_gateway(contract, gateway)
+    with closing(docker_of(contract)) as client:
+        lifecycle.login_again(client, contract, chosen, typer.echo)
 
 
 def repair(
@@ -262,6 +251,17 @@ def repair(
         if outcome.done
         else f"Nothing to repair in stack {stack!r}."
     )
+
+
+def for_each_gateway(act: "Act", stack: str, names: list[str] | None) -> None:
+    """One of lifecycle's acts for the named gateways, or all."""
+    from operations.stack import choose_gateways, read_contract
+
+    contract = read_contract(stack, None)
+    chosen = choose_gateways(contract, names or [])
+    with closing(docker_of(contract)) as client:
+        for gateway in chosen:
+            act(client, contract, gateway, typer.echo)
 
 
 def docker_of(contract: "Contract") -> "docker.DockerClient":

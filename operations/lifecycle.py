@@ -3,28 +3,30 @@
 import io
 import tarfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import docker
 import docker.errors
 
-from contract.errors import IbgwError
+from contract.errors import ExitCode, IbgwError
 from contract.target import Contract, Gateway
+from healthcheck.docker_host import docker_errors
+from healthcheck.gateway_container import stop_grace
 from infra.spec import MAXIMUM_ATTEMPTS, SETTINGS_PATH, UID
 
-DEFAULT_GRACE = 90
-"""Seconds for a clean logout where the container does not say: the default of `container.stopGrace`. A gateway that is
-killed instead leaves its session open at IBKR, sometimes for hours."""
-
 Say = Callable[[str], None]
+Act = Callable[[docker.DockerClient, Contract, Gateway, Say], None]
+"""Each of the acts below. All raise IbgwError that names the container when there is none, and when Docker fails."""
 
 
 def start(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
-    """Starts the gateway's container unless it runs. Raises IbgwError if there is no such container."""
-    if _inspect(client, contract, gateway)["State"]["Running"]:
-        say(f"{gateway.container.name} runs already.")
-        return
-    client.api.start(gateway.container.id)
+    """Starts the gateway's container unless it runs."""
+    with _docker(contract, gateway):
+        if _inspect(client, contract, gateway)["State"]["Running"]:
+            say(f"{gateway.container.name} runs already.")
+            return
+        client.api.start(gateway.container.id)
     say(
         f"{gateway.container.name} started; it logs in now. "
         f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says when it is ready."
@@ -32,12 +34,13 @@ def start(client: docker.DockerClient, contract: Contract, gateway: Gateway, say
 
 
 def stop(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
-    """Stops the gateway's container, leaving it time to log out. Raises IbgwError if there is no such container."""
-    found = _inspect(client, contract, gateway)
-    if not found["State"]["Running"]:
-        say(f"{gateway.container.name} is stopped already.")
-        return
-    _stop(client, gateway, found, say)
+    """Stops the gateway's container, leaving it time to log out."""
+    with _docker(contract, gateway):
+        found = _inspect(client, contract, gateway)
+        if not found["State"]["Running"]:
+            say(f"{gateway.container.name} is stopped already.")
+            return
+        _stop(client, gateway, found, say)
     say(
         f"{gateway.container.name} stopped. It stays stopped until "
         f"`ibgw start --stack {contract.stack} --gateway {gateway.name}`; `pulumi up` does not start it."
@@ -45,34 +48,67 @@ def stop(client: docker.DockerClient, contract: Contract, gateway: Gateway, say:
 
 
 def restart(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
-    """Stops the gateway with time to log out and starts it again. Raises IbgwError if there is no such container."""
-    found = _inspect(client, contract, gateway)
-    if found["State"]["Running"]:
-        _stop(client, gateway, found, say)
+    """Stops the gateway with time to log out and starts it again."""
+    with _docker(contract, gateway):
+        found = _inspect(client, contract, gateway)
+        if found["State"]["Running"]:
+            _stop(client, gateway, found, say)
     start(client, contract, gateway, say)
 
 
 def login_again(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
     """Grants one more attempt to a secret version that the start guard holds back, and restarts the gateway for it.
 
-    The guard's count on the settings volume is set to one below its limit (infra/start.d), whatever it was. Raises
-    IbgwError if there is no such container.
+    The guard's count on the settings volume is set to one below its limit (infra/start.d). Raises IbgwError (refused)
+    and changes nothing if the count is not at its limit: then the guard holds nothing back.
     """
-    _inspect(client, contract, gateway)
-    count = f"{MAXIMUM_ATTEMPTS - 1}\n".encode()
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as files:
-        entry = tarfile.TarInfo(f"guard/{gateway.secret.version_id}.attempts")
-        entry.size, entry.mode, entry.uid, entry.gid = len(count), 0o600, UID, UID
-        files.addfile(entry, io.BytesIO(count))
-    client.api.put_archive(gateway.container.id, SETTINGS_PATH, archive.getvalue())
+    with _docker(contract, gateway):
+        _inspect(client, contract, gateway)
+        used = _attempts(client, gateway)
+        if used < MAXIMUM_ATTEMPTS:
+            raise IbgwError(
+                f"{gateway.container.name}: the start guard does not hold this version of the secret back, with "
+                f"{used} of {MAXIMUM_ATTEMPTS} attempts used, so nothing was changed. "
+                f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says what is wrong; "
+                f"`ibgw restart --stack {contract.stack} --gateway {gateway.name}` logs in again.",
+                exit_code=ExitCode.REFUSED,
+            )
+        _grant(client, gateway)
     say(f"{gateway.container.name}: one more attempt with this version of the secret.")
     restart(client, contract, gateway, say)
 
 
-def stop_grace(inspected: dict[str, Any]) -> int:
-    """Seconds between the request to stop and the kill, from the container's own `StopTimeout`."""
-    return int(inspected["Config"].get("StopTimeout") or DEFAULT_GRACE)
+def _docker(contract: Contract, gateway: Gateway) -> AbstractContextManager[None]:
+    return docker_errors(
+        f"Container {gateway.container.name} on {contract.docker_host}",
+        f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says how the gateway is now",
+    )
+
+
+def _count_file(gateway: Gateway) -> str:
+    return f"guard/{gateway.secret.version_id}.attempts"
+
+
+def _attempts(client: docker.DockerClient, gateway: Gateway) -> int:
+    """The guard's count. What cannot be read as a number counts as exhausted, as it does there."""
+    try:
+        archive, _ = client.api.get_archive(gateway.container.id, f"{SETTINGS_PATH}/{_count_file(gateway)}")
+    except docker.errors.NotFound:
+        return 0
+    with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
+        file = files.extractfile(files.getmembers()[0])
+        text = file.read().partition(b"\n")[0].strip() if file is not None else b""
+    return int(text) if text.isdigit() else MAXIMUM_ATTEMPTS
+
+
+def _grant(client: docker.DockerClient, gateway: Gateway) -> None:
+    count = f"{MAXIMUM_ATTEMPTS - 1}\n".encode()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as files:
+        entry = tarfile.TarInfo(_count_file(gateway))
+        entry.size, entry.mode, entry.uid, entry.gid = len(count), 0o600, UID, UID
+        files.addfile(entry, io.BytesIO(count))
+    client.api.put_archive(gateway.container.id, SETTINGS_PATH, archive.getvalue())
 
 
 def _stop(client: docker.DockerClient, gateway: Gateway, inspected: dict[str, Any], say: Say) -> None:

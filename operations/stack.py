@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Contract, Gateway
+from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout that the program is deployed from."""
@@ -56,11 +57,11 @@ class Stack:
         return parse_contract(self._pulumi("stack", "output", OUTPUT, "--json"), f"the output of stack {self.name!r}")
 
     def configured(self) -> Configured:
-        """The Docker host and the name prefix from the stack's configuration. Reads no secret."""
+        """The Docker host and the name prefix (or its default) from the stack's configuration. Reads no secret."""
         settings: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
 
-        def plain(key: str) -> str:
-            value = settings.get(f"{PROJECT}:{key}", {}).get("value")
+        def plain(key: str, default: str | None = None) -> str:
+            value = settings.get(f"{PROJECT}:{key}", {}).get("value", default)
             if not isinstance(value, str) or not value:
                 raise IbgwError(
                     f"{PROJECT}:{key} is missing from the configuration of stack {self.name!r}: "
@@ -69,7 +70,8 @@ class Stack:
                 )
             return value
 
-        return Configured(docker_host=plain("dockerHost"), name_prefix=plain("namePrefix"))
+        prefix: str = Settings.model_fields["name_prefix"].default
+        return Configured(docker_host=plain("dockerHost"), name_prefix=plain("namePrefix", prefix))
 
     def backend_url(self) -> str:
         """Where states and locks are kept, such as `file:///home/me` or `s3://bucket`."""

@@ -8,11 +8,7 @@ from pathlib import Path
 
 from contract.target import Contract
 from healthcheck.report import Report, render_human
-from healthcheck.runner import verify, write_report
-from operations.stack import ROOT
-
-REPORTS = ROOT / ".ibgw" / "reports"
-"""Where `pulumi up` leaves its reports too; one file a stack, the latest."""
+from healthcheck.runner import REPORTS, verify, write_report
 
 
 def run(

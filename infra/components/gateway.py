@@ -18,8 +18,8 @@ from infra.spec import (
     GatewaySpec,
 )
 
-NOT_APPLIED_IN_PLACE = ["healthcheck", "tmpfs", "init", "mounts"]
-"""The provider accepts a change of these, records it and changes nothing; so such a change must replace."""
+NOT_APPLIED_IN_PLACE = ["healthcheck"]
+"""The provider accepts a change of it, records it and changes nothing; so such a change must replace."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ def declare_network(name: str, spec: NetworkSpec, opts: pulumi.ResourceOptions) 
         name=spec.name,
         driver="bridge",
         internal=spec.internal,
-        ipam_configs=[docker.NetworkIpamConfigArgs(subnet=str(spec.subnet))],
+        # The address is Docker's own choice, said here because a restarted daemon reports it: unsaid, the next refresh
+        # would replace the network, and with it the gateway.
+        ipam_configs=[docker.NetworkIpamConfigArgs(subnet=str(spec.subnet), gateway=str(next(spec.subnet.hosts())))],
         options=spec.options,
         labels=[docker.NetworkLabelArgs(label=key, value=value) for key, value in sorted(spec.labels.items())],
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True)),

@@ -19,8 +19,7 @@ class Storage(pulumi.ComponentResource):
     """Volumes that outlive every deployment, `pulumi destroy` included: they hold the session's token.
 
     A new named volume belongs to root, and the image runs as uid 1000, so a container that runs once changes the
-    owner. It stays behind, stopped: while it exists, Docker refuses to remove the volumes, and so they cannot vanish
-    without their owner step vanishing too.
+    owner. It stays behind, stopped: while it exists, Docker refuses to remove the volumes.
     """
 
     ready: list[pulumi.Resource]

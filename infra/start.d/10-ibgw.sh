@@ -5,7 +5,7 @@
 # 1. Puts the user id into IBC's template: the image reads only the password from a file.
 # 2. Start guard: one version of a secret is tried at most @LIMIT@ times without a successful login, whatever restarts the
 #    gateway, since more wrong attempts lock the account. IBC restarts Java by itself, without start scripts and without
-#    delay, so a background half counts Java processes; a soft restart (-Drestart=) keeps its session and is no attempt.
+#    delay, so a background half watches Java processes.
 # 3. Brings the time zone of an existing jts.ini in line: the image writes it only once.
 #
 # The state lies on the settings volume, which outlives the container: guard/<version>.attempts holds the number of
@@ -13,12 +13,13 @@
 set -u
 
 readonly PORT=@PORT@ CLIENT_ID=@CLIENT_ID@ LIMIT=@LIMIT@
+readonly SECRETS=@SECRETS@
 readonly SETTINGS="${TWS_SETTINGS_PATH:?}"
 readonly CONFIG="${IBC_INI:-$HOME/ibc/config.ini}"
 readonly TEMPLATE="${IBC_INI_TMPL:-$CONFIG.tmpl}"
 readonly PRISTINE="$TEMPLATE.image"
 readonly GUARD="$SETTINGS/guard"
-VERSION="$(</run/secrets/secret_version)"
+VERSION="$(<"$SECRETS/secret_version")"
 readonly VERSION
 readonly ATTEMPTS="$GUARD/$VERSION.attempts" SUCCEEDED="$GUARD/$VERSION.ok"
 
@@ -26,14 +27,17 @@ say() { echo "ibgw-guard: $*"; }
 
 attempts() {
 	local count=0
-	[[ -f $ATTEMPTS ]] && read -r count <"$ATTEMPTS"
-	# A file that cannot be read as a number counts as exhausted: holding back is the safe mistake.
-	[[ $count =~ ^[0-9]+$ ]] || count=$LIMIT
+	if [[ -e $ATTEMPTS ]]; then
+		# What cannot be read as a number counts as exhausted: holding back is the safe mistake.
+		count=""
+		read -r count <"$ATTEMPTS"
+		[[ $count =~ ^[0-9]+$ ]] || count=$LIMIT
+	fi 2>/dev/null
 	echo "$count"
 }
 
-# Written beside and renamed, so that a crash leaves the old number or the new one, never an empty file.
-record() { echo "$1" >"$ATTEMPTS.new" && mv "$ATTEMPTS.new" "$ATTEMPTS" && sync "$GUARD"; }
+# On disk before its name is, so that a crash leaves the old number or the new one, never an empty file.
+record() { echo "$1" >"$ATTEMPTS.new" && sync "$ATTEMPTS.new" && mv "$ATTEMPTS.new" "$ATTEMPTS" && sync "$GUARD"; }
 
 # render USER_ID PASSWORD RELOGIN: the template that the image will substitute into, from the image's own.
 render() {
@@ -42,27 +46,27 @@ render() {
 		case $line in
 		IbLoginId=*) line="IbLoginId=$1" ;;
 		IbPassword=*) line="IbPassword=$2" ;;
-		ReloginAfterSecondFactorAuthenticationTimeout=*) line="ReloginAfterSecondFactorAuthenticationTimeout=$3" ;;
-		LogStructureScope=*) [[ @DEBUG@ == yes ]] && line="LogStructureScope=all" ;;
-		LogStructureWhen=*) [[ @DEBUG@ == yes ]] && line="LogStructureWhen=openclose" ;;
+		ReloginAfterSecondFactorAuthenticationTimeout=*) line="${line%%=*}=$3" ;;
+		# Only windows that IBC does not know: with all of them it would log the filled login form, user id included.
+		LogStructureScope=*) [[ @DEBUG@ == yes ]] && line="LogStructureScope=unknown" ;;
+		LogStructureWhen=*) [[ @DEBUG@ == yes ]] && line="LogStructureWhen=open" ;;
 		IncludeStackTraceForExceptions=*) [[ @DEBUG@ == yes ]] && line="IncludeStackTraceForExceptions=yes" ;;
 		esac
 		printf '%s\n' "$line"
 	done <"$PRISTINE"
 }
 
+# Without credentials IBC stays at the login form and submits nothing.
 hold() {
-	say "held: this secret version was tried twice without a successful login"
+	say "held: $*"
 	render "" "" no >"$TEMPLATE"
 }
 
-# Without credentials IBC stays at the login form and submits nothing.
 blank_rendered() {
 	local line rendered
 	rendered="$(while IFS= read -r line; do
 		case $line in
-		IbLoginId=*) line="IbLoginId=" ;;
-		IbPassword=*) line="IbPassword=" ;;
+		IbLoginId=* | IbPassword=*) line="${line%%=*}=" ;;
 		esac
 		printf '%s\n' "$line"
 	done <"$CONFIG")"
@@ -105,42 +109,68 @@ started() {
 	STARTED=${20}
 } 2>/dev/null
 
-# find_java: sets PID and SOFT (a soft restart keeps its session), or fails when no gateway runs.
+# find_java: sets PID, or fails when no gateway runs.
 find_java() {
-	local file arguments argument
+	local file arguments
 	for file in /proc/[0-9]*/cmdline; do
 		mapfile -d '' -t arguments <"$file" || continue
 		[[ ${#arguments[@]} -gt 1 && ${arguments[0]##*/} == java && ${arguments[*]} == *IbcGateway* ]] || continue
-		PID=${file#/proc/} PID=${PID%/cmdline} SOFT=no
-		for argument in "${arguments[@]}"; do [[ $argument == -Drestart=* ]] && SOFT=yes; done
+		PID=${file#/proc/} PID=${PID%/cmdline}
 		return 0
 	done
 	return 1
 } 2>/dev/null
 
+# Whether a TCP connection to beyond this container stands or has stood within the last minute. The relay's and the
+# screen's own clients come in from outside and do not count; SYN_SENT (02) reached nobody, LISTEN (0A) is no connection.
+reached_broker() {
+	local own remote state relay screen=170C
+	printf -v relay '%04X' $((PORT + 2))
+	while read -r _ own remote state _; do
+		[[ $state != 02 && $state != 0A && $state != st && ${own##*:} != "$relay" && ${own##*:} != "$screen" ]] || continue
+		case $remote in
+		*7F:* | 00000000000000000000000001000000:*) ;; # 127.0.0.0/8, mapped or not, and ::1
+		*) return 0 ;;
+		esac
+	done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+	return 1
+}
+
+# The end of an attempt that never reached the broker: without a way out no password was tried, and a host that comes up
+# before its network must not use the attempts up.
+take_back() {
+	reached_broker && return
+	local count
+	count="$(attempts)"
+	((count > 0)) && record $((count - 1)) && say "attempt taken back: it reached nobody"
+}
+
 watch() {
-	local known="" confirmed=no pause=0 wait=10 tick
+	local known="" confirmed=yes reached=yes pause=0 wait=10 tick
 	# Waits in this shell: a `sleep` would be a new process five times a second, for ever.
 	exec {tick}<> <(:)
 	while true; do
 		read -rt 0.2 -u "$tick"
 		if [[ -z $known ]] || ! started "${known%:*}" || [[ ${known#*:} != "$STARTED" ]]; then
-			known=""
+			[[ $confirmed == no && $reached == no ]] && take_back
+			known="" confirmed=yes reached=yes
 			find_java && started "$PID" || continue
-			known="$PID:$STARTED" confirmed=no pause=0 wait=10
-			if [[ $SOFT == no ]]; then
-				# The form takes seconds to appear and this process is younger than that: nothing was submitted yet.
-				if (($(attempts) >= LIMIT)) || ! record $(($(attempts) + 1)); then
-					kill -KILL "$PID"
-					blank_rendered
-					hold
-					continue
-				fi
-				say "attempt $(attempts) of $LIMIT with this secret version"
+			known="$PID:$STARTED" pause=0 wait=10
+			# Counted before the form can appear, which takes seconds. A soft restart is counted too: when its session was
+			# ended meanwhile, it logs in with the password. A good one is confirmed within seconds and clears the count.
+			if (($(attempts) >= LIMIT)) || ! record $(($(attempts) + 1)); then
+				kill -KILL "$PID"
+				blank_rendered
+				hold_or_say_why
+				continue
 			fi
+			confirmed=no reached=no
+			say "attempt $(attempts) of $LIMIT with this secret version"
 		fi
+		[[ $confirmed == yes ]] && continue
+		((++pause % 5 == 0)) && [[ $reached == no ]] && reached_broker && reached=yes
 		# Until the login is confirmed: every 2 s at first, less often the longer it takes, never two at a time.
-		if [[ $confirmed == no ]] && ((++pause >= wait)); then
+		if ((pause >= wait)); then
 			pause=0 wait=$((wait < 150 ? wait + 5 : wait))
 			if logged_in; then
 				confirmed=yes
@@ -151,10 +181,20 @@ watch() {
 	done
 }
 
+hold_or_say_why() {
+	if [[ ! -w $GUARD ]]; then
+		hold "attempts cannot be recorded in $GUARD, so none is made"
+	elif (($(attempts) >= LIMIT)); then
+		hold "this secret version was tried twice without a successful login"
+	else
+		return 1
+	fi
+}
+
 umask 077
-chmod 600 "$TEMPLATE"
 [[ -f $PRISTINE ]] || cp "$TEMPLATE" "$PRISTINE"
-mkdir -p "$GUARD" || say "held: cannot create $GUARD"
+chmod 600 "$TEMPLATE"
+mkdir -p "$GUARD"
 
 if [[ -f $SETTINGS/jts.ini ]] && ! grep -qx "TimeZone=$TIME_ZONE" "$SETTINGS/jts.ini"; then
 	sed -i "s|^TimeZone=.*|TimeZone=$TIME_ZONE|" "$SETTINGS/jts.ini"
@@ -165,20 +205,23 @@ if [[ @VNC@ == yes ]]; then
 	head -c 6 /dev/urandom | od -An -tx1 | tr -d ' \n' >"${VNC_SERVER_PASSWORD_FILE:?}"
 fi
 
-if [[ ! -d $GUARD ]] || (($(attempts) >= LIMIT)); then
-	hold
-else
+if ! hold_or_say_why; then
+	# Relogin retries inside one process, which nothing here can count: only with a version that has worked, and whose
+	# last login succeeded.
 	relogin=no
-	[[ @RELOGIN@ == yes && -f $SUCCEEDED ]] && relogin=yes
+	[[ @RELOGIN@ == yes && -f $SUCCEEDED && $(attempts) == 0 ]] && relogin=yes
 	# shellcheck disable=SC2016
-	render "$(</run/secrets/tws_userid)" '${TWS_PASSWORD}' "$relogin" >"$TEMPLATE"
+	render "$(<"$SECRETS/tws_userid")" '${TWS_PASSWORD}' "$relogin" >"$TEMPLATE"
 	watch &
 	disown
 fi
 
 if [[ @DEBUG@ == yes ]]; then
 	# The gateway writes its logs among its settings; kept apart they outlive a reset of those.
-	while sleep 30; do cp -ru "$SETTINGS"/*.log "$SETTINGS"/*/*.log "$SETTINGS"/*/*.ibenc "@LOGS@"/; done 2>/dev/null &
+	while sleep 30; do
+		find "$SETTINGS" -maxdepth 2 \( -name '*.log' -o -name '*.ibenc' \) -exec cp -u --parents {} "@LOGS@/" \; ||
+			say "debug: logs could not be copied to @LOGS@"
+	done &
 	disown
 fi
 exit 0

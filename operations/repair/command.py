@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import docker
-import docker.errors
 
 from contract.errors import ExitCode, IbgwError
-from healthcheck.docker_host import open_docker
+from healthcheck.docker_host import docker_errors, open_docker
 from operations.repair import lock, processes
 from operations.repair.inventory import Scope, take_inventory
 from operations.repair.lock import Holder, Lock
@@ -50,12 +49,11 @@ def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask) -> Outcome:
     configured = stack.configured()
     client = open_docker(configured.docker_host)
     try:
-        return _repair(stack, configured, client, yes=yes, say=say, ask=ask)
-    except docker.errors.APIError as error:
-        raise IbgwError(
-            f"Docker on {configured.docker_host} refused: {error.explanation}. Nothing else was tried; "
-            f"run `ibgw repair --stack {stack.name}` again once that is resolved."
-        ) from None
+        with docker_errors(
+            f"Docker host {configured.docker_host}",
+            f"nothing else was tried; run `ibgw repair --stack {stack.name}` again once that is resolved",
+        ):
+            return _repair(stack, configured, client, yes=yes, say=say, ask=ask)
     finally:
         client.close()
 
@@ -64,8 +62,9 @@ def _repair(
     stack: Stack, configured: Configured, client: docker.DockerClient, *, yes: bool, say: Say, ask: Ask
 ) -> Outcome:
     done: list[Action] = []
+    backend = stack.backend_url()
     for _ in range(ROUNDS):
-        plan = _plan(stack, configured, client, yes=yes, ask=ask)
+        plan = _plan(stack, backend, configured, client, yes=yes, ask=ask)
         if not plan.actions:
             return Outcome(stack.name, tuple(done), plan.notes)
         say(f"To put stack {stack.name!r} on {configured.docker_host} right:")
@@ -73,7 +72,11 @@ def _repair(
             say(f"  - {action.text}")
         if not yes:
             ask("Do this?")
-        _act(plan, client, stack, yes=yes, say=say, ask=ask)
+        actions = plan.actions
+        if lock.backend_folder(backend) is None:
+            _prove_unlocked(stack, yes=yes, say=say, ask=ask)
+            actions = tuple(action for action in actions if action.verb is not Verb.CLEAR_PENDING)
+        carry_out(actions, client=client, stack=stack, say=say)
         done += plan.actions
     raise IbgwError(
         f"After {ROUNDS} rounds stack {stack.name!r} still needs repair: something keeps changing it. "
@@ -82,8 +85,9 @@ def _repair(
     )
 
 
-def _plan(stack: Stack, configured: Configured, client: docker.DockerClient, *, yes: bool, ask: Ask) -> Plan:
-    backend = stack.backend_url()
+def _plan(
+    stack: Stack, backend: str, configured: Configured, client: docker.DockerClient, *, yes: bool, ask: Ask
+) -> Plan:
     locks = _stale_locks(stack, backend, yes=yes, ask=ask)
     state = read_state(stack.export_state())
     _require_same_host(stack, configured, state)
@@ -125,15 +129,18 @@ def _confirm_lock(stack: Stack, what: str, *, yes: bool, ask: Ask) -> None:
     ask(f"Stack {stack.name!r} is locked ({what}). Are you certain that no update of it is running anywhere?")
 
 
-def _act(plan: Plan, client: docker.DockerClient, stack: Stack, *, yes: bool, say: Say, ask: Ask) -> None:
-    """Carries the plan out. A lock that only Pulumi can see shows itself when the state is written."""
+def _prove_unlocked(stack: Stack, *, yes: bool, say: Say, ask: Ask) -> None:
+    """Writes the state without pending operations, before anything else is touched.
+
+    A lock that only Pulumi can see shows itself at no other time than when the state is written.
+    """
+    say("write the state back without pending operations, which also shows whether an update holds the stack's lock")
     try:
-        carry_out(plan.actions, client=client, stack=stack, say=say)
+        stack.clear_pending()
     except StackLockedError:
         _confirm_lock(stack, "by a run that this machine cannot see", yes=yes, ask=ask)
         stack.cancel_lock()
-        writing = {Verb.CLEAR_PENDING, Verb.FORGET}
-        carry_out([action for action in plan.actions if action.verb in writing], client=client, stack=stack, say=say)
+        stack.clear_pending()
 
 
 def _require_same_host(stack: Stack, configured: Configured, state: State) -> None:

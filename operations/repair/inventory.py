@@ -12,7 +12,7 @@ import docker
 import docker.errors
 
 from contract.names import MANAGED_BY, Label
-from operations.lifecycle import stop_grace
+from healthcheck.gateway_container import stop_grace
 from operations.repair.state import Kind, Recorded
 
 
@@ -118,7 +118,7 @@ def _container(entry: Mapping[str, Any]) -> Found:
         gateway=labels.get(Label.GATEWAY),
         running=bool(state["Running"]),
         exit_code=None if state["Running"] else int(state["ExitCode"]),
-        grace=stop_grace(dict(entry)),
+        grace=stop_grace(entry),
         networks={end["NetworkID"]: name for name, end in entry["NetworkSettings"]["Networks"].items()},
     )
 

@@ -35,12 +35,17 @@ class Process:
 
 
 def stray_plugins(processes: Iterable[Process], program: Path) -> tuple[Process, ...]:
-    """Plug-ins of an engine that is gone: they work in the program's folder, and their parent is no pulumi."""
+    """Plug-ins of an engine that is gone: they work in the program's folder, and no ancestor is a living pulumi.
+
+    Any ancestor, since the official language host runs the program as a child of its own.
+    """
     known = {process.pid: process for process in processes}
 
     def orphaned(process: Process) -> bool:
-        parent = known.get(process.parent)
-        return parent is None or parent.command[0] != "pulumi"
+        ancestor = known.get(process.parent)
+        while ancestor is not None and ancestor.command[0] != "pulumi":
+            ancestor = known.get(ancestor.parent)
+        return ancestor is None
 
     return tuple(
         process

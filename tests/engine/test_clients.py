@@ -91,7 +91,7 @@ def test_the_variables_describe_the_gateways_network(variables: dict[str, str], 
     assert variables["IBGW_NETWORK"] == f"{prefix}-paper-clients-main-api"
     assert variables["IBGW_HOST"] == f"{prefix}-paper-clients-main"
     assert variables["IBGW_PORT"] == PAPER_PORT
-    # The guide's client id management: 100-199 are production bots.
+    # README.md, Clients: 100 to 199 are production bots.
     assert (variables["IBGW_CLIENT_ID_MIN"], variables["IBGW_CLIENT_ID_MAX"]) == ("100", "199")
 
 
@@ -189,9 +189,7 @@ def relays(client: docker.DockerClient, contract: Mapping[str, Any]) -> list[str
     return [" ".join(row) for row in listed["Processes"] if "socat -" in " ".join(row)]
 
 
-def test_the_guides_habit_of_localhost_works_while_forward_runs(
-    forwarding: Forwarding, variables: dict[str, str]
-) -> None:
+def test_a_bot_on_this_machine_works_while_forward_runs(forwarding: Forwarding, variables: dict[str, str]) -> None:
     environment = {**os.environ, **variables, "IBGW_HOST": "127.0.0.1", "IBGW_PORT": str(forwarding.port)}
     done = subprocess.run(
         [sys.executable, BOT], env=environment, capture_output=True, text=True, timeout=120, check=False

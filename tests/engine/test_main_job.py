@@ -34,8 +34,18 @@ def inspected(contract: Contract, docker_client: docker.DockerClient) -> dict[st
     return found
 
 
-def secrets_of(sandbox: Sandbox) -> list[str]:
-    return [value for found in sandbox.credentials() for value in (found.user_id, found.password)]
+def secrets_of(sandbox: Sandbox) -> set[str]:
+    """Each credential as it is, as the container's files hold it, and both as a JSON text holds them."""
+    plain = [value for found in sandbox.credentials() for value in (found.user_id, found.password)]
+    assert plain
+    forms = {*plain, *(properties_form(value) for value in plain)}
+    return forms | {json.dumps(form)[1:-1] for form in forms}
+
+
+def properties_form(value: str) -> str:
+    r"""All but ASCII letters and digits as \uXXXX, as java.util.Properties.load reads it (the sandbox's are ASCII)."""
+    assert value.isascii()
+    return "".join(character if character.isalnum() else f"\\u{ord(character):04X}" for character in value)
 
 
 def test_up_ends_with_the_report_of_all_five_checks(first_up: Completed) -> None:

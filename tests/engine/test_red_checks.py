@@ -24,7 +24,9 @@ def stack(project: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
     pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
 
 
-# scenario -> the check that turns red and its reason (gateway-facts: 2.4 for codes, 3 for what users see)
+# scenario -> the check that turns red and its reason. Codes: TWS API reference, Message Codes. Users' reports: a wedged
+# API is gnzsnz/ib-gateway-docker#336, a half-open one heshiming/ibga#24, an API that stays read-only
+# gnzsnz/ib-gateway-docker#267 and #447.
 RED = [
     ("api-wedged", "connected", "wedged"),
     ("api-half-open", "authenticated", "half_open"),

@@ -132,7 +132,7 @@ def test_the_stacks_paper_and_live_exist_and_paper_is_selected(pulumi: Pulumi, s
 def test_an_unknown_scenario_is_bad_usage(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "Sandbox", lambda **given: sandbox)
     result = CliRunner().invoke(cli.app, ["scenario", "rain"])
-    assert result.exit_code == 2  # bad usage (interfaces, Exit codes)
+    assert result.exit_code == 2  # bad usage (README.md, Commands)
     assert "rain" in result.stderr
     assert "ibgw sandbox scenarios lists them" in result.stderr
 

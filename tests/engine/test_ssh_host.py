@@ -111,7 +111,9 @@ def test_forward_works_over_ssh_and_ends_cleanly(stack: Stack, pulumi: Pulumi) -
             ib.disconnect()
             return found
 
-        assert all(account.startswith("D") for account in asyncio.run(accounts()))
+        found = asyncio.run(accounts())
+        assert found, "no account"
+        assert all(account.startswith("D") for account in found)
     finally:
         forward.send_signal(signal.SIGINT)
         _, said = forward.communicate(timeout=30)

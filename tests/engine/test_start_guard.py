@@ -1,8 +1,8 @@
 """One version of a secret is tried at most twice without a login, whatever restarts the gateway; a good one never held.
 
 The broker's own counter of submitted login forms is the proof. Why each way of restarting matters: run.sh ignores what
-a start script returns, ibcstart.sh restarts Java by itself, and Docker restarts the container (gateway-facts, 1.4 and
-1.5).
+a start script returns, ibcstart.sh restarts Java by itself, and Docker restarts the container
+(unless-stopped).
 """
 
 import time
@@ -26,7 +26,9 @@ def stack(project: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
     made = project(
         STACK,
         verifier={"timeout": "20s"},
-        gateways={"main": {"secondFactor": {"method": "push", "onTimeout": "restart", "exitInterval": "10s"}}},
+        gateways={
+            "main": {"secondFactor": {"method": "push", "onTimeout": "restart", "exitInterval": "10s", "relogin": True}}
+        },
     )
     pulumi(["up", "--yes", "--skip-preview"], stack=made)
     yield made
@@ -44,6 +46,7 @@ def container(
 ) -> Iterator[Container]:
     """The gateway's container, logged in, its count at zero before and after."""
     found = docker_client.containers.get(f"{sandbox.prefix}-{STACK}-main")
+    until(lambda: guard_count(found) == "0", "the guard has seen the login")
     yield found
     broker.clear(user)
     fresh = docker_client.containers.get(f"{sandbox.prefix}-{STACK}-main")
@@ -150,6 +153,40 @@ def test_updates_are_counted_and_a_rejected_gateway_is_stopped(
         run(["ibgw", "start", "--stack", stack.name], stack=stack, check=False)
         time.sleep(3)
     assert attempts(broker, user) - before <= 2
+
+
+def test_without_a_way_out_no_attempt_is_used_up(
+    container: Container, broker: BrokerControl, user: str, sandbox: Sandbox, docker_client: docker.DockerClient
+) -> None:
+    """A host that boots before its network: IBC restarts again and again, and once there is a way out it logs in."""
+    egress = docker_client.networks.get(f"{sandbox.prefix}-{STACK}-egress")
+    container.stop(timeout=10)
+    egress.disconnect(container)
+    began, before = time.time(), attempts(broker, user, "logins")
+    try:
+        container.start()
+        until(lambda: log_since(container, began).count("attempt taken back") >= 3, "three attempts reached nobody")
+        assert HELD not in log_since(container, began)
+        assert attempts(broker, user, "logins") == before
+    finally:
+        egress.connect(container)
+    until(lambda: attempts(broker, user, "logins") > before, "the gateway logs in once it can")
+
+
+def test_one_more_attempt_can_be_granted(
+    container: Container, broker: BrokerControl, user: str, stack: Stack, run: Callable[..., Completed]
+) -> None:
+    broker.scenario("login-failed-restart", user)
+    before, began = attempts(broker, user), time.time()
+    container.restart(timeout=10)
+    held_since(container, began)
+    granted = time.time()
+    run(["ibgw", "login", "--again", "--stack", stack.name], stack=stack)
+    held_since(container, granted)
+    assert attempts(broker, user) - before == 3
+    broker.clear(user)
+    run(["ibgw", "login", "--again", "--stack", stack.name], stack=stack)
+    until(lambda: guard_count(container) == "0", "the login is seen and clears the count")
 
 
 def test_a_good_version_is_never_held(container: Container, broker: BrokerControl, user: str) -> None:

@@ -3,6 +3,7 @@
 Resource options (retain_on_delete, replace_on_changes) are invisible to mocks; the engine tests cover them.
 """
 
+import hashlib
 import json
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_a_paper_stack_declares_exactly_this(program: Program) -> None:
         ("docker:index/volume:Volume", "main-settings"),
         ("ibgw:gateway:Gateway", "main"),
         ("ibgw:storage:Storage", "main"),
-        ("pulumi:providers:docker", "docker"),
+        ("pulumi:providers:docker", f"docker-{hashlib.sha256(b'unix:///var/run/docker.sock').hexdigest()[:8]}"),
     ]
 
 
@@ -62,7 +63,7 @@ def test_the_egress_network_keeps_gateways_apart(program: Program) -> None:
     network = program.run().engine.one("Network", "egress").inputs
     assert network["internal"] is False
     assert network["options"] == {"com.docker.network.bridge.enable_icc": "false"}
-    assert network["ipamConfigs"] == [{"subnet": "10.213.0.0/24"}]
+    assert network["ipamConfigs"] == [{"subnet": "10.213.0.0/24", "gateway": "10.213.0.1"}]
 
 
 def test_a_gateway_is_on_its_own_api_network_and_on_egress_only(program: Program) -> None:
@@ -103,7 +104,8 @@ def test_limits_logs_restart_and_grace(program: Program) -> None:
 
 
 def test_the_probe_speaks_the_api_to_the_inner_port(program: Program) -> None:
-    """gateway-facts 2.5: the handshake that only a working API answers; interval in Docker's own spelling."""
+    """The handshake that only a working API answers (TWS API reference, EClient.connect), on the port that common.sh
+    sets for paper; the interval in Docker's own spelling."""
     probe = container(program.run().engine)["healthcheck"]
     assert probe["tests"][:3] == ["CMD", "bash", "-c"]
     assert "/dev/tcp/127.0.0.1/4002" in probe["tests"][3]
@@ -112,7 +114,8 @@ def test_the_probe_speaks_the_api_to_the_inner_port(program: Program) -> None:
 
 
 def test_the_environment_is_exactly_this(program: Program) -> None:
-    """The image has no defaults of its own (gateway-facts 1.2), so each variable is set; none holds a credential."""
+    """The image has no defaults of its own (README and config.ini.tmpl of the image: those are its sample compose
+    file's), so each variable is set; none holds a credential."""
     assert container(program.run().engine)["envs"] == [
         "ALLOW_BLIND_TRADING=no",
         "AUTO_RESTART_TIME=11:59 PM",
@@ -343,6 +346,21 @@ def test_overlapping_networks_declare_nothing(program: Program) -> None:
     message = refused(program, on_host=(other,))
     assert "overlaps 10.213.0.0/16 of network 'company'" in message
     assert "ibgw:network.subnetPool" in message
+
+
+def test_a_network_on_its_way_out_still_holds_its_addresses(program: Program) -> None:
+    """The engine deletes at the end of an update, after it has created."""
+    from ipaddress import IPv4Network
+
+    gone = HostObject("network", "ibgw-paper-old-api", OURS, (IPv4Network("10.213.0.0/28"),))
+    assert "overlaps 10.213.0.0/28 of network 'ibgw-paper-old-api'" in refused(program, on_host=(gone,))
+
+
+def test_a_renamed_gateway_does_not_log_in_beside_its_old_self(program: Program) -> None:
+    old = HostObject(
+        "container", "ibgw-paper-old", OURS | {"ibgw.role": "gateway", "ibgw.secret-id": "ibgw/paper/main"}
+    )
+    assert "in an update of its own" in refused(program, on_host=(old,))
 
 
 def test_a_second_gateway_with_the_same_secret_declares_nothing(program: Program) -> None:

@@ -1,4 +1,4 @@
-"""A contract as JSON, written out by hand from the shape that `interfaces` fixes."""
+"""A contract as JSON, written out by hand from the shape that docs/architecture.md, Interfaces, fixes."""
 
 import copy
 import json

@@ -1,4 +1,5 @@
-"""Each verdict and reason of the five checks, against a server that behaves so (gateway-facts 2.1 to 2.4)."""
+"""Each verdict and reason of the five checks, against a server that behaves so (TWS API reference:
+EClient and EReader for the messages, Message Codes for the codes)."""
 
 import asyncio
 from collections.abc import Callable
@@ -251,7 +252,7 @@ def test_on_live_with_orders_off_nothing_that_could_trade_is_sent() -> None:
     ],
 )
 def test_the_session_itself_may_ask_only_where_the_check_is_on(changes: dict[str, Any], may: bool) -> None:
-    """The second line: even a check that ran by mistake could not send its order (design, decision 14)."""
+    """The second line: even a check that ran by mistake could not send its order (architecture.md, decision 14)."""
     assert may_ask(gateway(**changes)) is may
 
 

@@ -1,4 +1,4 @@
-"""The log profile, on the image's own lines (gateway-facts 1.4 to 1.6, run.sh, ibcstart.sh and IBC 3.24.1)."""
+"""The log profile, on the image's own lines (run.sh and common.sh of 10.45.1j; ibcstart.sh and IBC 3.24.1)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Verdicts, exit codes and texts (interfaces: Report, Exit codes)."""
+"""Verdicts, exit codes and texts (docs/architecture.md, Interfaces; README.md, Commands)."""
 
 import json
 import re
@@ -188,7 +188,7 @@ def test_remedies_name_only_commands_that_exist() -> None:
         command.name or command.callback.__name__ for command in build_app().registered_commands if command.callback
     }
     named = {name for one in EXPLANATIONS.values() for name in re.findall(r"\bibgw ([a-z-]+)", one.remedy)}
-    assert named == {"start", "stop", "restart", "login"}
+    assert named == {"start", "stop", "restart", "login", "repair"}
     assert named <= known
 
 

@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import pytest
+import requests.exceptions
 
 from contract.errors import IbgwError
 from healthcheck import runner
+from healthcheck.docker_host import open_docker
 from healthcheck.report import Report
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, checks, entry, gateway, stack
@@ -190,7 +193,9 @@ def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(h
     report = verify(host)
     assert (report.verdict.value, report.exit_code) == ("could_not_run", 5)
     assert first(report) == ("fail", "verifier_image_missing")
-    assert report.gateways[0].checks[0].remedy == "rebuild it: pulumi up --refresh --stack paper"
+    # The URN of the resource "verifier-image" of infra/components/images.py, as `pulumi stack --show-urns` prints it.
+    urn = "urn:pulumi:paper::ibgw::docker:index/image:Image::verifier-image"
+    assert report.gateways[0].checks[0].remedy == f"rebuild it: pulumi up --stack paper --replace '{urn}'"
 
 
 @pytest.mark.parametrize(
@@ -348,6 +353,92 @@ def test_leftovers_of_killed_runs_are_swept_and_running_ones_spared(host: FakeHo
     assert host.removed[:2] == ["ended", "ancient"]
     assert {"at-work", "just-ended", "of-live", "of-another-prefix"} <= {one.name for one in host.all}
     assert told[0] == "removed 2 verifier containers that an earlier run left behind"
+
+
+@pytest.mark.parametrize(
+    ("system_time", "removed"), [("2026-11-22T19:30:00.123456789+01:00", []), ("2026-11-22T13:32:00-05:00", ["ended"])]
+)
+def test_the_daemons_clock_is_read_with_its_offset(host: FakeHost, system_time: str, removed: list[str]) -> None:
+    """Docker API 1.41, GET /info: SystemTime is in the daemon's zone; both are about 18:30 in UTC."""
+    labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier"}
+    created = "2026-11-22T18:29:59.999999999Z"
+    host.all.append(FakeContainer(host, "ended", container_id="e", status="exited", created=created, labels=labels))
+    host.system_time = system_time
+    verify(host)
+    assert [name for name in host.removed if name == "ended"] == removed
+
+
+def test_a_gateways_start_is_read_with_its_offset(host: FakeHost) -> None:
+    container = add_gateway(host, log=REJECTED)
+    container.attrs["State"]["StartedAt"] = "2026-11-22T19:00:00.123456789+01:00"
+    asked: list[Any] = []
+
+    def logs(**options: Any) -> bytes:
+        asked.append(options["since"])
+        return container.log.encode()
+
+    container.logs = logs  # type: ignore[method-assign]
+    host.verifier_lines = [report_line(failing("connected", "relay_only"), "failed")]
+    verify(host)
+    assert asked[0] == 1795370400.123456  # date -d 2026-11-22T18:00:00Z +%s
+
+
+@pytest.mark.parametrize(
+    "error", [docker.errors.APIError("it broke DU1234567"), requests.exceptions.ReadTimeout("it broke DU1234567")]
+)
+def test_dockers_failure_at_one_gateway_leaves_the_others_their_reports(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    second = {"name": "ibgw-paper-second", "id": "c" * 64}
+    get = host.get
+
+    def broken(name: str) -> FakeContainer:
+        if name == second["name"]:
+            raise error
+        return get(name)
+
+    monkeypatch.setattr(host, "get", broken)
+    both = stack(gateway(), gateway(name="second", container=second))
+    report = runner.verify(both, wait=0, progress=lambda line: None)
+    assert report.exit_code == 5
+    found = {one.gateway: one for one in report.gateways}
+    assert found["main"].verdict.value == "verified"
+    assert found["second"].verdict.value == "could_not_run"
+    assert found["second"].vantage.docker is False
+    failure, isolation = found["second"].checks[0], found["second"].checks[-1]
+    assert failure.reason == "verifier_failed"
+    assert "it broke DU***567" in failure.seen
+    assert (isolation.name.value, isolation.verdict.value) == ("isolation", "skipped")
+
+
+@pytest.mark.parametrize("error", [docker.errors.APIError("it broke"), requests.exceptions.ConnectionError("it broke")])
+def test_a_broken_connection_to_the_verifier_is_its_failure(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(host, "create", broken)
+    report = verify(host)
+    assert first(report) == ("fail", "verifier_failed")
+    assert report.gateways[0].checks[5].verdict.value == "pass"
+
+
+def test_a_sweep_that_fails_is_could_not_run(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Any:
+        raise requests.exceptions.ReadTimeout("too slow")
+
+    monkeypatch.setattr(host, "info", broken)
+    with pytest.raises(IbgwError, match=r"Docker host unix:///var/run/docker\.sock: too slow") as failure:
+        runner.verify(stack(), wait=0, progress=lambda line: None)
+    assert failure.value.exit_code == 5
+    assert host.closed
+
+
+def test_docker_over_plain_tcp_is_not_opened() -> None:
+    with pytest.raises(IbgwError, match=r"tcp://127\.0\.0\.1:1: expected unix:///path or ssh://") as refusal:
+        open_docker("tcp://127.0.0.1:1")
+    assert refusal.value.exit_code == 5
 
 
 def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:

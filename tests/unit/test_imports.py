@@ -1,4 +1,4 @@
-"""Imports go one way (design: layout), and the product does not know the sandbox."""
+"""Imports go one way (docs/architecture.md, The idea), and the product does not know the sandbox."""
 
 import ast
 from pathlib import Path

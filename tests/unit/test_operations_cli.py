@@ -9,11 +9,14 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
 from contract.errors import ExitCode, IbgwError
-from operations import cli
+from contract.target import Gateway
+from healthcheck import docker_host
+from operations import cli, lifecycle
 from tests.unit.operations_contract import contract_json
 from tests.unit.operations_pulumi import FakePulumi, install
 
@@ -115,6 +118,31 @@ def test_forward_on_live_wants_the_stacks_name(
 def test_a_wait_that_is_no_duration_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["verify", "--stack", "paper", "--wait", "ten minutes"]) == 2
     assert "--wait: 'ten minutes' is not a duration such as 60s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "act"),
+    [(["start"], "start"), (["stop"], "stop"), (["restart"], "restart"), (["login", "--again"], "login_again")],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_acts_on_gateways_reach_each_and_close_docker(
+    pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, words: list[str], act: str, fails: bool
+) -> None:
+    names = ("main",) if act == "login_again" else ("main", "other")
+    pulumi.answers({"stack output contract": (0, contract_json(*names), "")})
+    client, acted = MagicMock(), list[str]()
+
+    def record(given: object, _contract: object, gateway: Gateway, _say: object) -> None:
+        assert given is client
+        acted.append(gateway.name)
+        if fails:
+            raise IbgwError("no")
+
+    monkeypatch.setattr(docker_host, "open_docker", lambda host: client)
+    monkeypatch.setattr(lifecycle, act, record)
+    assert cli.run([*words, "--stack", "paper"]) == (5 if fails else 0)
+    assert acted == list(names[:1] if fails else names)
+    client.close.assert_called_once_with()
 
 
 def test_an_unexpected_error_is_1_with_an_apology_and_no_values() -> None:
@@ -221,7 +249,7 @@ def module(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, text: str) 
 
 
 def test_every_exit_code_of_an_error_reaches_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Interfaces, Exit codes.
+    # README.md, Commands, and contract/errors.py: the exit codes.
     for code in (2, 3, 5, 6, 7, 8, 9, 10, 11):
 
         def fail(*_: object, code: int = code) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
 # `ibgw env --help`, as documented.
 PRINTED = {
     "IBGW_STACK",
@@ -46,3 +47,11 @@ def test_the_compose_file_joins_the_gateways_network_and_publishes_nothing() -> 
     assert bot["networks"] == ["gateway"]
     assert bot["env_file"] == "gateway.env"
     assert "ports" not in bot
+
+
+def test_the_readme_shows_the_examples_as_they_are() -> None:
+    blocks = dict(
+        re.findall(r"```(yaml|python)\n((?:services|import).*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    )
+    assert (EXAMPLES / "bot.py").read_text().endswith(blocks["python"])
+    assert yaml.safe_load(blocks["yaml"]) == yaml.safe_load((EXAMPLES / "compose.yaml").read_text())

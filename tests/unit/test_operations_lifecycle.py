@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 
 import docker.errors
 import pytest
+import requests.exceptions
 
 from contract.errors import IbgwError
 from operations import lifecycle
@@ -18,10 +19,21 @@ GATEWAY = CONTRACT.gateways["main"]
 ID = "a" * 64
 
 
-def client(*, running: bool, stop_timeout: int | None = 75) -> MagicMock:
+def client(*, running: bool, stop_timeout: int | None = 75, attempts: bytes | None = b"2\n") -> MagicMock:
+    """`attempts`: what the guard's file holds, None where there is none."""
     found: dict[str, Any] = {"State": {"Running": running}, "Config": {"StopTimeout": stop_timeout}}
     fake = MagicMock()
     fake.api.inspect_container.return_value = found
+    if attempts is None:
+        fake.api.get_archive.side_effect = docker.errors.NotFound("no such file")
+    else:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as files:
+            entry = tarfile.TarInfo("v1.attempts")
+            entry.size = len(attempts)
+            files.addfile(entry, io.BytesIO(attempts))
+        content = archive.getvalue()
+        fake.api.get_archive.return_value = (iter([content[:700], content[700:]]), {})
     return fake
 
 
@@ -39,7 +51,7 @@ def test_a_running_gateway_is_not_started_again() -> None:
     assert said == ["ibgw-paper-main runs already."]
 
 
-# `container.stopGrace` is 90 s by default (interfaces, Configuration); an own value is the container's StopTimeout.
+# `container.stopGrace` is 90 s by default (README.md, Settings); an own value is the container's StopTimeout.
 @pytest.mark.parametrize(("stop_timeout", "grace"), [(75, 75), (None, 90)])
 def test_stop_leaves_time_to_log_out(stop_timeout: int | None, grace: int) -> None:
     fake, said = client(running=True, stop_timeout=stop_timeout), list[str]()
@@ -79,6 +91,50 @@ def test_login_again_leaves_the_guard_one_attempt() -> None:
     assert entry.name == f"guard/{GATEWAY.secret.version_id}.attempts"
     assert (entry.uid, entry.gid, entry.mode) == (1000, 1000, 0o600)
     fake.api.start.assert_called_once_with(ID)
+
+
+@pytest.mark.parametrize(("attempts", "used"), [(None, 0), (b"0\n", 0), (b"1\n", 1)])
+def test_login_again_is_refused_while_the_guard_holds_nothing_back(attempts: bytes | None, used: int) -> None:
+    fake = client(running=True, attempts=attempts)
+    with pytest.raises(
+        IbgwError, match=f"ibgw-paper-main.*{used} of 2 attempts.*ibgw restart --stack paper --gateway main"
+    ) as refusal:
+        lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
+    assert refusal.value.exit_code == 7
+    fake.api.get_archive.assert_called_once_with(ID, "/home/ibgateway/tws_settings/guard/v1.attempts")
+    for change in (fake.api.put_archive, fake.api.stop, fake.api.start):
+        change.assert_not_called()
+
+
+@pytest.mark.parametrize("attempts", [b"3\n", b"", b"two\n"])
+def test_login_again_takes_what_the_guard_takes_for_exhausted(attempts: bytes) -> None:
+    """infra/start.d, attempts(): what cannot be read as a number is at the limit."""
+    fake = client(running=False, attempts=attempts)
+    lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
+    fake.api.put_archive.assert_called_once()
+
+
+@pytest.mark.parametrize(
+    "error", [docker.errors.APIError("driver failed"), requests.exceptions.ConnectionError("driver failed")]
+)
+@pytest.mark.parametrize(
+    ("act", "call", "running"),
+    [
+        (lifecycle.start, "start", False),
+        (lifecycle.stop, "stop", True),
+        (lifecycle.restart, "stop", True),
+        (lifecycle.login_again, "put_archive", False),
+        (lifecycle.login_again, "get_archive", False),
+    ],
+)
+def test_a_failure_of_dockers_names_the_container(
+    act: lifecycle.Act, call: str, running: bool, error: Exception
+) -> None:
+    fake = client(running=running)
+    getattr(fake.api, call).side_effect = error
+    with pytest.raises(IbgwError, match=r"ibgw-paper-main.*driver failed.*ibgw verify --stack paper") as failure:
+        act(fake, CONTRACT, GATEWAY, list[str]().append)
+    assert failure.value.exit_code == 5
 
 
 @pytest.mark.parametrize("act", [lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.login_again])

@@ -10,11 +10,13 @@ from unittest.mock import MagicMock
 
 import docker.errors
 import pytest
+import requests.exceptions
 
 from contract.errors import IbgwError
 from operations.repair import command, processes
 from operations.repair.command import Outcome, repair
-from operations.stack import Configured, Stack, StackLockedError
+from operations.repair.processes import Process
+from operations.stack import PROGRAM, Configured, Stack, StackLockedError
 
 HOST = "unix:///var/run/docker.sock"
 PENDING = [{"type": "creating", "resource": {"urn": "urn:pulumi:paper::ibgw::docker:index/network:Network::egress"}}]
@@ -169,19 +171,34 @@ def test_a_lock_of_another_host_is_removed_when_the_operator_says_so(host: FakeH
 
 def test_a_lock_that_only_pulumi_sees_is_asked_about(host: FakeHost, tmp_path: Path) -> None:
     stack, questions = FakeStack(tmp_path), list[str]()
+    stack.backend = "s3://bucket"
     stack.locked_for_us = True
     go(stack, yes=False, ask=questions.append)
     assert stack.done == ["cancel", "clear"]
     assert any("Are you certain" in question for question in questions)
+    assert host.networks == []
 
 
-def test_a_lock_that_only_pulumi_sees_is_not_removed_unasked(host: FakeHost, tmp_path: Path) -> None:
-    stack = FakeStack(tmp_path)
+@pytest.mark.parametrize("pending", [True, False])
+def test_a_lock_that_only_pulumi_sees_is_not_removed_unasked(
+    host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pending: bool
+) -> None:
+    stray = Process(8, 1, ("pulumi-resource-docker", "127.0.0.1:1"), PROGRAM)
+    ended = list[int]()
+    monkeypatch.setattr(processes, "own_processes", lambda: (stray,))
+    monkeypatch.setattr(processes, "end", ended.append)
+    stack = FakeStack(tmp_path, pending=pending)
+    stack.backend = "s3://bucket"
     stack.locked_for_us = True
     with pytest.raises(IbgwError) as refusal:
         go(stack, yes=True)
     assert refusal.value.exit_code == 7
     assert stack.done == []
+    assert ended == []
+    # Docker was read and nothing else.
+    reads = {"containers", "networks", "volumes"}
+    assert {call[0] for call in host.api.method_calls} <= reads
+    assert host.networks != []
 
 
 def test_a_remote_backend_leaves_a_note_about_locks(host: FakeHost, tmp_path: Path) -> None:
@@ -210,6 +227,13 @@ def test_a_refusal_of_dockers_is_passed_on(host: FakeHost, tmp_path: Path) -> No
     with pytest.raises(IbgwError, match="network has active endpoints") as refusal:
         go(FakeStack(tmp_path))
     assert refusal.value.exit_code == 5
+
+
+def test_a_connection_that_breaks_off_is_passed_on(host: FakeHost, tmp_path: Path) -> None:
+    host.api.remove_network.side_effect = requests.exceptions.ReadTimeout("read timed out")
+    with pytest.raises(IbgwError, match=r"read timed out.*ibgw repair --stack paper") as failure:
+        go(FakeStack(tmp_path))
+    assert failure.value.exit_code == 5
 
 
 def test_an_object_that_vanished_meanwhile_is_no_error(host: FakeHost, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import operations.repair
 from contract.errors import IbgwError
 from operations.repair import processes
 from operations.repair.lock import Holder, Lock, backend_folder, holder, read_locks
@@ -176,6 +178,27 @@ def test_strays_are_plugins_of_this_program_without_an_engine() -> None:
         Process(24, 1, ("vim", "127.0.0.1:41231.txt"), PROGRAM),
     ]
     assert [process.pid for process in stray_plugins(running, PROGRAM)] == [20, 21]
+
+
+def test_the_program_under_a_language_host_is_no_stray_while_its_engine_lives() -> None:
+    """pulumi-language-python runs the program as its own child, with the engine's address (seen in `ps`)."""
+    program = ("python", "-u", "pulumi-language-python-exec", "--monitor", ENGINE, "--engine", ENGINE)
+    host = ("pulumi-language-python", ENGINE)
+    running = [
+        Process(1, 0, ("init",), Path("/")),
+        Process(10, 1, ("pulumi", "up"), PROGRAM.parent),
+        Process(11, 10, host, PROGRAM),
+        Process(12, 11, program, PROGRAM),
+        Process(21, 1, host, PROGRAM),
+        Process(22, 21, program, PROGRAM),
+    ]
+    assert [process.pid for process in stray_plugins(running, PROGRAM)] == [21, 22]
+
+
+def test_the_package_names_modules_that_exist() -> None:
+    folder = Path(operations.repair.__file__).parent
+    named = set(re.findall(r"`(\w+)`", operations.repair.__doc__ or ""))
+    assert named == {file.stem for file in folder.glob("*.py")} - {"__init__"}
 
 
 @pytest.fixture

@@ -114,6 +114,12 @@ def test_docker_host_and_prefix_come_from_the_configuration(pulumi: FakePulumi) 
     assert Stack("paper").configured() == Configured(docker_host="ssh://me@host", name_prefix="mine")
 
 
+def test_a_stack_without_a_prefix_has_the_default_one(pulumi: FakePulumi) -> None:
+    pulumi.answers({"config --json": (0, '{"ibgw:dockerHost": {"value": "ssh://me@host"}}', "")})
+    # README.md, Settings: the default of ibgw:namePrefix.
+    assert Stack("paper").configured() == Configured(docker_host="ssh://me@host", name_prefix="ibgw")
+
+
 def test_missing_setting_is_named_with_its_remedy(pulumi: FakePulumi) -> None:
     pulumi.answers({"config --json": (0, '{"ibgw:namePrefix": {"value": "mine"}}', "")})
     with pytest.raises(IbgwError, match=r"ibgw:dockerHost is missing.*pulumi config set ibgw:dockerHost") as refusal:

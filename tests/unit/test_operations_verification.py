@@ -1,5 +1,6 @@
 """`ibgw verify` around the verification: what is passed on, where the answer goes, and the exit code."""
 
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def test_defaults_wait_ten_minutes_for_all_gateways_and_hide_accounts(
     assert asked == {"stack": "paper", "gateways": ["main", "other"], "wait": 600.0, "show_accounts": False}
 
 
-# Interfaces, Exit codes.
+# README.md, Commands: the exit codes.
 @pytest.mark.parametrize(
     ("verdict", "code", "options", "expected"),
     [
@@ -116,6 +117,15 @@ def test_the_human_report_is_coloured_on_a_terminal_only(
     assert "\x1b[" in verification.as_text(report("verified", 0))
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in verification.as_text(report("verified", 0))
+
+
+def test_reports_are_kept_in_the_checkout() -> None:
+    """`ibgw verify --help`: .ibgw/reports/NAME.json, in the folder of Pulumi.yaml."""
+    from healthcheck.runner import REPORTS
+
+    assert REPORTS.parts[-2:] == (".ibgw", "reports")
+    assert (REPORTS.parent.parent / "Pulumi.yaml").is_file()
+    assert inspect.signature(verification.run).parameters["reports"].default == REPORTS
 
 
 def test_a_gateway_that_the_stack_lacks_is_bad_usage(

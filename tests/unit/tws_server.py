@@ -1,7 +1,7 @@
 """A small TWS API server for unit tests: text protocol, one thread a connection, and a record of every byte received.
 
-Message layouts are those of the TWS API reference (EReader and EClient; also gateway-facts 2.1 and 2.2), written out
-here so that the code under test does not check itself.
+Message layouts are those of the TWS API reference (EReader and EClient, as in ibapi 10.45), written out here so that
+the code under test does not check itself.
 """
 
 import socket
