@@ -11,6 +11,7 @@ from requests.exceptions import RequestException
 
 from contract.errors import ExitCode, IbgwError
 from healthcheck.redact import Redactor
+from healthcheck.ssh_socket import start_ssh_without_fork
 
 FAILURES = (DockerException, RequestException)
 """What docker-py raises: its own, and those of the connection that it asks over."""
@@ -29,6 +30,7 @@ def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
             f"Docker host {host}: expected unix:///path or ssh://user@host[:port]; others lack encryption or login",
             exit_code=ExitCode.COULD_NOT_RUN,
         )
+    start_ssh_without_fork()
     opened: list[docker.DockerClient] = []
     failures: list[Exception] = []
 

@@ -170,7 +170,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.SECOND_FACTOR_TIMEOUT: Explanation(
         "Nobody approved the second factor in time.",
-        f"be ready with the IBKR Mobile app, then grant one more attempt, which restarts the gateway: {AGAIN}",
+        f"be ready with the IBKR Mobile app, then {RESTART}; or, once the start guard holds it, {AGAIN}",
         heals=True,
     ),
     Reason.COMPETING_SESSION: Explanation(

@@ -7,15 +7,14 @@ gateway with the same secret must stop a deployment while nothing has been chang
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-
-import docker
-from docker.errors import DockerException
-from requests.exceptions import RequestException
+from typing import TYPE_CHECKING
 
 from contract.errors import ExitCode, IbgwError
 from contract.names import Label, Names, Role
-from healthcheck.docker_host import open_docker
 from infra.spec import StackSpec
+
+if TYPE_CHECKING:
+    import docker
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def _subnets(network: Mapping[str, object]) -> tuple[IPv4Network, ...]:
     return tuple(IPv4Network(text, strict=False) for text in texts)
 
 
-def _read(client: docker.DockerClient) -> list[HostObject]:
+def _read(client: "docker.DockerClient") -> list[HostObject]:
     containers = [
         HostObject("container", (entry["Names"] or ["/"])[0].lstrip("/"), entry["Labels"] or {})
         for entry in client.api.containers(all=True)
@@ -54,16 +53,18 @@ def read_host(host: str) -> list[HostObject]:
 
     Raises IbgwError (COULD_NOT_RUN) naming `ibgw:dockerHost` when it does not answer.
     """
+    # Loaded in the thread that this runs in, while the program waits for Secrets Manager.
+    from healthcheck.docker_host import docker_errors, open_docker
+
     try:
         client = open_docker(host)
         try:
-            return _read(client)
+            with docker_errors(f"{host} stopped answering", "try again"):
+                return _read(client)
         finally:
             client.close()
     except IbgwError as error:
         raise IbgwError(f"ibgw:dockerHost: {error}") from None
-    except (DockerException, RequestException) as error:
-        raise IbgwError(f"ibgw:dockerHost: {host} stopped answering ({type(error).__name__}); try again") from None
 
 
 def _ours(spec: StackSpec, labels: Mapping[str, str]) -> bool:

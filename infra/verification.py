@@ -1,18 +1,13 @@
 """The last step of `pulumi up`: the gateways are verified, and the update is green only if they are."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Contract
-from healthcheck.report import Report, render_human
-from healthcheck.runner import verify, write_report
 from infra.spec import StackSpec
-
-REPORTS = Path(__file__).resolve().parent.parent / ".ibgw" / "reports"
 
 
 def _progress(line: str) -> None:
@@ -27,10 +22,13 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
     """
     if pulumi.runtime.is_dry_run():
         return
+    # Here, since a preview verifies nothing and should not wait for what a verification loads.
+    from healthcheck.report import render_human
+    from healthcheck.runner import REPORTS, verify, write_report
 
     async def run(value: dict[str, Any]) -> int:
         try:
-            report: Report = await asyncio.to_thread(
+            report = await asyncio.to_thread(
                 verify,
                 Contract.model_validate(value),
                 wait=spec.verification_timeout.total_seconds(),

@@ -1,12 +1,12 @@
 """The gateway's image, pulled by its reference, and the verifier's, built here."""
 
+import os
+from pathlib import Path
+
 import pulumi
 import pulumi_docker as docker
 
-CONTEXT = ".."
-"""The repository's root, seen from the program's folder, where the provider works. `.dockerignore` lets in only what
-the verifier runs."""
-DOCKERFILE = "../healthcheck/Dockerfile"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def declare_gateway_image(reference: str, *, platform: str, opts: pulumi.ResourceOptions) -> docker.RemoteImage:
@@ -15,12 +15,20 @@ def declare_gateway_image(reference: str, *, platform: str, opts: pulumi.Resourc
 
 
 def declare_verifier_image(name: str, *, base_image: str, platform: str, opts: pulumi.ResourceOptions) -> docker.Image:
-    """Builds the image that the verification runs from. It goes to no registry and is known by its id."""
+    """Builds the image that the verification runs from. It goes to no registry and is known by its id.
+
+    The context is the repository's root, of which `.dockerignore` lets in only what the verifier runs; as a path from
+    the program's folder, where the provider works, so that no machine's own path gets into the state.
+    """
+    context = os.path.relpath(ROOT)
     return docker.Image(
         "verifier-image",
         image_name=name,
         build=docker.DockerBuildArgs(
-            context=CONTEXT, dockerfile=DOCKERFILE, platform=platform, args={"BASE_IMAGE": base_image}
+            context=context,
+            dockerfile=f"{context}/healthcheck/Dockerfile",
+            platform=platform,
+            args={"BASE_IMAGE": base_image},
         ),
         skip_push=True,
         build_on_preview=False,

@@ -75,7 +75,9 @@ class Server:
         """The folder of an official resource plug-in: in the user's PULUMI_HOME, else installed into `home`."""
         for place in (Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi"), home):
             folder = place / "plugins" / f"resource-{name}-v{version}"
-            if (folder / f"pulumi-resource-{name}").exists():
+            found = folder / f"pulumi-resource-{name}"
+            # A link is a stand-in of ours (install.enter_plugins), in the PULUMI_HOME of a sandbox.
+            if found.exists() and not found.is_symlink():
                 return folder
         if not self.answers(say):
             return None

@@ -253,6 +253,13 @@ def test_stand_ins_are_installed_plug_ins_of_a_home(world: World, tmp_path: Path
         assert link.resolve() == found.path[0] / f"pulumi-resource-{name}"
 
 
+def test_our_stand_ins_in_a_sandbox_s_home_are_not_taken_for_official_ones(world: World) -> None:
+    """`make sandbox` in a shell that has the sandbox's environment, PULUMI_HOME included."""
+    found = world.ensure()
+    enter_plugins(found, world.home)
+    assert world.ensure() == found
+
+
 def test_an_official_plug_in_on_path_is_not_ignored(world: World, tmp_path: Path) -> None:
     executable(world.path / "pulumi-resource-docker")
     assert enter_plugins(world.ensure(), tmp_path / "some-home") == {}

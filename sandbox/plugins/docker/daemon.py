@@ -56,6 +56,9 @@ def _connect(host: str) -> "APIClient":
     from docker import APIClient
     from docker.errors import DockerException
 
+    from healthcheck.ssh_socket import start_ssh_without_fork
+
+    start_ssh_without_fork()
     try:
         return APIClient(
             base_url=host,
