@@ -57,10 +57,10 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return write
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def sandbox(say: Callable[[str], None]) -> Iterator[Sandbox]:
     """Up for the whole run, and down at its end whatever happens: a SIGTERM counts as an interrupt, and what a killed
-    run left is swept at the beginning of the next."""
+    run left is swept at the beginning of the next. For every test here: it starts Docker where none runs."""
     previous = signal.signal(signal.SIGTERM, _interrupt)
     sweep(SANDBOXES, say)
     prefix = f"ibgw-test-{secrets.token_hex(3)}"
