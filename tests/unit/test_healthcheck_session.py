@@ -53,6 +53,7 @@ def test_leaving_always_disconnects_cleanly() -> None:
     async def run(server: TwsServer) -> None:
         async with session(server) as one:
             await one.open()
+            await one.server_time()  # its answer comes last, so nothing is on its way when we leave
             raise LookupError
 
     with serving() as server:
