@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import closing
+from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -45,6 +46,16 @@ Gateways = Annotated[
     list[str] | None, typer.Option("--gateway", "-g", metavar="NAME", help="Only this gateway; may be repeated.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+class Format(StrEnum):
+    """Of a report. What each looks like is in operations.formats, which takes long to import."""
+
+    HUMAN = "human"
+    JSON = "json"
+    JUNIT = "junit"
+    PROMETHEUS = "prometheus"
+
 
 PLAIN: dict[str, Any] = {
     "rich_markup_mode": None,
@@ -99,7 +110,10 @@ def verify(
         str, typer.Option(metavar="DURATION", help="How long to retry what may heal by itself, such as 90s; 0s: once.")
     ] = "10m",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 instead of 0 if there are warnings.")] = False,
-    as_json: Json = False,
+    output: Annotated[
+        Format, typer.Option("--format", help="For people, for programs, for CI, or for node_exporter's textfiles.")
+    ] = Format.HUMAN,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     show_accounts: Annotated[
         bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
     ] = False,
@@ -111,6 +125,7 @@ def verify(
     """
     seconds = duration(wait, "--wait")
     from operations import verification
+    from operations.formats import RENDERERS
     from operations.stack import choose_gateways, read_contract
 
     target = read_contract(stack, contract)
@@ -122,7 +137,7 @@ def verify(
         show_accounts=show_accounts,
         progress=say,
     )
-    typer.echo(verification.as_json(report) if as_json else verification.as_text(report))
+    typer.echo(RENDERERS[Format.JSON if as_json else output](report))
     raise typer.Exit(report.exit_code)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from contract.target import Contract
 from healthcheck.report import Report
-from operations import cli, verification
+from operations import cli, formats, verification
 from tests.unit.operations_contract import contract_json
 
 
@@ -102,6 +102,18 @@ def test_the_report_is_the_output_and_progress_is_not(
     assert json.loads((tmp_path / "r" / "paper.json").read_text()) == json.loads(shown.out)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "beginning"),
+    [("json", "{"), ("junit", "<testsuites"), ("prometheus", "# HELP"), ("human", "paper/main")],
+)
+def test_a_format_can_be_asked_for(
+    verifier: Callable[[Report], dict[str, Any]], capsys: pytest.CaptureFixture[str], wanted: str, beginning: str
+) -> None:
+    verifier(report("verified", 0))
+    cli.run([*VERIFY, "--format", wanted])
+    assert capsys.readouterr().out.startswith(beginning)
+
+
 def test_the_human_report_is_coloured_on_a_terminal_only(
     verifier: Callable[[Report], dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
@@ -114,9 +126,9 @@ def test_the_human_report_is_coloured_on_a_terminal_only(
     assert "VERIFIED" in plain
     assert "\x1b" not in plain
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert "\x1b[" in verification.as_text(report("verified", 0))
+    assert "\x1b[" in formats.human(report("verified", 0))
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b" not in verification.as_text(report("verified", 0))
+    assert "\x1b" not in formats.human(report("verified", 0))
 
 
 def test_reports_are_kept_in_the_checkout() -> None:

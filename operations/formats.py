@@ -1,0 +1,108 @@
+"""A verification's report in the formats that people and programs ask for. No verdict is made here."""
+
+import json
+import os
+import sys
+from datetime import datetime
+from xml.etree import ElementTree as Xml
+
+from healthcheck.report import CheckResult, CheckVerdict, GatewayReport, GatewayVerdict, Report, render_human
+
+
+def human(report: Report) -> str:
+    """Coloured for a terminal, plain in a pipe and where NO_COLOR is set (no-color.org)."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return render_human(report)
+    from rich.style import Style
+
+    return render_human(report, lambda text, style: Style.parse(style).render(text))
+
+
+def as_json(report: Report) -> str:
+    return json.dumps(report.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
+
+
+def junit(report: Report) -> str:
+    """JUnit's XML as CI servers read it: a suite a gateway, a case a check. Times in seconds.
+
+    A warning passes, with its text as the case's output; what is skipped or does not apply is skipped.
+    """
+    suites = Xml.Element("testsuites", name=f"ibgw verify {report.stack}")
+    for gateway in report.gateways:
+        suite = Xml.SubElement(
+            suites,
+            "testsuite",
+            name=f"{report.stack}/{gateway.gateway}",
+            timestamp=gateway.started_at,
+            time=_seconds(gateway.duration_ms),
+            tests=str(len(gateway.checks)),
+            failures=str(sum(check.verdict is CheckVerdict.FAIL for check in gateway.checks)),
+            skipped=str(sum(check.verdict in _SKIPPED for check in gateway.checks)),
+        )
+        for check in gateway.checks:
+            _case(suite, f"{report.stack}.{gateway.gateway}", check)
+    Xml.indent(suites)
+    return Xml.tostring(suites, encoding="unicode", xml_declaration=False)
+
+
+_SKIPPED = (CheckVerdict.SKIPPED, CheckVerdict.NOT_APPLICABLE)
+
+
+def _case(suite: Xml.Element, owner: str, check: CheckResult) -> None:
+    case = Xml.SubElement(suite, "testcase", classname=owner, name=check.name, time=_seconds(check.duration_ms))
+    if check.verdict is CheckVerdict.FAIL:
+        failure = Xml.SubElement(case, "failure", type=check.reason or "", message=check.seen)
+        failure.text = check.remedy
+    elif check.verdict in _SKIPPED:
+        Xml.SubElement(case, "skipped", message=check.seen)
+    else:
+        told = (check.reason, check.seen, check.remedy)
+        Xml.SubElement(case, "system-out").text = "\n".join(line for line in told if line)
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:.3f}"
+
+
+def prometheus(report: Report) -> str:
+    """Prometheus' text format, for node_exporter's textfile collector.
+
+    A verdict is a state set: one series a possible value, 1 for the one that holds.
+    """
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+    registry = CollectorRegistry()
+    whose = ("stack", "gateway", "mode")
+
+    def gauge(name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"ibgw_{name}", help_text, (*whose, *labels), registry=registry)
+
+    verdict = gauge("gateway_verdict", "Verdict of the last verification, 1 for the one that holds.", "verdict")
+    check_verdict = gauge("check_verdict", "Verdict of each check, 1 for the one that holds.", "check", "verdict")
+    reason = gauge("check_reason", "Why a check did not pass.", "check", "reason")
+    check_time = gauge("check_duration_seconds", "Time that a check took.", "check")
+    time = gauge("verification_duration_seconds", "Time that the last attempt's checks took.")
+    waited = gauge("verification_waited_seconds", "Time that passed until the last attempt began.")
+    when = gauge("verification_timestamp_seconds", "When the last attempt began, since the epoch.")
+    for gateway in report.gateways:
+        of = (report.stack, gateway.gateway, gateway.mode)
+        for known in GatewayVerdict:
+            verdict.labels(*of, known).set(known is gateway.verdict)
+        for check in gateway.checks:
+            for state in CheckVerdict:
+                check_verdict.labels(*of, check.name, state).set(state is check.verdict)
+            if check.reason is not None:
+                reason.labels(*of, check.name, check.reason).set(1)
+            check_time.labels(*of, check.name).set(check.duration_ms / 1000)
+        time.labels(*of).set(gateway.duration_ms / 1000)
+        waited.labels(*of).set(gateway.waited_ms / 1000)
+        when.labels(*of).set(_moment(gateway))
+    return generate_latest(registry).decode().rstrip("\n")
+
+
+def _moment(gateway: GatewayReport) -> float:
+    return datetime.fromisoformat(gateway.started_at).timestamp()
+
+
+RENDERERS = {"human": human, "json": as_json, "junit": junit, "prometheus": prometheus}
+"""By what `--format` calls them."""
