@@ -46,6 +46,10 @@ PORTS: dict[Mode, Ports] = {Mode.LIVE: Ports(4003, 4001), Mode.PAPER: Ports(4004
 # run_x11_vnc of the image; off unless configured.
 VNC_PORT = 5900
 
+COMMAND_PORT = 7462
+"""IBC's command server, on 127.0.0.1 in the container where the gateway restarts itself daily (IBC's config.ini,
+CommandServerPort; the number is the one that its documentation uses)."""
+
 
 class ClientIds(BaseModel):
     """Ranges of API client ids, both ends included, so that people, bots and the verifier never take each other's."""

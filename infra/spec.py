@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from contract.names import Label, Names, Role, labels
-from contract.target import PORTS, CheckLevel, ClientIds, Mode, SecondFactor
+from contract.target import COMMAND_PORT, PORTS, CheckLevel, ClientIds, Mode, SecondFactor
 from infra import settings as config
 from infra.addresses import api_subnets, egress_subnet
 from infra.times import twelve_hour
@@ -132,6 +132,8 @@ def start_script(mode: Mode, gateway: config.Gateway) -> str:
         "PORT": PORTS[mode].inner,
         "CLIENT_ID": ClientIds().testing[0],
         "LIMIT": MAXIMUM_ATTEMPTS,
+        # A restart on command borrows the time of the daily one (IBC, RestartTask): offered only where there is one.
+        "COMMANDS": COMMAND_PORT if gateway.session.auto_restart is not None else 0,
         "DEBUG": _yes(gateway.debug.enabled),
         "RELOGIN": _yes(gateway.second_factor.relogin),
         "VNC": _yes(gateway.vnc.enabled),

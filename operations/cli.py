@@ -209,11 +209,17 @@ def stop(stack: Stack, gateway: Gateways = None) -> None:
     for_each_gateway(lifecycle.stop, stack, gateway)
 
 
-def restart(stack: Stack, gateway: Gateways = None) -> None:
+def restart(
+    stack: Stack,
+    gateway: Gateways = None,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="Let them restart themselves, which keeps the session: no login.")
+    ] = False,
+) -> None:
     """Stop gateways, with time to log out, and start them. Each logs in again, perhaps with a phone approval."""
     from operations import lifecycle
 
-    for_each_gateway(lifecycle.restart, stack, gateway)
+    for_each_gateway(lifecycle.soft_restart if soft else lifecycle.restart, stack, gateway)
 
 
 def login(

@@ -10,7 +10,7 @@ import docker
 import docker.errors
 
 from contract.errors import ExitCode, IbgwError
-from contract.target import Contract, Gateway
+from contract.target import COMMAND_PORT, Contract, Gateway
 from healthcheck.docker_host import docker_errors
 from healthcheck.gateway_container import stop_grace
 from infra.spec import MAXIMUM_ATTEMPTS, SETTINGS_PATH, UID
@@ -54,6 +54,49 @@ def restart(client: docker.DockerClient, contract: Contract, gateway: Gateway, s
         if found["State"]["Running"]:
             _stop(client, gateway, found, say)
     start(client, contract, gateway, say)
+
+
+def soft_restart(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
+    """Has the gateway restart itself, which keeps its session: no login, and no phone approval before Sunday.
+
+    Asks IBC's command server from inside the container. Raises IbgwError (refused) and changes nothing where the
+    gateway does not offer it.
+    """
+    name = gateway.container.name
+    full = f"`ibgw restart --stack {contract.stack} --gateway {gateway.name}` restarts with a full login."
+    if gateway.schedule.auto_restart is None:
+        raise IbgwError(
+            f"{name} has no session.autoRestart, and only a gateway that restarts itself daily can keep its session "
+            f"through a restart. Nothing was changed. {full}",
+            exit_code=ExitCode.REFUSED,
+        )
+    with _docker(contract, gateway):
+        running = _inspect(client, contract, gateway)["State"]["Running"]
+        answer = _command(client, gateway, "RESTART") if running else ""
+    if not answer.startswith("OK"):
+        found = f"answered {answer!r}" if answer else "does not answer" if running else "is stopped"
+        raise IbgwError(
+            f"{name} {found}, so it cannot be asked to restart itself (IBC's command server, port {COMMAND_PORT} in "
+            f"the container). Nothing was changed. {full}",
+            exit_code=ExitCode.REFUSED,
+        )
+    say(
+        f"{name} restarts itself and keeps its session ({answer.removeprefix('OK').strip()}). "
+        f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says when it is ready."
+    )
+
+
+COMMAND_SECONDS = 10
+
+
+def _command(client: docker.DockerClient, gateway: Gateway, command: str) -> str:
+    """IBC's answer to one command (IBC, CommandChannel: a line of text each way); empty when there is none."""
+    script = (
+        f"exec 3<>/dev/tcp/127.0.0.1/{COMMAND_PORT} && echo {command} >&3 && timeout {COMMAND_SECONDS} head -n 1 <&3"
+    )
+    exec_id = client.api.exec_create(gateway.container.id, ["bash", "-c", script], stderr=False)["Id"]
+    answer: bytes = client.api.exec_start(exec_id)
+    return answer.decode(errors="replace").strip()
 
 
 def login_again(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:

@@ -6,7 +6,8 @@
 # 2. Start guard: one version of a secret is tried at most @LIMIT@ times without a successful login, whatever restarts the
 #    gateway, since more wrong attempts lock the account. IBC restarts Java by itself, without start scripts and without
 #    delay, so a background half watches Java processes.
-# 3. Brings the time zone of an existing jts.ini in line: the image writes it only once.
+# 3. Lets IBC take commands from inside this container, for a restart that keeps the session.
+# 4. Brings the time zone of an existing jts.ini in line: the image writes it only once.
 #
 # The state lies on the settings volume, which outlives the container: guard/<version>.attempts holds the number of
 # attempts since the last successful login, guard/<version>.ok exists once one has succeeded.
@@ -47,6 +48,9 @@ render() {
 		IbLoginId=*) line="IbLoginId=$1" ;;
 		IbPassword=*) line="IbPassword=$2" ;;
 		ReloginAfterSecondFactorAuthenticationTimeout=*) line="${line%%=*}=$3" ;;
+		# For `ibgw restart --soft`. Without an address IBC would listen to the whole api network.
+		CommandServerPort=*) line="CommandServerPort=@COMMANDS@" ;;
+		BindAddress=*) line="BindAddress=127.0.0.1" ;;
 		# Only windows that IBC does not know: with all of them it would log the filled login form, user id included.
 		LogStructureScope=*) [[ @DEBUG@ == yes ]] && line="LogStructureScope=unknown" ;;
 		LogStructureWhen=*) [[ @DEBUG@ == yes ]] && line="LogStructureWhen=open" ;;

@@ -77,6 +77,46 @@ def test_restart_is_a_stop_with_grace_and_a_start() -> None:
     fake.api.start.assert_called_once_with(ID)
 
 
+@pytest.mark.parametrize(
+    "answer", ["OK RESTART in progress", "OK RESTART at 11:02 PM"]
+)  # IBC, RestartTask: with the menu item, and without
+def test_a_soft_restart_is_asked_of_ibc_inside_the_container(answer: str) -> None:
+    fake, said = client(running=True), list[str]()
+    fake.api.exec_create.return_value = {"Id": "e1"}
+    fake.api.exec_start.return_value = answer.encode() + b"\n"
+    lifecycle.soft_restart(fake, CONTRACT, GATEWAY, said.append)
+    [container, command] = fake.api.exec_create.call_args.args
+    assert container == ID
+    # IBC's documentation uses port 7462; the address is the container's own loopback.
+    assert "/dev/tcp/127.0.0.1/7462" in command[-1]
+    assert "echo RESTART" in command[-1]
+    fake.api.stop.assert_not_called()
+    assert answer.removeprefix("OK ") in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("running", "answer", "auto_restart", "found"),
+    [
+        (True, b"ERROR RESTART already in progress\n", "23:59", "answered 'ERROR RESTART already in progress'"),
+        (True, b"", "23:59", "does not answer"),
+        (False, b"", "23:59", "is stopped"),
+        (True, b"OK RESTART in progress\n", None, "no session.autoRestart"),
+    ],
+)
+def test_a_soft_restart_that_is_not_offered_is_refused(
+    running: bool, answer: bytes, auto_restart: str | None, found: str
+) -> None:
+    fake = client(running=running)
+    fake.api.exec_create.return_value = {"Id": "e1"}
+    fake.api.exec_start.return_value = answer
+    schedule = GATEWAY.schedule.model_copy(update={"auto_restart": auto_restart})
+    with pytest.raises(IbgwError, match=f"ibgw-paper-main.*{found}.*ibgw restart --stack paper") as refusal:
+        lifecycle.soft_restart(fake, CONTRACT, GATEWAY.model_copy(update={"schedule": schedule}), print)
+    assert refusal.value.exit_code == 7
+    for change in (fake.api.stop, fake.api.start):
+        change.assert_not_called()
+
+
 def test_login_again_leaves_the_guard_one_attempt() -> None:
     """infra/start.d: two attempts are the limit, so a count of one leaves one; the file belongs to the image's user."""
     fake = client(running=False)
@@ -123,6 +163,7 @@ def test_login_again_takes_what_the_guard_takes_for_exhausted(attempts: bytes) -
         (lifecycle.start, "start", False),
         (lifecycle.stop, "stop", True),
         (lifecycle.restart, "stop", True),
+        (lifecycle.soft_restart, "exec_create", True),
         (lifecycle.login_again, "put_archive", False),
         (lifecycle.login_again, "get_archive", False),
     ],
@@ -137,7 +178,9 @@ def test_a_failure_of_dockers_names_the_container(
     assert failure.value.exit_code == 5
 
 
-@pytest.mark.parametrize("act", [lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.login_again])
+@pytest.mark.parametrize(
+    "act", [lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.soft_restart, lifecycle.login_again]
+)
 def test_a_container_that_is_gone_is_named_with_the_remedy(act: Any) -> None:
     fake = MagicMock()
     fake.api.inspect_container.side_effect = docker.errors.NotFound("no such container")

@@ -88,6 +88,8 @@ ReloginAfterSecondFactorAuthenticationTimeout=${RELOGIN_AFTER_TWOFA_TIMEOUT}
 LogStructureScope=known
 LogStructureWhen=never
 IncludeStackTraceForExceptions=
+CommandServerPort=0
+BindAddress=
 TradingMode=${TRADING_MODE}
 """
 
@@ -183,6 +185,18 @@ def test_debugging_logs_no_window_that_holds_the_user_id(start: Start) -> None:
     start.run(**{"ibgw:gateways.main.debug": {"enabled": True}})
     assert "LogStructureScope=unknown" in start.lines()
     assert "IncludeStackTraceForExceptions=yes" in start.lines()
+
+
+def test_ibc_takes_commands_from_inside_the_container_only(start: Start) -> None:
+    """IBC's config.ini: without BindAddress the command server listens on all addresses, and it asks for no password."""
+    start.run()
+    assert start.lines()[-3:-1] == ["CommandServerPort=7462", "BindAddress=127.0.0.1"]
+
+
+def test_a_gateway_without_a_daily_restart_takes_no_commands(start: Start) -> None:
+    """IBC, RestartTask: it may borrow the time of the daily restart, which only AutoRestartTime would set back."""
+    start.run(**{"ibgw:gateways.main.session": {"autoLogoff": "22:00"}})
+    assert start.lines()[-3:-1] == ["CommandServerPort=0", "BindAddress=127.0.0.1"]
 
 
 def test_an_existing_jts_ini_gets_the_configured_time_zone(start: Start) -> None:
