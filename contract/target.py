@@ -51,6 +51,11 @@ COMMAND_PORT = 7462
 CommandServerPort; the number is the one that its documentation uses)."""
 
 
+USER_ID_FILE = "/run/secrets/tws_userid"
+PASSWORD_FILE = "/run/secrets/tws_password"  # noqa: S105 - a path
+"""Where a gateway's container has its credentials, each a file of one escaped line (infra.credentials.escape)."""
+
+
 class ClientIds(BaseModel):
     """Ranges of API client ids, both ends included, so that people, bots and the verifier never take each other's."""
 

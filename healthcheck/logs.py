@@ -137,7 +137,7 @@ def read(lines: Iterable[str], profile: Profile = PROFILE) -> Reading:
     reading = Reading()
     for raw in lines:
         line = raw.strip()
-        state = _state(line, profile)
+        state = classify(line, profile)
         if state is None:
             continue
         if reading.state in STANDING and state is not LoginState.LOGGED_IN and state not in STANDING:
@@ -146,7 +146,8 @@ def read(lines: Iterable[str], profile: Profile = PROFILE) -> Reading:
     return reading
 
 
-def _state(line: str, profile: Profile) -> LoginState | None:
+def classify(line: str, profile: Profile = PROFILE) -> LoginState | None:
+    """What one line says of the login; None for a line that says nothing known."""
     return next((state for pattern, state in profile.lines if pattern.search(line)), None)
 
 

@@ -1,11 +1,15 @@
 """Keeps account numbers and credentials out of everything that is printed or written.
 
-The verifier never receives a credential; log lines of the gateway and texts of exceptions may still hold one.
+The verifier's container never receives a credential; log lines of the gateway and texts of exceptions may still hold
+one. What is printed on the operator's machine is masked with the very values, read from the gateway's container
+(healthcheck.credential_files).
 """
 
+import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote
 
 from pydantic import JsonValue
 
@@ -26,15 +30,30 @@ def mask_account(account: str) -> str:
     return f"{account[:letters]}***{account[-3:]}"
 
 
-class Redactor:
-    """Masks account numbers, unless `show_accounts`, and credentials, always."""
+def spellings(escaped: str) -> Iterator[str]:
+    """The forms in which a credential may turn up, from how its file has it: `\\uXXXX` units (UTF-16) for most."""
+    units = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda unit: chr(int(unit[1], 16)), escaped)
+    plain = units.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    yield from (escaped, plain, repr(plain)[1:-1], json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1])
+    yield from (quote(plain, safe=""), plain.replace("\\", "\\\\"))
 
-    def __init__(self, *, show_accounts: bool = False, accounts: Iterable[str] = ()) -> None:
+
+class Redactor:
+    """Masks account numbers, unless `show_accounts`, and credentials, always: `credentials` in every spelling, and what
+    follows the name of one."""
+
+    def __init__(
+        self, *, show_accounts: bool = False, accounts: Iterable[str] = (), credentials: Iterable[str] = ()
+    ) -> None:
+        forms = {form for credential in credentials if credential for form in spellings(credential)}
+        self._credentials = sorted(forms, key=len, reverse=True)
         self._show_accounts = show_accounts
         # Longest first, so that an account which begins with another one's number is masked whole.
         self._known = sorted({account for account in accounts if len(account) > 3}, key=len, reverse=True)
 
     def text(self, text: str) -> str:
+        for credential in self._credentials:
+            text = text.replace(credential, "***")
         if not self._show_accounts:
             for account in self._known:
                 text = text.replace(account, mask_account(account))

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from contract.names import Label, Names, Role, labels
-from contract.target import COMMAND_PORT, PORTS, CheckLevel, ClientIds, Mode, SecondFactor
+from contract.target import COMMAND_PORT, PASSWORD_FILE, PORTS, CheckLevel, ClientIds, Mode, SecondFactor
 from infra import settings as config
 from infra.addresses import api_subnets, egress_subnet
 from infra.times import twelve_hour
@@ -24,8 +24,6 @@ START_SCRIPT_PATH = f"{HOME}/{START_SCRIPTS}/10-ibgw.sh"
 VNC_PASSWORD_PATH = f"{HOME}/vnc_password"
 
 SECRETS_PATH = "/run/secrets"
-USER_ID_FILE = f"{SECRETS_PATH}/tws_userid"
-PASSWORD_FILE = f"{SECRETS_PATH}/tws_password"
 VERSION_FILE = f"{SECRETS_PATH}/secret_version"
 SECRET_FILE_MODE = "0444"  # noqa: S105 - uploads belong to root, and the gateway runs as uid 1000
 

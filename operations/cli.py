@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
@@ -44,6 +45,9 @@ OneGateway = Annotated[
 ]
 Gateways = Annotated[
     list[str] | None, typer.Option("--gateway", "-g", metavar="NAME", help="Only this gateway; may be repeated.")
+]
+ShowAccounts = Annotated[
+    bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -91,6 +95,7 @@ def build_app() -> typer.Typer:
     app.command()(verify)
     app.command(help=env_help())(env)
     app.command()(forward)
+    app.command()(logs)
     app.command()(start)
     app.command()(stop)
     app.command()(restart)
@@ -114,9 +119,7 @@ def verify(
         Format, typer.Option("--format", help="For people, for programs, for CI, or for node_exporter's textfiles.")
     ] = Format.HUMAN,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    show_accounts: Annotated[
-        bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
-    ] = False,
+    show_accounts: ShowAccounts = False,
 ) -> None:
     """Prove that a trader could trade: connection, login, accounts, market data, orders, isolation.
 
@@ -193,6 +196,35 @@ def forward(
             contract.stack,
         )
     run(contract, chosen, port or (VNC_PORT if vnc else chosen.api.inner_port), say, vnc=vnc)
+
+
+def logs(
+    stack: Stack,
+    gateway: Gateways = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with each line as it comes.")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="How many lines of each gateway.")] = 100,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DURATION", help="Nothing older than this, such as 2h.")
+    ] = None,
+    known: Annotated[bool, typer.Option("--known", help="Only the lines that say something of the login.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    show_accounts: ShowAccounts = False,
+) -> None:
+    """Show what gateways wrote: when (UTC), which gateway, what the line means for the login, the line.
+
+    Credentials are masked, and account numbers unless --show-accounts.
+    """
+    age = None if since is None else timedelta(seconds=duration(since, "--since"))
+    from operations.logs import read
+    from operations.stack import choose_gateways, read_contract
+
+    contract = read_contract(stack, None)
+    chosen = choose_gateways(contract, gateway or [])
+    width = max(len(one.name) for one in chosen)
+    with closing(docker_of(contract)) as client:
+        for line in read(client, contract, chosen, tail=tail, since=age, follow=follow, show_accounts=show_accounts):
+            if line.state is not None or not known:
+                typer.echo(line.json() if as_json else line.human(width))
 
 
 def start(stack: Stack, gateway: Gateways = None) -> None:

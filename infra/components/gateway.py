@@ -6,14 +6,13 @@ import pulumi
 import pulumi_docker as docker
 
 from contract.durations import format_duration
+from contract.target import PASSWORD_FILE, USER_ID_FILE
 from infra.components.network import declare_network
 from infra.components.storage import Storage, StorageArgs
 from infra.credentials import Credentials
 from infra.spec import (
-    PASSWORD_FILE,
     SECRET_FILE_MODE,
     START_SCRIPT_PATH,
-    USER_ID_FILE,
     VERSION_FILE,
     GatewaySpec,
 )

@@ -1,10 +1,22 @@
 """Account numbers and credentials stay out of what is printed."""
 
+import io
+import json
 import logging
+import tarfile
+from collections.abc import Callable, Iterator
+from unittest.mock import MagicMock
+from urllib.parse import quote
 
 import pytest
+from docker.errors import NotFound
 
+from healthcheck.credential_files import credentials_of
 from healthcheck.redact import RedactingFilter, Redactor, mask_account
+from operations.stack import parse_contract
+from tests.unit.operations_contract import contract_json
+
+GATEWAY = parse_contract(contract_json(), "x").gateways["main"]
 
 
 @pytest.mark.parametrize(
@@ -52,3 +64,80 @@ def test_log_records_are_masked_with_their_arguments_and_tracebacks(caplog: pyte
     assert "DU***567" in caplog.text
     assert "ValueError" in caplog.text
     assert "DU1234567" not in caplog.text
+
+
+NASTY = [
+    "hunter2hunter2",
+    r"back\slash\n",
+    "quo\"te's",
+    "$HOME `id` ${X}",
+    "p=q:r #!",
+    "schön☃𝄞",
+    "<&>",
+    "100%d",
+    "a+b c/d",
+]
+
+
+def escaped(text: str) -> str:
+    """As infra.credentials.escape writes the files: what is no ASCII letter or digit as UTF-16 units."""
+    units = text.encode("utf-16-be")
+    pairs = [int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2)]
+    return "".join(chr(unit) if chr(unit).isascii() and chr(unit).isalnum() else f"\\u{unit:04X}" for unit in pairs)
+
+
+@pytest.mark.parametrize("password", NASTY)
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        str,
+        repr,
+        json.dumps,
+        lambda text: json.dumps(text, ensure_ascii=False),
+        escaped,
+        lambda text: quote(text, safe=""),
+        lambda text: f"IBC: something said {text} and went on",
+        lambda text: str({"k": text}),
+    ],
+)
+def test_a_known_credential_is_masked_however_it_is_spelled(password: str, spelled: Callable[[str], str]) -> None:
+    redactor = Redactor(show_accounts=True, credentials=[escaped(password)])
+    text = spelled(password)
+    found = redactor.text(f"before {text} after")
+    assert "***" in found
+    assert password not in found
+    assert text not in found
+    assert found.startswith("before ")
+    assert found.endswith(" after")
+
+
+def test_an_empty_credential_masks_nothing() -> None:
+    """The start guard blanks what it holds back."""
+    assert Redactor(credentials=[""]).text("all is well") == "all is well"
+
+
+@pytest.mark.parametrize("password", NASTY)
+def test_credentials_are_read_from_the_gateways_container(password: str) -> None:
+    files = {"/run/secrets/tws_userid": "someone", "/run/secrets/tws_password": escaped(password)}
+
+    def archive(container: str, path: str) -> tuple[Iterator[bytes], dict[str, str]]:
+        assert container == GATEWAY.container.name
+        content, buffer = files[path].encode(), io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            entry = tarfile.TarInfo(path.rpartition("/")[2])
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+        return iter([buffer.getvalue()]), {}
+
+    client = MagicMock()
+    client.api.get_archive.side_effect = archive
+    found = credentials_of(client, GATEWAY)
+    shown = Redactor(credentials=found).text(f"user someone, password {password}")
+    assert "someone" not in shown
+    assert password not in shown
+
+
+def test_a_container_without_credentials_gives_none() -> None:
+    client = MagicMock()
+    client.api.get_archive.side_effect = NotFound("no such file")
+    assert credentials_of(client, GATEWAY) == ()
