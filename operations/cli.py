@@ -100,6 +100,7 @@ def build_app() -> typer.Typer:
     app.command()(stop)
     app.command()(restart)
     app.command()(login)
+    app.command()(reset_settings)
     app.command()(repair)
     return app
 
@@ -278,6 +279,40 @@ def login(
     chosen = choose_gateway(contract, gateway)
     with closing(docker_of(contract)) as client:
         lifecycle.login_again(client, contract, chosen, typer.echo)
+
+
+def reset_settings(
+    stack: Stack,
+    gateway: OneGateway = None,
+    restore: Annotated[
+        Path | None, typer.Option("--restore", metavar="FILE", help="Put this backup back instead of emptying.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking; on live the stack is typed.")] = False,
+) -> None:
+    """Empty a gateway's settings volume, after a backup to .ibgw/backups. The gateway logs in anew.
+
+    Says what is lost and asks first. The start guard's counts stay.
+    """
+    from contract.target import Mode
+    from operations import settings_reset
+    from operations.prompt import confirm, confirm_by_name
+    from operations.stack import choose_gateway, read_contract
+
+    contract = read_contract(stack, None)
+    chosen = choose_gateway(contract, gateway)
+
+    def ask(question: str) -> None:
+        if contract.mode is Mode.LIVE:
+            confirm_by_name(question, contract.stack)
+        elif not yes:
+            confirm(question)
+
+    with closing(docker_of(contract)) as client:
+        if restore is not None:
+            ask(f"{chosen.container.name} is stopped, gets the settings of {restore}, and logs in anew. Go on?")
+            settings_reset.restore(client, contract, chosen, restore, say=typer.echo)
+        else:
+            settings_reset.reset(client, contract, chosen, ask=ask, say=typer.echo)
 
 
 def repair(

@@ -1,0 +1,157 @@
+"""`ibgw reset-settings`: gives a gateway a fresh settings volume, with a way back.
+
+The start guard's counts (`guard/`) are no settings: they stay through a reset and are left out of a restore, so that
+neither grants another attempt with a password that failed.
+"""
+
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import docker
+from docker.errors import ContainerError
+
+from contract.errors import ExitCode, IbgwError
+from contract.names import Names, Role, labels
+from contract.target import Contract, Gateway
+from healthcheck.docker_host import docker_errors
+from infra.spec import HOME, SETTINGS_PATH, UID
+from operations.lifecycle import Say, start, stop
+
+BACKUPS = Path(__file__).resolve().parent.parent / ".ibgw" / "backups"
+"""In the checkout, ignored by git. One archive a reset."""
+
+GUARD = "guard"
+"""The start guard's folder on the settings volume (infra/start.d)."""
+
+LOSS = (
+    "What the gateway has saved is lost: its window and API settings that no configuration sets, and the token with "
+    "which its daily restart keeps the session. It logs in anew, on live with a phone approval."
+)
+
+# Everything but the guard; the image's own shell, in a container that reaches nothing.
+_EMPTY = f"find {SETTINGS_PATH} -mindepth 1 -maxdepth 1 ! -name {GUARD} -exec rm -rf -- {{}} +"
+
+
+def reset(
+    client: docker.DockerClient,
+    contract: Contract,
+    gateway: Gateway,
+    *,
+    ask: Callable[[str], None],
+    say: Say,
+    backups: Path = BACKUPS,
+) -> Path:
+    """Stops the gateway, backs its settings up, empties them and starts it. Returns the backup.
+
+    When a step after the backup fails, the settings are restored. Raises IbgwError.
+    """
+    name = gateway.container.name
+    ask(f"{name}: {LOSS}\nA backup is kept under {backups}. Go on?")
+    stop(client, contract, gateway, say)
+    backup = backups / f"{contract.stack}-{gateway.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
+    with _docker(contract, gateway, f"nothing was reset; {_start_hint(contract, gateway)}"):
+        _back_up(client, gateway, backup)
+    say(f"backed up to {backup}")
+    try:
+        with _docker(contract, gateway, "the settings are put back"):
+            _empty(client, contract, gateway)
+    except IbgwError:
+        restore(client, contract, gateway, backup, say=say)
+        raise
+    say(f"{gateway.volumes.settings} is empty but for the start guard's counts")
+    start(client, contract, gateway, say)
+    return backup
+
+
+def restore(client: docker.DockerClient, contract: Contract, gateway: Gateway, backup: Path, *, say: Say) -> None:
+    """Puts a backup in the place of what the settings volume holds, and starts the gateway. Raises IbgwError."""
+    with _docker(contract, gateway, f"the backup {backup} is untouched"), tempfile.TemporaryFile() as content:
+        _without_guard(backup, content.fileno())
+        content.seek(0)
+        stop(client, contract, gateway, say)
+        _empty(client, contract, gateway)
+        client.api.put_archive(gateway.container.id, HOME, content)
+    say(f"restored {gateway.volumes.settings} from {backup}")
+    start(client, contract, gateway, say)
+
+
+def _back_up(client: docker.DockerClient, gateway: Gateway, backup: Path) -> None:
+    """Whole or not at all, readable by its owner only: the folder's name is made from the user."""
+    chunks, _ = client.api.get_archive(gateway.container.id, SETTINGS_PATH)
+    backup.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = backup.with_suffix(".new")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+    unfinished.replace(backup)
+
+
+def _without_guard(backup: Path, descriptor: int) -> None:
+    """Copies an archive of the settings folder, leaving the guard's counts out. Raises IbgwError for another file."""
+    top = PurePosixPath(SETTINGS_PATH).name
+    try:
+        with (
+            tarfile.open(backup) as source,
+            open(descriptor, "wb", closefd=False) as raw,
+            tarfile.open(fileobj=raw, mode="w") as target,
+        ):
+            for entry in source:
+                parts = PurePosixPath(entry.name).parts
+                if parts[:1] != (top,) or ".." in parts:
+                    raise _no_backup(backup, f"it holds {entry.name!r}")
+                if parts[1:2] != (GUARD,):
+                    target.addfile(entry, source.extractfile(entry) if entry.isfile() else None)
+    except (OSError, tarfile.TarError) as error:
+        raise _no_backup(backup, str(error)) from None
+
+
+def _no_backup(backup: Path, found: str) -> IbgwError:
+    return IbgwError(
+        f"{backup} is no backup of a settings volume: {found}. Expected an archive that `ibgw reset-settings` made; "
+        f"they lie under {BACKUPS}. Nothing was changed.",
+        exit_code=ExitCode.REFUSED,
+    )
+
+
+def _empty(client: docker.DockerClient, contract: Contract, gateway: Gateway) -> None:
+    """In a container of the gateway's own image, which is on the host and knows the user."""
+    image = client.api.inspect_container(gateway.container.id)["Image"]
+    container = client.containers.create(
+        image,
+        entrypoint=["bash", "-c", _EMPTY],
+        name=f"{Names(contract.name_prefix, contract.stack).settings_owner(gateway.name)}-reset",
+        labels=labels(
+            prefix=contract.name_prefix,
+            project=contract.project,
+            stack=contract.stack,
+            mode=contract.mode,
+            role=Role.SETTINGS_OWNER,
+            gateway=gateway.name,
+        ),
+        user=f"{UID}:{UID}",
+        network_mode="none",
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges:true"],
+        volumes={gateway.volumes.settings: {"bind": SETTINGS_PATH}},
+    )
+    try:
+        container.start()
+        status = container.wait()["StatusCode"]
+        if status != 0:
+            complaint = container.logs(tail=5).decode("utf-8", "replace").strip()
+            raise ContainerError(container, status, "emptying the settings", image, complaint)
+    finally:
+        container.remove(force=True)
+
+
+def _docker(contract: Contract, gateway: Gateway, todo: str) -> AbstractContextManager[None]:
+    return docker_errors(f"Settings of {gateway.container.name} on {contract.docker_host}", todo)
+
+
+def _start_hint(contract: Contract, gateway: Gateway) -> str:
+    return f"start it with `ibgw start --stack {contract.stack} --gateway {gateway.name}`"
