@@ -107,7 +107,7 @@ def login_again(client: docker.DockerClient, contract: Contract, gateway: Gatewa
     """
     with _docker(contract, gateway):
         _inspect(client, contract, gateway)
-        used = _attempts(client, gateway)
+        used = guard_attempts(client, gateway)
         if used < MAXIMUM_ATTEMPTS:
             raise IbgwError(
                 f"{gateway.container.name}: the start guard does not hold this version of the secret back, with "
@@ -132,8 +132,11 @@ def _count_file(gateway: Gateway) -> str:
     return f"guard/{gateway.secret.version_id}.attempts"
 
 
-def _attempts(client: docker.DockerClient, gateway: Gateway) -> int:
-    """The guard's count. What cannot be read as a number counts as exhausted, as it does there."""
+def guard_attempts(client: docker.DockerClient, gateway: Gateway) -> int:
+    """The start guard's count of attempts with the deployed version of the secret. Raises FAILURES.
+
+    What cannot be read as a number counts as exhausted, as it does there.
+    """
     try:
         archive, _ = client.api.get_archive(gateway.container.id, f"{SETTINGS_PATH}/{_count_file(gateway)}")
     except docker.errors.NotFound:

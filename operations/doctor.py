@@ -1,0 +1,268 @@
+"""`ibgw doctor`: what is known of one gateway, sorted by what people ask when one does not work.
+
+Each topic says what was found and the one command to run next. The verdicts are the verification's; nothing is judged
+here that it does not know, and nothing is changed.
+"""
+
+import io
+import tarfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import docker
+from docker.errors import NotFound
+
+from contract.target import Contract, Gateway, SecondFactor
+from healthcheck import logs
+from healthcheck.docker_host import docker_errors, moment
+from healthcheck.reasons import Reason
+from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport
+from infra.spec import MAXIMUM_ATTEMPTS, SETTINGS_PATH
+from operations.lifecycle import guard_attempts
+from operations.schedule import next_planned
+from operations.status import age
+
+SKEW = timedelta(seconds=5)
+"""Clocks further apart are told: orders and schedules go by the gateway's."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One topic. `next`: the command to run, or what to do, where something is to be done."""
+
+    topic: str
+    ok: bool
+    found: str
+    next: str | None = None
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a gateway's report and Docker know. Times are aware."""
+
+    contract: Contract
+    gateway: Gateway
+    report: GatewayReport
+    now: datetime  # the Docker host's
+    here: datetime  # this machine's, at the same moment
+    status: str | None  # Docker's word for the container's state; None where there is none
+    restarts: int = 0
+    attempts: int = 0  # by the start guard's count, with the deployed version of the secret
+    locked_until: datetime | None = None
+    jts_zone: str | None = None  # TimeZone= in jts.ini; None before the first start
+
+    def reason(self, *candidates: Reason) -> CheckResult | None:
+        """The first red or warning check with one of these reasons."""
+        return next((check for check in self.report.checks if check.reason in candidates and check.remedy), None)
+
+    @property
+    def logged_in(self) -> bool:
+        return any(
+            check.name is CheckName.AUTHENTICATED and check.verdict is CheckVerdict.PASS for check in self.report.checks
+        )
+
+    def command(self, words: str) -> str:
+        return f"ibgw {words} --stack {self.contract.stack} --gateway {self.gateway.name}"
+
+
+def examine(evidence: Evidence) -> list[Finding]:
+    return [topic(evidence) for topic in TOPICS]
+
+
+def _from(check: CheckResult, topic: str) -> Finding:
+    return Finding(topic, False, f"{check.reason}: {check.seen}", check.remedy)
+
+
+def container(evidence: Evidence) -> Finding:
+    check = evidence.reason(Reason.CONTAINER_MISSING, Reason.STOPPED, Reason.CRASH_LOOPING)
+    if check is not None:
+        return _from(check, "container")
+    restarts = f"{evidence.restarts} restart{'' if evidence.restarts == 1 else 's'} by Docker"
+    return Finding("container", True, f"{evidence.gateway.container.name} is {evidence.status}, {restarts}")
+
+
+def authentication(evidence: Evidence) -> Finding:
+    check = evidence.reason(
+        Reason.LOGIN_FAILED,
+        Reason.GUARD_HELD,
+        Reason.ACCOUNT_KIND_MISMATCH,
+        Reason.ACCOUNT_MISSING,
+        Reason.COMPETING_SESSION,
+        Reason.NOT_LOGGED_IN,
+        Reason.STARTING,
+    )
+    if check is not None:
+        return _from(check, "authentication")
+    secret = f"version {evidence.gateway.secret.version_id} of {evidence.gateway.secret.id}"
+    if evidence.logged_in:
+        return Finding("authentication", True, f"logged in with {secret}")
+    return Finding("authentication", False, f"not logged in with {secret}", evidence.command("logs --known"))
+
+
+def lockout(evidence: Evidence) -> Finding:
+    used = f"{evidence.attempts} of {MAXIMUM_ATTEMPTS} attempts used with this version of the secret"
+    if evidence.locked_until is None:
+        return Finding("lockout", True, f"the log names no lock; {used}")
+    if evidence.locked_until > evidence.now:
+        left = f"locked for another {age(evidence.locked_until - evidence.now)}; {used}"
+        until = evidence.locked_until.astimezone(UTC)
+        return Finding(
+            "lockout", False, left, f"check the password at IBKR's site, then, after {until:%H:%M:%S} UTC: "
+            f"{evidence.command('start')}",
+        )  # fmt: skip
+    over = age(evidence.now - evidence.locked_until)
+    return Finding("lockout", evidence.logged_in, f"a lock ended {over} ago; {used}", evidence.command("start"))
+
+
+def port(evidence: Evidence) -> Finding:
+    check = evidence.reason(
+        Reason.UNREACHABLE,
+        Reason.PORT_CLOSED,
+        Reason.RELAY_ONLY,
+        Reason.WEDGED,
+        Reason.HALF_OPEN,
+        Reason.NOT_THE_API,
+        Reason.CLIENT_ID_IN_USE,
+        Reason.CONNECTION_DROPPED,
+        Reason.NETWORK_MISSING,
+        Reason.EXPOSED,
+    )
+    if check is not None:
+        return _from(check, "port")
+    api = evidence.gateway.api
+    inside = f"{api.host}:{api.port} on network {api.network}, published nowhere"
+    answers = any(
+        one.name is CheckName.CONNECTED and one.verdict is CheckVerdict.PASS for one in evidence.report.checks
+    )
+    if answers:
+        return Finding("port", True, f"answers at {inside}; for localhost: {evidence.command('forward')}")
+    return Finding("port", False, f"{inside}: not asked, or no answer", evidence.command("verify"))
+
+
+def firewall(evidence: Evidence) -> Finding:
+    check = evidence.reason(Reason.SERVER_UNREACHABLE, Reason.CONNECTIVITY_LOST, Reason.FARM_BROKEN)
+    if check is not None:
+        return Finding(
+            "firewall",
+            False,
+            f"{check.reason}: {check.seen}",
+            f"allow TCP 4000 and 4001 out of network {evidence.contract.egress_network} (IBKR, Host and Ports), or "
+            f"wait if IBKR's status page names an outage; then {evidence.command('verify')}",
+        )
+    found = "the gateway reaches IBKR" if evidence.logged_in else "nothing is known against the way out"
+    return Finding("firewall", True, found)
+
+
+def settings(evidence: Evidence) -> Finding:
+    volume = evidence.gateway.volumes.settings
+    if evidence.jts_zone is None:
+        return Finding(
+            "settings", evidence.status is None, f"{volume} holds no jts.ini: the gateway has not started with it yet",
+            evidence.command("logs"),
+        )  # fmt: skip
+    check = evidence.reason(Reason.READ_ONLY_UNEXPECTED)
+    if check is not None:
+        return Finding("settings", False, f"{check.reason}: {check.seen}", evidence.command("reset-settings"))
+    return Finding("settings", True, f"{volume} is in use; a fresh start would cost a login")
+
+
+def second_factor(evidence: Evidence) -> Finding:
+    check = evidence.reason(Reason.SECOND_FACTOR_PENDING, Reason.SECOND_FACTOR_TIMEOUT)
+    if check is not None:
+        return _from(check, "second factor")
+    configured = evidence.gateway.second_factor
+    planned = next_planned(evidence.gateway.schedule, evidence.now)
+    when = f"; next planned: {planned.event}, {planned.at:%a %H:%M}" if planned else ""
+    how = "by push" if configured is SecondFactor.PUSH else "none configured"
+    return Finding("second factor", True, f"{how}, nobody waits for one{when}")
+
+
+def time_zone(evidence: Evidence) -> Finding:
+    wanted = evidence.gateway.schedule.time_zone
+    skew = abs(evidence.now - evidence.here)
+    if evidence.jts_zone is not None and evidence.jts_zone != wanted:
+        return Finding(
+            "time zone", False, f"jts.ini has {evidence.jts_zone or 'none'}, the configuration {wanted}",
+            evidence.command("restart"),
+        )  # fmt: skip
+    if skew > SKEW:
+        return Finding("time zone", False, f"the Docker host's clock is {age(skew)} off this machine's", "timedatectl")
+    return Finding("time zone", True, f"{wanted}, where it is {evidence.now.astimezone(ZoneInfo(wanted)):%a %H:%M}")
+
+
+Topic = Callable[[Evidence], Finding]
+TOPICS: tuple[Topic, ...] = (
+    container, authentication, lockout, port, firewall, settings, second_factor, time_zone,
+)  # fmt: skip
+
+
+def collect(client: docker.DockerClient, contract: Contract, report: GatewayReport) -> Evidence:
+    """Reads what Docker knows of one gateway. Raises IbgwError (could not run) when it fails."""
+    gateway = contract.gateways[report.gateway]
+    with docker_errors(
+        f"Container {gateway.container.name} on {contract.docker_host}", "check the daemon (`docker info`)"
+    ):
+        now, here = moment(client.info()["SystemTime"]), datetime.now(UTC)
+        try:
+            inspected = client.api.inspect_container(gateway.container.name)
+        except NotFound:
+            return Evidence(contract, gateway, report, now, here, None)
+        return Evidence(
+            contract,
+            gateway,
+            report,
+            now,
+            here,
+            status=inspected["State"]["Status"],
+            restarts=inspected["RestartCount"],
+            attempts=guard_attempts(client, gateway),
+            locked_until=_locked_until(_log(client, gateway)),
+            jts_zone=_jts_zone(client, gateway),
+        )
+
+
+def _log(client: docker.DockerClient, gateway: Gateway) -> list[str]:
+    text: bytes = client.api.logs(gateway.container.name, timestamps=True, tail=2000)
+    return text.decode("utf-8", "replace").splitlines()
+
+
+def _locked_until(lines: list[str]) -> datetime | None:
+    """The end of the last lock that no login has followed."""
+    until: datetime | None = None
+    for raw in lines:
+        stamp, _, text = raw.partition(" ")
+        reading = logs.read([text])
+        if reading.state is logs.LoginState.LOCKED_OUT and reading.retry_after is not None:
+            until = moment(stamp) + timedelta(seconds=reading.retry_after)
+        elif reading.state is logs.LoginState.LOGGED_IN:
+            until = None
+    return until
+
+
+def _jts_zone(client: docker.DockerClient, gateway: Gateway) -> str | None:
+    """`TimeZone=` of jts.ini, "" where it is not set, None without the file."""
+    try:
+        archive, _ = client.api.get_archive(gateway.container.name, f"{SETTINGS_PATH}/jts.ini")
+    except NotFound:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
+        file = files.extractfile(files.getmembers()[0])
+        lines = file.read().decode("utf-8", "replace").splitlines() if file is not None else []
+    return next((line.partition("=")[2].strip() for line in lines if line.startswith("TimeZone=")), "")
+
+
+def render(name: str, findings: list[Finding]) -> str:
+    """For people: a line a topic, and what to do under those that need it."""
+    width = max(len(finding.topic) for finding in findings)
+    lines = [name]
+    for finding in findings:
+        lines.append(f"  {'ok' if finding.ok else 'LOOK':<4}  {finding.topic:<{width}}  {finding.found}")
+        if not finding.ok and finding.next:
+            lines.append(f"  {'':<4}  {'':<{width}}  -> {finding.next}")
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""When a gateway will next end or restart by itself, from the schedule in its contract."""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from contract.target import Schedule
+
+SUNDAY = 6  # datetime.weekday
+
+
+class Event(StrEnum):
+    AUTO_RESTART = "auto restart"  # keeps the session
+    AUTO_LOGOFF = "auto logoff"  # ends the program, and Docker starts the container again: a full login
+    COLD_RESTART = "cold restart"  # a full login
+
+
+@dataclass(frozen=True)
+class Planned:
+    at: datetime
+    """In the gateway's own time zone."""
+
+    event: Event
+
+
+def next_planned(schedule: Schedule, now: datetime) -> Planned | None:
+    """The first event after `now` (aware); None where nothing is planned."""
+    zone = ZoneInfo(schedule.time_zone)
+    local = now.astimezone(zone)
+    daily = ((schedule.auto_restart, Event.AUTO_RESTART), (schedule.auto_logoff, Event.AUTO_LOGOFF))
+    planned = [Planned(_next(local, at, zone), event) for at, event in daily if at is not None]
+    if schedule.cold_restart is not None:
+        planned.append(Planned(_next(local, schedule.cold_restart, zone, weekday=SUNDAY), Event.COLD_RESTART))
+    return min(planned, key=lambda one: one.at, default=None)
+
+
+def _next(local: datetime, at: str, zone: ZoneInfo, *, weekday: int | None = None) -> datetime:
+    """The next time after `local` at which clocks in `zone` show `at`. Steps dates, not hours: a day may have 23."""
+    clock = time.fromisoformat(at)
+    for ahead in range(8):
+        day = local.date() + timedelta(days=ahead)
+        moment = datetime.combine(day, clock, tzinfo=zone)
+        if moment > local and weekday in (None, day.weekday()):
+            return moment
+    raise AssertionError("a week has every day")

@@ -1,0 +1,124 @@
+"""`ibgw status`: all gateways of a stack at a glance, as they are now."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+
+from contract.target import Contract, Gateway
+from healthcheck.docker_host import docker_errors, moment
+from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport, Report, red
+from operations.schedule import next_planned
+
+CHECKS = (CheckName.CONNECTED, CheckName.AUTHENTICATED)
+"""What a glance asks of the API."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gateway. Times in UTC; `since`: when its container started."""
+
+    gateway: str
+    state: str
+    since: datetime | None
+    accounts: str
+    latency_ms: int | None
+    restarts: int | None
+    image: str
+    planned: str
+
+    def cells(self, now: datetime) -> tuple[str, ...]:
+        return (
+            self.gateway,
+            self.state,
+            age(now - self.since) if self.since is not None else "-",
+            self.accounts or "-",
+            f"{self.latency_ms} ms" if self.latency_ms is not None else "-",
+            str(self.restarts) if self.restarts is not None else "-",
+            self.image,
+            self.planned or "-",
+        )
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self) | {"since": self.since and self.since.isoformat(timespec="seconds")}
+
+
+HEADINGS = ("gateway", "state", "since", "account", "latency", "restarts", "image", "next planned")
+
+
+def rows(client: docker.DockerClient, contract: Contract, report: Report, now: datetime) -> list[Row]:
+    """`report`: of a verification of just now. Raises IbgwError (could not run) when Docker fails."""
+    return [
+        _row(contract.gateways[one.gateway], one, _inspect(client, contract, one.gateway), now)
+        for one in sorted(report.gateways, key=lambda one: one.gateway)
+    ]
+
+
+def table(found: Iterable[Row], now: datetime) -> str:
+    """Plain text in columns: as wide as what stands in them."""
+    lines = [HEADINGS, *(row.cells(now) for row in found)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def age(length: timedelta) -> str:
+    """Two units at most: `3d 4h`, `12m 5s`."""
+    seconds = max(0, int(length.total_seconds()))
+    units = [(seconds // 86_400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
+    first = next((at for at, (count, _) in enumerate(units) if count), len(units) - 1)
+    return " ".join(f"{count}{unit}" for count, unit in units[first : first + 2])
+
+
+def _row(gateway: Gateway, report: GatewayReport, inspected: Mapping[str, Any] | None, now: datetime) -> Row:
+    planned = next_planned(gateway.schedule, now)
+    container = inspected or {}
+    running = container.get("State", {}).get("Running", False)
+    connected = _check(report.checks, CheckName.CONNECTED)
+    authenticated = _check(report.checks, CheckName.AUTHENTICATED)
+    accounts = authenticated.data.get("accounts") if authenticated else None
+    latency = connected.data.get("latency_ms") if connected else None
+    return Row(
+        gateway=gateway.name,
+        state=_state(report.checks),
+        since=moment(container["State"]["StartedAt"]).astimezone(UTC) if running else None,
+        accounts=", ".join(map(str, accounts)) if isinstance(accounts, list) else "",
+        latency_ms=latency if isinstance(latency, int) else None,
+        restarts=container.get("RestartCount"),
+        image=_image(gateway),
+        planned=f"{planned.at:%a %H:%M} {gateway.schedule.time_zone} {planned.event}" if planned else "",
+    )
+
+
+def _state(checks: Sequence[CheckResult]) -> str:
+    """`logged in`, or the reason why not."""
+    failing = red(checks)
+    if failing:
+        return failing[0].reason or "failed"
+    passed = _check(checks, CheckName.AUTHENTICATED)
+    return "logged in" if passed is not None and passed.verdict is CheckVerdict.PASS else "unknown"
+
+
+def _check(checks: Iterable[CheckResult], name: CheckName) -> CheckResult | None:
+    return next((check for check in checks if check.name is name), None)
+
+
+def _image(gateway: Gateway) -> str:
+    """The tag, if the reference has one, and the beginning of the digest."""
+    _, _, tag = gateway.image.reference.rpartition("/")[2].partition("@")[0].partition(":")
+    digest = gateway.image.digest.removeprefix("sha256:")[:12]
+    return f"{tag} {digest}" if tag else digest
+
+
+def _inspect(client: docker.DockerClient, contract: Contract, name: str) -> Mapping[str, Any] | None:
+    container = contract.gateways[name].container.name
+    with docker_errors(f"Container {container} on {contract.docker_host}", "check the daemon"):
+        try:
+            found: Mapping[str, Any] = client.api.inspect_container(container)
+        except NotFound:
+            return None
+    return found

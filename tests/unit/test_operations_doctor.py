@@ -1,0 +1,229 @@
+"""`ibgw doctor` and `ibgw status`: what each is told, and the one command to run next."""
+
+import io
+import tarfile
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import MagicMock
+
+import docker.errors
+import pytest
+
+from contract.target import CheckLevel
+from healthcheck.reasons import Reason
+from healthcheck.report import CheckName, CheckResult, GatewayReport, Report, check_result, gateway_verdict
+from operations.doctor import Evidence, Finding, collect, examine, render
+from operations.stack import parse_contract
+from operations.status import Row, age, rows, table
+from tests.unit.operations_contract import contract_json
+
+CONTRACT = parse_contract(contract_json(), "x")
+GATEWAY = CONTRACT.gateways["main"]
+NOW = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)  # a Friday, noon in New York
+
+
+def check(name: CheckName, reason: Reason | None = None, **data: Any) -> CheckResult:
+    return check_result(
+        name, level=CheckLevel.REQUIRED, reason=reason, seen="as seen", gateway=GATEWAY, stack="paper", data=data
+    )
+
+
+def report(*checks: CheckResult) -> GatewayReport:
+    return GatewayReport.model_validate(
+        {
+            "gateway": "main",
+            "mode": "paper",
+            "verdict": gateway_verdict(checks, waited=False),
+            "started_at": "2026-11-20T17:00:00Z",
+            "waited_ms": 0,
+            "duration_ms": 640,
+            "vantage": {"api": True, "docker": True},
+            "verifier": {"version": "0.1.0"},
+            "checks": checks,
+        }
+    )
+
+
+GOOD = (
+    check(CheckName.CONNECTED, latency_ms=12),
+    check(CheckName.AUTHENTICATED, accounts=["DU***567"], account_kind="paper"),
+)
+
+
+def evidence(*checks: CheckResult, **more: Any) -> Evidence:
+    known: dict[str, Any] = {"now": NOW, "here": NOW, "status": "running", "jts_zone": "America/New_York", **more}
+    return Evidence(CONTRACT, GATEWAY, report(*(checks or GOOD)), **known)
+
+
+def found(topic: str, *checks: CheckResult, **more: Any) -> Finding:
+    return next(finding for finding in examine(evidence(*checks, **more)) if finding.topic == topic)
+
+
+def test_a_healthy_gateway_needs_nothing() -> None:
+    findings = examine(evidence())
+    assert all(finding.ok for finding in findings)
+    assert [finding.topic for finding in findings] == [
+        "container",
+        "authentication",
+        "lockout",
+        "port",
+        "firewall",
+        "settings",
+        "second factor",
+        "time zone",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("topic", "reason", "next_step"),
+    [
+        ("container", Reason.STOPPED, "ibgw start --stack paper --gateway main"),
+        ("container", Reason.CRASH_LOOPING, "docker logs ibgw-paper-main"),
+        ("authentication", Reason.LOGIN_FAILED, "new version of the secret ibgw/paper/main"),
+        ("authentication", Reason.GUARD_HELD, "ibgw login --again --stack paper --gateway main"),
+        ("authentication", Reason.ACCOUNT_KIND_MISMATCH, "ibgw stop --stack paper --gateway main"),
+        ("authentication", Reason.COMPETING_SESSION, "a user of its own"),
+        ("port", Reason.RELAY_ONLY, "docker logs ibgw-paper-main"),
+        ("port", Reason.WEDGED, "ibgw restart --stack paper --gateway main"),
+        ("firewall", Reason.SERVER_UNREACHABLE, "TCP 4000 and 4001 out of network ibgw-paper-egress"),
+        ("settings", Reason.READ_ONLY_UNEXPECTED, "ibgw reset-settings --stack paper --gateway main"),
+        ("second factor", Reason.SECOND_FACTOR_PENDING, "approve the login in the IBKR Mobile app"),
+    ],
+)
+def test_each_cause_shows_under_its_topic_and_under_no_other(topic: str, reason: Reason, next_step: str) -> None:
+    findings = examine(evidence(check(CheckName.CONNECTED, reason)))
+    named = [finding for finding in findings if reason in finding.found]
+    assert [finding.topic for finding in named] == [topic]
+    assert not named[0].ok
+    assert next_step in (named[0].next or "")
+
+
+def test_a_lock_shows_the_time_that_is_left() -> None:
+    finding = found(
+        "lockout", check(CheckName.CONNECTED, Reason.LOCKED_OUT), attempts=2, locked_until=NOW + timedelta(seconds=187)
+    )
+    assert not finding.ok
+    assert finding.found == "locked for another 3m 7s; 2 of 2 attempts used with this version of the secret"
+    assert "after 17:03:07 UTC: ibgw start --stack paper --gateway main" in (finding.next or "")
+
+
+def test_a_lock_that_is_over_needs_a_start() -> None:
+    finding = found(
+        "lockout", check(CheckName.CONNECTED, Reason.STOPPED), locked_until=NOW - timedelta(seconds=60), attempts=1
+    )
+    assert not finding.ok
+    assert "a lock ended 1m 0s ago" in finding.found
+
+
+def test_settings_that_were_never_used_are_told() -> None:
+    assert "no jts.ini" in found("settings", jts_zone=None).found
+
+
+def test_a_time_zone_that_differs_is_told() -> None:
+    finding = found("time zone", jts_zone="Etc/UTC")
+    assert not finding.ok
+    assert finding.found == "jts.ini has Etc/UTC, the configuration America/New_York"
+
+
+@pytest.mark.parametrize(("seconds", "ok"), [(3, True), (60, False)])
+def test_a_clock_that_is_off_is_told(seconds: int, ok: bool) -> None:
+    assert found("time zone", here=NOW + timedelta(seconds=seconds)).ok is ok
+
+
+def test_what_is_to_be_done_stands_under_what_was_found() -> None:
+    text = render("paper/main", [Finding("port", True, "fine", "unused"), Finding("settings", False, "odd", "do it")])
+    assert text.splitlines() == ["paper/main", "  ok    port      fine", "  LOOK  settings  odd", " " * 18 + "-> do it"]
+
+
+def tar(content: bytes) -> tuple[Any, dict[str, Any]]:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as files:
+        entry = tarfile.TarInfo("f")
+        entry.size = len(content)
+        files.addfile(entry, io.BytesIO(content))
+    return iter([buffer.getvalue()]), {}
+
+
+# IBC, TooManyFailedLoginAttemptsDialogHandler: the dialog's text
+LOCK = "IBC: Too many failed login attempts. Please wait 4 minutes & 47 seconds before attempting to re-login again."
+
+
+@pytest.mark.parametrize(
+    ("log", "locked_until"),
+    [
+        (f"2026-11-20T16:58:00.000000000Z {LOCK}\n", NOW + timedelta(minutes=2, seconds=47)),
+        (
+            f"2026-11-20T16:58:00.000000000Z {LOCK}\n2026-11-20T16:59:00.000000000Z IBC: Login has completed\n",
+            None,
+        ),
+        ("2026-11-20T16:58:00.000000000Z IBC: Login attempt: 1\n", None),
+    ],
+)
+def test_evidence_is_read_from_docker(log: str, locked_until: datetime | None) -> None:
+    files = {"guard/v1.attempts": b"1\n", "jts.ini": b"[Logon]\nTimeZone=Asia/Tokyo\n"}
+    client = MagicMock()
+    client.info.return_value = {"SystemTime": "2026-11-20T17:00:00.000000001Z"}
+    client.api.inspect_container.return_value = {"State": {"Status": "running"}, "RestartCount": 3}
+    client.api.logs.return_value = log.encode()
+    client.api.get_archive.side_effect = lambda _, path: tar(files[path.removeprefix("/home/ibgateway/tws_settings/")])
+    read = collect(client, CONTRACT, report(*GOOD))
+    assert (read.status, read.restarts, read.attempts, read.jts_zone) == ("running", 3, 1, "Asia/Tokyo")
+    assert read.locked_until == locked_until
+
+
+def test_a_container_that_is_gone_is_evidence_too() -> None:
+    client = MagicMock()
+    client.info.return_value = {"SystemTime": "2026-11-20T17:00:00Z"}
+    client.api.inspect_container.side_effect = docker.errors.NotFound("no such container")
+    gone = collect(client, CONTRACT, report(check(CheckName.CONNECTED, Reason.CONTAINER_MISSING)))
+    assert gone.status is None
+    assert [finding.topic for finding in examine(gone) if "container_missing" in finding.found] == ["container"]
+
+
+# status
+
+
+def status(*checks: CheckResult, inspected: dict[str, Any] | None) -> Row:
+    client = MagicMock()
+    client.api.inspect_container.return_value = inspected
+    if inspected is None:
+        client.api.inspect_container.side_effect = docker.errors.NotFound("no such container")
+    [row] = rows(client, CONTRACT, Report.of("paper", [report(*checks)]), NOW)
+    return row
+
+
+RUNNING = {"State": {"Running": True, "StartedAt": "2026-11-20T14:58:30.123456789Z"}, "RestartCount": 2}
+
+
+def test_a_glance_at_a_healthy_gateway() -> None:
+    row = status(*GOOD, inspected=RUNNING)
+    assert row.cells(NOW) == (
+        "main",
+        "logged in",
+        "2h 1m",
+        "DU***567",
+        "12 ms",
+        "2",
+        "10.45.1j bbbbbbbbbbbb",
+        "Fri 23:59 America/New_York auto restart",
+    )
+    assert row.json()["since"] == "2026-11-20T14:58:30+00:00"
+
+
+def test_a_glance_names_the_reason_of_what_is_red() -> None:
+    row = status(check(CheckName.CONNECTED, Reason.STOPPED), inspected={"State": {"Running": False}, "RestartCount": 0})
+    assert row.cells(NOW)[:6] == ("main", "stopped", "-", "-", "-", "0")
+    assert status(check(CheckName.CONNECTED, Reason.CONTAINER_MISSING), inspected=None).state == "container_missing"
+
+
+def test_the_table_is_plain_and_aligned() -> None:
+    heading, line = table([status(*GOOD, inspected=RUNNING)], NOW).splitlines()
+    assert heading.index("state") == line.index("logged in")
+    assert heading.index("image") == line.index("10.45.1j")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59, "59s"), (125, "2m 5s"), (3 * 86400 + 4 * 3600 + 59, "3d 4h"), (-5, "0s")]
+)
+def test_ages_are_short(seconds: int, text: str) -> None:
+    assert age(timedelta(seconds=seconds)) == text
