@@ -18,6 +18,7 @@ from typing import Any
 
 import boto3
 import docker
+from docker.models.containers import Container
 from docker.types import Healthcheck, IPAMConfig, IPAMPool, LogConfig
 
 from benchmarks.console import say
@@ -53,6 +54,50 @@ def _files(texts: dict[str, tuple[str, int]]) -> bytes:
             entry.size, entry.mode = len(text.encode()), mode
             archive.addfile(entry, io.BytesIO(text.encode()))
     return buffer.getvalue()
+
+
+def gateway_container(
+    client: docker.DockerClient,
+    gateway: spec.GatewaySpec,
+    image_id: str,
+    network: str,
+    user_id: str,
+    password: str,
+    version: str,
+) -> Container:
+    """One gateway's container as `infra` declares it, on its first network, with its files, not started."""
+    container = client.containers.create(
+        image_id,
+        name=gateway.container_name,
+        environment=gateway.environment,
+        network=network,
+        volumes={mount.volume: {"bind": mount.path, "mode": "rw"} for mount in gateway.mounts},
+        healthcheck=Healthcheck(
+            test=list(gateway.probe.test),
+            interval=int(gateway.probe.interval.total_seconds() * 10**9),
+            timeout=int(gateway.probe.timeout.total_seconds() * 10**9),
+            retries=gateway.probe.retries,
+        ),
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges:true"],
+        mem_limit=f"{gateway.memory}m",
+        memswap_limit=f"{gateway.memory}m",
+        restart_policy=_RESTART,
+        log_config=LogConfig(type="json-file", config=gateway.log_options),
+        labels=gateway.labels,
+    )
+    container.put_archive(
+        "/",
+        _files(
+            {
+                target.USER_ID_FILE: (escape(user_id), 0o444),
+                target.PASSWORD_FILE: (escape(password), 0o444),
+                spec.VERSION_FILE: (version, 0o444),
+                spec.START_SCRIPT_PATH: (gateway.start_script, 0o555),
+            }
+        ),
+    )
+    return container
 
 
 def by_hand(stack: Stack, described: spec.StackSpec) -> target.Contract:
@@ -102,38 +147,10 @@ def by_hand(stack: Stack, described: spec.StackSpec) -> target.Contract:
         volumes=volumes,
         labels=gateway.owner_labels,
     )
-    container = client.containers.create(
-        image.id,
-        name=gateway.container_name,
-        environment=gateway.environment,
-        network=gateway.api_network.name,
-        volumes=volumes,
-        healthcheck=Healthcheck(
-            test=list(gateway.probe.test),
-            interval=int(gateway.probe.interval.total_seconds() * 10**9),
-            timeout=int(gateway.probe.timeout.total_seconds() * 10**9),
-            retries=gateway.probe.retries,
-        ),
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges:true"],
-        mem_limit=f"{gateway.memory}m",
-        memswap_limit=f"{gateway.memory}m",
-        restart_policy=_RESTART,
-        log_config=LogConfig(type="json-file", config=gateway.log_options),
-        labels=gateway.labels,
+    container = gateway_container(
+        client, gateway, image.id, gateway.api_network.name, user_id, password, found["VersionId"]
     )
     networks[described.egress.name].connect(container)
-    container.put_archive(
-        "/",
-        _files(
-            {
-                spec.USER_ID_FILE: (escape(user_id), 0o444),
-                spec.PASSWORD_FILE: (escape(password), 0o444),
-                spec.VERSION_FILE: (found["VersionId"], 0o444),
-                spec.START_SCRIPT_PATH: (gateway.start_script, 0o555),
-            }
-        ),
-    )
     container.start()
     assert container.id is not None
     assert verifier.id is not None

@@ -1,21 +1,20 @@
 """The program that `pulumi up` runs: load, declare, export, verify."""
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
-import pulumi_docker as docker
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Mode
-from infra import credentials, host, outputs, release, settings, spec
-from infra.components.gateway import Gateway, GatewayArgs
-from infra.components.images import declare_gateway_image, declare_verifier_image
-from infra.components.network import declare_network
+from infra import credentials, host, release, settings, spec
 from infra.verification import verify_after_update
+
+if TYPE_CHECKING:
+    import pulumi_docker as docker
 
 RELEASES = Path(__file__).resolve().parent.parent / "releases"
 UNRELEASED = (
@@ -47,50 +46,37 @@ def _load() -> spec.StackSpec:
     return spec.describe(loaded, project=pulumi.get_project(), stack=stack, image=image)
 
 
-def _declare(stack: spec.StackSpec, secrets: Mapping[str, credentials.Credentials]) -> pulumi.Output[dict[str, Any]]:
-    # Named after its host: another host is another provider, and so what runs on the old one is removed there.
-    name = f"docker-{hashlib.sha256(stack.docker_host.encode()).hexdigest()[:8]}"
-    provider = docker.Provider(name, host=stack.docker_host)
-    opts = pulumi.ResourceOptions(provider=provider)
-    image = declare_gateway_image(stack.image or release.NO_RELEASE, platform=stack.platform, opts=opts)
-    verifier = declare_verifier_image(
-        stack.names.verifier_image, base_image=stack.base_image, platform=stack.platform, opts=opts
-    )
-    egress = declare_network("egress", stack.egress, opts)
-    gateways = {
-        name: Gateway(
-            name,
-            GatewayArgs(
-                spec=gateway,
-                credentials=secrets[name],
-                image_id=image.image_id,
-                egress_network_id=egress.id,
-            ),
-            pulumi.ResourceOptions(providers=[provider]),
-        )
-        for name, gateway in stack.gateways.items()
-    }
-    return outputs.assemble(
-        stack,
-        credentials=secrets,
-        container_ids={name: gateway.container_id for name, gateway in gateways.items()},
-        repo_digest=image.repo_digest,
-        verifier_image_id=verifier.repo_digest,
-    )
+async def _provider(stack: spec.StackSpec) -> "docker.Provider":
+    """The provider of a Docker host that answers and has nothing in the stack's way.
+
+    Its plug-in starts here, while Secrets Manager is still being asked, and what it takes to declare is loaded here.
+    """
+    host.check_host(stack, await asyncio.to_thread(host.read_host, stack.docker_host))
+    from infra.resources import declare_provider
+
+    return declare_provider(stack.docker_host)
 
 
 async def program(verify: Verification = verify_after_update) -> dict[str, pulumi.Output[Any]]:
-    """Everything that can be refused is refused before the first resource is declared."""
+    """Everything that can be refused is refused before the first resource but the provider is declared."""
     try:
         stack = _load()
         wanted = {name: (gateway.secret_id, gateway.secret_version) for name, gateway in stack.gateways.items()}
-        secrets, found = await asyncio.gather(
-            credentials.read_all(wanted, stack.mode), asyncio.to_thread(host.read_host, stack.docker_host)
-        )
-        host.check_host(stack, found)
+        reading = asyncio.ensure_future(credentials.read_all(wanted, stack.mode))
+        preparing = asyncio.ensure_future(_provider(stack))
+        # Both to their end, so that a refusal leaves no call to the engine and no unread second refusal behind.
+        await asyncio.wait((reading, preparing))
+        for refusal in (reading.exception(), preparing.exception()):
+            if refusal is not None:
+                raise refusal
+        secrets, provider = reading.result(), preparing.result()
     except IbgwError as error:
         raise pulumi.RunError(str(error)) from None
-    described = _declare(stack, secrets)
+    from infra.resources import declare
+
+    # All is loaded and stays: without this, Python looks through it once more, for 0.3 s, before it ends.
+    gc.freeze()
+    described = declare(stack, provider, secrets)
     verify(described, stack)
     return {"contract": described}
 

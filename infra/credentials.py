@@ -12,7 +12,6 @@ from importlib import metadata
 from typing import Any
 
 import pulumi
-from pulumi_aws import secretsmanager
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Mode
@@ -114,15 +113,13 @@ def _reason(error: Exception) -> str:
 async def _fetch(secret_id: str, version_id: str | None) -> tuple[str, str]:
     arguments: dict[str, Any] = {"secretId": secret_id} | ({"versionId": version_id} if version_id else {})
     try:
+        # Without pulumi_aws, which only names this function and takes longer to load than the rest of the program.
         found = await pulumi.runtime.invoke_async(
-            _INVOKE,
-            arguments,
-            opts=pulumi.InvokeOptions(version=_PLUGIN_VERSION),
-            typ=secretsmanager.GetSecretVersionResult,
+            _INVOKE, arguments, opts=pulumi.InvokeOptions(version=_PLUGIN_VERSION)
         )
     except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception; _reason turns it into a message
         raise _refuse(secret_id, "could not be read", _reason(error)) from None
-    return found.secret_string or "", found.version_id
+    return found.get("secretString") or "", found["versionId"]
 
 
 async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> dict[str, Credentials]:

@@ -1,24 +1,38 @@
 """Breaks the program on purpose, one property at a time, and expects a named test to notice (`make mutants`).
 
 Each mutation is one replacement in one file of a copy of the tree. A mutation whose text is gone, or that no test
-notices, fails the run: the table and the program are kept in step that way.
+notices, fails the run: the table and the program are kept in step that way. Those that need an engine share a copy and
+a sandbox of their own.
 """
 
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import typer
 
-ROOT = Path(__file__).resolve().parent.parent
+from sandbox.environment import ROOT, sweep
+from sandbox.locks import locked
+from tests.engine.conftest import SANDBOX_VARIABLE, SANDBOXES
+
+# A fixed place: the toolchain's cache has a folder for each tree that it was used from.
+COPIES = ROOT / ".ibgw" / "mutants"
+SANDBOX = "ibgw-mutants"
+INTERRUPTED = threading.Event()
 PROGRAM = "tests/stack/test_program.py"
 SETTINGS = "tests/unit/test_settings.py"
 CHECKS = "tests/unit/test_healthcheck_checks.py"
 ISOLATION = "tests/unit/test_healthcheck_isolation.py"
 RUNNER = "tests/unit/test_healthcheck_runner.py"
+REPLACED = "tests/engine/test_replacements.py::test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs"
+SETTLED = "tests/engine/test_main_job.py::test_a_preview_shows_no_change_not_even_after_a_refresh"
 LOOK = "async def look(context: Context) -> Finding:\n"
 
 
@@ -31,6 +45,10 @@ class Mutation:
     old: str
     new: str
     killer: str
+
+    @property
+    def engine(self) -> bool:
+        return self.killer.startswith("tests/engine/")
 
 
 MUTATIONS = (
@@ -291,10 +309,31 @@ MUTATIONS = (
     ),
     Mutation(
         "a published port is no exposure",
-        "healthcheck/isolation.py",
-        'exposed = [f"port published: {port}" for port in found.published]',
-        "exposed: list[str] = []",
+        "contract/rules.py",
+        "    for port in published:",
+        "    for port in ():",
         f"{ISOLATION}::test_every_way_in_is_exposure",
+    ),
+    Mutation(
+        "silence is a pass without the control",
+        "healthcheck/isolation.py",
+        "    if not control:",
+        "    if False:",
+        f"{ISOLATION}::test_silence_proves_nothing_where_the_control_does_not_connect",
+    ),
+    Mutation(
+        "whoever came for a moment is not looked at",
+        "healthcheck/isolation.py",
+        ", *seen.came_to_api]",
+        "]",
+        f"{ISOLATION}::test_whoever_was_attached_for_a_moment_is_named",
+    ),
+    Mutation(
+        "hygiene passes always",
+        "healthcheck/hygiene.py",
+        "    if faults:",
+        "    if False:",
+        "tests/unit/test_healthcheck_hygiene.py::test_each_fault_has_its_reason_and_says_what_was_found",
     ),
     Mutation(
         "a stranger on the api network is no fault",
@@ -331,13 +370,64 @@ MUTATIONS = (
         "return account",
         "tests/unit/test_healthcheck_redact.py::test_an_account_keeps_its_kind_and_three_digits",
     ),
+    # What only the engine and its plug-ins show.
+    Mutation(
+        "the settings go with the stack",
+        "infra/components/storage.py",
+        "retain_on_delete=True",
+        "retain_on_delete=False",
+        "tests/engine/test_main_job.py::test_destroy_leaves_the_settings_and_the_next_up_adopts_them",
+    ),
+    Mutation(
+        "an edited probe is recorded and not applied",
+        "infra/components/gateway.py",
+        'NOT_APPLIED_IN_PLACE = ["healthcheck"]',
+        "NOT_APPLIED_IN_PLACE: list[str] = []",
+        REPLACED,
+    ),
+    Mutation(
+        "a network's successor is made while it exists",
+        "infra/components/network.py",
+        "delete_before_replace=True",
+        "delete_before_replace=False",
+        REPLACED,
+    ),
+    Mutation(
+        "the gateway joins its network by name",
+        "infra/components/gateway.py",
+        "(name=api_network.id,",
+        "(name=spec.api_network.name,",
+        REPLACED,
+    ),
+    Mutation(
+        "the gateway's image goes by its name",
+        "infra/resources.py",
+        "image_id=image.image_id,",
+        "image_id=image.name,",
+        SETTLED,
+    ),
+    Mutation(
+        "the probe's interval is not in Go's own form",
+        "infra/components/gateway.py",
+        "interval=format_duration(spec.probe.interval),",
+        'interval=f"{spec.probe.interval.total_seconds():.0f}s",',
+        SETTLED,
+    ),
+    Mutation(
+        "an added capability lacks its prefix",
+        "infra/components/storage.py",
+        'adds=["CAP_CHOWN"]',
+        'adds=["CHOWN"]',
+        SETTLED,
+    ),
 )
 
 
 def _run(tree: Path, *nodes: str) -> subprocess.CompletedProcess[str]:
-    # The tree comes first on sys.path, before the one that is installed for editing.
+    # The tree comes before the one that is installed for editing, in pytest and in what it starts.
+    environment = {**os.environ, "PYTHONPATH": str(tree), SANDBOX_VARIABLE: SANDBOX}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *nodes]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
 
 
 def _killed(tree: Path, mutation: Mutation) -> str | None:
@@ -355,29 +445,60 @@ def _killed(tree: Path, mutation: Mutation) -> str | None:
     return None if result.returncode == 1 else f"{mutation.killer} did not fail (pytest exit {result.returncode})"
 
 
+def _baseline(tree: Path, mutations: Sequence[Mutation]) -> str | None:
+    """None when all their tests pass on the tree as it is."""
+    result = _run(tree, *sorted({mutation.killer for mutation in mutations}))
+    return None if result.returncode == 0 else f"without any mutation:\n{result.stdout[-4000:]}"
+
+
+def _lane(tree: Path, mutations: Sequence[Mutation]) -> int:
+    """Runs them one after another on a copy of the tree, before and after them none at all. Returns how many failed: a
+    test that fails after them too was broken by what an earlier one left, not by the program."""
+    ignored = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".ibgw", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    (tree / ".venv").symlink_to(ROOT / ".venv")
+    failed = 0
+    checks: list[tuple[str, Callable[[], str | None]]] = [
+        ("no mutation", partial(_baseline, tree, mutations)),
+        *((mutation.name, partial(_killed, tree, mutation)) for mutation in mutations),
+        ("no mutation, afterwards", partial(_baseline, tree, mutations)),
+    ]
+    for name, check in checks:
+        if INTERRUPTED.is_set():
+            break
+        complaint = check()
+        failed += complaint is not None
+        typer.echo(
+            f"{'ok      ' if complaint is None else 'FAILED  '} {name}" + (f": {complaint}" if complaint else "")
+        )
+    return failed
+
+
 def main() -> None:
-    """Run every mutation, first none at all. Exit code 1 when one survives."""
-    with tempfile.TemporaryDirectory(prefix="ibgw-mutants-") as folder:
-        tree = Path(folder) / "tree"
-        ignored = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".ibgw", "__pycache__", ".*_cache")
-        shutil.copytree(ROOT, tree, ignore=ignored)
-        killers = sorted({mutation.killer for mutation in MUTATIONS})
-        typer.echo(f"{len(MUTATIONS)} mutations; first, their {len(killers)} tests without any")
-        baseline = _run(tree, *killers)
-        if baseline.returncode != 0:
-            typer.echo(baseline.stdout[-4000:])
-            raise typer.Exit(1)
-        survivors = 0
-        for mutation in MUTATIONS:
-            complaint = _killed(tree, mutation)
-            survivors += complaint is not None
-            typer.echo(
-                f"{'killed  ' if complaint is None else 'SURVIVED'} {mutation.name}"
-                + (f": {complaint}" if complaint else "")
-            )
-    typer.echo(f"{len(MUTATIONS) - survivors} killed, {survivors} survived")
-    if survivors:
+    """Run every mutation, those that need an engine beside the others. Exit code 1 when one survives."""
+    lanes = {
+        name: [mutation for mutation in MUTATIONS if mutation.engine is engine]
+        for name, engine in (("plain", False), ("engine", True))
+    }
+    typer.echo(f"{len(MUTATIONS)} mutations")
+    with locked(COPIES.with_suffix(".lock")), ThreadPoolExecutor() as pool:
+        clear()
+        running = [pool.submit(_lane, COPIES / name, mutations) for name, mutations in lanes.items()]
+        try:
+            failed = sum(lane.result() for lane in running)
+        finally:
+            INTERRUPTED.set()
+            wait(running)
+            clear()
+    typer.echo(f"{len(MUTATIONS)} mutations, {failed} failed")
+    if failed:
         raise typer.Exit(1)
+
+
+def clear() -> None:
+    """Removes the copies and the engine tests' sandbox, which outlives each run of theirs."""
+    sweep(COPIES / "engine" / SANDBOXES.relative_to(ROOT), lambda line: None)
+    shutil.rmtree(COPIES, ignore_errors=True)
 
 
 if __name__ == "__main__":

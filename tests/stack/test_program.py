@@ -339,6 +339,12 @@ def test_our_own_objects_are_no_obstacle(program: Program) -> None:
     assert program.run(on_host=ours).verified
 
 
+def test_not_even_the_provider_is_declared_where_something_stands_in_the_way(program: Program) -> None:
+    refused(program, on_host=(HostObject("container", "ibgw-paper-main", {}),))
+    assert program.engine is not None
+    assert [found.type for found in program.engine.resources if "providers" in found.type] == []
+
+
 def test_overlapping_networks_declare_nothing(program: Program) -> None:
     from ipaddress import IPv4Network
 

@@ -1,0 +1,51 @@
+"""What a stack declares: its provider, its images and networks, and its gateways."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_docker as docker
+
+from infra import outputs, release, spec
+from infra.components.gateway import Gateway, GatewayArgs
+from infra.components.images import declare_gateway_image, declare_verifier_image
+from infra.components.network import declare_network
+from infra.credentials import Credentials
+
+
+def declare_provider(docker_host: str) -> docker.Provider:
+    """Named after its host: another host is another provider, and so what runs on the old one is removed there."""
+    return docker.Provider(f"docker-{hashlib.sha256(docker_host.encode()).hexdigest()[:8]}", host=docker_host)
+
+
+def declare(
+    stack: spec.StackSpec, provider: docker.Provider, secrets: Mapping[str, Credentials]
+) -> pulumi.Output[dict[str, Any]]:
+    """Everything else; the stack's output."""
+    opts = pulumi.ResourceOptions(provider=provider)
+    image = declare_gateway_image(stack.image or release.NO_RELEASE, platform=stack.platform, opts=opts)
+    verifier = declare_verifier_image(
+        stack.names.verifier_image, base_image=stack.base_image, platform=stack.platform, opts=opts
+    )
+    egress = declare_network("egress", stack.egress, opts)
+    gateways = {
+        name: Gateway(
+            name,
+            GatewayArgs(
+                spec=gateway,
+                credentials=secrets[name],
+                image_id=image.image_id,
+                egress_network_id=egress.id,
+            ),
+            pulumi.ResourceOptions(providers=[provider]),
+        )
+        for name, gateway in stack.gateways.items()
+    }
+    return outputs.assemble(
+        stack,
+        credentials=secrets,
+        container_ids={name: gateway.container_id for name, gateway in gateways.items()},
+        repo_digest=image.repo_digest,
+        verifier_image_id=verifier.repo_digest,
+    )
