@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"contract", "healthcheck", "infra", "operations", "sandbox", "tests", "benchmarks"}
-MAY_IMPORT = {
+OURS = {"client", "contract", "healthcheck", "infra", "operations", "sandbox", "tests", "benchmarks"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "client": set(),  # a bot takes it along
     "contract": set(),
     "healthcheck": {"contract"},
     "infra": {"contract", "healthcheck"},
-    "operations": {"contract", "healthcheck", "infra"},
+    "operations": {"client", "contract", "healthcheck", "infra"},
 }
 
 
