@@ -20,6 +20,7 @@ from contract.errors import IbgwError
 from sandbox import images
 from sandbox.docker_engine import SANDBOX_LABEL, connect
 from sandbox.images import ContextFile
+from sandbox.locks import locked
 from sandbox.packages import find
 from sandbox.processes import run
 from sandbox.steps import Say
@@ -93,10 +94,11 @@ def _make_origin(
     say: Say,
 ) -> None:
     kept = archive(cache)
-    if not kept.exists():
-        if pull(client, address, upstream=upstream, name=origin, say=say):
-            return
-        bootstrap(kept, say)
+    with locked(kept.with_suffix(".lock")):
+        if not kept.exists():
+            if pull(client, address, upstream=upstream, name=origin, say=say):
+                return
+            bootstrap(kept, say)
     say("importing the root file system (5 to 15 s)")
     repository, _, tag = origin.partition(":")
     labelled = [f"LABEL {SANDBOX_LABEL}={prefix}"]

@@ -4,12 +4,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from contract.errors import ExitCode, IbgwError
-from sandbox.broker.control import ControlError
+from sandbox.broker.control import BrokerControl, ControlError
 from sandbox.environment import Sandbox
 
 app = typer.Typer(
@@ -36,6 +38,17 @@ def _explained() -> Iterator[None]:
     except IbgwError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(int(error.exit_code)) from error
+
+
+@contextmanager
+def _asking(sandbox: Sandbox, refused: str = "") -> Iterator[BrokerControl]:
+    """The broker. `refused` is added to what it says where it refuses."""
+    try:
+        yield sandbox.broker()
+    except ControlError as error:
+        raise IbgwError(f"{error}{refused}", exit_code=ExitCode.BAD_USAGE) from error
+    except OSError as error:
+        raise IbgwError(f"the broker at {sandbox.internet.broker} does not answer; run: make sandbox") from error
 
 
 @app.command()
@@ -74,16 +87,12 @@ def status() -> None:
 
 @app.command()
 def scenario(name: str, gateway: GatewayOption = None, stack: StackOption = "paper") -> None:
-    """Put the broker into a state, by its name; `normal` is the way back."""
+    """Put the broker into a state, by its name or `NAME:VALUE`; `normal` is the way back."""
     with _explained():
         sandbox = Sandbox(say=_say)
         user = None if gateway is None else sandbox.user_of(stack, gateway)
-        try:
-            sandbox.broker().scenario(name, user_id=user)
-        except ControlError as error:
-            raise IbgwError(f"{error}; ibgw sandbox scenarios lists them", exit_code=ExitCode.BAD_USAGE) from error
-        except OSError as error:
-            raise IbgwError(f"the broker at {sandbox.internet.broker} does not answer; run: make sandbox") from error
+        with _asking(sandbox, "; ibgw sandbox scenarios lists them") as broker:
+            broker.scenario(name, user_id=user)
     _say(f"{'all users' if gateway is None else f'{stack}/{gateway}'}: {name}")
 
 
@@ -93,7 +102,57 @@ def scenarios() -> None:
     from sandbox.broker.scenarios import SCENARIOS
 
     for name, line in SCENARIOS.items():
-        typer.echo(f"{name:28} {line}")
+        typer.echo(f"{name:32} {line}")
+
+
+class Answer(StrEnum):
+    APPROVE = "approve"
+    DENY = "deny"
+    CODE = "code"
+
+
+@app.command()
+def second_factor(answer: Answer, gateway: GatewayOption = None, stack: StackOption = "paper") -> None:
+    """Do what a person would: approve or deny the push on the phone, or type the app's code at the gateway's screen."""
+    from sandbox.broker.users import code_at
+
+    with _explained():
+        sandbox = Sandbox(say=_say)
+        user = None if gateway is None else sandbox.user_of(stack, gateway)
+        with _asking(sandbox) as broker:
+            match answer:
+                case Answer.APPROVE:
+                    answered = broker.approve(user)
+                case Answer.DENY:
+                    answered = broker.deny(user)
+                case Answer.CODE:
+                    now = broker.clock()["now"]
+                    chosen = [one for one in sandbox.credentials() if user in (None, one.user_id) and one.totp_secret]
+                    answered = sum(broker.type_code(code_at(one.totp_secret, now), one.user_id) for one in chosen)
+    _say(f"{answer}: {answered} waiting login{'' if answered == 1 else 's'} answered")
+
+
+@app.command()
+def clock(
+    at: Annotated[str | None, typer.Option(help="Set it: an ISO date and time, in UTC unless it names a zone.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Let it run at this multiple of real time.")] = None,
+    real: Annotated[bool, typer.Option("--real", help="First put it back to real time.")] = False,
+) -> None:
+    """Show the time that the broker and all its gateways live by, or change it."""
+    with _explained():
+        wanted = None if at is None else _seconds(at)
+        with _asking(Sandbox(say=_say)) as broker:
+            shown = broker.clock(at=wanted, speed=speed, real=real)
+    _say(f"{datetime.fromtimestamp(shown['now'], UTC).isoformat(timespec='seconds')}, speed {shown['speed']:g}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        expected = "expected an ISO date and time like 2026-11-22T05:59:00"
+        raise IbgwError(f"--at is {text!r}; {expected}", exit_code=ExitCode.BAD_USAGE) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 if __name__ == "__main__":

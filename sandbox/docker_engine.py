@@ -131,17 +131,18 @@ def _clear_images(client: docker.DockerClient, prefix: str) -> Iterable[str]:
     children, so this goes round until nothing more gives way."""
     removed: list[str] = []
     while True:
+        # One call: the SDK's own list asks for each image again, which another sandbox may have removed by then.
         ours = [
-            image
-            for image in client.images.list()
-            if image.labels.get(SANDBOX_LABEL) == prefix
-            or any(_image_name(tag).startswith(f"{prefix}-") for tag in image.tags)
+            str(image["Id"])
+            for image in client.api.images()
+            if (image["Labels"] or {}).get(SANDBOX_LABEL) == prefix
+            or any(_image_name(tag).startswith(f"{prefix}-") for tag in image["RepoTags"] or ())
         ]
         before = len(removed)
         refusal: APIError | None = None
         for image in ours:
             try:
-                client.images.remove(str(image.id), force=True)
+                client.images.remove(image, force=True)
             except ImageNotFound:
                 continue
             except APIError as error:

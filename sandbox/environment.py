@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import docker
 
@@ -23,6 +23,7 @@ from contract.errors import ExitCode, IbgwError
 from sandbox import base_image, docker_engine, internet, packages, project, registry, secrets_manager, toolchain
 from sandbox.broker.control import BrokerControl
 from sandbox.internet import Internet
+from sandbox.locks import locked
 from sandbox.processes import Processes, alive, run, this_process
 from sandbox.record import Record, RecordFile
 from sandbox.secrets_manager import Vault, write_private
@@ -106,7 +107,13 @@ class Sandbox:
                 image = steps.start("gateway image", self._gateway_image, after=[base, store])
                 steps.start("project", self._project, after=[tools, vault, image])
 
+    # What a machine has once: of several sandboxes that come up at the same time one makes it, and the others wait.
+
     def _packages(self, say: Say) -> None:
+        with locked(self._cache / "packages.lock"):
+            self._install_packages(say)
+
+    def _install_packages(self, say: Say) -> None:
         commands = {**packages.COMMANDS, **self._also}
         if base_image.archive(self._cache).exists():
             del commands["debootstrap"]
@@ -127,8 +134,9 @@ class Sandbox:
         self._record.update(keep)
 
     def _docker(self, say: Say) -> None:
-        if not docker_engine.running(self.docker_host):
-            docker_engine.start(self.docker_host, self._processes, self.folder, say)
+        with locked(self._cache / "docker.lock"):
+            if not docker_engine.running(self.docker_host):
+                docker_engine.start(self.docker_host, self._processes, self.folder, say)
 
     def _registry(self, say: Say) -> None:
         registry.ensure(self._processes, port=self._port(registry.PROCESS), state=self.folder / "registry", say=say)
@@ -219,6 +227,10 @@ class Sandbox:
                 for name in (internet.PROCESS, registry.PROCESS, secrets_manager.PROCESS)
             },
         }
+
+    @property
+    def started_docker(self) -> bool:
+        return docker_engine.PROCESS in self._record.current.processes
 
     def client(self) -> docker.DockerClient:
         return docker_engine.connect(self.docker_host)
@@ -386,13 +398,34 @@ def sweep(folder: Path, say: Say) -> None:
             Sandbox(path.parent, record.prefix, record.index, say=say).down()
 
 
-def free_index(taken: Callable[[int], bool] | None = None) -> int:
-    """An index from 1 whose interface does not exist and whose addresses no route of this machine overlaps."""
+def free_index(taken: Callable[[int], bool] | None = None, *, locks: Path | None = None) -> int:
+    """An index from 1 whose interface does not exist and whose addresses no route of this machine overlaps. It is this
+    process's until it ends: another one that starts at the same instant gets another."""
     busy = taken or _taken
     for index in range(1, internet.COUNT):
+        reserved = _reserve((locks or default_cache() / "indices") / str(index))
+        if reserved is None:
+            continue
         if not busy(index):
+            _reserved.append(reserved)
             return index
+        reserved.close()
     raise IbgwError(f"all {internet.COUNT} sandboxes that fit on one machine are in use")
+
+
+_reserved: list[IO[str]] = []
+"""Open, and with that locked, until the process ends."""
+
+
+def _reserve(path: Path) -> IO[str] | None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def _taken(index: int) -> bool:

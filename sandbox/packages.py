@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, str] = {
 """Command -> package. Docker itself is not among them: a running daemon makes it superfluous."""
 
 DOCKER = {"dockerd": "docker.io"}
-TESTS = {"javac": "default-jdk-headless", "sshd": "openssh-server"}
+TESTS = {"envsubst": "gettext-base", "javac": "default-jdk-headless", "sshd": "openssh-server"}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 

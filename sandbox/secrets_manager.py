@@ -5,6 +5,7 @@ broker. moto forgets everything when it ends, so it is filled again at each star
 must not look like a rotated credential.
 """
 
+import base64
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from contract.target import Mode, SecondFactor
 from sandbox.processes import Processes, answers
@@ -41,6 +42,8 @@ class Credential(Login):
     user_id: str
     password: str
     account: str
+    totp_secret: str = Field(default="", repr=False)
+    """What the user's authenticator app would hold, in base32; the gateway's image has no use for it."""
 
     def secret(self) -> str:
         return json.dumps({"user_id": self.user_id, "password": self.password, "trading_mode": self.mode.value})
@@ -54,6 +57,7 @@ class Credential(Login):
             "live_accounts": [] if paper else [self.account],
             "paper_accounts": [self.account] if paper else [],
             "second_factor": self.second_factor.value,
+            "totp_secret": self.totp_secret,
         }
 
 
@@ -68,6 +72,7 @@ def generate(login: Login) -> Credential:
         user_id=f"{login.mode.value}{secrets.token_hex(4)}",
         password=secrets.token_urlsafe(18),
         account=f"{'DU' if login.mode is Mode.PAPER else 'U'}{number}",
+        totp_secret=base64.b32encode(secrets.token_bytes(20)).decode(),
     )
 
 

@@ -24,7 +24,7 @@ class BrokerControl:
         self.timeout = timeout
 
     def scenario(self, name: str, user_id: str | None = None) -> None:
-        """Puts one user, or all, into a scenario of `scenarios.SCENARIOS`."""
+        """Puts one user, or all, into a scenario of `scenarios.SCENARIOS`, `NAME` or `NAME:VALUE`."""
         self._call({"command": "scenario", "name": name, "user_id": user_id})
 
     def clear(self, user_id: str | None = None) -> None:
@@ -38,6 +38,16 @@ class BrokerControl:
     def deny(self, user_id: str | None = None) -> int:
         return int(self._call({"command": "second-factor", "approve": False, "user_id": user_id}))
 
+    def type_code(self, code: str, user_id: str) -> bool:
+        """Types a code into the user's waiting dialog, as a person at the screen; whether it was there and took it."""
+        return bool(self._call({"command": "type-code", "code": code, "user_id": user_id}))
+
+    def clock(self, *, at: float | None = None, speed: float | None = None, real: bool = False) -> dict[str, float]:
+        """Moves the broker's clock to a time (seconds since the epoch), lets it run at a multiple of real time, or
+        first puts it back to real time; all gateways follow. Returns its `now` and `speed`."""
+        found = self._call({"command": "clock", "at": at, "speed": speed, "real": real})
+        return {"now": float(found["now"]), "speed": float(found["speed"])}
+
     def reload_users(self) -> int:
         """Makes the broker read its users file again; sessions and counters stay. Returns how many users are new."""
         return int(self._call({"command": "reload-users"}))
@@ -45,7 +55,8 @@ class BrokerControl:
     def status(self) -> dict[str, Any]:
         """`{"users": {user_id: {...}}, "unknown_user_attempts": n}`.
 
-        Each user: `scenario`, `sessions` (trading modes with a session), `attempts` (forms submitted), `logins`,
+        Each user: `scenario`, `sessions` (trading modes with a session), `stranded` (those whose gateway is gone and
+        whose session is not), `attempts` (forms submitted), `logins`,
         `soft_logins` (by session token), `failed_attempts`, `logouts`, `orders` (really placed), `what_ifs`,
         `second_factor_prompts`, `second_factor_waiting`, `locked_for` (seconds).
         """

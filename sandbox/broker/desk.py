@@ -24,7 +24,10 @@ class Position:
 
 @dataclass
 class Order:
-    """An order that was really placed. `status` as the API's orderStatus names it."""
+    """An order that was really placed. `status` as the API's orderStatus names it.
+
+    `ended`: when it was filled or cancelled, in seconds since the epoch.
+    """
 
     order_id: int
     client_id: int
@@ -35,6 +38,7 @@ class Order:
     status: str
     filled: float = 0.0
     average_price: float = 0.0
+    ended: float | None = None
 
     @property
     def quantity(self) -> float:
@@ -47,7 +51,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Execution:
-    """One fill. `at` in seconds since the epoch."""
+    """One fill. `at` in seconds since the epoch; `realized` is None where it closed nothing."""
 
     execution_id: str
     order: Order
@@ -56,6 +60,7 @@ class Execution:
     quantity: float
     price: float
     commission: float
+    realized: float | None
 
 
 @dataclass
@@ -67,6 +72,7 @@ class Account:
     positions: dict[int, Position] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     executions: list[Execution] = field(default_factory=list)
+    realized: dict[int, float] = field(default_factory=dict)  # profit by conId
 
     def net_liquidation(self, prices: dict[int, float]) -> float:
         return self.cash + sum(held.quantity * prices[con_id] for con_id, held in self.positions.items())
@@ -114,10 +120,15 @@ class Account:
         values["AccountType"] = "INDIVIDUAL"
         return values
 
-    def what_if(self, request: dict[str, Any], price: float, prices: dict[int, float]) -> dict[str, float]:
+    def what_if(
+        self, con_id: int, request: dict[str, Any], price: float, prices: dict[int, float]
+    ) -> dict[str, float]:
         """Margin figures before and after an order, and its commission. Nothing is placed."""
         quantity = float(request["quantity"])
-        notional = quantity * price
+        held = self.positions.get(con_id)
+        before = held.quantity if held else 0.0
+        after = before + (quantity if request["action"] == "BUY" else -quantity)
+        notional = (abs(after) - abs(before)) * price
         initial, maintenance = self.margins(prices)
         equity = self.net_liquidation(prices)
         commission = max(MINIMUM_COMMISSION, quantity * COMMISSION_PER_SHARE)
@@ -135,10 +146,17 @@ class Account:
         """Fills an order whole, at one price."""
         sign = 1 if order.request["action"] == "BUY" else -1
         quantity = order.quantity
-        held = self.positions.get(order.contract.con_id) or Position(order.contract, 0.0, 0.0)
+        con_id = order.contract.con_id
+        held = self.positions.get(con_id) or Position(order.contract, 0.0, 0.0)
         after = held.quantity + sign * quantity
+        commission = max(MINIMUM_COMMISSION, quantity * COMMISSION_PER_SHARE)
+        realized = None
+        if held.quantity * sign < 0:
+            closed = min(quantity, abs(held.quantity))
+            realized = round(-sign * closed * (price - held.average_cost) - commission, 2)
+            self.realized[con_id] = self.realized.get(con_id, 0.0) + realized
         if after == 0:
-            self.positions.pop(order.contract.con_id, None)
+            self.positions.pop(con_id, None)
         else:
             if held.quantity * sign >= 0:
                 cost = abs(held.quantity) * held.average_cost + quantity * price
@@ -146,10 +164,9 @@ class Account:
             elif after * sign > 0:  # from long to short, or back
                 held.average_cost = price
             held.quantity = after
-            self.positions[order.contract.con_id] = held
-        commission = max(MINIMUM_COMMISSION, quantity * COMMISSION_PER_SHARE)
+            self.positions[con_id] = held
         self.cash -= sign * quantity * price + commission
-        order.status, order.filled, order.average_price = "Filled", quantity, price
+        order.status, order.filled, order.average_price, order.ended = "Filled", quantity, price, at
         execution = Execution(
             execution_id=f"{order.perm_id:08x}.{len(self.executions) + 1:08x}.01.01",
             order=order,
@@ -158,6 +175,7 @@ class Account:
             quantity=quantity,
             price=price,
             commission=commission,
+            realized=realized,
         )
         self.executions.append(execution)
         return execution

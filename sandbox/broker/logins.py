@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from . import scenarios
+from .clock import week_end
 from .desk import Account
 from .scenarios import Conditions, Login
 from .users import User
@@ -23,6 +24,8 @@ class Verdict(StrEnum):
     FAILED = "failed"
     LOCKED = "locked"
     UNAVAILABLE = "unavailable"
+    OUTDATED = "outdated"
+    BLOCKED = "blocked"
     NO_ANSWER = "no-answer"
 
 
@@ -60,6 +63,14 @@ class Counters:
     second_factor_prompts: int = 0
 
 
+@dataclass(frozen=True)
+class Token:
+    """What a soft restart resumes its session with."""
+
+    mode: str
+    valid_until: float  # seconds since the epoch
+
+
 @dataclass
 class UserState:
     """One user's world."""
@@ -69,7 +80,7 @@ class UserState:
     counters: Counters = field(default_factory=Counters)
     failures_in_a_row: int = 0
     locked_until: float = 0.0
-    tokens: dict[str, str] = field(default_factory=dict)  # session token -> trading mode
+    tokens: dict[str, Token] = field(default_factory=dict, repr=False)
     accounts: dict[str, Account] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,7 +89,7 @@ class UserState:
 
     @property
     def conditions(self) -> Conditions:
-        return scenarios.CONDITIONS[self.scenario]
+        return scenarios.conditions(self.scenario)
 
     def judge(self, password: str, now: float) -> Verdict:
         """Judges one submitted form at a time (seconds since the epoch) and counts it."""
@@ -87,15 +98,17 @@ class UserState:
         self.counters.attempts += 1
         if self.conditions.login is Login.UNAVAILABLE:
             return Verdict.UNAVAILABLE
+        if self.conditions.login is Login.OUTDATED:
+            return Verdict.OUTDATED
         if self.conditions.login is Login.LOCKED and self.locked_until <= now:
             self.locked_until = now + LOCKOUT_SECONDS
         if now < self.locked_until:
             self.counters.failed_attempts += 1
             return Verdict.LOCKED
         known = secrets.compare_digest(password.encode(), self.user.password.encode())
-        if known and self.conditions.login is Login.CHECK:
+        if known and self.conditions.login in (Login.CHECK, Login.BLOCKED):
             self.failures_in_a_row = 0
-            return Verdict.PASSWORD_OK
+            return Verdict.BLOCKED if self.conditions.login is Login.BLOCKED else Verdict.PASSWORD_OK
         self.counters.failed_attempts += 1
         self.failures_in_a_row += 1
         if self.failures_in_a_row >= LOCKOUT_FAILURES:
@@ -104,16 +117,24 @@ class UserState:
             return Verdict.LOCKED
         return Verdict.FAILED if self.conditions.login is Login.FAIL else Verdict.REJECTED
 
-    def new_token(self, mode: str) -> str:
-        """A token with which the gateway may log in again without a form. Earlier ones of the mode are void."""
-        self.tokens = {token: of for token, of in self.tokens.items() if of != mode}
+    def new_token(self, mode: str, now: float) -> str:
+        """A token with which the gateway may log in again without a form, until the week ends. Earlier ones of the mode
+        are void."""
+        self.revoke(mode)
         token = secrets.token_hex(16)
-        self.tokens[token] = mode
+        self.tokens[token] = Token(mode, week_end(now))
         return token
 
+    def accepts(self, token: str, mode: str, now: float) -> bool:
+        known = self.tokens.get(token)
+        return known is not None and known.mode == mode and now < known.valid_until
+
+    def revoke(self, mode: str) -> None:
+        self.tokens = {token: known for token, known in self.tokens.items() if known.mode != mode}
+
     def set_scenario(self, name: str, now: float) -> None:
-        """Raises KeyError for an unknown name. Leaving `locked-out` ends the lock."""
-        conditions = scenarios.CONDITIONS[name]
+        """Raises ValueError for an unknown name or value. Leaving `locked-out` ends the lock."""
+        conditions = scenarios.conditions(name)
         if self.conditions.login is Login.LOCKED and conditions.login is not Login.LOCKED:
             self.locked_until = now
         self.scenario = name

@@ -3,28 +3,33 @@
 A gateway opens one TCP connection for each login and keeps it for as long as the session lasts. It sends objects with a
 `type`, the broker objects with an `event`:
 
-    login              -> rejected | failed | locked | unavailable | token-refused | (closed without a word)
-                          | second-factor, second-factor-closed | existing-session, give-way | accepted
+    login              -> clock, then rejected | failed | locked | unavailable | outdated | blocked | token-refused
+                          | (closed without a word) | existing-session | second-factor, second-factor-closed | handoff
+                          | contested, give-way | accepted
     ask                -> answer
     logout             -> (closed)
-    (nothing)          -> state, notice, restart, other-session: what changes at the broker reaches gateways at once
+    (nothing)          -> clock, state, notice, restart, taken-over: what changes at the broker reaches gateways at once
+
+Before that, when it starts, it asks over UDP at the same port for the time and for what is to go wrong: a program that
+ends before its login must not be seen to have reached anybody by TCP, which is how a real login is told from none.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from sandbox.gateway import jsonlines, notices
+from sandbox.gateway import jsonlines, notices, properties
 from sandbox.gateway.notices import Notice
 
 from . import logins, scenarios
 from .clock import Clock
 from .logins import UserState, Verdict
 from .market import Market
-from .scenarios import Accounts, Api, Connectivity, Data, Push
+from .scenarios import Accounts, Api, Conditions, Connectivity, Elsewhere, Event, Farm, Push
 from .service import Service
 from .users import SecondFactor, User
 
@@ -35,18 +40,43 @@ SECOND_FACTOR_SECONDS = 180  # IBC's default SecondFactorAuthenticationTimeout
 
 @dataclass(eq=False)
 class Link:
-    """One gateway's connection, from its login on."""
+    """One gateway's connection, from its login on. It outlives its connection where a session is stranded."""
 
     writer: asyncio.StreamWriter
     state: UserState
     mode: str
     existing: str  # the gateway's ExistingSessionDetectedAction
-    token: str = ""
+    token: str = field(default="", repr=False)
     push_answer: asyncio.Future[bool] | None = field(default=None, repr=False)
+    wants_code: bool = False
+    logged_out: bool = False
+    open_until: float | None = None  # the broker's time; only of a stranded session
 
     def send(self, message: jsonlines.Message) -> None:
         if not self.writer.is_closing():
             self.writer.write(jsonlines.encode(message))
+
+
+class Starts(asyncio.DatagramProtocol):
+    """Answers gateways that start. `answer` is called with what they sent."""
+
+    def __init__(self, answer: Callable[[bytes], jsonlines.Message]) -> None:
+        self._answer = answer
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        assert self._transport is not None
+        try:
+            self._transport.sendto(json.dumps(self._answer(data)).encode(), address)
+        except properties.MalformedEscape as problem:
+            log.warning("a gateway starts with a malformed user id: %s", problem)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
 
 class Broker:
@@ -75,17 +105,22 @@ class Broker:
         self._sessions: dict[tuple[str, str], Link] = {}
         self._pending: set[Link] = set()
         self._servers: list[asyncio.Server] = []
+        self._starts = Starts(self._starting)
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._gateways: set[asyncio.StreamWriter] = set()
 
     async def start(self, host: str, port: int, control_port: int) -> tuple[int, int]:
         """Listens for gateways and for control clients; returns both ports (0 asks for a free one)."""
         gateways = await asyncio.start_server(self._on_gateway, host, port, limit=jsonlines.LINE_LIMIT)
         controls = await asyncio.start_server(self._on_control, host, control_port, limit=jsonlines.LINE_LIMIT)
         self._servers = [gateways, controls]
-        return gateways.sockets[0].getsockname()[1], controls.sockets[0].getsockname()[1]
+        bound = gateways.sockets[0].getsockname()[1]
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self._starts, local_addr=(host, bound))
+        return bound, controls.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Closes both ports and every connection, and waits until all are served out."""
+        self._starts.close()
         for server in self._servers:
             server.close()
         for writer in self._connections.values():
@@ -106,14 +141,22 @@ class Broker:
 
     # gateways
 
+    def _starting(self, data: bytes) -> jsonlines.Message:
+        """The answer to a gateway that starts and says `IbLoginId=...`, as it stands in IBC's config.ini."""
+        state = self.states.get(properties.parse(data).get("IbLoginId", "").strip())
+        crash = 0 if state is None else state.conditions.crash
+        return {"crash": crash, "now": int(self.clock.now()), "clock": self.clock.setting()}
+
     async def _on_gateway(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link: Link | None = None
         with self._connection(writer):
+            self._gateways.add(writer)
             jsonlines.keep_alive(writer)
             try:
                 form = await jsonlines.read(reader)
                 if form is None or form.get("type") != "login":
                     return
+                writer.write(self._clock_event())
                 await asyncio.sleep(self._login_delay)
                 link = await self._login(form, reader, writer)
                 if link is not None:
@@ -121,8 +164,12 @@ class Broker:
             except (ValueError, KeyError, OSError) as problem:
                 log.warning("closing a gateway's link: %r", problem)
             finally:
+                self._gateways.discard(writer)
                 if link is not None:
-                    self._end(link)
+                    self._link_ended(link)
+
+    def _clock_event(self) -> bytes:
+        return jsonlines.encode({"event": "clock", "clock": self.clock.setting()})
 
     async def _login(
         self, form: jsonlines.Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -149,17 +196,38 @@ class Broker:
             return None
         self._pending.add(link)
         try:
-            if not await self._second_factor(link, reader) or not await self._one_session(link, reader):
+            if not await self._confirmed(link, reader):
                 return None
         finally:
             self._pending.discard(link)
-        link.token = state.new_token(link.mode)
+        link.token = state.new_token(link.mode, self.clock.now())
         state.counters.logins += 1
         self._begin(link)
         return link
 
+    async def _confirmed(self, link: Link, reader: asyncio.StreamReader) -> bool:
+        """Whether the login survives another session of the user, and the second factor.
+
+        In the order of IBC's TradingLoginHandoffDialogHandler: a user with a second factor is asked a second time
+        whether the other session is to end.
+        """
+        exists = self._open_session(link) is not None or link.state.conditions.elsewhere is not Elsewhere.NONE
+        if exists:
+            link.send({"event": "existing-session"})
+            if link.existing in ("manual", "secondary"):
+                await self._await_end(reader)
+                return False
+        if not await self._second_factor(link, reader):
+            return False
+        if exists and self._needs_second_factor(link.state):
+            link.send({"event": "handoff"})
+            if link.existing != "primary":
+                await self._await_end(reader)
+                return False
+        return await self._one_session(link, reader)
+
     def _soft_login(self, link: Link, token: str) -> Link | None:
-        if link.state.tokens.get(token) != link.mode:
+        if not link.state.accepts(token, link.mode, self.clock.now()):
             link.send({"event": "token-refused"})
             return None
         link.token = token
@@ -172,17 +240,26 @@ class Broker:
         while await jsonlines.read(reader) is not None:
             pass
 
+    def _needs_second_factor(self, state: UserState) -> bool:
+        conditions = state.conditions
+        return (
+            state.user.second_factor is not SecondFactor.NONE or conditions.totp or conditions.push is not Push.AS_USER
+        )
+
     async def _second_factor(self, link: Link, reader: asyncio.StreamReader) -> bool:
-        push = link.state.conditions.push
-        if push is Push.AS_USER and link.state.user.second_factor is SecondFactor.NONE:
+        state = link.state
+        if not self._needs_second_factor(state):
             return True
-        link.state.counters.second_factor_prompts += 1
+        link.wants_code = state.conditions.totp or (
+            state.user.second_factor is SecondFactor.TOTP and state.conditions.push is Push.AS_USER
+        )
+        state.counters.second_factor_prompts += 1
         link.push_answer = asyncio.get_running_loop().create_future()
         link.send({"event": "second-factor"})
         gone = asyncio.ensure_future(self._await_end(reader))
         started = self.clock.now()
         try:
-            approved, elapsed = await self._push_outcome(link, push, gone, started)
+            approved, elapsed = await self._outcome(link, gone, started)
         finally:
             gone.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -193,41 +270,60 @@ class Broker:
             await self._await_end(reader)
         return approved
 
-    async def _push_outcome(
-        self, link: Link, push: Push, gone: asyncio.Future[None], started: float
-    ) -> tuple[bool, int]:
-        """Whether the push was approved, and after how many seconds as the gateway is to see it."""
+    async def _outcome(self, link: Link, gone: asyncio.Future[None], started: float) -> tuple[bool, int]:
+        """Whether the login was confirmed, and after how many seconds as the gateway is to see it. A dialog that wants
+        a code waits for ever."""
         assert link.push_answer is not None
-        if push is not Push.PENDING:
-            await asyncio.wait({gone}, timeout=self._push_delay)
-            elapsed = SECOND_FACTOR_SECONDS if push is Push.UNANSWERED else int(self._push_delay)
-            return push is Push.AS_USER and not gone.done(), elapsed
-        waiting: set[asyncio.Future[Any]] = {gone, link.push_answer}
-        await asyncio.wait(waiting, timeout=self._second_factor_seconds, return_when=asyncio.FIRST_COMPLETED)
-        if link.push_answer.done():
-            return link.push_answer.result() and not gone.done(), int(self.clock.now() - started)
-        return False, SECOND_FACTOR_SECONDS
+        push = link.state.conditions.push
+        answered: set[asyncio.Future[Any]] = {gone, link.push_answer}
+        if link.wants_code:
+            await asyncio.wait(answered, return_when=asyncio.FIRST_COMPLETED)
+        elif push is Push.PENDING:
+            await self._first_of(answered, self._second_factor_seconds)
+            if not link.push_answer.done():
+                return False, SECOND_FACTOR_SECONDS
+        else:
+            await self._first_of({gone}, self._push_delay)
+            if push is not Push.AS_USER or gone.done():
+                return False, SECOND_FACTOR_SECONDS if push is Push.UNANSWERED else int(self.clock.now() - started)
+            return True, int(self._push_delay)
+        confirmed = link.push_answer.done() and link.push_answer.result() and not gone.done()
+        return confirmed, int(self.clock.now() - started)
+
+    async def _first_of(self, waiting: set[asyncio.Future[Any]], seconds: float) -> None:
+        """Until one of `waiting` is done, or for so many seconds by the clock."""
+        passed = asyncio.ensure_future(self.clock.sleep(seconds))
+        try:
+            await asyncio.wait({*waiting, passed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            passed.cancel()
 
     async def _one_session(self, link: Link, reader: asyncio.StreamReader) -> bool:
-        """One session a user: who gives way depends on both sides' ExistingSessionDetectedAction."""
-        other = self._sessions.get((link.state.user.user_id, link.mode))
-        other_action = "primary" if link.state.conditions.competing_session else other.existing if other else None
-        if other_action is None:
-            return True
-        link.send({"event": "existing-session"})
-        if link.existing in ("manual", "secondary"):
-            await self._await_end(reader)
-            return False
-        if logins.existing_prevails(other_action):
-            if other is not None:
-                other.send({"event": "other-session", "continue": True})
+        """One session a user: who gives way depends on both sides' ExistingSessionDetectedAction. A session whose
+        gateway is gone cannot insist."""
+        other = self._open_session(link)
+        if other is not None and other.open_until is None:
+            stays, contested = logins.existing_prevails(other.existing), True
+            other.send({"event": "taken-over"})
+        else:
+            stays = contested = link.state.conditions.elsewhere is Elsewhere.PRIMARY
+        if contested:
+            link.send({"event": "contested"})
+        if stays:
             link.send({"event": "give-way"})
             await self._await_end(reader)
             return False
         if other is not None:
-            other.send({"event": "other-session", "continue": False})
             self._end(other)
         return True
+
+    def _open_session(self, link: Link) -> Link | None:
+        """The session that stands where a link's would. One that is stranded ends when its time is up."""
+        other = self._sessions.get((link.state.user.user_id, link.mode))
+        if other is not None and other.open_until is not None and other.open_until <= self.clock.now():
+            self._end(other)
+            return None
+        return other
 
     def _begin(self, link: Link) -> None:
         self._sessions[link.state.user.user_id, link.mode] = link
@@ -238,20 +334,37 @@ class Broker:
         if self._sessions.get(key) is link:
             del self._sessions[key]
 
+    def _link_ended(self, link: Link) -> None:
+        stranded = link.state.conditions.stranded
+        if stranded and not link.logged_out and self._open_session(link) is link:
+            link.open_until = self.clock.now() + stranded
+        else:
+            self._end(link)
+
     async def _session(self, link: Link, reader: asyncio.StreamReader) -> None:
         while (message := await jsonlines.read(reader)) is not None:
             if message["type"] == "logout":
+                link.logged_out = True
                 link.state.counters.logouts += 1
                 if not message.get("keep_token"):
                     link.state.tokens.pop(link.token, None)
                 return
             if message["type"] != "ask":
                 raise ValueError(f"unknown type {message['type']!r}")
-            answer = self.service.answer(link.state, self._accounts(link), message["what"], message["request"])
+            what, request = message["what"], message["request"]
+            if what == "quote" and self._data_is_elsewhere(link):
+                answer: jsonlines.Message = {"error": list(notices.COMPETING)}
+            else:
+                answer = self.service.answer(link.state, self._accounts(link), what, request)
             link.send({"event": "answer", "id": message["id"], "answer": answer})
             await link.writer.drain()
 
     # what a session sees
+
+    def _data_is_elsewhere(self, link: Link) -> bool:
+        """A paper account has the live account's market data, and gets none while the user's live session is open on
+        another machine (QuantConnect/Lean.Brokerages.InteractiveBrokers#140, extrange/ibkr-docker#102)."""
+        return link.mode == "paper" and (link.state.user.user_id, "live") in self._sessions
 
     def _accounts(self, link: Link) -> tuple[str, ...]:
         accounts = link.state.user.accounts(link.mode)
@@ -270,21 +383,33 @@ class Broker:
             "delay": conditions.delay,
             "connected": conditions.connectivity is not Connectivity.LOST,
             "greeting": [list(notice) for notice in greeting(conditions)],
+            "memory_growth": conditions.memory_growth,
         }
 
     def set_scenario(self, state: UserState, name: str) -> None:
-        """Puts a user into a scenario and tells its gateways. Raises KeyError for an unknown scenario."""
+        """Puts a user into a scenario and tells its gateways. Raises ValueError for an unknown scenario or value."""
         before = state.conditions
         state.set_scenario(name, self.clock.now())
-        news = transition(before, state.conditions)
-        for link in self._sessions.values():
-            if link.state is not state:
-                continue
+        after = state.conditions
+        news = transition(before, after)
+        for link in [link for link in self._sessions.values() if link.state is state]:
             link.send({"event": "state", "state": self._api_state(link)})
             for notice in news:
                 link.send({"event": "notice", "code": notice.code, "text": notice.text})
-            if state.conditions.soft_restart:
-                link.send({"event": "restart"})
+            self._happens(link, after)
+
+    def _happens(self, link: Link, conditions: Conditions) -> None:
+        """What a scenario does to an open session when it is set."""
+        if conditions.event is Event.SOFT_RESTART:
+            link.send({"event": "restart"})
+        if conditions.event is Event.WEEK_ENDS:
+            link.state.revoke(link.mode)
+            self._end(link)
+            link.writer.close()
+        if conditions.elsewhere is Elsewhere.TAKES_OVER:
+            link.send({"event": "taken-over"})
+            if not logins.existing_prevails(link.existing):
+                self._end(link)
 
     # control
 
@@ -300,13 +425,15 @@ class Broker:
     def _reply(self, command: jsonlines.Message) -> jsonlines.Message:
         try:
             return {"ok": True, "result": self._control(command)}
-        except KeyError as problem:
+        except (KeyError, ValueError) as problem:
             return {"ok": False, "error": problem.args[0]}
 
     def _control(self, command: jsonlines.Message) -> Any:
         commands: dict[str, Callable[[jsonlines.Message], Any]] = {
             "scenario": self._control_scenario,
             "second-factor": self._control_second_factor,
+            "type-code": self._control_type_code,
+            "clock": self._control_clock,
             "reload-users": lambda _: self.reload_users(),
             "status": lambda _: self.status(),
         }
@@ -322,21 +449,44 @@ class Broker:
         return [self.states[user_id]]
 
     def _control_scenario(self, command: jsonlines.Message) -> None:
-        name = command["name"]
-        if name not in scenarios.CONDITIONS:
-            raise KeyError(f"unknown scenario {name!r}; expected one of {', '.join(scenarios.CONDITIONS)}")
+        scenarios.conditions(command["name"])  # refused before any user is in it
         for state in self._chosen(command.get("user_id")):
-            self.set_scenario(state, name)
+            self.set_scenario(state, command["name"])
 
     def _control_second_factor(self, command: jsonlines.Message) -> int:
         """Answers the waiting push messages; returns how many there were."""
         states = self._chosen(command.get("user_id"))
         answered = 0
         for link in self._pending:
-            if link.state in states and link.push_answer is not None and not link.push_answer.done():
+            if link.state in states and not link.wants_code and link.push_answer and not link.push_answer.done():
                 link.push_answer.set_result(bool(command["approve"]))
                 answered += 1
         return answered
+
+    def _control_type_code(self, command: jsonlines.Message) -> bool:
+        """Types a code into the waiting dialogs of a user; whether one took it. A wrong one leaves them open."""
+        (state,) = self._chosen(command["user_id"])
+        right = state.user.confirms(command["code"], self.clock.now())
+        waiting = [link for link in self._pending if link.state is state and link.wants_code and link.push_answer]
+        for link in waiting:
+            if not right:
+                state.counters.failed_attempts += 1
+            elif link.push_answer is not None and not link.push_answer.done():
+                link.push_answer.set_result(True)
+        return right and bool(waiting)
+
+    def _control_clock(self, command: jsonlines.Message) -> dict[str, float]:
+        """Moves the clock or changes its speed, where asked to, and tells every gateway; returns what it shows."""
+        at, speed = command.get("at"), command.get("speed")
+        if command.get("real"):
+            self.clock.real()
+        if at is not None or speed is not None:
+            self.clock.set(at, speed)
+        if command.get("real") or at is not None or speed is not None:
+            for writer in self._gateways:
+                if not writer.is_closing():
+                    writer.write(self._clock_event())
+        return {"now": self.clock.now(), "speed": self.clock.speed}
 
     def reload_users(self) -> int:
         """Takes in users that are new; known ones keep their state, passwords included. Returns how many were new."""
@@ -349,25 +499,33 @@ class Broker:
         now = self.clock.now()
         users = {}
         for user_id, state in self.states.items():
+            links = [link for link in list(self._sessions.values()) if link.state is state and self._open_session(link)]
             users[user_id] = {
                 **state.status(now),
-                "sessions": sorted(mode for (owner, mode) in self._sessions if owner == user_id),
+                "sessions": sorted(link.mode for link in links if link.open_until is None),
+                "stranded": sorted(link.mode for link in links if link.open_until is not None),
                 "second_factor_waiting": any(link.state is state and link.push_answer for link in self._pending),
             }
         return {"users": users, "unknown_user_attempts": self.unknown_user_attempts}
 
 
-def greeting(conditions: scenarios.Conditions) -> list[Notice]:
+FARMS = {
+    Farm.MARKET: (notices.MARKET_FARM_BROKEN, notices.MARKET_FARM_OK),
+    Farm.HISTORY: (notices.HISTORY_FARM_BROKEN, notices.HISTORY_FARM_OK),
+    Farm.DEFINITION: (notices.DEFINITION_FARM_BROKEN, notices.DEFINITION_FARM_OK),
+}
+
+
+def greeting(conditions: Conditions) -> list[Notice]:
     """What a gateway tells a client that has just connected."""
     if conditions.connectivity is Connectivity.LOST:
         return [notices.SERVER_BROKEN]
     if conditions.api is not Api.NORMAL:
         return []
-    farm = notices.MARKET_FARM_BROKEN if conditions.data is Data.FARM_BROKEN else notices.MARKET_FARM_OK
-    return [farm, notices.HISTORY_FARM_OK, notices.DEFINITION_FARM_OK]
+    return [broken if farm in conditions.broken_farms else ok for farm, (broken, ok) in FARMS.items()]
 
 
-def transition(before: scenarios.Conditions, after: scenarios.Conditions) -> list[Notice]:
+def transition(before: Conditions, after: Conditions) -> list[Notice]:
     """What clients that are connected are told when one state follows another."""
     news = []
     was_lost, is_lost = (state.connectivity is Connectivity.LOST for state in (before, after))
@@ -376,9 +534,9 @@ def transition(before: scenarios.Conditions, after: scenarios.Conditions) -> lis
     if was_lost and not is_lost:
         data_lost = after.connectivity is Connectivity.RESTORED_DATA_LOST
         news.append(notices.RESTORED_DATA_LOST if data_lost else notices.RESTORED)
-    was_broken, is_broken = (state.data is Data.FARM_BROKEN for state in (before, after))
-    if is_broken and not was_broken:
-        news.append(notices.MARKET_FARM_BROKEN)
-    if was_broken and not is_broken:
-        news.append(notices.MARKET_FARM_OK)
+    for farm, (broken, ok) in FARMS.items():
+        if farm in after.broken_farms and farm not in before.broken_farms:
+            news.append(broken)
+        if farm in before.broken_farms and farm not in after.broken_farms:
+            news.append(ok)
     return news

@@ -1,4 +1,4 @@
-"""The TWS API server: connections, handshake, client ids, and what every client is told.
+"""The TWS API server: connections, handshake, client ids, pacing, and what every client is told.
 
 Text protocol only: the version that it offers makes newer clients negotiate down to it. What each request is answered
 is in `requests`.
@@ -10,17 +10,28 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from . import messages, wire
+from . import messages, pacing, wire
+from .account_requests import Feed
+from .clock import CLOCK
+from .link import LinkLost
+from .market_requests import Stream
+from .notices import RESTORED_DATA_LOST
 from .requests import Requests
 
 SERVER_VERSION = 178
 # The oldest client that is understood; the real gateway goes down to 100.
 OLDEST_CLIENT = 157
+# "Verify that the maximum API connection threshold (default 32) is not exceeded" (ibapi, errors.py, 502). What becomes
+# of one more connection is documented nowhere: here it is accepted and closed without a word.
+MOST_CLIENTS = 32
+MOST_UNREAD = 16 * 1024 * 1024  # bytes that wait for a client that does not read, before it is let go
 
 CLIENT_ID_IN_USE = (326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
+NO_SUCH_REQUEST = (505, "Fatal Error: Unknown message id.")
 START_API = 71
+POLL = 0.1  # seconds between two looks at whether the API is still wedged or slow
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,15 @@ class ApiState:
         )
 
 
+@dataclass(frozen=True)
+class Timing:
+    """Seconds, of real time whatever the clock does."""
+
+    tick: float = 1.0  # between two looks at quotes and at open orders
+    accounts: float = 180.0  # between two updates of accounts (TWS API reference, reqAccountUpdates)
+    snapshot: float = 11.0  # after which a snapshot without data ends (TWS API reference, reqMktData)
+
+
 class Session(Protocol):
     """The logged-in session behind the API."""
 
@@ -64,12 +84,22 @@ class Client:
     writer: asyncio.StreamWriter
     version: int = 0
     client_id: int | None = None  # None until startApi
+    paces: bool = False  # has asked for pacing, whatever the gateway's setting
+    pacer: pacing.Pacer = field(default_factory=pacing.Pacer)
     market_data_type: int = 1
-    subscriptions: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    streams: dict[int, Stream] = field(default_factory=dict)
+    feeds: dict[tuple[str, int], Feed] = field(default_factory=dict)
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return cast(asyncio.Transport, self.writer.transport)
 
     def send(self, row: messages.Row) -> None:
-        if not self.writer.is_closing():
-            self.writer.write(wire.frame(row))
+        if self.writer.is_closing():
+            return
+        self.writer.write(wire.frame(row))
+        if self.transport.get_write_buffer_size() > MOST_UNREAD:
+            self.transport.abort()
 
     def error(self, request_id: int, code: int, text: str) -> None:
         self.send(messages.error(request_id, code, text, self.version))
@@ -86,24 +116,42 @@ class ApiServer:
         master_client_id: int | None = None,
         log: Callable[[str], None] = lambda line: None,
         on_write_refused: Callable[[], None] = lambda: None,
+        reject_over_rate: bool = False,
     ) -> None:
+        """`reject_over_rate`: the gateway's setting on requests above the rate, see `pacing`."""
         self.session = session
         self.master_client_id = master_client_id
         self.log = log
         self.on_write_refused = on_write_refused
+        self.reject_over_rate = reject_over_rate
+        self.timing = Timing()
         self.clients: list[Client] = []
         self._read_only = read_only
         self._requests = Requests(self)
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[Any]] = set()
+        self._ticking: asyncio.Task[None] | None = None
+        self._unread = False
 
     @property
     def read_only(self) -> bool:
         return self._read_only or self.session.state.read_only
 
+    @property
+    def wedged(self) -> bool:
+        return self.session.state.api == "wedged"
+
+    def now(self) -> float:
+        """The broker's time, in seconds since the epoch."""
+        return CLOCK.now()
+
+    def is_master(self, client: Client) -> bool:
+        return client.client_id is not None and client.client_id == self.master_client_id
+
     async def start(self, host: str, port: int) -> int:
         """Opens the port; returns it (0 asks for a free one)."""
         self._server = await asyncio.start_server(self._on_client, host, port)
+        self._ticking = asyncio.create_task(self._tick())
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
@@ -111,6 +159,10 @@ class ApiServer:
         """Closes the port and every connection, and waits until all are served out."""
         if self._server is not None:
             self._server.close()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticking
         for client in self.clients:
             client.writer.close()
         if self._serving:
@@ -121,8 +173,79 @@ class ApiServer:
         for client in self.clients:
             if client.client_id is not None:
                 client.error(-1, code, text)
+                if code == RESTORED_DATA_LOST.code:
+                    client.streams.clear()
+
+    async def ask(self, client: Client, request_id: int, what: str, **request: Any) -> dict[str, Any] | None:
+        """The broker's answer; None when there is none for the client, which has then got the error, if there is one.
+
+        Raises LinkLost.
+        """
+        answer = await self.session.ask(what, **request)
+        if "error" in answer:
+            client.error(request_id, *answer["error"])
+            return None
+        if "silent" in answer:
+            self.log(f"API client {client.client_id}: request {request_id} is left unanswered: {answer['silent']}")
+            return None
+        return answer
+
+    def refuse(self, client: Client, request_id: int, name: str) -> None:
+        """For what the simulator does not know."""
+        self.log(f"API client {client.client_id}: {name} is not implemented")
+        client.error(request_id, *NO_SUCH_REQUEST)
+
+    async def after_fill(self) -> None:
+        """Tells subscribers how the accounts stand now. Raises LinkLost."""
+        await self._requests.accounts.refresh(every_tick=False)
+
+    async def _tick(self) -> None:
+        """All that clients are told unasked: news of quotes, orders and accounts."""
+        loop = asyncio.get_running_loop()
+        accounts_at = loop.time()
+        while True:
+            await asyncio.sleep(self.timing.tick)
+            if self.wedged:
+                self._leave_unread()
+                continue
+            if self._unread:
+                self._read_again()
+            due = loop.time() - accounts_at >= self.timing.accounts
+            if due:
+                accounts_at = loop.time()
+            if not self.session.state.connected:
+                continue
+            with contextlib.suppress(LinkLost):
+                filled = await self._requests.orders.refresh()
+                await self._requests.accounts.refresh(every_tick=not (filled or due))
+                await self._requests.market.refresh()
+
+    def _leave_unread(self) -> None:
+        self._unread = True
+        for client in self.clients:
+            if not client.writer.is_closing():
+                client.transport.pause_reading()
+
+    def _read_again(self) -> None:
+        self._unread = False
+        for client in self.clients:
+            if not client.writer.is_closing():
+                client.transport.resume_reading()
+
+    async def _wedge(self, client: Client) -> None:
+        """Leaves a connection open and unread for as long as the API is wedged."""
+        if not self.wedged:
+            return
+        self._leave_unread()
+        while self.wedged and not client.writer.is_closing():
+            await asyncio.sleep(POLL)
+        self._read_again()
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self.clients) >= MOST_CLIENTS:
+            self.log(f"API connection refused: {MOST_CLIENTS} are open")
+            writer.close()
+            return
         client = Client(writer)
         self.clients.append(client)
         task = asyncio.current_task()
@@ -135,8 +258,6 @@ class ApiServer:
             self.log(f"API client sent a malformed message: {problem}")
         finally:
             self.clients.remove(client)
-            for subscription in client.subscriptions.values():
-                subscription.cancel()
             if client.client_id is not None:
                 self.log(f"remove Client {client.client_id}")
             writer.close()
@@ -144,6 +265,7 @@ class ApiServer:
 
     async def _handshake(self, client: Client, reader: asyncio.StreamReader) -> bool:
         """`API`, NUL, then the client's versions; answers the one to use. False when the client has to go."""
+        await self._wedge(client)
         try:
             prefix = await reader.readexactly(len(wire.PREFIX))
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -153,23 +275,21 @@ class ApiServer:
         payload = await wire.read_frame(reader)
         if payload is None:
             return False
-        versions = re.match(rb"v(\d+)(?:\.\.(\d+))?", payload)
+        versions = re.match(rb"v(\d+)(?:\.\.(\d+))?(.*)", payload)
         if versions is None:
             raise ValueError("no client version")
-        if self.session.state.api == "wedged":
-            while await reader.read(65536):
-                pass
-            return False
+        await self._wedge(client)
         oldest, newest = int(versions[1]), int(versions[2] or versions[1])
+        client.paces = b"+PACEAPI" in versions[3]
         client.version = min(SERVER_VERSION, newest)
         if client.version < OLDEST_CLIENT or oldest > SERVER_VERSION:
             raise ValueError(f"unsupported client version {payload.decode(errors='replace')}")
-        await asyncio.sleep(self.session.state.delay)
-        client.send([client.version, time.strftime("%Y%m%d %H:%M:%S %Z")])
+        await self._be_late(asyncio.get_running_loop().time())
+        client.send([client.version, time.strftime("%Y%m%d %H:%M:%S %Z", time.localtime(self.now()))])
         return True
 
     async def _serve(self, client: Client, reader: asyncio.StreamReader) -> None:
-        """Answers messages in order, each as late as the session's delay asks for."""
+        """Answers messages in order, each as late as the session's delay and the pacing ask for."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[tuple[float, list[str]] | None] = asyncio.Queue()
 
@@ -184,13 +304,38 @@ class ApiServer:
         try:
             while (message := await arrived.get()) is not None:
                 at, row = message
-                await asyncio.sleep(max(0.0, at + self.session.state.delay - loop.time()))
-                if self.session.state.api != "wedged" and not await self._answer(client, row):
+                await self._wedge(client)
+                if not await self._pace(client, row, arrived.qsize()):
+                    if client.pacer.violations >= pacing.TOLERATED:
+                        self.log(f"API client {client.client_id} sent too fast {pacing.TOLERATED} times")
+                        return
+                    continue
+                await self._be_late(at)
+                if not await self._answer(client, row):
                     return
         finally:
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
+
+    async def _be_late(self, arrived: float) -> None:
+        """Waits for as long after a message's arrival as the session's delay says, which may change meanwhile."""
+        while (early := arrived + self.session.state.delay - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(min(early, POLL))
+
+    async def _pace(self, client: Client, row: list[str], waiting: int) -> bool:
+        """Lets a message wait for its time; False when it is rejected for its rate."""
+        loop = asyncio.get_running_loop()
+        wait = client.pacer.wait(loop.time())
+        if wait > 0:
+            if self.reject_over_rate and not client.paces:
+                if client.pacer.violate(loop.time()):
+                    text = pacing.error_text(pacing.MOST + 1 + waiting, client.pacer.violations)
+                    client.error(self._requests.request_id(row), 100, text)
+                return False
+            await asyncio.sleep(wait)
+        client.pacer.let_through(loop.time())
+        return True
 
     async def _answer(self, client: Client, row: list[str]) -> bool:
         """False when the client has to go. Raises ValueError for a malformed message."""
@@ -210,9 +355,12 @@ class ApiServer:
             return False
         client.client_id = client_id
         state = self.session.state
+        if state.api != "half-open" and not self.read_only:
+            with contextlib.suppress(LinkLost):
+                await self._requests.orders.greet(client)
         self._requests.send_accounts(client)
         if state.api != "half-open":
-            await self._requests.send_next_id(client)
+            await self._requests.orders.send_next_id(client)
         for code, text in state.greeting:
             client.error(-1, code, text)
         return True

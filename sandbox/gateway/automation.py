@@ -1,7 +1,8 @@
 """The login automation: takes a login form through to a session, with the log lines and decisions of IBC.
 
 Sources, by the event that they handle: AbstractLoginHandler, LoginManager, SecondFactorAuthenticationDialogHandler,
-ExistingSessionDetectedDialogHandler, TooManyFailedLoginAttemptsDialogHandler and LoginFailedDialogHandler of IBC 3.24.
+ExistingSessionDetectedDialogHandler, ReloginDialogHandler, TradingLoginHandoffDialogHandler, LoginFailedDialogHandler
+and TooManyFailedLoginAttemptsDialogHandler of IBC 3.24.
 """
 
 import asyncio
@@ -9,11 +10,15 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from . import console
+from .clock import CLOCK
 from .jsonlines import Message
 from .link import BrokerLink, LinkLost
 from .settings import LOGIN_TIMED_OUT, Exit, Settings
+
+INVALID_STATE = 1110  # of IBC's ErrorCodes
 
 CONNECT_SECONDS = 5.0  # for how long the gateway tries to reach the login server
 SECOND_FACTOR_SECONDS = 180
@@ -41,6 +46,7 @@ class Automation:
     def __init__(self, settings: Settings, open_link: Callable[[], BrokerLink]) -> None:
         self._settings = settings
         self._open_link = open_link
+        self._link: BrokerLink | None = None
         self._attempts = 0
 
     async def log_in(self) -> LoggedIn:
@@ -53,7 +59,24 @@ class Automation:
             wait = await self._attempt()
             if isinstance(wait, LoggedIn):
                 return wait
-            await asyncio.sleep(wait)
+            await self._pause(wait)
+
+    async def stay(self) -> NoReturn:
+        """Where it gave up, for ever. The broker's clock is still followed, for whatever else the process waits for."""
+        if self._link is not None:
+            await self._link.run()
+        while True:
+            await asyncio.sleep(3600)
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two attempts, by the broker's clock."""
+        assert self._link is not None
+        following = asyncio.create_task(self._link.run())
+        try:
+            await CLOCK.sleep(seconds)
+        finally:
+            following.cancel()
+            await self._link.close()
 
     async def _attempt(self) -> LoggedIn | float:
         """One submitted form: a session, or the seconds to wait before the next attempt."""
@@ -66,7 +89,7 @@ class Automation:
         self._attempts += 1
         console.log(f"Login attempt: {self._attempts}")
         console.log(f"Click button: {'Paper Log In' if settings.mode == 'paper' else 'Log In'}")
-        link = self._open_link()
+        link = self._link = self._open_link()
         try:
             await self._connect(link)
             link.send(
@@ -75,17 +98,14 @@ class Automation:
                     "user_id": settings.user_id,
                     "password": settings.password,
                     "mode": settings.mode,
-                    "existing": settings.text("ExistingSessionDetectedAction", "manual").lower(),
+                    "existing": existing_action(settings),
                 }
             )
-            outcome = await self._conversation(link)
+            return await self._conversation(link)
         except LinkLost:
             console.log("Connection to server failed: Server disconnected, please try again")
             console.log("Cold restart in progress")
             raise ColdRestart from None
-        if not isinstance(outcome, LoggedIn):
-            await link.close()
-        return outcome
 
     async def _connect(self, link: BrokerLink) -> None:
         deadline = time.monotonic() + CONNECT_SECONDS
@@ -103,9 +123,13 @@ class Automation:
             "failed": self._failed,
             "locked": self._locked,
             "unavailable": self._unavailable,
+            "outdated": self._outdated,
+            "blocked": self._blocked,
             "second-factor": self._second_factor,
             "second-factor-closed": self._second_factor_closed,
             "existing-session": self._existing_session,
+            "handoff": self._handoff,
+            "contested": self._contested,
             "give-way": self._give_way,
         }
         exit_at: float | None = None
@@ -118,7 +142,7 @@ class Automation:
             if wait is None:
                 continue
             if event["event"] == "second-factor-closed" and event["elapsed"] < SECOND_FACTOR_SECONDS:
-                exit_at = time.monotonic() + wait
+                exit_at = CLOCK.now() + wait
                 continue
             return wait
 
@@ -126,11 +150,16 @@ class Automation:
         """The next event; with `exit_at`, the process ends when it has not come by then."""
         if exit_at is None:
             return await link.event()
+        event = asyncio.create_task(link.event())
+        passed = asyncio.create_task(CLOCK.sleep_until(exit_at))
         try:
-            return await asyncio.wait_for(link.event(), max(0.0, exit_at - time.monotonic()))
-        except TimeoutError:
-            text = "IBC closing because login has not completed after Second Factor Authentication"
-            raise Exit(LOGIN_TIMED_OUT, text) from None
+            await asyncio.wait({event, passed}, return_when=asyncio.FIRST_COMPLETED)
+            if event.done():
+                return event.result()
+        finally:
+            event.cancel()
+            passed.cancel()
+        raise Exit(LOGIN_TIMED_OUT, "IBC closing because login has not completed after Second Factor Authentication")
 
     async def _rejected(self, link: BrokerLink, event: Message) -> None:
         console.dialog("Unrecognized Username or Password")
@@ -149,13 +178,25 @@ class Automation:
             raise GiveUp("locked out")
         # IBC waits three seconds longer than the text says (TooManyFailedLoginAttemptsDialogHandler).
         wait = waiting_seconds(event["text"]) + 3
-        console.log(f"Will re-login at {console.stamp(time.time() + wait)}; login number: {self._attempts + 1}")
+        console.log(f"Will re-login at {console.stamp(CLOCK.now() + wait)}; login number: {self._attempts + 1}")
         return wait
 
     async def _unavailable(self, link: BrokerLink, event: Message) -> None:
         console.dialog("Login")
         console.error("The system is not currently available.")
         raise GiveUp("the system is not available")
+
+    async def _outdated(self, link: BrokerLink, event: Message) -> None:
+        # "The current version of the application you are running, 974.4g, is no longer supported. Please download the
+        # current version from our website." (mvberg/ib-gateway-docker#29). IBC has no handler for it and logs only its
+        # title, which nobody has reported: this one is a guess.
+        console.dialog("IBKR Gateway")
+        raise GiveUp("no handler for this dialog")
+
+    async def _blocked(self, link: BrokerLink, event: Message) -> None:
+        # A task of the user's account that has to be done first (IBAutomater, HandleLoginMessages).
+        console.dialog("Login Messages")
+        raise GiveUp("no handler for this dialog")
 
     async def _second_factor(self, link: BrokerLink, event: Message) -> None:
         if self._settings.mode == "live":
@@ -181,30 +222,71 @@ class Automation:
         return interval
 
     async def _existing_session(self, link: BrokerLink, event: Message) -> None:
+        """The dialog at a login that is not complete: IBC's scenarios 1 to 3."""
         console.dialog("Existing session detected")
-        action = self._settings.text("ExistingSessionDetectedAction", "manual").lower()
+        action = existing_action(self._settings, say=True)
+        if action == "manual":
+            console.log("User must choose whether to continue with this session (scenario 1)")
+            raise GiveUp("nobody answers the dialog")
         if action == "secondary":
             console.log("End this session and let the other session proceed (scenario 2)")
             raise Exit(0)
-        if action in ("primary", "primaryoverride"):
-            console.log("Don't know the type of the other session, so continue this one (scenario 3)")
-            return
-        if action == "manual":
-            console.log("User must choose whether to continue with this session (scenario 1)")
-        else:
-            console.error(
-                "could not handle 'Existing session detected' dialog because the ExistingSessionDetectedAction setting "
-                "is invalid."
-            )
-        raise GiveUp("nobody answers the dialog")
+        console.log("Don't know the type of the other session, so continue this one (scenario 3)")
+
+    async def _handoff(self, link: BrokerLink, event: Message) -> None:
+        """After the second factor, the same question again. IBC logs its placeholders as they stand."""
+        console.dialog("Trading Login Handoff")
+        if existing_action(self._settings) != "primary":
+            raise Exit(INVALID_STATE, "Trading Login Handoff dialog; error: {}")
+        console.log("Trading Login Handoff dialog; {}")
+
+    async def _contested(self, link: BrokerLink, event: Message) -> None:
+        relogin()
 
     async def _give_way(self, link: BrokerLink, event: Message) -> None:
         console.dialog("Existing session detected")
         console.log(
-            "Other session must be primary or primary override, so end this session and let the other session proceed "
+            "Other session must be primary or primary override, so end this session and let the other one proceed "
             "(scenario 4)"
         )
         raise Exit(0)
+
+
+def existing_action(settings: Settings, *, say: bool = False) -> str:
+    """ExistingSessionDetectedAction as IBC takes it: `manual`, `primary`, `primaryoverride` or `secondary`."""
+    action = settings.text("ExistingSessionDetectedAction", "manual").lower()
+    if action in ("manual", "primary", "primaryoverride", "secondary"):
+        return action
+    if say:
+        console.log(f"ExistingSessionDetectedAction has an invalid value: {action}: assuming 'secondary'")
+    return "secondary"
+
+
+def relogin() -> None:
+    """Another session of the user interrupts this one, and IBC answers at once."""
+    console.dialog("Re-login is required")
+    console.log("Re-login to session")
+
+
+def taken_over(settings: Settings) -> bool | None:
+    """The dialog in a session that was complete: whether it goes on, IBC's scenarios 5 and 6; None when nobody answers.
+
+    A `manual` or `secondary` session answers as at the login.
+    """
+    relogin()
+    console.dialog("Existing session detected")
+    action = existing_action(settings, say=True)
+    if action == "primary":
+        console.log("Continue this session and let the other session exit (scenario 5)")
+        return True
+    if action == "primaryoverride":
+        console.log("Other session may be primary, so end this session and let the other one proceed (scenario 6)")
+        return False
+    if action == "secondary":
+        console.log("End this session and let the other session proceed (scenario 2)")
+        return False
+    console.log("User must choose whether to continue with this session (scenario 1)")
+    return None
 
 
 def waiting_seconds(text: str) -> int:

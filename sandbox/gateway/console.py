@@ -1,8 +1,9 @@
 """The log of the login automation, on standard output, in the format of IBC's Utils."""
 
 import sys
-import time
 from datetime import datetime
+
+from .clock import CLOCK
 
 
 def raw(line: str) -> None:
@@ -11,12 +12,12 @@ def raw(line: str) -> None:
 
 
 def log(text: str) -> None:
-    raw(f"{stamp(time.time())} IBC: {text}")
+    raw(f"{stamp(CLOCK.now())} IBC: {text}")
 
 
 def error(text: str) -> None:
     fence = "!" * 80
-    raw(f"{fence}\n{stamp(time.time())} IBC: {text}\n{fence}")
+    raw(f"{fence}\n{stamp(CLOCK.now())} IBC: {text}\n{fence}")
 
 
 def dialog(title: str, event: str = "Opened") -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import jsonlines
+from .clock import CLOCK
 
 
 class LinkLost(Exception):
@@ -43,15 +44,17 @@ class BrokerLink:
         self._writer.write(jsonlines.encode(message))
 
     async def event(self) -> jsonlines.Message:
-        """The next event of the broker. Raises LinkLost when the connection ends."""
+        """The next event of the broker, but for a change of its clock, which is followed at once. Raises LinkLost when
+        the connection ends."""
         if self._reader is None:
             raise LinkLost("not connected to the broker")
-        message = await jsonlines.read(self._reader)
-        if message is None:
-            raise LinkLost("the broker closed the connection")
-        return message
+        while (message := await jsonlines.read(self._reader)) is not None:
+            if message["event"] != "clock":
+                return message
+            CLOCK.follow(message["clock"])
+        raise LinkLost("the broker closed the connection")
 
-    async def run(self, on_event: Callable[[jsonlines.Message], None]) -> None:
+    async def run(self, on_event: Callable[[jsonlines.Message], None] = lambda event: None) -> None:
         """Serves the session until the connection ends; events that answer no request go to `on_event`."""
         try:
             while True:

@@ -29,4 +29,7 @@ MARKET_FARM_BROKEN = Notice(2103, "Market data farm connection is broken:usfarm"
 MARKET_FARM_OK = Notice(2104, "Market data farm connection is OK:usfarm")
 HISTORY_FARM_BROKEN = Notice(2105, "HMDS data farm connection is broken:ushmds")
 HISTORY_FARM_OK = Notice(2106, "HMDS data farm connection is OK:ushmds")
+DEFINITION_FARM_BROKEN = Notice(2157, "Sec-def data farm connection is broken:secdefil")
 DEFINITION_FARM_OK = Notice(2158, "Sec-def data farm connection is OK:secdefil")
+# To one request, not to all: what a session without live data of its own gets while another of the user has it.
+COMPETING = Notice(10197, "No market data during competing live session")

@@ -8,20 +8,25 @@ import contextlib
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import console, notices
+from . import console, notices, starting
 from .api import ApiServer, ApiState
-from .automation import Automation, ColdRestart, GiveUp, LoggedIn
+from .automation import Automation, ColdRestart, GiveUp, LoggedIn, existing_action, relogin, taken_over
+from .clock import CLOCK
+from .commands import command_server
 from .jsonlines import Message
 from .link import BrokerLink, LinkLost
 from .settings import Exit, GatewaySettings, Settings, clock_time, user_folder
+from .starting import Start
 
 ENTRY_POINT = "ibcalpha.ibc.IbcGateway"
 IBC_VERSION = "3.24.1"
+BROKER_FILE = Path(__file__).with_name("broker")  # host and port
 PORTS = {"live": 4001, "paper": 4002}  # on 127.0.0.1 (common.sh of the image, set_ports)
 
 # From the process's start to the submission of the login form. The real program takes many seconds; anything that
@@ -29,6 +34,7 @@ PORTS = {"live": 4001, "paper": 4002}  # on 127.0.0.1 (common.sh of the image, s
 FORM_SECONDS = 1.0
 SIGTERM_STATUS = 128 + signal.SIGTERM
 RECONNECT_SECONDS = 1.0
+GROWTH_SECONDS = 0.1  # between two steps of a program whose memory grows
 
 
 class Stopped(Exception):
@@ -51,10 +57,20 @@ class Options:
 class Gateway:
     """One run of the program."""
 
-    def __init__(self, options: Options, broker: tuple[str, int], *, started: float) -> None:
+    def __init__(
+        self,
+        options: Options,
+        broker: tuple[str, int],
+        *,
+        started: float,
+        start: Start | None = None,
+        ports: Mapping[str, int] = PORTS,
+    ) -> None:
         self._options = options
         self._broker = broker
+        self._start = start or Start()
         self._started = started  # time.monotonic()
+        self._ports = ports
         self._settings = Settings({})
         self._session: GatewaySession | None = None
         self._api: ApiServer | None = None
@@ -108,32 +124,40 @@ class Gateway:
     async def _work(self) -> None:
         """From start to end. Raises Exit or ColdRestart; returns when a soft restart or a logoff is due."""
         console.log(f"version: {IBC_VERSION}")
+        self._start.before_session()
         settings = self._settings = Settings.load(self._options.ini)
         settings.dump()
         mode = settings.mode
-        now = datetime.now().astimezone()
-        cold_restart = settings.cold_restart(now)
-        if cold_restart is not None:
-            console.log(f"Gateway will be cold restarted at {cold_restart:%Y/%m/%d %H:%M}")
-        console.log(f"TWS Settings directory is: {self._options.folder}")
-        automation = Automation(settings, lambda: BrokerLink(*self._broker))
-        schedule = asyncio.create_task(_cold_restart_at(cold_restart))
-        session = asyncio.create_task(self._serve(automation, mode))
-        try:
-            await asyncio.wait({schedule, session}, return_when=asyncio.FIRST_COMPLETED)
-            await (session if session.done() else schedule)
-        finally:
-            for task in (schedule, session):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exit, ColdRestart):
-                    await task
+        async with command_server(settings, self._restart_on_command):
+            cold_restart = settings.cold_restart(_local(CLOCK.now()))
+            if cold_restart is not None:
+                console.log(f"Gateway will be cold restarted at {cold_restart:%Y/%m/%d %H:%M}")
+            settings.announce_ignored()
+            saves = asyncio.create_task(_save_settings(settings.announce_saves()))
+            console.log(f"TWS Settings directory is: {self._options.folder}")
+            automation = Automation(settings, lambda: BrokerLink(*self._broker))
+            schedule = asyncio.create_task(_cold_restart(settings))
+            session = asyncio.create_task(self._serve(automation, mode))
+            try:
+                await asyncio.wait({schedule, session}, return_when=asyncio.FIRST_COMPLETED)
+                await (session if session.done() else schedule)
+            finally:
+                for task in (schedule, session, saves):
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError, Exit, ColdRestart):
+                        await task
+
+    def _restart_on_command(self) -> bool:
+        if self._session is None:
+            return False
+        self._session.end(restart=True)
+        return True
 
     async def _serve(self, automation: Automation, mode: str) -> None:
         try:
             logged_in = await self._log_in(automation)
         except GiveUp:
-            await asyncio.Event().wait()
-            raise
+            await automation.stay()
         folder = self._options.folder / user_folder(self._settings.user_id)
         session = self._session = GatewaySession(logged_in, automation, self._broker, self._settings)
         gateway_settings = GatewaySettings.load(folder)
@@ -146,7 +170,7 @@ class Gateway:
             log=console.raw,
             on_write_refused=lambda: console.dialog("API client needs write access action confirmation"),
         )
-        await self._api.start("127.0.0.1", PORTS[mode])
+        await self._api.start("127.0.0.1", self._ports[mode])
         soft = asyncio.create_task(session.run())
         daily = asyncio.create_task(_daily(gateway_settings))
         try:
@@ -166,6 +190,7 @@ class Gateway:
         """With a session token after a soft restart, else through the login form."""
         if self._options.restart:
             console.log("Re-starting session")
+            self._start.in_session()
             resumed = await self._resume()
             if resumed is not None:
                 console.log("Login has completed")
@@ -175,6 +200,7 @@ class Gateway:
         else:
             timeout = self._settings.number("LoginDialogDisplayTimeout", 60)
             console.log(f"Starting session: will exit if login dialog is not displayed within {timeout} seconds")
+            self._start.in_session()
         await asyncio.sleep(max(0.0, self._started + FORM_SECONDS - time.monotonic()))
         return await automation.log_in()
 
@@ -196,13 +222,25 @@ class GatewaySession:
     ) -> None:
         self.api: ApiServer | None = None
         self.keep_token = False
-        self._link = logged_in.link
-        self.token = logged_in.token
-        self._state = ApiState.from_message(logged_in.state)
         self._automation = automation
         self._broker = broker
         self._settings = settings
         self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._grows = asyncio.Event()
+        self._taken: list[bytes] = []
+        self._log_in(logged_in)
+
+    def _log_in(self, logged_in: LoggedIn) -> None:
+        self._link, self.token = logged_in.link, logged_in.token
+        self._take_state(logged_in.state)
+
+    def _take_state(self, state: Message) -> None:
+        self._state = ApiState.from_message(state)
+        self._growth = float(state["memory_growth"])
+        if self._growth:
+            self._grows.set()
+        else:
+            self._grows.clear()
 
     @property
     def state(self) -> ApiState:
@@ -213,16 +251,26 @@ class GatewaySession:
 
     async def run(self) -> bool:
         """Until the session ends: True for a soft restart. Raises Exit or ColdRestart."""
-        while True:
-            serving = asyncio.ensure_future(self._link.run(self._on_event))
-            waiting: set[asyncio.Future[Any]] = {serving, self._ended}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self._ended.done():
-                serving.cancel()
-                return self._ended.result()
-            self._connection(False)
-            await self._reconnect()
-            self._connection(True)
+        growing = asyncio.create_task(self._grow())
+        try:
+            while True:
+                serving = asyncio.ensure_future(self._link.run(self._on_event))
+                waiting: set[asyncio.Future[Any]] = {serving, self._ended}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if self._ended.done():
+                    serving.cancel()
+                    return self._ended.result()
+                self._connection(False)
+                await self._reconnect()
+                self._connection(True)
+        finally:
+            growing.cancel()
+
+    async def _grow(self) -> None:
+        """Takes memory and never gives it back, while the broker says so."""
+        while await self._grows.wait():
+            await asyncio.sleep(GROWTH_SECONDS)
+            self._taken.append(b"x" * int(self._growth * GROWTH_SECONDS * 2**20))
 
     def _connection(self, up: bool) -> None:
         """The gateway's own view of its connection, while the broker cannot tell."""
@@ -241,35 +289,37 @@ class GatewaySession:
             except LinkLost:
                 continue
             if resumed is None:
-                console.dialog("Re-login is required")
-                console.log("Re-login to session")
+                relogin()
                 try:
                     resumed = await self._automation.log_in()
                 except GiveUp:
-                    await asyncio.Event().wait()
-                    raise
-            self._link, self.token = resumed.link, resumed.token
-            self._state = ApiState.from_message(resumed.state)
+                    await self._automation.stay()
+            self._log_in(resumed)
             return
 
     def _on_event(self, event: Message) -> None:
         if event["event"] == "state":
-            self._state = ApiState.from_message(event["state"])
+            self._take_state(event["state"])
         elif event["event"] == "notice" and self.api is not None:
             self.api.notice(event["code"], event["text"])
         elif event["event"] == "restart":
-            self._end(True)
-        elif event["event"] == "other-session":
-            console.dialog("Existing session detected")
-            if event["continue"]:
-                console.log("Continue this session and let the other session exit (scenario 5)")
-            else:
-                console.log(
-                    "Other session may be primary, so end this session and let the other session proceed (scenario 6)"
-                )
-                self._end(False)
+            self.end(restart=True)
+        elif event["event"] == "taken-over":
+            self._taken_over()
 
-    def _end(self, restart: bool) -> None:
+    def _taken_over(self) -> None:
+        """Another login of the user has interrupted the session."""
+        goes_on = taken_over(self._settings)
+        if goes_on is False:
+            self.end(restart=False)
+            return
+        before = self._state
+        self._connection(False)
+        if goes_on:
+            self._state = before
+            self._connection(True)
+
+    def end(self, *, restart: bool) -> None:
         if not self._ended.done():
             self._ended.set_result(restart)
 
@@ -287,7 +337,7 @@ async def resume(link: BrokerLink, settings: Settings, token: str) -> LoggedIn |
             "type": "login",
             "user_id": settings.user_id,
             "mode": settings.mode,
-            "existing": settings.text("ExistingSessionDetectedAction", "manual").lower(),
+            "existing": existing_action(settings),
             "token": token,
         }
     )
@@ -298,11 +348,16 @@ async def resume(link: BrokerLink, settings: Settings, token: str) -> LoggedIn |
     return LoggedIn(link, event["token"], event["state"])
 
 
-async def _cold_restart_at(at: datetime | None) -> None:
-    if at is None:
+async def _cold_restart(settings: Settings) -> None:
+    if settings.cold_restart(_local(CLOCK.now())) is None:
         await asyncio.Event().wait()
-        return
-    await _sleep_until(at)
+
+    def next_due() -> float:
+        due = settings.cold_restart(_local(CLOCK.now()))
+        assert due is not None
+        return due.timestamp()
+
+    await _until(next_due)
     raise ColdRestart
 
 
@@ -311,20 +366,41 @@ async def _daily(settings: GatewaySettings) -> bool:
     at = clock_time(settings.auto_time)
     if at is None:
         raise ValueError(f"auto time {settings.auto_time!r}")
-    now = datetime.now().astimezone()
-    due = now.replace(hour=at[0], minute=at[1], second=0, microsecond=0)
-    await _sleep_until(due if due > now else due + timedelta(days=1))
+    await _until(lambda: _next(at))
     return settings.auto_action == "Auto restart"
 
 
-async def _sleep_until(at: datetime) -> None:
-    while (left := (at - datetime.now().astimezone()).total_seconds()) > 0:
-        await asyncio.sleep(min(left, 60.0))
+async def _save_settings(times: list[tuple[int, int]]) -> None:
+    """IBC has the gateway save its settings at these times of day (TwsSettingsSaver). Here they are saved anyway."""
+    while times:
+        await _until(lambda: min(map(_next, times)))
+        console.log("Saving Tws settings")
+
+
+def _next(time_of_day: tuple[int, int]) -> float:
+    """When the clock will next show an hour and a minute, in seconds since the epoch."""
+    now = CLOCK.now()
+    hour, minute = time_of_day
+    due = _local(now).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (due if due.timestamp() > now else due + timedelta(days=1)).timestamp()
+
+
+async def _until(next_due: Callable[[], float]) -> None:
+    """Waits for the time that `next_due` names at first; for an earlier one when the clock was put back meanwhile."""
+    due = next_due()
+    while not await CLOCK.wait(due):
+        due = min(due, next_due())
+
+
+def _local(seconds: float) -> datetime:
+    """In the container's time zone, but without it: a day later is the same time of day, whatever summer time does."""
+    return datetime.fromtimestamp(seconds)
 
 
 def main() -> None:
     started = time.monotonic()
     options = Options(sys.argv[1:])
     Path("/proc/self/comm").write_text("java", encoding="ascii")
-    host, port = Path(__file__).with_name("broker").read_text(encoding="ascii").split()
-    sys.exit(asyncio.run(Gateway(options, (host, int(port)), started=started).run()))
+    host, port = BROKER_FILE.read_text(encoding="ascii").split()
+    broker = (host, int(port))
+    sys.exit(asyncio.run(Gateway(options, broker, started=started, start=starting.ask(broker, options.ini)).run()))

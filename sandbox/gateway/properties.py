@@ -3,7 +3,7 @@
 import re
 
 _WHITE = " \t\f"
-_LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE_END = re.compile(r"(\r\n|\r|\n)")
 
 
 class MalformedEscape(ValueError):
@@ -23,23 +23,29 @@ def parse(data: bytes) -> dict[str, str]:
 
 
 def _logical_lines(text: str) -> list[str]:
-    """Natural lines without comments and blanks; a line that ends in an odd number of backslashes is continued."""
+    """Natural lines without comments and blanks; a line that ends in an odd number of backslashes is continued.
+
+    A lone backslash leaves nothing, so what follows may be a comment again; at the very end it makes an empty line.
+    """
+    *naturals, last = _LINE_END.split(text)
     lines: list[str] = []
-    pending: str | None = None
-    for natural in _LINE_END.split(text):
+    pending = ""
+    for at in range(0, len(naturals) + 1, 2):
+        natural, end = (naturals[at], naturals[at + 1]) if at < len(naturals) else (last, "")
         stripped = natural.lstrip(_WHITE)
-        if pending is None and (not stripped or stripped[0] in "#!"):
+        if not pending and (not stripped or stripped[0] in "#!"):
             continue
-        line = stripped if pending is None else pending + stripped
-        pending = None
-        trailing = len(line) - len(line.rstrip("\\"))
-        if trailing % 2:
-            pending = line[:-1]
-        else:
+        line = pending + stripped
+        pending = ""
+        if (len(line) - len(line.rstrip("\\"))) % 2 == 0:
             lines.append(line)
-    if pending:
-        lines.append(pending)
-    return lines
+            continue
+        nothing_follows = not end or (at + 2 == len(naturals) and not last and end != "\r\n")
+        if nothing_follows:
+            lines.append(line[:-1])
+        else:
+            pending = line[:-1]
+    return [*lines, pending] if pending else lines
 
 
 def _split(line: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """IBC's settings: config.ini as the login automation reads it, and the gateway's own settings on the volume.
 
-Source: IBC's DefaultSettings, its config.ini with comments, and its Configure...Task classes.
+Source: IBC's DefaultSettings, IbcTws, TwsSettingsSaver, Configure...Task classes, and its config.ini with comments.
 """
 
 import hashlib
@@ -13,7 +13,13 @@ from pathlib import Path
 
 from . import console, properties
 
-SECRET_KEYS = ("IbLoginId", "IbPassword", "FIXLoginId", "FIXPassword")
+SECRET_KEYS = ("ibloginid", "ibpassword", "fixloginid", "fixpassword")
+"""In lower case: IBC compares without regard to case when it hides them."""
+
+JAVA_BLANKS = "".join(map(chr, range(33)))
+"""What String.trim() cuts off: everything up to the space, and nothing beyond ASCII."""
+
+LARGEST_INTEGER = 2**31 - 1
 
 # Exit codes of IBC's ErrorCodes; the process's status is the code modulo 256.
 UNHANDLED = 1100
@@ -65,7 +71,7 @@ class Settings:
     def dump(self) -> None:
         console.raw("IBC Settings:")
         for key in sorted(self._values):
-            console.raw(f"    {key}={'***' if key in SECRET_KEYS else self._values[key]}")
+            console.raw(f"    {key}={'***' if key.lower() in SECRET_KEYS else self._values[key]}")
         console.raw("End IBC Settings\n")
 
     def text(self, key: str, default: str = "") -> str:
@@ -78,7 +84,7 @@ class Settings:
         value = self.text(key)
         if not value:
             return default
-        if not re.fullmatch(r"[+-]?\d+", value):
+        if not re.fullmatch(r"[+-]?\d+", value) or not -LARGEST_INTEGER <= int(value) <= LARGEST_INTEGER:
             console.log(f'Invalid number "{value}" for property "{key}"')
             return default
         return int(value)
@@ -86,11 +92,11 @@ class Settings:
     @property
     def user_id(self) -> str:
         """Trimmed, as IBC does with what it puts into the login form."""
-        return self.text("IbLoginId").strip()
+        return self.text("IbLoginId").strip(JAVA_BLANKS)
 
     @property
     def password(self) -> str:
-        return self.text("IbPassword").strip()
+        return self.text("IbPassword").strip(JAVA_BLANKS)
 
     @property
     def mode(self) -> str:
@@ -113,22 +119,91 @@ class Settings:
         value = self.text("ColdRestartTime")
         if not value:
             return None
-        match = re.fullmatch(r"(\d{1,2}):(\d{1,2})", value)
-        if match is None:
+        time_of_day = lenient_time(value)
+        if time_of_day is None:
             text = f"Invalid ColdRestartTime setting: '{value}'; format should be: <hh:mm>   eg 13:00"
             raise Exit(INVALID_SETTING, text)
-        days = (6 - now.weekday()) % 7
-        at = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        at += timedelta(days=days, hours=int(match[1]), minutes=int(match[2]))
+        hour, minute = time_of_day
+        at = now.replace(hour=hour, minute=minute, second=0, microsecond=0) + timedelta(days=(6 - now.weekday()) % 7)
         return at if at > now else at + timedelta(days=7)
+
+    def announce_saves(self) -> list[tuple[int, int]]:
+        """Logs and returns when the gateway's settings will be saved (SaveTwsSettingsAt): hours and minutes of a day.
+        A bad value is only an error line."""
+        value = self.text("SaveTwsSettingsAt")
+        if not value:
+            return []
+        try:
+            times = save_times(value)
+        except ValueError as problem:
+            text = f"Invalid setting SaveTwsSettingsAt={value}: {problem}"
+            console.error(f"{text}\nTWS Settings will not be saved automatically")
+            return []
+        for hour, minute in times:
+            console.log(f"Tws settings will be saved at {hour:02d}:{minute:02d}")
+        return times
+
+    def announce_ignored(self) -> None:
+        """Logs that one of the two daily times has no effect (IbcTws.configureAutoLogoffOrRestart)."""
+        if self.text("AutoRestartTime") and self.text("AutoLogoffTime"):
+            console.log("AutoLogoffTime is ignored because AutoRestartTime is also set")
+
+
+def save_times(value: str) -> list[tuple[int, int]]:
+    """`08:00 12:30`, or `Every n [mins|hours] [from [to]]`, to times of day. Raises ValueError in IBC's words."""
+    words = re.split(" +", value)
+    if words[0].lower() != "every":
+        return [_save_time(word) for word in words]
+    try:
+        interval = int(words[1])
+    except (IndexError, ValueError):
+        raise ValueError(f"interval is '{''.join(words[1:2])}' but should be an integer") from None
+    unit = words[2].lower() if len(words) > 2 else ""
+    bounds = words[3 if unit in ("mins", "hours") else 2 :]
+    if unit == "hours":
+        interval *= 60
+    if not 1 <= interval <= 1439:
+        raise ValueError("the saving interval must be between 1 and 1439 minutes")
+    start_hour, start_minute = _save_time(bounds[0]) if bounds else (0, 0)
+    end_hour, end_minute = _save_time(bounds[1]) if len(bounds) > 1 else (0, 0)
+    start, end = start_hour * 60 + start_minute, end_hour * 60 + end_minute
+    if start >= end:
+        end += 24 * 60
+    return [divmod(minute % (24 * 60), 60) for minute in [*range(start, end, interval), end]]
+
+
+def _save_time(word: str) -> tuple[int, int]:
+    found = lenient_time(word)
+    if found is None:
+        raise ValueError(f"value '{word}' should be in hh:mm format")
+    return found
+
+
+def lenient_time(value: str) -> tuple[int, int] | None:
+    """Hour and minute as Java's SimpleDateFormat("HH:mm") reads them, None where it throws.
+
+    It is lenient: too large numbers carry over, and what follows the minute is not looked at, an `AM` or `PM` neither.
+    """
+    match = re.match(r"[ \t]*(-?\d+):[ \t]*(-?\d+)", value)
+    if match is None:
+        return None
+    hour, minute = divmod(int(match[1]) * 60 + int(match[2]), 60)
+    return hour % 24, minute
 
 
 def clock_time(value: str) -> tuple[int, int] | None:
-    """`hh:mm AM` or `hh:mm PM`, two digits each, to hour (0 to 23) and minute; None for anything else."""
-    match = re.fullmatch(r"(0[1-9]|1[0-2]):([0-5]\d) (AM|PM)", value)
+    """`hh:mm AM` or `hh:mm PM`, two digits each, to hour (0 to 23) and minute; None for anything else.
+
+    As Java's DateTimeFormatter("hh:mm a") does by default, the hour 00 is taken for 12.
+    """
+    match = re.fullmatch(r"(0\d|1[0-2]):([0-5]\d) (AM|PM)", value, re.ASCII)
     if match is None:
         return None
     return int(match[1]) % 12 + (12 if match[3] == "PM" else 0), int(match[2])
+
+
+def clock_text(hour: int, minute: int) -> str:
+    return f"{(hour - 1) % 12 + 1:02d}:{minute:02d} {'AM' if hour < 12 else 'PM'}"
 
 
 @dataclass
@@ -205,15 +280,16 @@ class GatewaySettings:
 
     def _configure_auto_action(self, settings: Settings) -> bool:
         restart, logoff = settings.text("AutoRestartTime"), settings.text("AutoLogoffTime")
-        if restart and logoff:
-            console.log("AutoLogoffTime is ignored because AutoRestartTime is also set")
         if not restart and not logoff:
             return False
-        action, wanted = ("Auto restart", restart) if restart else ("Auto logoff", logoff)
+        action, given = ("Auto restart", restart) if restart else ("Auto logoff", logoff)
         console.log(f"Setting {action} time")
-        if clock_time(wanted) is None:
+        at = clock_time(given)
+        if at is None:
             console.error(f'{action} time setting must be hh:mm AM or hh:mm PM, for example "09:30 AM" or "04:00 PM"')
-        elif (action, wanted) == (self.auto_action, self.auto_time):
+            return True
+        wanted = clock_text(*at)
+        if (action, wanted) == (self.auto_action, self.auto_time):
             console.log(f"{action} time already set to {wanted}")
         else:
             change = f"changed from {self.auto_time} to" if action == self.auto_action else "set to"

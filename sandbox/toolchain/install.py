@@ -11,17 +11,16 @@ Everything made here lives in the cache, outside the tree:
 Several processes may call `ensure` at once: one works, the others wait and then find its result.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from sandbox.locks import locked
 from sandbox.toolchain import modules, release
 
 Say = Callable[[str], None]
@@ -51,16 +50,8 @@ def ensure(cache: Path, say: Say) -> Toolchain:
 
     `say` gets a line for each step. Raises IbgwError with what to do when there is no way to get the engine.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "lock"):
+    with locked(cache / "lock"):
         return _ensure(cache, say)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _ensure(cache: Path, say: Say) -> Toolchain:

@@ -1,113 +1,153 @@
-"""The simulated gateway's image from outside: start sequence, variables, exit codes, processes, ports, restarts, stop.
+"""The simulated gateway's image from outside: the table of `image_rows`, and what a table cannot show.
 
-Each expectation is one of the real image's: from its Dockerfile, run.sh and common.sh, or from IBC and its ibcstart.sh.
+That is the container itself: user, processes, ports, the relay before and after the login, volumes, restarts, signals.
+Each start that needs the broker has a user of its own, so that all of them run at once, from the beginning.
 """
 
+import io
+import json
 import re
+import socket
+import struct
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 from docker.models.containers import Container
 from docker.models.networks import Network
-from docker.models.volumes import Volume
 
+from infra.credentials import escape
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack
+from tests.engine.image_rows import HOME, ROWS, SETTINGS, Row, Where
 
 STACK = "paper-image"
-DEADLINE = 30.0
+DEADLINE = 60.0
 LOGGED_IN = "IBC: Configuration tasks completed"
+USERS = ("plain", "files", "volume", *sorted({row.user for row in ROWS if row.user} - {"plain"}))
+
+INSIDE = [row for row in ROWS if row.where is not Where.CONTAINER]
+OUTSIDE = [row for row in ROWS if row.where is Where.CONTAINER]
+
+VOLUME_START = Row("a settings volume", "", {"TWS_SETTINGS_PATH": SETTINGS, "TIME_ZONE": "America/New_York"})
+FILES_START = Row(
+    "credentials from files, a screen",
+    "",
+    {
+        "TWS_USERID": None,
+        "TWS_PASSWORD": None,
+        "TWS_PASSWORD_FILE": "/run/secrets/tws_password",
+        "START_SCRIPTS": "start.d",
+        "VNC_SERVER_PASSWORD_FILE": "/run/secrets/vnc_password",
+    },
+)
+USER_SCRIPT = 'sed -i "s/^IbLoginId=.*/IbLoginId=$(cat /run/secrets/tws_userid)/" "$HOME/ibc/config.ini.tmpl"; exit 7\n'
 
 
 @dataclass
 class Bench:
-    """Starts containers of the gateway image with one user's credentials, and reads the broker's counters of it."""
+    """Starts containers of the image as `infra` runs them, and reads the broker's counts of their users."""
 
     client: docker.DockerClient
     image: str
     prefix: str
-    network: Network
-    offline: Network
     broker: BrokerControl
-    user: str = field(repr=False)
-    password: str = field(repr=False)
+    credentials: Mapping[str, tuple[str, str]] = field(repr=False)
+    networks: list[Network] = field(default_factory=list)
     containers: list[Container] = field(default_factory=list)
+    volumes: list[str] = field(default_factory=list)
 
-    def start(
+    def start(self, row: Row, *, volumes: Mapping[str, str] | None = None, **options: Any) -> Container:
+        """A container: no capabilities, no new privileges. `volumes`: volume to mount point."""
+        made = self.create(row, volumes=volumes, **options)
+        made.start()
+        return made
+
+    def create(
         self,
-        env: Mapping[str, str | None] | None = None,
+        row: Row,
         *,
-        network: Network | None = None,
+        user: str | None = None,
         volumes: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Container:
-        """A container as `infra` runs it: no capabilities, no new privileges. `env`: what differs from a working
-        gateway's variables, None to leave one out. `volumes`: volume to mount point."""
-        given: dict[str, str | None] = {
-            "TWS_USERID": self.user,
-            "TWS_PASSWORD": escaped(self.password),
-            "TRADING_MODE": "paper",
-            "READ_ONLY_API": "no",
-            "AUTO_RESTART_TIME": "11:59 PM",
-            "EXISTING_SESSION_DETECTED_ACTION": "primary",
-            "TWOFA_TIMEOUT_ACTION": "exit",
-            **(env or {}),
-        }
-        made = self.client.containers.run(
+        environment = row.environments()[0]
+        user = user or row.user
+        if user is not None:
+            user_id, password = self.credentials[user]
+            for name, value in (("TWS_USERID", user_id), ("TWS_PASSWORD", escape(password))):
+                if name not in row.environment:
+                    environment[name] = value
+        made = self.client.containers.create(
             self.image,
-            detach=True,
-            network=(network or self.network).name,
-            environment={name: value for name, value in given.items() if value is not None},
+            network=self.networks[1 if row.offline else 0].name,
+            environment=environment,
             volumes={name: {"bind": at, "mode": "rw"} for name, at in (volumes or {}).items()},
-            name=f"{self.prefix}-image-{len(self.containers)}",
             labels={SANDBOX_LABEL: self.prefix},
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
+            **options,
         )
         self.containers.append(made)
+        if files:
+            made.put_archive("/", archive(files))
         return made
 
-    def one_shot(self, command: str, volume: Volume, at: str) -> None:
+    def volume(self, name: str) -> str:
+        """A named volume: it belongs to root."""
+        made = self.client.volumes.create(f"{self.prefix}-image-{name}", labels={SANDBOX_LABEL: self.prefix})
+        self.volumes.append(made.name)
+        return str(made.name)
+
+    def one_shot(self, command: str, volume: str, at: str) -> None:
         """Runs a command as root on a volume, as the step that gives a settings volume its owner."""
         output = self.client.containers.run(
             self.image,
             ["bash", "-ec", command],
             user="0",
-            volumes={volume.name: {"bind": at, "mode": "rw"}},
+            volumes={volume: {"bind": at, "mode": "rw"}},
             network_mode="none",
             remove=True,
             labels={SANDBOX_LABEL: self.prefix},
         )
         assert output == b""
 
-    def counter(self, name: str) -> int:
-        return int(self.broker.status()["users"][self.user][name])
-
-    @property
-    def sessions(self) -> list[str]:
-        found: list[str] = self.broker.status()["users"][self.user]["sessions"]
-        return found
+    def counter(self, user: str, name: str) -> int:
+        return int(self.broker.status()["users"][self.credentials[user][0]][name])
 
     def remove(self) -> None:
-        for container in self.containers:
-            container.remove(force=True, v=True)
-        self.containers.clear()
-        until(lambda: not self.sessions, "the broker sees the session end")
+        self.broker.clear()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda container: container.remove(force=True, v=True), self.containers))
+        for network in self.networks:
+            network.remove()
+        for volume in self.volumes:
+            self.client.volumes.get(volume).remove(force=True)
 
 
-def escaped(value: str) -> str:
-    """As a value of a Java properties file, which config.ini is."""
-    units = value.encode("utf-16-be")
-    return "".join(f"\\u{units[at]:02X}{units[at + 1]:02X}" for at in range(0, len(units), 2))
+def archive(files: Mapping[str, str]) -> bytes:
+    """A tar file of files that everyone may read, as Docker puts secrets into a container."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), 0o444
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
 
 
-def until(done: Callable[[], object], what: str) -> None:
+def until(done: Callable[[], object], what: Callable[[], str]) -> None:
     deadline = time.monotonic() + DEADLINE
     while not done():
-        assert time.monotonic() < deadline, f"not within {DEADLINE:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {DEADLINE:.0f} s: {what()}"
         time.sleep(0.1)
 
 
@@ -118,7 +158,7 @@ def log(container: Container) -> str:
 
 
 def shows(container: Container, line: str, times: int = 1) -> None:
-    until(lambda: log(container).count(line) >= times, f"the log shows {line!r}\n{log(container)}")
+    until(lambda: log(container).count(line) >= times, lambda: f"the log shows {line!r}\n{log(container)}")
 
 
 def exit_code(container: Container) -> int:
@@ -131,371 +171,358 @@ def inside(container: Container, command: str) -> str:
     return output.decode()
 
 
-# The API handshake in bash, as the container's health probe does it.
-PROBE = (
-    "exec 3<>/dev/tcp/{host}/{port} && printf 'API\\0\\0\\0\\0\\x09v100..178' >&3 && "
-    "timeout 2 head -c 4 <&3 | od -An -tx1 | tr -d ' \\n'"
-)
+def missing(lines: tuple[str, ...], found: str) -> str | None:
+    """The first line that is not there, or not after the one before it."""
+    position = 0
+    for line in lines:
+        at = found.find(line, position)
+        if at < 0:
+            return line
+        position = at + len(line)
+    return None
 
 
-def probe(container: Container, port: int, host: str = "127.0.0.1") -> str:
-    return inside(container, f"({PROBE.format(host=host, port=port)}) 2>/dev/null")
+def knock(container: Container, port: int) -> str:
+    """What a client beyond the container finds at a port: `refused`, or `open` with the API's answer behind it."""
+    container.reload()
+    ((network),) = container.attrs["NetworkSettings"]["Networks"].values()
+    try:
+        with socket.create_connection((network["IPAddress"], port), timeout=2) as client:
+            client.sendall(b"API\0" + struct.pack(">I", 9) + b"v100..178")
+            try:
+                answer = client.recv(4)
+            except (TimeoutError, ConnectionResetError):
+                answer = b""
+    except ConnectionRefusedError:
+        return "refused"
+    return "open, answered" if len(answer) == 4 else "open"
 
 
 @pytest.fixture(scope="module")
-def place(
+def bench(
     sandbox: Sandbox, gateway_image: str, docker_client: docker.DockerClient, project: Callable[..., Stack]
 ) -> Iterator[Bench]:
-    stack = project(STACK)
-    user = sandbox.user_of(stack.name, "main")
-    password = next(found.password for found in sandbox.credentials() if found.user_id == user)
-    network = docker_client.networks.create(f"{sandbox.prefix}-image-egress", driver="bridge")
-    offline = docker_client.networks.create(f"{sandbox.prefix}-image-offline", driver="bridge", internal=True)
-    made = Bench(docker_client, gateway_image, sandbox.prefix, network, offline, sandbox.broker(), user, password)
-    yield made
-    network.remove()
-    offline.remove()
-
-
-@pytest.fixture
-def bench(place: Bench, broker: BrokerControl) -> Iterator[Bench]:
-    yield place
-    broker.clear(place.user)
-    place.remove()
-
-
-@pytest.fixture
-def volume(bench: Bench, sandbox: Sandbox) -> Iterator[Volume]:
-    """A fresh named volume: it belongs to root."""
-    made = bench.client.volumes.create(f"{sandbox.prefix}-image-settings")
-    yield made
-    bench.remove()
-    made.remove(force=True)
-
-
-SETTINGS = "/home/ibgateway/tws_settings"
-
-# run.sh, common.sh, ibcstart.sh and IBC, in this order; the misspelt words are the real image's.
-START_SEQUENCE = [
-    ".> Starting IBC/IB gateway",
-    ".> Starting Xvfb server",
-    ".> SSH tunnel disabled",
-    ".> Usign default Java heap size 768m.",
-    ".> VNC server disabled",
-    ".> API_PORT set to: 4002",
-    ".> SOCAT_PORT set to: 4004",
-    ".> Appling settings to IBC's config.ini",
-    ".> Settings directory NOT set, defaulting to: /home/ibgateway/Jts",
-    ".> Setting timezone in /home/ibgateway/Jts/jts.ini",
-    ".> Starting Port Forwarding.",
-    ".> Starting socat",
-    ".> Starting IBC in paper mode, with params:",
-    ".>\t\tVersion: 10.45.1j",
-    ".>\t\ton2fatimeout: exit",
-    "Starting IBC version 3.24.1 on ",
-    "autorestart file not found: full authentication will be required",
-    "Starting Gateway with this command:",
-    "IBC Settings:",
-    "    IbLoginId=***",
-    "    IbPassword=***",
-    "End IBC Settings",
-    "IBC: Starting session: will exit if login dialog is not displayed within 60 seconds",
-    "IBC: Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT",
-    "IBC: Setting Trading mode = paper",
-    "IBC: Login attempt: 1",
-    "IBC: Click button: Paper Log In",
-    "IBC: Login has completed",
-    "IBC: Setting ReadOnlyApi",
-    "IBC: Read-Only API checkbox is now set to: false",
-    "IBC: Auto restart time set to 11:59 PM",
-    "IBC: Configuration tasks completed",
-]
-
-
-def test_start_sequence_processes_ports_and_stop(bench: Bench) -> None:
-    logins = bench.counter("logins")
-    container = bench.start()
-    relayed = probe(container, 4004, "127.0.0.1")
-    assert LOGGED_IN not in log(container)
-    assert relayed == "", "the relay answers before the login"
-    shows(container, LOGGED_IN)
-    assert bench.counter("logins") == logins + 1
-
-    found = log(container)
-    position = 0
-    for line in START_SEQUENCE:
-        assert line in found[position:], f"{line!r} is missing or out of order"
-        position = found.index(line, position) + len(line)
-    assert "Forking :::4002 onto 0.0.0.0:4004 > trading mode paper" in found
-    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d:\d{3} IBC: Login has completed$", found, re.MULTILINE)
-    for secret in (bench.user, bench.password):
-        assert secret not in found
-
-    assert inside(container, "id -u; id -g; pwd; echo $HOME").split() == [
-        "1000",
-        "1000",
-        "/home/ibgateway",
-        "/home/ibgateway",
-    ]
-    processes = inside(container, "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f; echo; done").splitlines()
-    assert "/bin/bash /home/ibgateway/scripts/run.sh " in inside(container, "tr '\\0' ' ' </proc/1/cmdline")
-    (java,) = [line for line in processes if "ibcalpha.ibc.IbcGateway" in line]
-    assert re.match(r"/usr/local/i4j_jres/\S+/bin/java ", java)
-    assert java.endswith(" ibcalpha.ibc.IbcGateway /home/ibgateway/ibc/config.ini ")
-    assert " -Xmx768m " in java
-    assert "-Drestart=" not in java
-    assert bench.password not in java
-    assert inside(container, "stat -c '%a %u' ibc/config.ini").strip() == "600 1000"
-
-    assert probe(container, 4002) != ""
-    assert probe(container, 4004) != ""
-    address = inside(container, "hostname -i").strip()
-    assert probe(container, 4004, address) != ""
-    assert probe(container, 4002, address) == "", "the gateway's own port is on loopback only"
-
-    logouts = bench.counter("logouts")
-    container.stop(timeout=30)
-    stopping = log(container)[len(found) :]
-    order = ["Received SIGINT or SIGTERM", "Stopping Xvfb.", "Stopping socat.", "Stopping IBC.", "Gateway finished"]
-    assert [line for line in order if line in stopping] == order
-    assert [stopping.index(line) for line in order] == sorted(stopping.index(line) for line in order)
-    assert "IBC returned exit status 143" in stopping
-    assert exit_code(container) == 143
-    assert bench.counter("logouts") == logouts + 1
-
-
-BAD_VARIABLES: list[tuple[dict[str, str | None], int, str]] = [
-    ({"TRADING_MODE": None}, 1, ".> Invalid TRADING_MODE: "),
-    ({"TRADING_MODE": "demo"}, 1, ".> Invalid TRADING_MODE: demo"),
-    (
-        {"TWS_PASSWORD_FILE": "/etc/hostname"},
-        1,
-        "error: both TWS_PASSWORD and TWS_PASSWORD_FILE are set (but are exclusive)",
-    ),
-    ({"TRADING_MODE": "both"}, 1, "error: TRADING_MODE=both is not supported by the simulated gateway"),
-    ({"SSH_TUNNEL": "yes"}, 1, "error: SSH_TUNNEL is not supported by the simulated gateway"),
-    ({"TWS_USERID_PAPER": "x"}, 1, "error: TWS_USERID_PAPER is not supported by the simulated gateway"),
-    ({"TWOFA_TIMEOUT_ACTION": "sometimes"}, 3, "2FA timeout action set to sometimes but must be either"),
-    ({"TWS_COLD_RESTART": "7 AM"}, 81, "Invalid ColdRestartTime setting: '7 AM'"),
-    ({"BYPASS_WARNING": "maybe"}, 81, "IBC: Exiting after error with exit code=1105"),
-    ({"TWS_SETTINGS_PATH": "/home/ibgateway/none/settings"}, 1, ".> Creating directory: "),
-]
-
-
-def test_bad_variables_end_the_container(bench: Bench) -> None:
-    """All at once: none of them keeps a session."""
-    started = [bench.start(variables) for variables, _, _ in BAD_VARIABLES]
-    for container, (variables, code, line) in zip(started, BAD_VARIABLES, strict=True):
-        assert exit_code(container) == code, variables
-        assert line in log(container), variables
-
-
-def test_bad_times_of_day_are_only_logged(bench: Bench) -> None:
-    container = bench.start({"AUTO_RESTART_TIME": "23:59", "AUTO_LOGOFF_TIME": "10:00 PM"})
-    shows(container, 'Auto restart time setting must be hh:mm AM or hh:mm PM, for example "09:30 AM" or "04:00 PM"')
-    shows(container, "AutoLogoffTime is ignored because AutoRestartTime is also set")
-    shows(container, LOGGED_IN)
-
-
-def test_unset_variables(bench: Bench) -> None:
-    """No time, no API mode, no action: nothing is configured, and the API stays read-only."""
-    container = bench.start(
-        {
-            "READ_ONLY_API": None,
-            "AUTO_RESTART_TIME": None,
-            "EXISTING_SESSION_DETECTED_ACTION": None,
-            "TWOFA_TIMEOUT_ACTION": None,
-        }
+    stack = project(STACK, gateways={"main": None, **{user: {} for user in USERS}})
+    known = {credential.user_id: credential.password for credential in sandbox.credentials()}
+    users = {user: sandbox.user_of(stack.name, user) for user in USERS}
+    made = Bench(
+        docker_client,
+        gateway_image,
+        sandbox.prefix,
+        sandbox.broker(),
+        {user: (user_id, known[user_id]) for user, user_id in users.items()},
     )
-    shows(container, "IBC: Login has completed")
-    until(lambda: probe(container, 4002), "the API opens")
-    assert "Configuration tasks completed" not in log(container)
-    assert 'readOnlyApi="true"' in inside(container, "cat Jts/*/ibg.xml")
+    try:
+        for name, internal in (("egress", False), ("offline", True)):
+            made.networks.append(
+                docker_client.networks.create(f"{sandbox.prefix}-image-{name}", driver="bridge", internal=internal)
+            )
+        yield made
+    finally:
+        made.remove()
 
 
-def test_empty_credentials_stay_at_the_form(bench: Bench) -> None:
-    before = bench.counter("attempts")
-    containers = [bench.start({missing: ""}) for missing in ("TWS_USERID", "TWS_PASSWORD")]
-    for container in containers:
-        shows(container, "IBC: Setting Trading mode = paper")
-    time.sleep(1)
-    for container in containers:
-        assert "Login attempt" not in log(container)
-        container.stop(timeout=30)
-        assert exit_code(container) == 143
-    assert bench.counter("attempts") == before
+@pytest.fixture(scope="module")
+def started(bench: Bench) -> dict[str, Container]:
+    """Row's name -> its container, all of them on their way."""
+    for row in OUTSIDE:
+        if row.scenario is not None and row.user is not None:
+            bench.broker.scenario(row.scenario, bench.credentials[row.user][0])
+    fresh, owned = bench.volume("fresh"), bench.volume("owned")
+
+    def row_start(row: Row) -> Container:
+        container = bench.start(row)
+        if row.scenario == "login-failed-restart":
+            # A few attempts more, and the broker would lock the user out.
+            shows(container, "IBC: Cold restart in progress", times=2)
+            bench.broker.clear(bench.credentials[str(row.user)][0])
+        return container
+
+    def volume_start(volume: str, *, owner: bool) -> Container:
+        if owner:
+            bench.one_shot(f"chown 1000:1000 {SETTINGS}", volume, SETTINGS)
+        return bench.start(VOLUME_START, user="volume", volumes={volume: SETTINGS})
+
+    user_id, password = bench.credentials["files"]
+    secrets = {
+        "run/secrets/tws_password": escape(password),
+        "run/secrets/tws_userid": escape(user_id),
+        "run/secrets/vnc_password": "throwaway",
+        f"{HOME[1:]}/start.d/10-user.sh": USER_SCRIPT,
+    }
+    with ThreadPoolExecutor(6) as pool:
+        plain = [pool.submit(row_start, row) for row in OUTSIDE]
+        files = pool.submit(bench.start, FILES_START, files=secrets)
+        refused, first = pool.submit(volume_start, fresh, owner=False), pool.submit(volume_start, owned, owner=True)
+        return {
+            **{row.name: future.result() for row, future in zip(OUTSIDE, plain, strict=True)},
+            "files": files.result(),
+            "refused": refused.result(),
+            "volume": first.result(),
+        }
 
 
-USER_SCRIPT = """
-sed -i "s/^IbLoginId=.*/IbLoginId=$(cat "$HOME/start.d/user")/" "$HOME/ibc/config.ini.tmpl"
-export TRADING_MODE=live
-exit 7
+@pytest.fixture(scope="module")
+def outcomes(bench: Bench, started: dict[str, Container]) -> dict[str, Any]:
+    """What came of the rows that one container walks through."""
+    rows = [
+        {
+            "ibc": row.where is Where.IBC,
+            "environments": row.environments(),
+            "files": row.files,
+            "lines": row.lines,
+            "look": list(row.left),
+        }
+        for row in INSIDE
+    ]
+    container = bench.client.containers.create(
+        bench.image, ["sleep", "infinity"], network_mode="none", init=True, labels={SANDBOX_LABEL: bench.prefix}
+    )
+    bench.containers.append(container)
+    driver = (Path(__file__).with_name("row_driver.py")).read_text(encoding="utf-8")
+    container.put_archive("/tmp", archive({"driver.py": driver, "rows.json": json.dumps(rows)}))
+    container.start()
+    done = container.exec_run(["python3", "/tmp/driver.py", "/tmp/rows.json"])
+    assert done.exit_code == 0, done.output
+    assert isinstance(done.output, bytes)
+    return {row.name: outcome for row, outcome in zip(INSIDE, json.loads(done.output), strict=True)}
+
+
+@pytest.mark.parametrize("row", INSIDE, ids=lambda row: row.name)
+def test_the_table_within_one_container(outcomes: dict[str, Any], row: Row) -> None:
+    outcome = outcomes[row.name]
+    found = outcome["log"]
+    assert outcome["code"] == row.code, found
+    assert missing(row.lines, found) is None, found
+    assert [line for line in row.absent if line in found] == [], found
+    for name, lines in row.left.items():
+        file = outcome["files"][name]
+        if lines is None:
+            assert file is None, name
+            continue
+        text = file["text"].splitlines()
+        assert [line for line in lines if line not in text] == [], name
+        if name == "ibc/config.ini" and row.environment.get("CUSTOM_CONFIG") != "yes":
+            assert file["mode"] == "600"
+
+
+@pytest.mark.parametrize("row", OUTSIDE, ids=lambda row: row.name)
+def test_the_table_with_a_container_each(bench: Bench, started: dict[str, Container], row: Row) -> None:
+    container = started[row.name]
+    until(
+        lambda: missing(row.lines, log(container)) is None,
+        lambda: f"the log shows {missing(row.lines, log(container))!r}\n{log(container)}",
+    )
+    found = log(container)
+    assert [line for line in row.absent if line in found] == [], found
+    container.reload()
+    if row.code is None:
+        assert container.status == "running"
+    else:
+        assert exit_code(container) == row.code
+    if row.user is not None:
+        for secret in bench.credentials[row.user]:
+            assert secret not in found
+
+
+def test_the_image_as_docker_sees_it(bench: Bench) -> None:
+    """Dockerfile of the image: no HEALTHCHECK, EXPOSE, VOLUME, STOPSIGNAL or ENTRYPOINT."""
+    config = bench.client.images.get(bench.image).attrs["Config"]
+    assert config["User"] == "1000:1000"
+    assert config["WorkingDir"] == HOME
+    assert config["Cmd"] == [f"{HOME}/scripts/run.sh"]
+    for absent in ("Healthcheck", "ExposedPorts", "Volumes", "StopSignal", "Entrypoint"):
+        assert not config.get(absent), absent
+    assert {
+        "IB_GATEWAY_VERSION=10.45.1j",
+        "HOME=/home/ibgateway",
+        "TWS_MAJOR_VRSN=10.45.1j",
+        "TWS_PATH=/home/ibgateway/Jts",
+        "TWS_INI=jts.ini",
+        "TWS_INI_TMPL=jts.ini.tmpl",
+        "IBC_PATH=/home/ibgateway/ibc",
+        "IBC_INI=/home/ibgateway/ibc/config.ini",
+        "IBC_INI_TMPL=/home/ibgateway/ibc/config.ini.tmpl",
+        "SCRIPT_PATH=/home/ibgateway/scripts",
+        "GATEWAY_OR_TWS=gateway",
+    } <= set(config["Env"])
+
+
+def test_the_relay_accepts_before_the_login_and_answers_after_it(started: dict[str, Container]) -> None:
+    """run_socat.sh: 4004 on all interfaces to 4002, which is on loopback only and not there before the login. It comes
+    back five seconds after socat was stopped, which users are told to do when it hangs."""
+    stopped = next(started[row.name] for row in OUTSIDE if row.user == "wrong")
+    shows(stopped, "Unrecognized Username or Password")
+    assert inside(stopped, "pkill -x socat") == ""
+    waiting, logged_in = started["no password: the form stays"], started["a login"]
+    shows(waiting, "IBC: Setting Trading mode = paper")
+    until(lambda: knock(waiting, 4004) == "open", lambda: "the relay accepts")
+    assert inside(waiting, "exec 3<>/dev/tcp/127.0.0.1/4002").startswith("bash: connect: Connection refused")
+    assert knock(waiting, 4002) == "refused"
+    shows(logged_in, LOGGED_IN)
+    until(lambda: knock(logged_in, 4004) == "open, answered", lambda: "the API answers")
+    assert knock(logged_in, 4002) == "refused"
+    hello = "printf 'API\\0\\0\\0\\0\\x09v100..178'"
+    probe = f"exec 3<>/dev/tcp/127.0.0.1/4002 && {hello} >&3 && timeout 5 head -c 4 <&3 | wc -c"
+    assert inside(logged_in, probe) == "4\n"
+    shows(stopped, "Forking :::4002 onto 0.0.0.0:4004 > trading mode paper \n", times=2)
+    until(lambda: knock(stopped, 4004) == "open", lambda: "the relay accepts again")
+
+
+LOOK_AROUND = """
+id -u; id -g; pwd; echo "$HOME"; stat -c '%a %u' ibc/config.ini; ls -d ibc/scripts Jts/ibgateway/10.45.1j/jars
+grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/1/status
+for process in /proc/[0-9]*; do tr '\\0' ' ' <"$process/cmdline"; echo; done 2>/dev/null
 """
 
 
-def test_start_scripts_run_before_the_templates_and_cannot_fail_the_start(bench: Bench, volume: Volume) -> None:
-    bench.one_shot(
-        f"printf %s '{bench.user}' >/scripts/user; printf %s '{USER_SCRIPT}' >/scripts/10-user.sh; "
-        "chmod 755 /scripts /scripts/*",
-        volume,
-        "/scripts",
-    )
-    container = bench.start(
-        {"TWS_USERID": None, "START_SCRIPTS": "start.d"}, volumes={volume.name: "/home/ibgateway/start.d"}
-    )
+def test_user_processes_and_the_order_of_a_stop(bench: Bench, started: dict[str, Container]) -> None:
+    container = started["a login"]
     shows(container, LOGGED_IN)
-    found = log(container)
-    assert "> Running start up scripts on /home/ibgateway/start.d" in found
-    assert "> Running /home/ibgateway/start.d/10-user.sh" in found
-    assert ".> Starting IBC in paper mode" in found, "a start script is a child: it cannot change the environment"
-    container.restart(timeout=30)
-    shows(container, LOGGED_IN, times=2)
+    found = inside(container, LOOK_AROUND).splitlines()
+    assert found[:7] == ["1000", "1000", HOME, HOME, "600 1000", "Jts/ibgateway/10.45.1j/jars", "ibc/scripts"]
+    assert found[7:10] == ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"]
+    processes = found[10:]
+    assert processes[0] == f"/bin/bash {HOME}/scripts/run.sh "
+    assert f"/bin/bash {HOME}/scripts/run_socat.sh " in processes
+    assert any(line.startswith("/bin/bash /usr/local/bin/Xvfb :1 ") for line in processes)
+    assert "socat TCP-LISTEN:4004,fork TCP:127.0.0.1:4002 " in processes
+    (java,) = [line for line in processes if "/bin/java" in line and "IbcGateway" in line]
+    assert re.match(r"/usr/local/i4j_jres/\S+/bin/java ", java)
+    assert java.endswith(f" ibcalpha.ibc.IbcGateway {HOME}/ibc/config.ini ")
+    assert " -Xmx768m " in java
+    assert "-Drestart=" not in java
+    user_id, password = bench.credentials["plain"]
+    assert password not in java
+    assert user_id not in java
 
-
-def test_settings_directory(bench: Bench, volume: Volume) -> None:
-    """A fresh named volume belongs to root: the start fails. Once it belongs to uid 1000, jts.ini is written once."""
-    mount = {volume.name: SETTINGS}
-    refused = bench.start({"TWS_SETTINGS_PATH": SETTINGS}, volumes=mount)
-    assert exit_code(refused) == 1
-    assert "Permission denied" in log(refused)
-    bench.one_shot(f"chown 1000:1000 {SETTINGS}", volume, SETTINGS)
-    first = bench.start({"TWS_SETTINGS_PATH": SETTINGS, "TIME_ZONE": "America/New_York"}, volumes=mount)
-    shows(first, f".> Setting timezone in {SETTINGS}/jts.ini")
-    shows(first, LOGGED_IN)
-    assert "TimeZone=America/New_York" in inside(first, f"cat {SETTINGS}/jts.ini")
-    first.stop(timeout=30)
-    second = bench.start({"TWS_SETTINGS_PATH": SETTINGS, "TIME_ZONE": "Europe/London"}, volumes=mount)
-    shows(second, ".> File jts.ini already exists, not setting timezone")
-    shows(second, "Read-Only API checkbox is already set to: false")
-    assert "TimeZone=America/New_York" in inside(second, f"cat {SETTINGS}/jts.ini")
-
-
-def test_java_heap_sticks_in_a_container(bench: Bench) -> None:
-    container = bench.start({"JAVA_HEAP_SIZE": "1024"})
-    shows(container, ".> Java heap size set to 1024m")
-    shows(container, "-Xmx1024m")
-    assert "-Xmx768m" not in log(container)
-
-
-def test_vnc_greets_on_its_port(bench: Bench) -> None:
-    container = bench.start({"VNC_SERVER_PASSWORD": "throwaway"})
-    shows(container, ".> Starting VNC server")
-    until(
-        lambda: "RFB 003.008" in inside(container, "exec 3<>/dev/tcp/127.0.0.1/5900; timeout 1 head -c 11 <&3"), "VNC"
-    )
+    before = log(container)
+    logouts = bench.counter("plain", "logouts")
     container.stop(timeout=30)
-    shows(container, ".> Stopping x11vnc.")
+    stopping = log(container)[len(before) :]
+    # run.sh, stop_ibc: the display first; the script ends at its `wait`, with IBC's 143, before it could say Done.
+    expected = (
+        ".> 😘 Received SIGINT or SIGTERM. Shutting down IB Gateway.\n",
+        ".> Stopping Xvfb.\n",
+        ".> Stopping socat.\n",
+        ".> Stopping IBC.\n",
+        "IBC returned exit status 143\n",
+        "Gateway finished\n",
+    )
+    assert missing(expected, stopping) is None, stopping
+    assert "Stopping x11vnc" not in stopping
+    assert ".> Done..." not in stopping
+    assert exit_code(container) == 143
+    assert bench.counter("plain", "logouts") == logouts + 1
 
 
-def test_password_from_a_file_is_in_no_environment(bench: Bench, volume: Volume) -> None:
-    bench.one_shot(
-        f"printf %s '{escaped(bench.password)}' >/secrets/tws_password; chmod 444 /secrets/tws_password",
-        volume,
-        "/secrets",
-    )
-    container = bench.start(
-        {"TWS_PASSWORD": None, "TWS_PASSWORD_FILE": "/run/secrets/tws_password"}, volumes={volume.name: "/run/secrets"}
-    )
+def test_a_stop_without_a_display_leaves_ibc_alone(started: dict[str, Container]) -> None:
+    """run.sh, set -e: where there is no Xvfb to stop, pkill fails and the script with it, before it gets to IBC."""
+    container = started["no user id: the form stays"]
+    shows(container, "IBC: Setting Trading mode = paper")
+    inside(container, "pkill Xvfb; until ! pgrep Xvfb; do sleep 0.1; done")
+    container.kill("SIGINT")
+    assert exit_code(container) == 1
+    assert log(container).endswith(" Received SIGINT or SIGTERM. Shutting down IB Gateway.\n.> Stopping Xvfb.\n")
+
+
+def test_credentials_from_files_are_in_no_environment_and_a_screen_can_be_seen(
+    bench: Bench, started: dict[str, Container]
+) -> None:
+    container = started["files"]
     shows(container, LOGGED_IN)
+    password = bench.credentials["files"][1]
     environments = inside(container, "cat /proc/[0-9]*/environ | tr '\\0' '\\n'")
     assert "TWS_PASSWORD_FILE=" in environments
     assert "TWS_PASSWORD=" not in environments
-    assert escaped(bench.password) not in environments
+    assert escape(password) not in environments
+    # run.sh, start_vnc: the screen's server was started before the variable was unset, IBC after it.
+    assert "VNC_SERVER_PASSWORD=" in environments
+    assert inside(container, "tr '\\0' '\\n' </proc/$(pgrep java)/environ | grep -c VNC_SERVER_PASSWORD=") == "0\n"
+    address = "exec 3<>/dev/tcp/127.0.0.1/5900; timeout 5 head -c 11 <&3"
+    until(lambda: "RFB 003.008" in inside(container, address), lambda: "the screen greets")
 
 
-def test_wrong_password_fails_the_login(bench: Bench) -> None:
-    before = bench.counter("failed_attempts")
-    container = bench.start({"TWS_PASSWORD": "wrong"})
-    shows(container, "IBC: detected dialog entitled: Unrecognized Username or Password; event=Opened")
-    assert bench.counter("failed_attempts") == before + 1
-    assert probe(container, 4002) == ""
-    container.reload()
-    assert container.status == "running"
-    assert "Login has completed" not in log(container)
-    container.stop(timeout=30)
-    assert exit_code(container) == 143
-
-
-def test_without_egress_there_is_no_login(bench: Bench) -> None:
-    before = bench.counter("attempts")
-    container = bench.start(network=bench.offline)
-    shows(container, "IBC: Connection to server failed")
-    shows(container, "IBC will cold-restart shortly")
-    assert bench.counter("attempts") == before
-    assert probe(container, 4002) == ""
-    container.stop(timeout=30)
-
-
-def test_failed_login_is_retried_at_once_by_a_new_process(bench: Bench) -> None:
-    """`Login failed` makes IBC cold-restart inside ibcstart.sh, without back-off; the form takes a second at least."""
-    before = bench.counter("attempts")
-    bench.broker.scenario("login-failed-restart", bench.user)
-    container = bench.start()
-    shows(container, "IBC: Cold restart in progress", times=2)
-    found = log(container)
-    assert found.count("Starting Gateway with this command:") >= 2
-    assert "IBC will cold-restart shortly" in found
-    assert "IBC will restart shortly\nsleep 2\n" in found
-    assert found.count("> Starting IBC/IB gateway") == 1
-    bench.broker.clear(bench.user)
+def test_soft_restart_keeps_the_session_and_cold_restart_does_not(bench: Bench, started: dict[str, Container]) -> None:
+    container = started["files"]
     shows(container, LOGGED_IN)
-    assert bench.counter("attempts") - before >= 3
-    stamps = re.findall(r"(\d\d:\d\d:\d\d):(\d{3}) IBC: (version|Login attempt)", found)
-    seconds = [_seconds(clock) + int(millis) / 1000 for clock, millis, _ in stamps[:2]]
-    assert seconds[1] - seconds[0] > 0.5
-
-
-def _seconds(clock: str) -> int:
-    hours, minutes, seconds = (int(part) for part in clock.split(":"))
-    return hours * 3600 + minutes * 60 + seconds
-
-
-def test_exit_87_restarts_only_if_told_so(bench: Bench) -> None:
-    """IBC's 1111: an answered second factor without a login in time."""
-    bench.broker.scenario("push-denied", bench.user)
-    again, once, unset = (
-        bench.start({"TWOFA_TIMEOUT_ACTION": action, "RELOGIN_AFTER_TWOFA_TIMEOUT": "yes", "TWOFA_EXIT_INTERVAL": "1"})
-        for action in ("restart", "exit", None)
-    )
-    for container in (again, once, unset):
-        shows(container, "IBC: Exiting after error with exit code=1111")
-        shows(container, "IBC returned exit status 87")
-    shows(again, "Starting Gateway with this command:", times=2)
-    for container in (once, unset):
-        assert exit_code(container) == 87
-        assert "Gateway finished" in log(container)
-
-
-def test_soft_restart_keeps_the_session_and_cold_restart_does_not(bench: Bench) -> None:
-    container = bench.start()
-    shows(container, LOGGED_IN)
-    logins, soft = bench.counter("logins"), bench.counter("soft_logins")
-    bench.broker.scenario("nightly-restart", bench.user)
+    logins, soft = bench.counter("files", "logins"), bench.counter("files", "soft_logins")
+    user_id = bench.credentials["files"][0]
+    bench.broker.scenario("nightly-restart", user_id)
     shows(container, "IBC: Re-starting session")
     shows(container, LOGGED_IN, times=2)
     found = log(container)
+    assert found.count("> Starting IBC/IB gateway") == 1
     assert "authentication will not be required" in found
     assert re.search(r"AUTORESTART_OPTION is -Drestart=[a-p]{24}\n", found)
-    assert re.search(r"/bin/java .* -Drestart=[a-p]{24} ibcalpha\.ibc\.IbcGateway", found)
-    assert (bench.counter("logins"), bench.counter("soft_logins")) == (logins, soft + 1)
-    until(lambda: probe(container, 4002), "the API is back")
-    bench.broker.clear(bench.user)
+    assert re.search(r"/bin/java.* -Drestart=[a-p]{24} ibcalpha\.ibc\.IbcGateway", found)
+    assert (bench.counter("files", "logins"), bench.counter("files", "soft_logins")) == (logins, soft + 1)
+    until(lambda: knock(container, 4004) == "open, answered", lambda: "the API is back")
+    bench.broker.clear(user_id)
     container.restart(timeout=30)
-    until(lambda: bench.counter("logins") == logins + 1, "a full login")
-    assert bench.counter("soft_logins") == soft + 1
+    until(lambda: bench.counter("files", "logins") == logins + 1, lambda: f"a full login\n{log(container)}")
+    again = log(container)[len(found) :]
+    expected = (
+        ".> Stopping x11vnc.\n.> Stopping Xvfb.\n.> Stopping socat.\n.> Stopping IBC.\n",
+        ".> Starting IBC/IB gateway\n",
+        "> Running start up scripts on /home/ibgateway/start.d\n",
+        ".> File jts.ini already exists, not setting timezone\n",
+        "autorestart file not found: full authentication will be required\n",
+        "IBC: Login attempt: 1\n",
+    )
+    assert missing(expected, again) is None, again
+    assert bench.counter("files", "soft_logins") == soft + 1
 
 
-def test_java_killed_ends_the_container_with_its_code(bench: Bench) -> None:
-    container = bench.start()
+def test_settings_volume(bench: Bench, started: dict[str, Container]) -> None:
+    """A fresh named volume belongs to root: the start fails. Once it belongs to uid 1000, it keeps what is written."""
+    refused, first = started["refused"], started["volume"]
+    assert exit_code(refused) == 1
+    assert "Permission denied" in log(refused)
+    shows(first, LOGGED_IN)
+    first.stop(timeout=30)
+    assert f".> Setting timezone in {SETTINGS}/jts.ini" in log(first)
+    second = bench.start(
+        Row("", "", {**VOLUME_START.environment, "TIME_ZONE": "Europe/London"}),
+        user="volume",
+        volumes={f"{bench.prefix}-image-owned": SETTINGS},
+    )
+    shows(second, ".> File jts.ini already exists, not setting timezone")
+    shows(second, "IBC: Read-Only API checkbox is already set to: false")
+    shows(second, "IBC: Auto restart time already set to 11:59 PM")
+    assert "TimeZone=America/New_York" in inside(second, f"cat {SETTINGS}/jts.ini")
+
+
+def test_without_an_action_a_second_session_waits_for_somebody(bench: Bench, started: dict[str, Container]) -> None:
+    """EXISTING_SESSION_DETECTED_ACTION unset is IBC's `manual` (ExistingSessionDetectedDialogHandler)."""
+    first = next(row for row in OUTSIDE if row.user == "unset")
+    until(lambda: knock(started[first.name], 4004) == "open, answered", lambda: log(started[first.name]))
+    assert 'readOnlyApi="true"' in inside(started[first.name], "cat Jts/*/ibg.xml")
+    second = bench.start(first)
+    shows(second, "IBC: detected dialog entitled: Existing session detected")
+    shows(second, "IBC: User must choose whether to continue with this session (scenario 1)")
+    assert "Login has completed" not in log(second)
+
+
+def test_java_killed_ends_the_container_with_its_code(bench: Bench, started: dict[str, Container]) -> None:
+    container = next(started[row.name] for row in OUTSIDE if row.user == "times")
     shows(container, LOGGED_IN)
-    inside(container, "for f in /proc/[0-9]*/comm; do [ $(cat $f) = java ] && kill -9 $(basename ${f%/comm}); done")
+    inside(container, "kill -9 $(pgrep java)")
     assert exit_code(container) == 137
-    assert "Gateway finished" in log(container)
-    until(lambda: not bench.sessions, "the broker sees the session end")
+    assert missing(("IBC returned exit status 137\n", "Gateway finished\n"), log(container)) is None
+    user_id = bench.credentials["times"][0]
+    until(lambda: not bench.broker.status()["users"][user_id]["sessions"], lambda: "the broker sees the session end")
 
 
-def test_custom_config_is_left_alone(bench: Bench) -> None:
-    container = bench.start({"CUSTOM_CONFIG": "yes"})
-    shows(container, ".> Using CUSTOM_CONFIG, (value:yes)")
-    shows(container, "IBC Settings:\nEnd IBC Settings")
-    assert "Login attempt" not in log(container)
+def test_what_the_broker_counted(bench: Bench, started: dict[str, Container]) -> None:
+    """A rejected password once; without a way out nothing; a failing login again and again, and at once."""
+    wrong, offline, retry = (
+        started[next(row.name for row in OUTSIDE if row.user == user)] for user in ("wrong", "offline", "retry")
+    )
+    shows(wrong, "Unrecognized Username or Password")
+    assert (bench.counter("wrong", "attempts"), bench.counter("wrong", "failed_attempts")) == (1, 1)
+    shows(offline, "IBC will cold-restart shortly")
+    assert bench.counter("offline", "attempts") == 0
+    shows(retry, LOGGED_IN)
+    assert bench.counter("retry", "attempts") >= 3
+    assert log(retry).count("> Starting IBC/IB gateway") == 1

@@ -12,6 +12,7 @@ from sandbox.broker.server import Broker
 from sandbox.broker.users import SecondFactor, User
 from sandbox.gateway.api import ApiServer
 from sandbox.gateway.automation import Automation
+from sandbox.gateway.clock import CLOCK
 from sandbox.gateway.link import BrokerLink
 from sandbox.gateway.program import GatewaySession
 from sandbox.gateway.settings import Settings
@@ -93,3 +94,4 @@ def world(*users: User, gateway: bool = True, **ini: str) -> Iterator[World]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+        CLOCK.real()

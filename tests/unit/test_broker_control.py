@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,13 @@ NEEDED = {
     "connectivity-restored-data-lost",
     "slow",
     "nightly-restart",
+    "totp-required",
+    "session-taken-over",
+    "crash-at-start",
+    "memory-growth",
+    "weekly-login",
+    "dialog-blocking",
+    "market-hours",
 }
 
 
@@ -62,10 +72,14 @@ def test_scenarios_have_one_line_each() -> None:
         ("farm-broken", "no-entitlement", [2104]),
         ("farm-broken", "connectivity-lost", [1100, 2104]),
         ("normal", "no-entitlement", []),
+        ("normal", "farm-broken:history", [2105]),
+        ("farm-broken:history", "normal", [2106]),
+        ("normal", "farm-broken:definition", [2157]),
+        ("farm-broken:definition", "farm-broken", [2103, 2158]),
     ],
 )
 def test_what_connected_clients_are_told(before: str, after: str, codes: list[int]) -> None:
-    told = server.transition(scenarios.CONDITIONS[before], scenarios.CONDITIONS[after])
+    told = server.transition(scenarios.conditions(before), scenarios.conditions(after))
     assert [notice.code for notice in told] == codes
 
 
@@ -74,12 +88,14 @@ def test_what_connected_clients_are_told(before: str, after: str, codes: list[in
     [
         ("normal", [2104, 2106, 2158]),
         ("farm-broken", [2103, 2106, 2158]),
+        ("farm-broken:history", [2104, 2105, 2158]),
+        ("farm-broken:definition", [2104, 2106, 2157]),
         ("connectivity-lost", [2110]),
         ("api-half-open", []),
     ],
 )
 def test_what_new_clients_are_told(scenario: str, codes: list[int]) -> None:
-    assert [notice.code for notice in server.greeting(scenarios.CONDITIONS[scenario])] == codes
+    assert [notice.code for notice in server.greeting(scenarios.conditions(scenario))] == codes
 
 
 def test_scenario_of_one_user_and_of_all() -> None:
@@ -104,6 +120,77 @@ def test_unknown_names_are_refused_by_name() -> None:
             place.control.scenario("slow", "nobody")
 
 
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("slow", "delay", 2.0),
+        ("slow:0.25", "delay", 0.25),
+        ("crash-at-start:4", "crash", 4),
+        ("crash-at-start:88", "crash", 88),
+        ("memory-growth:512", "memory_growth", 512.0),
+        ("session-stranded:60", "stranded", 60.0),
+        ("farm-broken:definition", "broken_farms", {"definition"}),
+    ],
+)
+def test_a_value_after_the_colon(text: str, field: str, value: object) -> None:
+    assert getattr(scenarios.conditions(text), field) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("slow:fast", "the scenario slow takes seconds from 0 to 3600 after its colon, found 'fast'"),
+        ("slow:nan", "the scenario slow takes seconds from 0 to 3600 after its colon, found 'nan'"),
+        ("slow:", "the scenario slow takes seconds from 0 to 3600 after its colon, found ''"),
+        ("slow:-1", "the scenario slow takes seconds from 0 to 3600 after its colon, found '-1'"),
+        ("crash-at-start:9", "takes an exit code from 1 to 8 or from 76 to 88 after its colon, found '9'"),
+        ("memory-growth:0", "takes MiB a second from 1 to 1024 after its colon, found '0'"),
+        ("farm-broken:all", "takes market, history or definition after its colon, found 'all'"),
+        ("read-only:1", "the scenario read-only takes no value, found '1'"),
+    ],
+)
+def test_wrong_values_are_refused_with_what_was_expected(text: str, refusal: str) -> None:
+    with world(gateway=False) as place:
+        with pytest.raises(ControlError, match=re.escape(refusal)):
+            place.control.scenario(text)
+        assert _scenarios(place.control) == {"trader": "normal", "pusher": "normal"}
+
+
+def test_the_clock_is_moved_sped_up_and_put_back() -> None:
+    # 2026-11-23 12:00 UTC
+    with world(gateway=False) as place:
+        began = time.time()
+        assert place.control.clock(at=1_795_435_200.0)["now"] - 1_795_435_200.0 < 5
+        shown = place.control.clock(speed=3600.0)
+        assert shown["speed"] == 3600.0
+        deadline = time.monotonic() + 5
+        while place.control.clock()["now"] < 1_795_435_200.0 + 600:
+            assert time.monotonic() < deadline
+        with pytest.raises(ControlError, match=r"the clock's speed is 0\.0; expected a number above 0"):
+            place.control.clock(speed=0.0)
+        back = place.control.clock(real=True)
+        assert back["speed"] == 1.0
+        assert began <= back["now"] <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("line", "crash"),
+    # As they stand in config.ini, a Java properties file: \\u0074 is a t.
+    [(b"IbLoginId=trader", 4), (b"IbLoginId=\\u0074rader ", 4), (b"IbLoginId=nobody", 0), (b"IbLoginId=", 0), (b"", 0)],
+)
+def test_a_gateway_that_starts_is_told_what_goes_wrong(line: bytes, crash: int) -> None:
+    with world(gateway=False) as place, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway:
+        place.control.scenario("crash-at-start:4", "trader")
+        gateway.settimeout(5)
+        gateway.connect(("127.0.0.1", place.broker_port))
+        gateway.send(b"IbLoginId=\\uZZZZ")  # not answered, and in nobody's way
+        gateway.send(line)
+        assert json.loads(gateway.recv(4096))["crash"] == crash
+        status = place.control.status()
+    assert status["users"]["trader"]["attempts"] == 0
+    assert status["unknown_user_attempts"] == 0
+
+
 def test_status_of_a_logged_in_user() -> None:
     with world() as place:
         status = place.control.status()
@@ -120,6 +207,7 @@ def test_status_of_a_logged_in_user() -> None:
         "what_ifs": 0,
         "second_factor_prompts": 0,
         "sessions": ["paper"],
+        "stranded": [],
         "second_factor_waiting": False,
     }
 

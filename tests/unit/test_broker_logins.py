@@ -1,6 +1,7 @@
 """The broker's judgement of a login form, its users file, and one session a user."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,8 @@ def test_success_starts_the_count_of_failures_anew() -> None:
         ("locked-out", Verdict.LOCKED, 1, 1),
         ("system-unavailable", Verdict.UNAVAILABLE, 1, 0),
         ("login-server-down", Verdict.NO_ANSWER, 0, 0),
+        ("version-refused", Verdict.OUTDATED, 1, 0),
+        ("dialog-blocking", Verdict.BLOCKED, 1, 0),
     ],
 )
 def test_scenarios_of_the_login_server(scenario: str, verdict: Verdict, attempts: int, failed: int) -> None:
@@ -77,10 +80,35 @@ def test_scenarios_of_the_login_server(scenario: str, verdict: Verdict, attempts
 
 def test_a_token_holds_until_the_next_full_login_of_its_mode() -> None:
     user = state()
-    paper, live = user.new_token("paper"), user.new_token("live")
-    assert user.tokens == {paper: "paper", live: "live"}
-    second = user.new_token("paper")
-    assert user.tokens == {second: "paper", live: "live"}
+    paper, live = user.new_token("paper", NOW), user.new_token("live", NOW)
+    assert user.accepts(paper, "paper", NOW)
+    assert user.accepts(live, "live", NOW)
+    assert not user.accepts(live, "paper", NOW)
+    second = user.new_token("paper", NOW)
+    assert [user.accepts(token, "paper", NOW) for token in (paper, second)] == [False, True]
+    assert user.accepts(live, "live", NOW)
+
+
+@pytest.mark.parametrize(
+    ("login", "resumed", "accepted"),
+    # Sunday 01:00 in New York is the end of each week (IBC's config.ini, ColdRestartTime). Times in UTC; New York is
+    # five hours behind in November and four in September; on 2026-11-01 summer time ends at 06:00 UTC.
+    [
+        ("2026-11-16 12:00", "2026-11-22 05:59", True),
+        ("2026-11-16 12:00", "2026-11-22 06:00", False),
+        ("2026-11-22 05:59", "2026-11-22 06:00", False),
+        ("2026-11-22 06:00", "2026-11-29 05:59", True),
+        ("2026-11-22 06:00", "2026-11-29 06:00", False),
+        ("2026-09-14 12:00", "2026-09-20 04:59", True),
+        ("2026-09-14 12:00", "2026-09-20 05:00", False),
+        ("2026-10-26 12:00", "2026-11-01 04:59", True),
+        ("2026-10-26 12:00", "2026-11-01 05:00", False),
+    ],
+)
+def test_a_token_ends_with_the_week(login: str, resumed: str, accepted: bool) -> None:
+    user = state()
+    began, later = (datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() for text in (login, resumed))
+    assert user.accepts(user.new_token("paper", began), "paper", later) is accepted
 
 
 @pytest.mark.parametrize(
@@ -102,4 +130,46 @@ def test_users_file(tmp_path: Path) -> None:
     assert user.second_factor == "push"
     path.write_text(json.dumps({"users": [entry, entry]}))
     with pytest.raises(ValueError, match="same user id twice"):
+        users.load(path)
+
+
+# RFC 6238, appendix B: the secret is "12345678901234567890", here in base32; the codes are the last six of its eight
+# digits.
+RFC_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # noqa: S105 - published
+
+
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [
+        (2000000000, "279037"),
+        (1111111109, "081804"),
+        (1111111111, "050471"),
+        (1234567890, "005924"),
+        (20000000000, "353130"),
+    ],
+)
+def test_typed_codes(at: int, code: str) -> None:
+    user = User("a", "b", (), ("DU1",), users.SecondFactor.TOTP, RFC_SECRET)
+    assert user.confirms(code, at)
+    assert user.confirms(code, at + 30)
+    assert user.confirms(code, at - 30)
+    assert not user.confirms(code, at + 60)
+    assert not user.confirms(code[:-1], at)
+    assert not user.confirms("", at)
+
+
+def test_a_user_without_a_secret_has_no_right_code() -> None:
+    assert not User("a", "b", (), ("DU1",), users.SecondFactor.TOTP).confirms("000000", NOW)
+
+
+def test_users_file_with_a_secret_which_is_never_shown(tmp_path: Path) -> None:
+    entry = {"user_id": "a", "password": "pass-word", "live_accounts": [], "paper_accounts": ["DU1"]}
+    path = tmp_path / "users.json"
+    path.write_text(json.dumps({"users": [{**entry, "second_factor": "totp", "totp_secret": RFC_SECRET}]}))
+    (user,) = users.load(path).values()
+    assert user.confirms("287082", 59)
+    assert RFC_SECRET not in repr(user)
+    assert "pass-word" not in repr(UserState(user))
+    path.write_text(json.dumps({"users": [{**entry, "second_factor": "totp"}]}))
+    with pytest.raises(ValueError, match="a second factor totp and no totp_secret"):
         users.load(path)

@@ -1,12 +1,13 @@
 """The broker's market: sane, and the same for the same seed. The desk: money and margins."""
 
-import re
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from sandbox.broker import market
-from sandbox.broker.desk import Account, Order, fill_price, valuation_price
+from sandbox.broker.desk import Account, Order, Position, fill_price, valuation_price
 from sandbox.broker.market import Contract, Market, Quote
 
 MONDAY_NOON = 1_795_453_200.0  # 2026-11-23 12:00 in New York
@@ -46,6 +47,8 @@ def test_same_seed_same_prices() -> None:
         {"symbol": "SPY", "sec_type": "STK", "exchange": "SMART", "currency": "XXX"},
         {"symbol": "SPY", "sec_type": "STK", "exchange": "SMART", "currency": "USD", "con_id": 1},
         {"symbol": "SPY", "sec_type": "OPT", "exchange": "SMART", "currency": "USD"},
+        {"symbol": "EUR", "sec_type": "CASH", "exchange": "SMART", "currency": "USD"},
+        {"symbol": "EUR", "sec_type": "CASH", "exchange": "IDEALPRO", "currency": "USD", "con_id": 756733},
         {"symbol": "", "sec_type": "STK", "exchange": "SMART", "currency": "USD"},
     ],
 )
@@ -58,24 +61,100 @@ def test_known_contracts() -> None:
     # conIds as IBKR publishes them.
     assert (find(place, "SPY").con_id, find(place, "AAPL").con_id) == (756733, 265598)
     assert place.find({"con_id": 756733, "exchange": "SMART"}) == find(place, "SPY")
-    pair = place.find({"symbol": "EUR", "sec_type": "CASH", "exchange": "IDEALPRO", "currency": "USD"})
-    assert pair is not None
-    assert pair.local_symbol == "EUR.USD"
+    assert (pair().con_id, pair().local_symbol) == (12087792, "EUR.USD")
+    assert place.find({"con_id": 12087792}) == pair()
 
 
-def test_bars_end_where_asked() -> None:
-    place = Market()
-    bars = place.bars(find(place, "SPY"), MONDAY_NOON, 300, 12)
-    assert [bar["start"] for bar in bars] == [int(MONDAY_NOON) - 300 * (11 - index) for index in range(12)]
+FX = {"symbol": "EUR", "sec_type": "CASH", "exchange": "IDEALPRO", "currency": "USD"}
+SATURDAY = MONDAY_NOON - 2 * 86_400
+FRIDAY = MONDAY_NOON - 3 * 86_400
+
+
+def pair() -> Contract:
+    contract = Market().find(FX)
+    assert contract is not None
+    return contract
+
+
+@pytest.mark.parametrize(
+    ("at", "stock", "currency"),
+    [
+        ("2026-11-23 09:29:59", False, True),
+        ("2026-11-23 09:30:00", True, True),
+        ("2026-11-23 15:59:59", True, True),
+        ("2026-11-23 16:00:00", False, True),
+        ("2026-11-23 17:00:00", False, False),
+        ("2026-11-23 17:15:00", False, True),
+        ("2026-11-20 17:00:00", False, False),  # a Friday
+        ("2026-11-21 12:00:00", False, False),
+        ("2026-11-22 17:14:59", False, False),  # a Sunday
+        ("2026-11-22 17:15:00", False, True),
+        ("2026-07-06 09:30:00", True, True),  # in summer time
+        ("2026-07-06 09:29:59", False, True),
+    ],
+)
+def test_hours(at: str, stock: bool, currency: bool) -> None:
+    """Regular hours of US stocks; currency pairs from Sunday evening to Friday evening. All in New York."""
+    moment = datetime.fromisoformat(at).replace(tzinfo=ZoneInfo("America/New_York")).timestamp()
+    assert market.is_open(find(Market(), "SPY"), moment) is stock
+    assert market.is_open(pair(), moment) is currency
+
+
+def new_york(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, ZoneInfo('America/New_York')):%Y-%m-%d %H:%M:%S}"
+
+
+def test_next_and_last_hours() -> None:
+    spy = find(Market(), "SPY")
+    assert new_york(market.next_open(spy, SATURDAY)) == "2026-11-23 09:30:00"
+    assert new_york(market.next_open(spy, MONDAY_NOON)) == "2026-11-24 09:30:00"
+    assert new_york(market.next_open(pair(), SATURDAY)) == "2026-11-22 17:15:00"
+    assert new_york(market.last_traded(spy, SATURDAY)) == "2026-11-20 16:00:00"
+    assert market.last_traded(spy, MONDAY_NOON) == MONDAY_NOON
+
+
+def starts(contract: Contract, end: float, size: int, span: tuple[int, str], *, regular: bool = True) -> list[str]:
+    bars = Market().bars(contract, end, size, span, regular=regular)
     assert all(bar["low"] <= min(bar["open"], bar["close"]) <= bar["high"] for bar in bars)
+    return [new_york(bar["start"])[5:16] for bar in bars]
+
+
+def test_bars_follow_the_hours() -> None:
+    spy = find(Market(), "SPY")
+    assert starts(spy, MONDAY_NOON, 3600, (1, "D")) == ["11-23 09:30", "11-23 10:00", "11-23 11:00"]
+    assert starts(spy, MONDAY_NOON, 1800, (3600, "S")) == ["11-23 11:00", "11-23 11:30"]
+    assert starts(spy, SATURDAY, 1800, (5400, "S")) == ["11-20 14:30", "11-20 15:00", "11-20 15:30"]
+    assert starts(spy, SATURDAY, 86_400, (2, "D")) == ["11-19 09:30", "11-20 09:30"]
+    assert starts(spy, SATURDAY, 86_400, (1, "W")) == [f"11-{day} 09:30" for day in (16, 17, 18, 19, 20)]
+    assert starts(spy, SATURDAY, 7 * 86_400, (2, "W")) == ["11-09 09:30", "11-16 09:30"]
+    assert starts(spy, SATURDAY, 30 * 86_400, (2, "M")) == ["09-22 09:30", "10-01 09:30", "11-02 09:30"]
+    assert starts(spy, FRIDAY, 3600, (1, "D"), regular=False)[0] == "11-20 04:00"
+    assert starts(pair(), SATURDAY, 3600, (1, "D"))[::23] == ["11-19 17:15", "11-20 16:00"]
+
+
+def test_so_many_bars_and_no_more() -> None:
+    assert len(Market().bars(find(Market(), "SPY"), MONDAY_NOON, 30, (30, "D"), regular=True)) == 5000
 
 
 def test_trading_hours() -> None:
-    """TWS API reference, ContractDetails: days separated by semicolons, closed days named so."""
-    days = market.trading_hours(MONDAY_NOON, "0930", "1600").split(";")
-    assert days[0] == "20261123:0930-20261123:1600"
-    assert days[5] == "20261128:CLOSED"
-    assert all(re.fullmatch(r"\d{8}:(CLOSED|0930-\d{8}:1600)", day) for day in days)
+    """TWS API reference, ContractDetails: days separated by semicolons, closed days named so. Those of EUR.USD as
+    recorded at a gateway (contract_details_eurusd_cash of ThomasMarcelis/ibkr-go)."""
+    spy = find(Market(), "SPY")
+    days = market.trading_hours(spy, MONDAY_NOON, regular=True).split(";")
+    assert (days[0], days[5]) == ("20261123:0930-20261123:1600", "20261128:CLOSED")
+    assert market.trading_hours(spy, MONDAY_NOON, regular=False).split(";")[0] == "20261123:0400-20261123:2000"
+    sunday = datetime(2026, 8, 23, 12, tzinfo=ZoneInfo("America/New_York")).timestamp()
+    assert market.trading_hours(pair(), sunday, regular=True).startswith(
+        "20260823:1715-20260824:1700;20260824:1715-20260825:1700;20260825:1715-20260826:1700;"
+        "20260826:1715-20260827:1700;20260827:1715-20260828:1700"
+    )
+
+
+def test_matching_symbols() -> None:
+    place = Market()
+    assert [contract.symbol for contract in place.matching("sp")] == ["SPY"]
+    assert [contract.symbol for contract in place.matching("trust")] == ["SPY", "QQQ"]
+    assert place.matching("") == []
 
 
 QUOTE = Quote(
@@ -124,3 +203,19 @@ def test_positions_and_cash_after_fills() -> None:
     assert account.positions == {}
     # 1,000,000 - 1000 - 2000 + 900 + 4500 - 1700, less five minimum commissions.
     assert account.cash == pytest.approx(1_000_695.0)
+    # (180 - 150) x 5, (180 - 150) x 15 and (180 - 170) x 10, each less its commission.
+    assert account.realized == {contract.con_id: pytest.approx(149 + 449 + 99)}
+
+
+def test_margin_of_what_an_order_changes() -> None:
+    """Reg T: a half at first, a quarter to keep; closing sets margin free."""
+    account = Account("DU1")
+    contract = find(Market(), "SPY")
+    account.positions[contract.con_id] = Position(contract, 10, 100.0)
+    prices = {contract.con_id: 100.0}
+
+    def after(action: str, quantity: float) -> float:
+        request = {"action": action, "quantity": quantity}
+        return account.what_if(contract.con_id, request, 100.0, prices)["initial_after"]
+
+    assert (after("BUY", 10), after("SELL", 4), after("SELL", 10), after("SELL", 30)) == (1000.0, 300.0, 0.0, 1000.0)

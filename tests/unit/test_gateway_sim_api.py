@@ -9,7 +9,6 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import ib_async
@@ -76,6 +75,24 @@ def test_full_synchronisation_has_no_timeout(caplog: pytest.LogCaptureFixture) -
     ]
 
 
+def test_synchronisation_with_a_read_only_gateway_needs_readonly(caplog: pytest.LogCaptureFixture) -> None:
+    """Without it, its requests for orders are refused with 321 and time out (gnzsnz #267)."""
+
+    async def work(recorder: Recorder) -> None:
+        await recorder.ib.connectAsync("127.0.0.1", place.api_port, clientId=7, timeout=0.5)
+        assert recorder.codes.count(321) == 2
+        recorder.ib.disconnect()
+
+    with world(ReadOnlyApi="yes") as place, caplog.at_level(logging.INFO, logger="ib_async"):
+        asyncio.run(work(Recorder()))
+        timed_out = [record.message for record in caplog.records if "timed out" in record.message]
+        assert timed_out == ["open orders request timed out", "completed orders request timed out"]
+        caplog.clear()
+        as_client(place, nothing, readonly=True)
+        assert "Synchronization complete" in caplog.text
+        assert "timed out" not in caplog.text
+
+
 def test_session_requests() -> None:
     async def work(recorder: Recorder) -> None:
         ib = recorder.ib
@@ -134,11 +151,14 @@ def test_streaming_and_snapshot_quotes() -> None:
 def test_historical_bars() -> None:
     async def work(recorder: Recorder) -> None:
         bars = await recorder.ib.reqHistoricalDataAsync(spy(), "", "1 D", "1 hour", "TRADES", useRTH=True, formatDate=2)
-        assert len(bars) == 24
+        assert len(bars) == 7  # 09:30 to 10:00, and the six hours until 16:00
         assert all(bar.low <= bar.open <= bar.high for bar in bars)
-        bad = await recorder.ib.reqHistoricalDataAsync(spy(), "", "1 D", "5 fortnights", "TRADES", useRTH=True)
+        # ib_async takes error 321 for a warning, and would wait for its whole timeout.
+        bad = await recorder.ib.reqHistoricalDataAsync(
+            spy(), "", "1 D", "5 fortnights", "TRADES", useRTH=True, timeout=0.3
+        )
         assert list(bad) == []
-        assert recorder.codes[-1] == 320
+        assert recorder.codes[-1] == 321
 
     with world() as place:
         as_client(place, work)
@@ -219,7 +239,7 @@ def test_client_id_in_use_is_refused_and_freed_by_a_clean_disconnect() -> None:
 
 def test_unsupported_requests_are_answered_and_logged_by_name() -> None:
     async def work(recorder: Recorder) -> None:
-        assert await recorder.ib.reqMatchingSymbolsAsync("SP") in (None, [])
+        assert await recorder.ib.reqHistogramDataAsync(spy(), True, "1 day") in (None, [])
         assert recorder.told[-1][1:] == (505, "Fatal Error: Unknown message id.")
         assert recorder.told[-1][0] > 0
         recorder.ib.client.sendMsg("4711\x001\x00")
@@ -227,7 +247,7 @@ def test_unsupported_requests_are_answered_and_logged_by_name() -> None:
 
     with world() as place:
         as_client(place, work)
-        assert "API client 7: reqMatchingSymbols is not implemented" in place.log
+        assert "API client 7: reqHistogramData is not implemented" in place.log
         assert "API client 7: message 4711 is not implemented" in place.log
 
 
@@ -420,41 +440,6 @@ def test_empty_account_list_keeps_the_next_id() -> None:
         assert _message_ids(place.api_port)[:3] == ["178", "15", "9"]
 
 
-def test_wedged_api_accepts_and_never_answers() -> None:
-    with world() as place:
-        place.control.scenario("api-wedged")
-        assert _message_ids(place.api_port) == []
-        place.control.clear()
-        assert _message_ids(place.api_port)[:3] == ["178", "15", "9"]
-
-
-def test_slow_api_answers_late() -> None:
-    with world() as place:
-        place.control.scenario("slow")
-        assert _message_ids(place.api_port, seconds=0.5) == []
-        assert place.session is not None
-        place.session._state = replace(place.session.state, delay=0.1)
-        assert _message_ids(place.api_port)[:3] == ["178", "15", "9"]
-
-
-def test_a_ticker_id_is_free_again_after_its_cancellation() -> None:
-    async def work(recorder: Recorder) -> None:
-        client: Any = recorder.ib.client
-        for _ in range(3):
-            client.reqMktData(900, spy(), "", False, False, [])
-            client.cancelMktData(900)
-        client.reqMktData(900, spy(), "", False, False, [])
-        client.reqMktData(900, spy(), "", False, False, [])
-        await recorder.until(lambda: 322 in recorder.codes)
-        client.cancelMktData(900)
-        client.cancelMktData(900)
-        await recorder.until(lambda: 300 in recorder.codes)
-        assert [code for code in recorder.codes if code in (300, 322)] == [322, 300]
-
-    with world() as place:
-        as_client(place, work)
-
-
 def _message_ids(port: int, extra: list[list[str]] | None = None, seconds: float = 0.5) -> list[str]:
     """A hand-made client: the first field of all that comes until nothing does for half a second."""
     found: list[str] = []
@@ -474,22 +459,3 @@ def _message_ids(port: int, extra: list[list[str]] | None = None, seconds: float
         found.append(received[4 : 4 + length].split(b"\0")[0].decode())
         received = received[4 + length :]
     return found
-
-
-@pytest.mark.parametrize(
-    ("first", "answer"),
-    [
-        (b"API\0\0\0\0\x09v100..178", b"178"),
-        (b"API\0\0\0\0\x09v157..160", b"160"),
-        (b"API\0\0\0\0\x09v100..223", b"178"),
-        (b"API\0\0\0\0\x09v100..150", b""),
-        (b"GET / HTTP/1.1\r\n\r\n", b""),
-        (b"API\0\xff\xff\xff\xffgarbage", b""),
-    ],
-)
-def test_handshake(first: bytes, answer: bytes) -> None:
-    """The lower of both sides' versions is used; what is no client is let go."""
-    with world() as place, socket.create_connection(("127.0.0.1", place.api_port), timeout=2) as client:
-        client.sendall(first)
-        received = client.recv(4096)
-        assert received[4:].split(b"\0")[0] == answer

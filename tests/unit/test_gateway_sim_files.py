@@ -1,5 +1,7 @@
 """How the gateway's files are rendered and read: envsubst, Java's properties format, IBC's settings."""
 
+import inspect
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -8,11 +10,22 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from infra.spec import environment
 from sandbox.gateway import properties
 from sandbox.gateway.envsubst import substitute
-from sandbox.gateway.settings import Exit, GatewaySettings, Settings, clock_time, user_folder
+from sandbox.gateway.settings import Exit, GatewaySettings, Settings, clock_time, save_times, user_folder
 
 NEW_YORK = ZoneInfo("America/New_York")
+FILES = Path(properties.__file__).parent / "files"
+
+
+def test_the_image_reads_every_variable_that_infra_can_set() -> None:
+    """None is ignored in silence; TZ is read by the C library. What each does is in the engine's table of the image."""
+    names = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', inspect.getsource(environment))) - {"TZ"}
+    assert {"TRADING_MODE", "VNC_SERVER_PASSWORD_FILE", "SAVE_TWS_SETTINGS"} <= names
+    texts = [path.read_text() for path in FILES.rglob("*") if path.suffix in (".sh", ".tmpl")]
+    read = set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", "\n".join(texts)))
+    assert {name.removesuffix("_FILE") for name in names} <= read
 
 
 @pytest.mark.parametrize(
@@ -45,7 +58,8 @@ def test_envsubst_as_a_command() -> None:
 
 @pytest.mark.parametrize(
     ("data", "found"),
-    # The examples and rules of the Java SE documentation of java.util.Properties.load(Reader).
+    # The examples and rules of the Java SE documentation of java.util.Properties.load(Reader); that it is so in general
+    # is shown by the engine's tests, with the class itself.
     [
         (b"Truth = Beauty\n", {"Truth": "Beauty"}),
         (b"  Truth:Beauty", {"Truth": "Beauty"}),
@@ -64,6 +78,11 @@ def test_envsubst_as_a_command() -> None:
         (b"k=\\uD83D\\uDE00", {"k": "\U0001f600"}),
         (b"k=\xc3\xa4", {"k": "\u00c3\u00a4"}),  # Latin-1: unescaped UTF-8 does not arrive
         (b"k=a\\\\\nl=b", {"k": "a\\", "l": "b"}),
+        (b"\\\n#comment\nk=v", {"k": "v"}),  # a lone backslash leaves nothing to continue
+        (b"k=a\\\n#b", {"k": "a#b"}),
+        (b"k=a\\\n\nl=b", {"k": "a", "l": "b"}),
+        (b"\\", {"": ""}),
+        (b"\\\r\n", {}),
     ],
 )
 def test_properties(data: bytes, found: dict[str, str]) -> None:
@@ -80,15 +99,18 @@ def settings(**values: str) -> Settings:
 
 
 def test_ibc_trims_what_it_puts_into_the_form() -> None:
-    found = settings(IbLoginId=" someone ", IbPassword="\tsecret ")
+    found = settings(IbLoginId=" someone ", IbPassword="\x01\tsecret ")
     assert (found.user_id, found.password) == ("someone", "secret")
+    # String.trim() knows no blanks beyond ASCII.
+    blanks = "\u00a0secret\u3000"
+    assert settings(IbPassword=blanks).password == blanks
 
 
 def test_dump_hides_only_the_four_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    """IBC masks IbLoginId, IbPassword and the FIX ones; everything else is shown (IBC, DefaultSettings)."""
-    settings(IbLoginId="someone", IbPassword="s3cret", FIXLoginId="x", Other="shown").dump()
+    """IBC masks IbLoginId, IbPassword and the FIX ones, in any case; everything else is shown (DefaultSettings)."""
+    settings(IbLoginId="someone", IbPassword="s3cret", FIXLoginId="x", Other="shown", ibpassword="s3cret").dump()
     printed = capsys.readouterr().out
-    assert "    IbLoginId=***\n    IbPassword=***\n    Other=shown\n" in printed
+    assert "    IbLoginId=***\n    IbPassword=***\n    Other=shown\n    ibpassword=***\n" in printed
     assert "s3cret" not in printed
     assert "someone" not in printed
 
@@ -138,12 +160,71 @@ def test_cold_restart_is_on_sundays(now: datetime, due: datetime) -> None:
     assert settings(ColdRestartTime="07:05").cold_restart(now) == due
 
 
+def test_cold_restart_does_not_look_at_what_follows_the_minute() -> None:
+    """SimpleDateFormat("HH:mm"), lenient: an AM or PM is not read (seen by users: 11:55 PM restarts before noon)."""
+    now = datetime(2026, 11, 23, 12, 0, tzinfo=NEW_YORK)
+    assert settings(ColdRestartTime="11:55 PM").cold_restart(now) == datetime(2026, 11, 29, 11, 55, tzinfo=NEW_YORK)
+    assert settings(ColdRestartTime="25:99").cold_restart(now) == datetime(2026, 11, 29, 2, 39, tzinfo=NEW_YORK)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("", 60), ("90", 90), ("+90", 90), ("-1", -1), ("90s", 60), (" 90", 60), ("2147483648", 60)]
+)
+def test_numbers(value: str, number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Integer.parseInt; what it refuses is logged and the default stands (DefaultSettings.getInt)."""
+    assert settings(Interval=value).number("Interval", 60) == number
+    refused = [f'Invalid number "{value}" for property "Interval"'] if value and number == 60 else []
+    assert lines(capsys.readouterr().out) == refused
+
+
+@pytest.mark.parametrize(
+    ("value", "times"),
+    # TwsSettingsSaver: with an interval, the end of the range is always one of them.
+    [
+        ("08:00   12:30", [(8, 0), (12, 30)]),
+        ("Every 90 08:00 12:00", [(8, 0), (9, 30), (11, 0), (12, 0)]),
+        ("Every 90 mins 08:00 12:00", [(8, 0), (9, 30), (11, 0), (12, 0)]),
+        ("every 8 HOURS", [(0, 0), (8, 0), (16, 0), (0, 0)]),
+        ("Every 6 hours 20:00 08:00", [(20, 0), (2, 0), (8, 0)]),
+    ],
+)
+def test_save_times(value: str, times: list[tuple[int, int]]) -> None:
+    assert save_times(value) == times
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("08:00 noon", "value 'noon' should be in hh:mm format"),
+        ("Every", "interval is '' but should be an integer"),
+        ("Every now and then", "interval is 'now' but should be an integer"),
+        ("Every 0", "the saving interval must be between 1 and 1439 minutes"),
+        ("Every 24 hours", "the saving interval must be between 1 and 1439 minutes"),
+    ],
+)
+def test_save_times_that_are_none_are_only_logged(value: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    settings(SaveTwsSettingsAt=value).announce_saves()
+    found = capsys.readouterr().out
+    assert f" IBC: Invalid setting SaveTwsSettingsAt={value}: {problem}\nTWS Settings will not be saved" in found
+
+
+def test_save_times_are_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    settings(SaveTwsSettingsAt="08:00 12:30").announce_saves()
+    settings().announce_saves()
+    assert lines(capsys.readouterr().out) == [
+        "Tws settings will be saved at 08:00",
+        "Tws settings will be saved at 12:30",
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "time_of_day"),
     [
         ("11:59 PM", (23, 59)),
         ("12:00 AM", (0, 0)),
         ("12:30 PM", (12, 30)),
+        ("00:30 AM", (0, 30)),
+        ("00:30 PM", (12, 30)),
         ("09:05 AM", (9, 5)),
         ("9:05 AM", None),
         ("23:59", None),
@@ -194,11 +275,16 @@ def test_unset_means_unchanged_and_read_only_is_the_default(tmp_path: Path, caps
 
 def test_both_times_and_bad_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = GatewaySettings.load(tmp_path / "user")
-    found.configure(settings(AutoRestartTime="23:59", AutoLogoffTime="11:00 PM"))
+    both = settings(AutoRestartTime="23:59", AutoLogoffTime="11:00 PM")
+    both.announce_ignored()
+    found.configure(both)
     printed = lines(capsys.readouterr().out)
     assert "AutoLogoffTime is ignored because AutoRestartTime is also set" in printed
     message = 'Auto restart time setting must be hh:mm AM or hh:mm PM, for example "09:30 AM" or "04:00 PM"'
     assert message in printed
+    assert (found.auto_action, found.auto_time) == ("Auto logoff", "11:45 PM")
+    found.configure(settings(AutoRestartTime="00:30 AM"))
+    assert "Auto restart time set to 12:30 AM" in lines(capsys.readouterr().out)
     with pytest.raises(Exit) as bad:
         found.configure(settings(BypassOrderPrecautions="maybe"))
     assert bad.value.code == 1105

@@ -4,15 +4,19 @@ The lines are those of IBC 3.24, from its LoginManager, AbstractLoginHandler and
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
 import pytest
 
+from sandbox.broker.users import SecondFactor, User
 from sandbox.gateway.automation import Automation, ColdRestart, GiveUp, LoggedIn, waiting_seconds
 from sandbox.gateway.link import BrokerLink
 from sandbox.gateway.settings import Exit, Settings
 from tests.unit.gateway_sim_world import INI, World, world
+
+MONDAY_NOON = 1_795_435_200.0  # 2026-11-23 12:00 UTC
 
 RELOGIN = {"ReloginAfterSecondFactorAuthenticationTimeout": "yes"}
 PUSH_USER = {"IbLoginId": "pusher", "TradingMode": "live"}
@@ -40,6 +44,13 @@ async def _end(automation: Automation) -> str:
 
 def end(place: World, **ini: str) -> str:
     return place.run(_end(place.automation(**ini)))
+
+
+def until(done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 5
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_login_form(log: Callable[[], list[str]]) -> None:
@@ -90,15 +101,19 @@ def test_unknown_user_is_rejected_like_a_wrong_password(log: Callable[[], list[s
             ["Connection to server failed: Server disconnected, please try again", "Cold restart in progress"],
         ),
         ("system-unavailable", "GiveUp", ["The system is not currently available."]),
+        ("version-refused", "GiveUp", ["detected dialog entitled: IBKR Gateway; event=Opened"]),
+        ("dialog-blocking", "GiveUp", ["detected dialog entitled: Login Messages; event=Opened"]),
         (
             "competing-session",
             "Exit 0",
             [
                 "detected dialog entitled: Existing session detected; event=Opened",
                 "Don't know the type of the other session, so continue this one (scenario 3)",
+                "detected dialog entitled: Re-login is required; event=Opened",
+                "Re-login to session",
                 "detected dialog entitled: Existing session detected; event=Opened",
-                "Other session must be primary or primary override, so end this session and let the other session "
-                "proceed (scenario 4)",
+                "Other session must be primary or primary override, so end this session and let the other one proceed "
+                "(scenario 4)",
             ],
         ),
     ],
@@ -121,28 +136,29 @@ def test_lockout_waits_only_with_relogin(log: Callable[[], list[str]]) -> None:
     assert waiting_seconds("Please wait 4 minutes & 47 seconds before attempting") == 287
 
 
-def test_lockout_is_sat_out_with_relogin(log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lockout_is_sat_out_with_relogin(log: Callable[[], list[str]]) -> None:
+    """IBC waits three seconds longer than the text says, by the clock, which may be moved meanwhile."""
+
     async def main(place: World) -> str:
-        slept: list[float] = []
-        sleep = asyncio.sleep
-
-        async def no_wait(seconds: float) -> None:
-            if seconds > 100:
-                slept.append(seconds)
-                place.broker.set_scenario(place.broker.states["trader"], "normal")
-            await sleep(0)
-
-        monkeypatch.setattr("sandbox.gateway.automation.asyncio.sleep", no_wait)
-        ending = await _end(place.automation(**RELOGIN))
-        monkeypatch.undo()
-        assert slept == [303]
-        return ending
+        login = asyncio.create_task(_end(place.automation(**RELOGIN)))
+        while place.broker.states["trader"].counters.attempts == 0:
+            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(place.control.clock, at=MONDAY_NOON + 299)
+        await asyncio.sleep(0.1)
+        assert not login.done()
+        await asyncio.to_thread(place.control.scenario, "normal")
+        await asyncio.to_thread(place.control.clock, at=MONDAY_NOON + 304)
+        return await login
 
     with world(gateway=False) as place:
         place.control.scenario("locked-out")
+        place.control.clock(at=MONDAY_NOON)
         assert place.run(main(place)) == "logged in"
+        assert place.control.status()["users"]["trader"]["attempts"] == 2
     printed = log()
-    assert any(line.startswith("Will re-login at ") and line.endswith("; login number: 2") for line in printed)
+    # 5 minutes and 3 seconds after noon in UTC, and the moments that the login took.
+    (plan,) = [line for line in printed if line.startswith("Will re-login at ")]
+    assert re.fullmatch(r"Will re-login at 2026-11-23 \d\d:05:0[3-9]:\d{3}; login number: 2", plan)
     assert "Login attempt: 2" in printed
 
 
@@ -234,28 +250,138 @@ def test_unanswered_push_prompts_again_with_relogin(
     assert "Login attempt: 2" in log()
 
 
+NEW_SESSION = [
+    "detected dialog entitled: Existing session detected; event=Opened",
+    "Don't know the type of the other session, so continue this one (scenario 3)",
+    "detected dialog entitled: Re-login is required; event=Opened",
+    "Re-login to session",
+]
+INTERRUPTED = [
+    "detected dialog entitled: Re-login is required; event=Opened",
+    "Re-login to session",
+    "detected dialog entitled: Existing session detected; event=Opened",
+]
+SCENARIO_1 = "User must choose whether to continue with this session (scenario 1)"
+SCENARIO_2 = "End this session and let the other session proceed (scenario 2)"
+SCENARIO_4 = (
+    "Other session must be primary or primary override, so end this session and let the other one proceed (scenario 4)"
+)
+SCENARIO_5 = "Continue this session and let the other session exit (scenario 5)"
+SCENARIO_6 = "Other session may be primary, so end this session and let the other one proceed (scenario 6)"
+
+
 @pytest.mark.parametrize(
-    ("open_session", "new_session", "ending", "taken_over"),
-    # IBC's config.ini, Existing Session Detected Action.
+    ("open_session", "new_session", "ending", "says", "other_says"),
+    # IBC's ExistingSessionDetectedDialogHandler: what each side says, and who has the session in the end.
     [
-        ("primary", "primary", "Exit 0", False),
-        ("primary", "secondary", "Exit 0", False),
-        ("primary", "manual", "GiveUp", False),
-        ("primaryoverride", "primary", "logged in", True),
-        ("primaryoverride", "primaryoverride", "logged in", True),
-        ("secondary", "primary", "logged in", True),
-        ("manual", "primary", "logged in", True),
+        ("primary", "primary", "Exit 0", SCENARIO_4, SCENARIO_5),
+        ("primary", "primaryoverride", "Exit 0", SCENARIO_4, SCENARIO_5),
+        ("primary", "secondary", "Exit 0", SCENARIO_2, None),
+        ("primary", "manual", "GiveUp", SCENARIO_1, None),
+        ("primary", "nonsense", "Exit 0", SCENARIO_2, None),
+        ("primaryoverride", "primary", "logged in", None, SCENARIO_6),
+        ("primaryoverride", "primaryoverride", "logged in", None, SCENARIO_6),
+        ("secondary", "primary", "logged in", None, SCENARIO_2),
+        ("manual", "primary", "logged in", None, SCENARIO_1),
     ],
 )
-def test_one_session_a_user(open_session: str, new_session: str, ending: str, taken_over: bool) -> None:
+def test_one_session_a_user(
+    open_session: str,
+    new_session: str,
+    ending: str,
+    says: str | None,
+    other_says: str | None,
+    log: Callable[[], list[str]],
+) -> None:
     with world(ExistingSessionDetectedAction=open_session) as place:
+        log()
+        assert place.session is not None
+        token = place.session.token
         assert end(place, ExistingSessionDetectedAction=new_session) == ending
+        taken = ending == "logged in"
 
-        async def ended() -> bool:
-            done, _ = await asyncio.wait({place.running}, timeout=2 if taken_over else 0.2)
+        async def settled() -> bool:
+            """The other session ends its process, but for one that waits at a dialog."""
+            done, _ = await asyncio.wait({place.running}, timeout=2 if taken and open_session != "manual" else 0.2)
             return bool(done)
 
-        assert place.run(ended()) is taken_over
+        assert place.run(settled()) is (taken and open_session != "manual")
+        assert (token in place.broker.states["trader"].tokens) is not taken
+        printed = log()
+    if says:
+        assert says in printed
+    if other_says:
+        first = printed.index(INTERRUPTED[0])
+        assert set(INTERRUPTED) <= set(printed[first:])
+        assert other_says in printed[first:]
+        assert printed.count("Re-login to session") == 2  # both sides answer that dialog
+    else:
+        assert "Re-login to session" not in printed
+    if new_session.startswith("primary"):
+        assert [line for line in NEW_SESSION if line in printed] == NEW_SESSION
+
+
+@pytest.mark.parametrize(
+    ("action", "ending", "line"),
+    # IBC's TradingLoginHandoffDialogHandler, for a user with a second factor; its placeholders are not filled in.
+    [
+        ("primary", "logged in", "Trading Login Handoff dialog; {}"),
+        ("primaryoverride", "Exit 1110", None),
+    ],
+)
+def test_handoff_after_the_second_factor(
+    action: str, ending: str, line: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with world(gateway=False) as place:
+        assert end(place, **PUSH_USER, ExistingSessionDetectedAction=action) == "logged in"
+        place.control.scenario("session-taken-over", "pusher")
+        capsys.readouterr()
+        assert end(place, **PUSH_USER, ExistingSessionDetectedAction=action) == ending
+    printed = capsys.readouterr().out
+    order = ["Existing session detected", "(scenario 3)", "Second Factor Authentication", "Trading Login Handoff"]
+    assert sorted(order, key=printed.index) == order
+    assert line is None or line in printed
+
+
+def test_a_code_is_typed_by_somebody_at_the_screen(log: Callable[[], list[str]]) -> None:
+    """IBC types no code; RFC 6238, appendix B: at 1111111109 the code of its secret ends in 081804."""
+    coder = User("coder", "right", (), ("DU3333333",), SecondFactor.TOTP, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")
+
+    async def main(place: World) -> str:
+        login = asyncio.create_task(_end(place.automation(IbLoginId="coder")))
+        while not place.broker.status()["users"]["coder"]["second_factor_waiting"]:
+            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(place.control.approve, "coder") == 0  # there is nothing to tap
+        assert not await asyncio.to_thread(place.control.type_code, "123456", "coder")
+        assert not login.done()
+        assert await asyncio.to_thread(place.control.type_code, "081804", "coder")
+        return await login
+
+    with world(coder, gateway=False) as place:
+        place.control.clock(at=1111111109.0)
+        assert place.run(main(place)) == "logged in"
+        status = place.control.status()["users"]["coder"]
+        assert (status["logins"], status["failed_attempts"]) == (1, 1)
+    assert log()[-4:-2] == [
+        "Second Factor Authentication initiated",
+        "detected dialog entitled: Second Factor Authentication; event=Closed",
+    ]
+
+
+def test_a_session_whose_link_broke_stays_for_a_while(log: Callable[[], list[str]]) -> None:
+    """Users report it (ibg-controller's documentation); for how long is a guess."""
+    with world(gateway=False) as place:
+        place.control.scenario("session-stranded:600", "trader")
+        place.control.clock(at=MONDAY_NOON)
+        assert end(place) == "logged in"
+        until(lambda: place.broker.status()["users"]["trader"]["stranded"] == ["paper"])
+        assert end(place, ExistingSessionDetectedAction="secondary") == "Exit 0"
+        assert SCENARIO_2 in log()
+        assert end(place) == "logged in"  # nobody is there to insist
+        assert "Don't know the type of the other session, so continue this one (scenario 3)" in log()
+        until(lambda: place.broker.status()["users"]["trader"]["stranded"] == ["paper"])
+        place.control.clock(at=MONDAY_NOON + 700)
+        assert end(place, ExistingSessionDetectedAction="secondary") == "logged in"
 
 
 def test_soft_restart_keeps_the_session_and_a_full_logout_does_not() -> None:
@@ -270,7 +396,4 @@ def test_soft_restart_keeps_the_session_and_a_full_logout_does_not() -> None:
         assert place.run(restarted()) is True
         assert token in place.broker.states["trader"].tokens
         place.run(place.session.log_out())
-        deadline = time.monotonic() + 5
-        while place.broker.states["trader"].tokens:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: not place.broker.states["trader"].tokens)

@@ -1,8 +1,11 @@
 """What the sandbox asks of its machine: packages, mirrors, pip's settings, addresses, and whose object is whose."""
 
+import base64
 import json
 import os
 import stat
+import subprocess
+import sys
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -188,10 +191,21 @@ def test_no_two_sandboxes_share_addresses_or_interfaces() -> None:
     )
 
 
-def test_a_test_run_takes_the_first_free_index_and_never_the_default_one() -> None:
-    assert free_index(lambda index: index in (1, 2)) == 3
+def test_a_test_run_takes_the_first_free_index_and_never_the_default_one(tmp_path: Path) -> None:
+    assert free_index(lambda index: index in (1, 2), locks=tmp_path) == 3
     with pytest.raises(IbgwError, match="all 64 sandboxes"):
-        free_index(lambda index: True)
+        free_index(lambda index: True, locks=tmp_path)
+
+
+def test_an_index_is_kept_for_the_process_that_has_it_and_no_longer(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sandbox.environment import free_index; "
+        "print(free_index(lambda index: False, locks=Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    assert free_index(lambda index: False, locks=tmp_path) == 1
+    for _ in range(2):
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "2\n"
 
 
 # Whose object is whose
@@ -234,6 +248,7 @@ def test_secrets_and_the_brokers_users_say_the_same_and_nobody_else_can_read_the
             "live_accounts": [],
             "paper_accounts": [paper.account],
             "second_factor": "none",
+            "totp_secret": paper.totp_secret,
         },
         {
             "user_id": live.user_id,
@@ -241,8 +256,10 @@ def test_secrets_and_the_brokers_users_say_the_same_and_nobody_else_can_read_the
             "live_accounts": [live.account],
             "paper_accounts": [],
             "second_factor": "push",
+            "totp_secret": live.totp_secret,
         },
     ]
+    assert len(base64.b32decode(paper.totp_secret)) == 20  # RFC 4226, 4: the recommended length
     assert json.loads(paper.secret()) == {
         "user_id": paper.user_id,
         "password": paper.password,

@@ -1,51 +1,39 @@
-# The steps of run.sh. Sourced, so that `exit` ends the container.
+# The steps of run.sh, which sources this file: `exit` ends the container. Source: common.sh and run.sh of the image.
 
-# What the real image can do and this one cannot: refused by name, never ignored.
+# sysexits.h, EX_UNAVAILABLE: no exit code of the image, so that it is not mistaken for one.
+readonly E_NOT_IMPLEMENTED=69
+
+# What the image can do and the simulator cannot: refused by name, never ignored.
 refuse_unsupported() {
 	local name
-	for name in SSH_TUNNEL SSH_OPTIONS SSH_PASSPHRASE SSH_PASSPHRASE_FILE SSH_REMOTE_PORT SSH_USER_TUNNEL SSH_VNC_PORT \
-		TWS_USERID_PAPER TWS_PASSWORD_PAPER TWS_PASSWORD_PAPER_FILE; do
-		if [ -n "${!name:-}" ] && ! [[ "${name}" == SSH_TUNNEL && "${!name}" == no ]]; then
-			echo >&2 "error: ${name} is not supported by the simulated gateway"
-			exit 1
+	for name in "${!SSH_@}" DUAL_MODE TWS_USERID_PAPER TWS_PASSWORD_PAPER TWS_PASSWORD_PAPER_FILE; do
+		if [ -n "${!name}" ]; then
+			not_implemented "${name}"
 		fi
 	done
-	if [ "${TRADING_MODE:-}" = "both" ]; then
-		echo >&2 "error: TRADING_MODE=both is not supported by the simulated gateway"
-		exit 1
+	if [ "${TRADING_MODE}" = both ]; then
+		not_implemented "TRADING_MODE=both"
+	fi
+	if [ "${GATEWAY_OR_TWS}" != gateway ]; then
+		not_implemented "GATEWAY_OR_TWS=${GATEWAY_OR_TWS}"
 	fi
 }
 
-# Process ids by process name; the base has no procps.
-running() {
-	local folder name
-	for folder in /proc/[0-9]*; do
-		if { read -r name <"${folder}/comm"; } 2>/dev/null && [ "${name}" = "$1" ]; then
-			echo "${folder#/proc/}"
-		fi
-	done
+not_implemented() {
+	echo >&2 "error: the simulated gateway does not implement $1"
+	exit "${E_NOT_IMPLEMENTED}"
 }
 
-is_running() {
-	[ -n "$(running "$1")" ]
-}
-
-stop_running() {
-	local found
-	found=$(running "$1")
-	# A process may be gone by now.
-	[ -z "${found}" ] || kill ${found} 2>/dev/null || true
-}
-
-# VARIABLE from VARIABLE_FILE, if that is set; both at once are an error.
+# VARIABLE from the file that VARIABLE_FILE names; both at once are an error. A file that cannot be read ends the script.
 file_env() {
-	local name="$1" file="$1_FILE"
-	if [ -n "${!name:-}" ] && [ -n "${!file:-}" ]; then
+	local name="$1" file="$1_FILE" value=""
+	if [ -n "${!name}" ] && [ -n "${!file}" ]; then
 		printf >&2 'error: both %s and %s are set (but are exclusive)\n' "${name}" "${file}"
 		exit 1
 	fi
-	local value="${!name:-}"
-	if [ -n "${!file:-}" ]; then
+	if [ -n "${!name}" ]; then
+		value="${!name}"
+	elif [ -n "${!file}" ]; then
 		value="$(<"${!file}")"
 	fi
 	export "${name}"="${value}"
@@ -54,12 +42,12 @@ file_env() {
 # What came from a file does not stay in the environment.
 unset_env() {
 	local file="$1_FILE"
-	if [ -n "${!file:-}" ]; then
+	if [ -n "${!file}" ]; then
 		unset "$1"
 	fi
 }
 
-# Each *.sh of a folder, as a child process; its exit code is ignored.
+# Each *.sh of a folder, as a child process. Its exit code is ignored: a failure reads as if it had not been there.
 run_scripts() {
 	local script
 	if [ ! -d "$1" ]; then
@@ -69,7 +57,9 @@ run_scripts() {
 	echo "> Running start up scripts on $1"
 	for script in "$1"/*.sh; do
 		echo "> Running ${script}"
-		[ -f "${script}" ] && bash "${script}" || echo "File ${script} not found."
+		if ! { [ -f "${script}" ] && bash "${script}"; }; then
+			echo "File ${script} not found."
+		fi
 	done
 }
 
@@ -82,15 +72,15 @@ start_xvfb() {
 }
 
 wait_x_socket() {
-	local waited=0
-	if [ -S "/tmp/.X11-unix/X${DISPLAY#:}" ]; then
+	local socket="/tmp/.X11-unix/X${DISPLAY#:}" tries=0
+	if [ -S "${socket}" ]; then
 		return 0
 	fi
 	echo ".> Waiting for Xvfb socket on ${DISPLAY}..."
-	while [ ! -S "/tmp/.X11-unix/X${DISPLAY#:}" ]; do
+	while [ ! -S "${socket}" ]; do
 		sleep 0.2
-		waited=$((waited + 1))
-		if [ "${waited}" -ge 50 ]; then
+		tries=$((tries + 1))
+		if [ "${tries}" -ge 50 ]; then
 			echo "Error: Timed out waiting for Xvfb socket!"
 			exit 1
 		fi
@@ -112,8 +102,8 @@ start_vnc() {
 
 # Only the pattern of a fresh image is replaced, so in one container the first value sticks.
 set_java_heap() {
-	if [ -n "${JAVA_HEAP_SIZE:-}" ]; then
-		sed -i "s/-Xmx768m/-Xmx${JAVA_HEAP_SIZE}m/g" "${TWS_PATH}/ibgateway/${TWS_MAJOR_VRSN}/ibgateway.vmoptions"
+	if [ -n "${JAVA_HEAP_SIZE}" ]; then
+		sed -i "s/-Xmx768m/-Xmx${JAVA_HEAP_SIZE}m/g" "${TWS_PATH}/ibgateway/${IB_GATEWAY_VERSION}/ibgateway.vmoptions"
 		echo ".> Java heap size set to ${JAVA_HEAP_SIZE}m"
 	else
 		echo ".> Usign default Java heap size 768m."
@@ -121,11 +111,11 @@ set_java_heap() {
 }
 
 set_ports() {
-	case "${TRADING_MODE:-}" in
+	case "${TRADING_MODE}" in
 	paper) API_PORT=4002 SOCAT_PORT=4004 ;;
 	live) API_PORT=4001 SOCAT_PORT=4003 ;;
 	*)
-		echo ".> Invalid TRADING_MODE: ${TRADING_MODE:-}"
+		echo ".> Invalid TRADING_MODE: ${TRADING_MODE}"
 		exit 1
 		;;
 	esac
@@ -135,16 +125,17 @@ set_ports() {
 }
 
 apply_settings() {
-	local folder
-	if [ "${CUSTOM_CONFIG:-}" = "yes" ]; then
+	local folder="${TWS_PATH}"
+	if [ "${CUSTOM_CONFIG}" = yes ]; then
 		echo ".> Using CUSTOM_CONFIG, (value:${CUSTOM_CONFIG})"
 		return 0
 	fi
-	file_env TWS_PASSWORD
 	echo ".> Appling settings to IBC's config.ini"
-	envsubst <"${IBC_INI}.tmpl" >"${IBC_INI}"
+	file_env TWS_PASSWORD
+	envsubst <"${IBC_INI_TMPL}" >"${IBC_INI}"
 	unset_env TWS_PASSWORD
-	if [ -n "${TWS_SETTINGS_PATH:-}" ]; then
+	chmod 600 "${IBC_INI}"
+	if [ -n "${TWS_SETTINGS_PATH}" ]; then
 		echo ".> Settings directory set to: ${TWS_SETTINGS_PATH}"
 		folder="${TWS_SETTINGS_PATH}"
 		if [ ! -d "${folder}" ]; then
@@ -153,11 +144,10 @@ apply_settings() {
 		fi
 	else
 		echo ".> Settings directory NOT set, defaulting to: ${TWS_PATH}"
-		folder="${TWS_PATH}"
 	fi
 	if [ ! -f "${folder}/${TWS_INI}" ]; then
 		echo ".> Setting timezone in ${folder}/${TWS_INI}"
-		envsubst <"${TWS_PATH}/${TWS_INI}.tmpl" >"${folder}/${TWS_INI}"
+		envsubst <"${TWS_PATH}/${TWS_INI_TMPL}" >"${folder}/${TWS_INI}"
 	else
 		echo ".> File jts.ini already exists, not setting timezone"
 	fi
@@ -177,12 +167,12 @@ start_IBC() {
 	echo ".>		ibc-path: ${IBC_PATH}"
 	echo ".>		ibc-init: ${IBC_INI}"
 	echo ".>		tws-settings-path: ${TWS_SETTINGS_PATH:-$TWS_PATH}"
-	echo ".>		on2fatimeout: ${TWOFA_TIMEOUT_ACTION:-}"
+	echo ".>		on2fatimeout: ${TWOFA_TIMEOUT_ACTION}"
 	"${IBC_PATH}/scripts/ibcstart.sh" "${TWS_MAJOR_VRSN}" -g \
 		"--tws-path=${TWS_PATH}" \
 		"--ibc-path=${IBC_PATH}" "--ibc-ini=${IBC_INI}" \
-		"--on2fatimeout=${TWOFA_TIMEOUT_ACTION:-}" \
-		"--tws-settings-path=${TWS_SETTINGS_PATH:-}" &
+		"--on2fatimeout=${TWOFA_TIMEOUT_ACTION}" \
+		"--tws-settings-path=${TWS_SETTINGS_PATH}" &
 	pid+=("$!")
 	echo "$!" >"/tmp/pid_${TRADING_MODE}"
 }

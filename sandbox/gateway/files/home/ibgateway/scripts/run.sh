@@ -1,6 +1,7 @@
 #!/bin/bash
-# The container's entry point (PID 1). Same order, lines and exit codes as the real image's run.sh.
+# The container's entry point (PID 1). Source: run.sh of the image; same order, lines and exit codes.
 
+# With -e everything that fails ends the container, in the stop handler too.
 set -Eeo pipefail
 
 echo "*************************************************************************"
@@ -9,18 +10,19 @@ echo "*************************************************************************"
 
 source "${SCRIPT_PATH}/common.sh"
 
-# The gateway logs out of the broker when IBC gets its signal; everything else goes first, as in the real image.
+# On SIGTERM and SIGINT. The display goes before the gateway. IBC's start script returns 143, which ends this one at the
+# `wait`: the last line is never printed.
 stop_ibc() {
 	echo ".> 😘 Received SIGINT or SIGTERM. Shutting down IB Gateway."
-	if is_running x11vnc; then
+	if pgrep x11vnc >/dev/null; then
 		echo ".> Stopping x11vnc."
-		stop_running x11vnc
+		pkill x11vnc
 	fi
 	echo ".> Stopping Xvfb."
-	stop_running Xvfb
+	pkill Xvfb
 	echo ".> Stopping socat."
-	stop_running run_socat.sh
-	stop_running socat
+	pkill run_socat.sh
+	pkill socat
 	echo ".> Stopping IBC."
 	kill -SIGTERM "${pid[@]}"
 	wait "${pid[@]}"
@@ -29,14 +31,14 @@ stop_ibc() {
 
 refuse_unsupported
 
-if [ -n "${START_SCRIPTS:-}" ]; then
+if [ -n "${START_SCRIPTS}" ]; then
 	run_scripts "${HOME}/${START_SCRIPTS}"
 fi
 start_xvfb
 echo ".> SSH tunnel disabled"
 set_java_heap
 start_vnc
-if [ -n "${X_SCRIPTS:-}" ]; then
+if [ -n "${X_SCRIPTS}" ]; then
 	wait_x_socket
 	run_scripts "${HOME}/${X_SCRIPTS}"
 fi
@@ -45,10 +47,11 @@ set_ports
 apply_settings
 port_forwarding
 start_IBC
-if [ -n "${IBC_SCRIPTS:-}" ]; then
+if [ -n "${IBC_SCRIPTS}" ]; then
 	run_scripts "${HOME}/${IBC_SCRIPTS}"
 fi
 
+# Only from here on: before, PID 1 has no handler, and the kernel drops the signals.
 trap stop_ibc SIGINT SIGTERM
 wait "${pid[@]}"
 exit $?

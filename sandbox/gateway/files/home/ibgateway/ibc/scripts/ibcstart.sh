@@ -1,13 +1,37 @@
 #!/bin/bash
 # Starts the gateway's program and starts it again where IBC's own ibcstart.sh would.
 
+E_NO_JAVA=1
+E_NO_TWS_VERSION=2
 E_INVALID_ARG=3
 E_VERSION_NOT_INSTALLED=4
 E_PATH_NOT_EXIST=5
 E_INI_NOT_EXIST=6
 E_VMOPTIONS_NOT_FOUND=7
+E_UNKNOWN_OPERATING_SYSTEM=8
 E_LOGIN_TIMED_OUT=$((1111 % 256))
 E_LOGIN_DIALOG_TIMED_OUT=$((1112 % 256))
+
+BROKER=/opt/sandbox/gateway/broker
+
+# ask_broker INI: what is to go wrong at this start, and the time; over UDP, as the program itself asks. Sets crash and
+# now; without an answer crash is 0 and the time the machine's.
+ask_broker() {
+	local host port line user="" asked="" answer=""
+	crash=0 now=-1
+	read -r host port <"${BROKER}"
+	if [[ -f "$1" ]]; then
+		while IFS= read -r line; do
+			[[ "${line}" == IbLoginId=* ]] && user="${line}"
+		done <"$1"
+	fi
+	# dd takes a datagram in one read; bash's own `read` would lose all but its first byte.
+	{ exec {asked}<>"/dev/udp/${host}/${port}" && printf '%s\n' "${user}" >&"${asked}" &&
+		answer="$(timeout 0.5 dd bs=4096 count=1 status=none <&"${asked}")"; } 2>/dev/null
+	[[ -z "${asked}" ]] || exec {asked}>&-
+	[[ "${answer}" =~ \"crash\":\ ([0-9]+) ]] && crash="${BASH_REMATCH[1]}"
+	[[ "${answer}" =~ \"now\":\ ([0-9]+) ]] && now="${BASH_REMATCH[1]}"
+}
 
 error_exit() {
 	{
@@ -15,9 +39,16 @@ error_exit() {
 		echo "=========================== An error has occurred ============================="
 		echo
 		echo "Error: $2"
+		[[ $# -lt 3 ]] || printf '       %s\n' "${@:3}"
 	} >&2
 	exit "$1"
 }
+
+crash=0 now=-1
+for argument; do
+	[[ "${argument}" == --ibc-ini=* ]] && ask_broker "${argument#*=}"
+done
+[[ "${crash}" -ne "${E_UNKNOWN_OPERATING_SYSTEM}" ]] || error_exit "${crash}" "Can't detect operating system"
 
 shopt -s nocasematch extglob
 echo "Parsing arguments"
@@ -33,17 +64,31 @@ for argument; do
 	*) version="${argument}" ;;
 	esac
 done
-if [[ -n "${on_timeout}" && "${on_timeout}" != restart && "${on_timeout}" != exit ]]; then
-	error_exit "${E_INVALID_ARG}" "2FA timeout action set to ${on_timeout} but must be either 'restart' or 'exit' (case-insensitive)"
-fi
 settings="${settings%%+(/)}"
 settings="${settings:-${tws_path}}"
 program="${tws_path}/ibgateway/${version}"
+vm_options_file="${program}/ibgateway.vmoptions"
+jre_file="${program}/.install4j/inst_jre.cfg"
+
+# What the broker wants to go wrong is spoilt here, so that the script's own checks find it.
+case "${crash}" in
+"${E_NO_JAVA}") jre_file+=.missing ;;
+"${E_NO_TWS_VERSION}") version="" ;;
+"${E_INVALID_ARG}") on_timeout=neither ;;
+"${E_VERSION_NOT_INSTALLED}") program+=.missing ;;
+"${E_PATH_NOT_EXIST}") ibc_path+=.missing ;;
+"${E_INI_NOT_EXIST}") ibc_ini+=.missing ;;
+"${E_VMOPTIONS_NOT_FOUND}") vm_options_file+=.missing ;;
+esac
+
+if [[ -n "${on_timeout}" && "${on_timeout}" != restart && "${on_timeout}" != exit ]]; then
+	error_exit "${E_INVALID_ARG}" "2FA timeout action set to ${on_timeout} but must be either 'restart' or 'exit' (case-insensitive)"
+fi
 
 echo
 echo "================================================================================"
 echo
-echo "Starting IBC version 3.24.1 on $(date +"%Y-%m-%d") at $(date +%T)"
+printf 'Starting IBC version 3.24.1 on %(%Y-%m-%d)T at %(%T)T\n' "${now}" "${now}"
 echo
 echo "Arguments:"
 echo
@@ -58,11 +103,13 @@ echo "--user ="
 echo "--pw ="
 echo
 
+[[ -n "${version}" ]] || error_exit "${E_NO_TWS_VERSION}" "TWS major version number has not been supplied"
 [[ -e "${settings}" ]] || error_exit "${E_PATH_NOT_EXIST}" "TWS settings path: ${settings} does not exist"
-[[ -e "${program}/jars" ]] || error_exit "${E_VERSION_NOT_INSTALLED}" "Offline TWS/Gateway version ${version} is not installed: can't find jars folder"
+[[ -e "${program}/jars" ]] || error_exit "${E_VERSION_NOT_INSTALLED}" "Offline TWS/Gateway version ${version} is not installed: can't find jars folder" \
+	"Make sure you install the offline version of TWS/Gateway" "IBC does not work with the auto-updating TWS/Gateway"
 [[ -e "${ibc_path}" ]] || error_exit "${E_PATH_NOT_EXIST}" "IBC path: ${ibc_path} does not exist"
 [[ -e "${ibc_ini}" ]] || error_exit "${E_INI_NOT_EXIST}" "IBC configuration file: ${ibc_ini}  does not exist"
-[[ -e "${program}/ibgateway.vmoptions" ]] || error_exit "${E_VMOPTIONS_NOT_FOUND}" "Neither tws.vmoptions nor ibgateway.vmoptions could be found"
+[[ -e "${vm_options_file}" ]] || error_exit "${E_VMOPTIONS_NOT_FOUND}" "Neither tws.vmoptions nor ibgateway.vmoptions could be found"
 
 classpath="${program}/jars/jts4launch.jar:${program}/.install4j/i4jruntime.jar:${ibc_path}/IBC.jar"
 vm_options=()
@@ -70,7 +117,7 @@ while read -r line; do
 	if [[ -n "${line}" && "${line:0:1}" != "#" && "${line:0:2}" != "-D" ]]; then
 		vm_options+=("${line}")
 	fi
-done <"${program}/ibgateway.vmoptions"
+done <"${vm_options_file}"
 session_id=$(mktemp -u XXXXXXXX)
 vm_options+=("-Dexe4j.isInstall4j=true" "-Dinstall4jType=standalone" "-DjtsConfigDir=${settings}" "-Dibcsessionid=${session_id}")
 
@@ -103,7 +150,9 @@ find_auto_restart() {
 }
 
 find_auto_restart || true
-java="$(<"${program}/.install4j/inst_jre.cfg")/bin/java"
+# The backslash is the real script's.
+[[ -e "${jre_file}" ]] || error_exit "${E_NO_JAVA}" "Can\\'t find suitable Java installation"
+java="$(<"${jre_file}")/bin/java"
 echo "Location of java executable=${java%/java}"
 echo
 

@@ -1,0 +1,224 @@
+"""Requests about contracts, market data and historical bars."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from . import messages
+from .messages import Json
+from .wire import Fields
+
+if TYPE_CHECKING:
+    from .api import ApiServer, Client
+
+LINES = 100  # market data lines of a user without booster packs, shared by all clients
+TOO_MANY_LINES = (101, "Max number of tickers has been reached")
+DUPLICATE = (322, "Error processing request.-'bQ' : cause - Duplicate ticker id")
+NO_EXCHANGE = (321, "Error validating request.-'bQ' : cause - Please enter exchange")
+NO_GENERIC_TICKS = (
+    321,
+    "Error validating request.-'bQ' : cause - Snapshot market data subscription is not applicable to generic ticks",
+)
+DELAYED = (3, 4)  # market data types
+STOCK_RULE, PAIR_RULE = (26, 0.01), (239, 0.00005)  # market rules: number, smallest step of a price
+
+DAY = 86_400  # seconds
+# What the gateway answers to any other size; some of those that it takes are missing in its list.
+BAR_SIZES = {
+    **{f"{number} secs": number for number in (1, 5, 10, 15, 30)},
+    "1 min": 60,
+    **{f"{number} mins": number * 60 for number in (2, 3, 5, 10, 15, 20, 30)},
+    "1 hour": 3600,
+    **{f"{number} hours": number * 3600 for number in (2, 3, 4, 8)},
+    "1 day": DAY,
+    "1W": 7 * DAY,
+    "1M": 30 * DAY,
+}
+ALSO_TAKEN = {"1 week": 7 * DAY, "1 month": 30 * DAY}
+WRONG_BAR_SIZE = (
+    321,
+    "Error validating request.-'bS' : cause - Historical data bar size setting is invalid. Legal ones are: "
+    + ", ".join(BAR_SIZES),
+)
+
+
+@dataclass
+class Stream:
+    """One market data request. `until`: when a snapshot without data ends (time of the loop)."""
+
+    contract: Json
+    until: float | None
+    announced: int | None = None  # market data type
+    sent: set[tuple[object, ...]] = field(default_factory=set)
+
+
+class MarketRequests:
+    def __init__(self, server: "ApiServer") -> None:
+        self._server = server
+
+    async def refresh(self) -> None:
+        """Sends every stream's news. Raises LinkLost."""
+        for client in list(self._server.clients):
+            for request_id in list(client.streams):
+                await self._look(client, request_id)
+
+    # contracts
+
+    async def contract_details(self, client: "Client", fields: Fields) -> None:
+        fields.skip(1)
+        request_id = fields.integer()
+        answer = await self._server.ask(client, request_id, "contract", contract=messages.read_contract(fields))
+        if answer is not None:
+            client.send(messages.contract_details(request_id, answer, client.version))
+            client.send([52, 1, request_id])
+
+    async def matching_symbols(self, client: "Client", fields: Fields) -> None:
+        request_id = fields.integer()
+        answer = await self._server.ask(client, request_id, "matching", pattern=fields.text())
+        if answer is not None:
+            client.send(messages.symbol_samples(request_id, answer["contracts"], client.version))
+
+    async def market_rule(self, client: "Client", fields: Fields) -> None:
+        wanted = fields.integer()
+        rules = dict([STOCK_RULE, PAIR_RULE])
+        if wanted in rules:
+            client.send([93, wanted, 1, 0, rules[wanted]])
+        else:
+            client.error(-1, 321, "Error validating request.-'cQ' : cause - Invalid market rule id")
+
+    # market data
+
+    async def data_type(self, client: "Client", fields: Fields) -> None:
+        fields.skip(1)
+        client.market_data_type = fields.integer()
+
+    async def data(self, client: "Client", fields: Fields) -> None:
+        fields.skip(1)
+        request_id = fields.integer()
+        contract = messages.read_contract(fields)
+        if contract["sec_type"] == "BAG":
+            fields.skip(4 * fields.integer())
+        if fields.flag():  # delta neutral contract
+            fields.skip(3)
+        generic_ticks, snapshot = fields.text(), fields.flag()
+        if request_id in client.streams:
+            client.error(request_id, *DUPLICATE)
+        elif not contract["exchange"]:
+            client.error(request_id, *NO_EXCHANGE)
+        elif snapshot and generic_ticks:
+            client.error(request_id, *NO_GENERIC_TICKS)
+        elif sum(len(other.streams) for other in self._server.clients) >= LINES:
+            client.error(request_id, *TOO_MANY_LINES)
+        else:
+            now = asyncio.get_running_loop().time()
+            until = now + self._server.timing.snapshot if snapshot else None
+            client.streams[request_id] = Stream(contract, until)
+            await self._look(client, request_id)
+
+    async def cancel_data(self, client: "Client", fields: Fields) -> None:
+        fields.skip(1)
+        request_id = fields.integer()
+        if client.streams.pop(request_id, None) is None:
+            client.error(request_id, 300, f"Can't find EId with tickerId:{request_id}")
+
+    async def _look(self, client: "Client", request_id: int) -> None:
+        stream = client.streams[request_id]
+        answer = await self._server.ask(
+            client, request_id, "quote", contract=stream.contract, type=client.market_data_type
+        )
+        if client.streams.get(request_id) is not stream:
+            return  # cancelled meanwhile
+        if answer is None:
+            del client.streams[request_id]
+            return
+        self._announce(client, request_id, stream, answer)
+        rows = messages.ticks(request_id, answer["ticks"], delayed=answer["type"] in DELAYED) if answer["ticks"] else []
+        for row in rows:
+            if tuple(row) not in stream.sent:
+                client.send(row)
+        stream.sent = {tuple(row) for row in rows}
+        if stream.until is not None and (rows or asyncio.get_running_loop().time() > stream.until):
+            del client.streams[request_id]
+            client.send([57, 1, request_id])
+
+    def _announce(self, client: "Client", request_id: int, stream: Stream, answer: Json) -> None:
+        """Which type of market data comes, where that is new."""
+        if stream.announced == answer["type"]:
+            return
+        if answer["warning"]:
+            client.error(request_id, *answer["warning"])
+        client.send([58, 1, request_id, answer["type"]])
+        if stream.announced is None:
+            client.send([81, request_id, 0.01, "9c0001", 3])
+        stream.announced = answer["type"]
+
+    # historical bars
+
+    async def bars(self, client: "Client", fields: Fields) -> None:
+        request_id = fields.integer()
+        contract = messages.read_contract(fields)
+        fields.skip(1)  # includeExpired
+        end, size, duration = fields.text(), fields.text(), fields.text()
+        regular, what, as_seconds = fields.flag(), fields.text(), fields.integer() == 2
+        if contract["sec_type"] == "BAG":
+            fields.skip(4 * fields.integer())
+        if fields.flag() or what == "SCHEDULE":
+            self._server.refuse(client, request_id, "reqHistoricalData with keepUpToDate or SCHEDULE")
+            return
+        seconds = (BAR_SIZES | ALSO_TAKEN).get(size)
+        if not contract["exchange"]:
+            client.error(request_id, *NO_EXCHANGE)
+            return
+        if seconds is None:
+            client.error(request_id, *WRONG_BAR_SIZE)
+            return
+        number, unit = span(duration)
+        answer = await self._server.ask(
+            client,
+            request_id,
+            "bars",
+            contract=contract,
+            end=end_seconds(end),
+            size=seconds,
+            number=number,
+            unit=unit,
+            regular=regular,
+            show=what,
+        )
+        if answer is not None:
+            daily = bool(answer["daily"])
+            client.send(messages.bars(request_id, answer["bars"], daily=daily, as_seconds=as_seconds))
+
+    async def cancel_bars(self, client: "Client", fields: Fields) -> None:
+        """Too late always: bars are sent as soon as they are asked for."""
+        fields.skip(1)
+        request_id = fields.integer()
+        client.error(request_id, 366, f"No historical data query found for ticker id:{request_id}")
+
+
+def span(duration: str) -> tuple[int, str]:
+    """`1 D` to its parts. Raises ValueError for what the API does not know."""
+    match = re.fullmatch(r"(\d+) ([SDWMY])", duration)
+    if match is None:
+        raise ValueError(f"invalid duration {duration!r}")
+    return int(match[1]), match[2]
+
+
+def end_seconds(end: str) -> float | None:
+    """The end of a history request, `20261123 14:30:00 US/Eastern` (UTC without a zone), to seconds; None: now.
+
+    Raises ValueError for what the API does not know.
+    """
+    if not end:
+        return None
+    match = re.fullmatch(r"(\d{8})[ -](\d\d:\d\d:\d\d)(?: (\S+))?", end)
+    if match is None:
+        raise ValueError(f"invalid end time {end!r}")
+    try:
+        zone = ZoneInfo(match[3]) if match[3] else UTC
+    except ZoneInfoNotFoundError as problem:
+        raise ValueError(f"invalid time zone {match[3]!r}") from problem
+    return datetime.strptime(f"{match[1]} {match[2]}", "%Y%m%d %H:%M:%S").replace(tzinfo=zone).timestamp()

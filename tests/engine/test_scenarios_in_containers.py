@@ -1,0 +1,83 @@
+"""What only a container shows of the broker's scenarios and its clock: the limit of memory, and time over a network."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import docker
+import pytest
+from docker.models.containers import Container
+
+from sandbox.broker.control import BrokerControl
+from sandbox.docker_engine import SANDBOX_LABEL
+from sandbox.environment import Sandbox, Stack
+
+STACK = "paper-scenarios"
+DEADLINE = 60.0
+
+
+@pytest.fixture(scope="module")
+def user(sandbox: Sandbox, project: Callable[..., Stack]) -> str:
+    return sandbox.user_of(project(STACK).name, "main")
+
+
+@pytest.fixture
+def container(
+    sandbox: Sandbox, gateway_image: str, docker_client: docker.DockerClient, user: str, broker: BrokerControl
+) -> Iterator[Container]:
+    """Logged in, with 256 MiB of memory."""
+    (password,) = [credential.password for credential in sandbox.credentials() if credential.user_id == user]
+    network = docker_client.networks.create(f"{sandbox.prefix}-scenarios", labels={SANDBOX_LABEL: sandbox.prefix})
+    made = docker_client.containers.run(
+        gateway_image,
+        detach=True,
+        network=network.name,
+        environment={
+            "TWS_USERID": user,
+            "TWS_PASSWORD": password,
+            "TRADING_MODE": "paper",
+            "AUTO_RESTART_TIME": "11:59 PM",
+            "EXISTING_SESSION_DETECTED_ACTION": "primary",
+        },
+        mem_limit="256m",
+        labels={SANDBOX_LABEL: sandbox.prefix},
+    )
+    try:
+        shows(made, "IBC: Configuration tasks completed")
+        yield made
+    finally:
+        broker.clock(real=True)
+        made.remove(force=True, v=True)
+        network.remove()
+
+
+def shows(container: Container, line: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while line not in container.logs().decode():
+        assert time.monotonic() < deadline, f"the log does not show {line!r}"
+        time.sleep(0.2)
+
+
+def test_a_gateway_that_grows_is_killed_at_its_limit(container: Container, broker: BrokerControl, user: str) -> None:
+    """The kernel kills the program in the container, 128 + SIGKILL; the start script does not start it again."""
+    broker.scenario("memory-growth:512", user)
+    assert container.wait(timeout=DEADLINE)["StatusCode"] == 137
+    container.reload()
+    assert container.attrs["State"]["OOMKilled"] is True
+    assert "IBC returned exit status 137" in container.logs().decode()
+
+
+def test_a_gateway_restarts_at_night_by_the_broker_s_clock(
+    container: Container, broker: BrokerControl, user: str
+) -> None:
+    """AUTO_RESTART_TIME is in the container's time zone, which is UTC here."""
+    tomorrow = datetime.now(UTC).replace(hour=23, minute=58, second=59, microsecond=0) + timedelta(days=1)
+    before = broker.status()["users"][user]["logins"]
+    broker.clock(at=tomorrow.timestamp(), speed=2.0)
+    shows(container, f"{tomorrow:%Y-%m-%d} 23:59:")
+    shows(container, "IBC: Re-starting session")
+    deadline = time.monotonic() + DEADLINE
+    while broker.status()["users"][user]["soft_logins"] != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert broker.status()["users"][user]["logins"] == before

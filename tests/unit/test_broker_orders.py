@@ -1,0 +1,132 @@
+"""The broker's orders: whose they are, when they are filled, what is remembered of them."""
+
+from typing import Any
+
+import pytest
+
+from sandbox.broker.clock import Clock
+from sandbox.broker.logins import UserState
+from sandbox.broker.market import Market
+from sandbox.broker.orders import OrderDesk
+from sandbox.broker.users import User
+
+ACCOUNT = "DU1111111"
+MONDAY_NOON = 1_795_453_200.0  # 2026-11-23 12:00 in New York
+MIDNIGHT = 12 * 3600.0
+SPY = {"symbol": "SPY", "sec_type": "STK", "exchange": "SMART", "currency": "USD"}
+
+
+class Desk:
+    """A desk, its clock and one user."""
+
+    def __init__(self, scenario: str = "normal") -> None:
+        self.clock = Clock()
+        self.clock.set(at=MONDAY_NOON)
+        self.market = Market()
+        self.state = UserState(User("trader", "right", ("U1111111",), (ACCOUNT,)), scenario)
+        self.orders = OrderDesk(self.market, self.clock)
+
+    def ask(self, what: str, **request: Any) -> Any:
+        return getattr(self.orders, what)(self.state, (ACCOUNT,), request)
+
+    def place(self, order_id: int = 1, client_id: int = 7, **more: Any) -> list[str]:
+        """The kinds of steps, errors by their code."""
+        request = {
+            "order_id": order_id,
+            "client_id": client_id,
+            "contract": SPY,
+            "account": "",
+            "action": "BUY",
+            "quantity": 10.0,
+            "order_type": "LMT",
+            "limit_price": 100.0,
+            "tif": "DAY",
+            "transmit": True,
+        }
+        return steps(self.ask("place", **request | more))
+
+
+def steps(answer: Any) -> list[str]:
+    if "error" in answer:
+        return [str(answer["error"][0])]
+    return [str(step["error"][0]) if step["kind"] == "error" else step["kind"] for step in answer["steps"]]
+
+
+def test_order_ids_are_each_clients_own() -> None:
+    desk = Desk()
+    for client_id in (7, 8):
+        assert desk.place(client_id=client_id) == ["open", "open"]
+        assert desk.ask("next_id", client_id=client_id) == {"next_id": 2}
+    assert desk.ask("next_id", client_id=9) == {"next_id": 1}
+    assert steps(desk.ask("cancel", order_id=1, client_id=9)) == ["10147"]
+    assert steps(desk.ask("cancel", order_id=1, client_id=8)) == ["status", "202"]
+    assert [order["client_id"] for order in desk.ask("orders")["orders"]] == [7]
+    assert steps(desk.ask("cancel_all")) == ["status", "202"]
+
+
+def test_a_waiting_order_is_filled_when_the_price_comes() -> None:
+    """The market moves by two percent around its level within hours."""
+    desk = Desk()
+    contract = desk.market.find(SPY)
+    assert contract is not None
+    ahead = range(0, 14_400, 60)
+    lowest = min(ahead, key=lambda seconds: desk.market.quote(contract, MONDAY_NOON + seconds).ask)
+    limit = desk.market.quote(contract, MONDAY_NOON + lowest).ask
+    assert desk.place(limit_price=limit) == ["open", "open"]
+    assert desk.ask("work") == {"steps": [], "open": 1}
+    desk.clock.set(at=MONDAY_NOON + lowest)
+    answer = desk.ask("work")
+    assert (steps(answer), answer["open"]) == (["execution", "open", "commission"], 0)
+    (fill,) = desk.ask("executions")["executions"]
+    assert fill["price"] <= limit
+
+
+@pytest.mark.parametrize(("scenario", "filled"), [("normal", True), ("market-hours", False), ("market-closed", False)])
+def test_when_orders_are_filled(scenario: str, filled: bool) -> None:
+    desk = Desk(scenario)
+    desk.clock.set(at=MONDAY_NOON - 6 * 3600)
+    told = desk.place(order_type="MKT")
+    assert told == (["open", "open", "execution", "open", "commission"] if filled else ["open", "399", "open"])
+    desk.clock.set(at=MONDAY_NOON)
+    assert steps(desk.ask("work")) == (
+        ["open", "execution", "open", "commission"] if scenario == "market-hours" else []
+    )
+
+
+def test_only_todays_executions_and_completed_orders_are_remembered() -> None:
+    """Until midnight (TWS API reference, reqExecutions), here of New York."""
+    desk = Desk()
+    desk.place(order_type="MKT")
+    desk.clock.set(at=MONDAY_NOON + MIDNIGHT - 1)
+    assert len(desk.ask("executions")["executions"]) == 1
+    assert len(desk.ask("orders", completed=True)["orders"]) == 1
+    desk.clock.set(at=MONDAY_NOON + MIDNIGHT)
+    assert desk.ask("executions") == {"executions": []}
+    assert desk.ask("orders", completed=True) == {"orders": []}
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"contract": SPY | {"symbol": "NOSUCH9"}}, "200"),
+        ({"account": "DU9"}, "321"),
+        ({"order_type": "FEELINGS"}, "321"),
+        ({"order_type": "STP LMT"}, "387"),
+        ({"quantity": -1.0}, "434"),
+        ({"limit_price": 100.005}, "110"),
+        ({"limit_price": None}, "110"),
+        ({"quantity": 1e6}, "201"),
+    ],
+)
+def test_what_is_refused(more: dict[str, Any], code: str) -> None:
+    """TWS API reference, Message Codes."""
+    desk = Desk()
+    assert desk.place(**more) == [code]
+    assert desk.ask("orders") == {"orders": []}
+    assert desk.state.counters.orders == 0
+
+
+def test_an_order_needs_an_account_where_there_are_two() -> None:
+    desk = Desk()
+    request = {"order_id": 1, "client_id": 7, "contract": SPY, "account": "", "order_type": "MKT", "limit_price": None}
+    assert steps(desk.orders.place(desk.state, (ACCOUNT, "DU2"), request)) == ["435"]

@@ -1,0 +1,982 @@
+"""One table of what the API does, each row with two independent clients: ib_async and IBKR's own ibapi.
+
+Expected values are written out; where they come from stands beside each row: [ref] the TWS API reference (the page's
+name), [rec] messages recorded at real gateways in 2025 and 2026 and published (transcripts of ThomasMarcelis/ibkr-go,
+error texts in users' threads), [own] nothing but this simulator's own market and accounts.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import ANY
+
+import pytest
+
+from sandbox.gateway import market_requests
+from sandbox.gateway.api import Timing
+from tests.unit.api_clients import KINDS, ApiClient, Event, Filter, Instrument, Ticket, connected, wait_for
+from tests.unit.gateway_sim_world import World, world
+
+SPY = Instrument("SPY")
+IBM = Instrument("IBM")
+EUR = Instrument("EUR", "CASH", "IDEALPRO")
+ACCOUNT = "DU1111111"
+UNSET = "1.7976931348623157E308"
+
+Requests = list[tuple[Any, ...]]
+
+# Requests, as both clients name them.
+DAY_OF_HOURS: tuple[Any, ...] = (
+    "reqHistoricalData", 20, SPY, "20261121 20:00:00 UTC", "1 D", "1 hour", "TRADES", 1, 1, False, [],
+)  # fmt: skip
+
+
+def quotes(request_id: int, contract: Instrument, *, snapshot: bool = False) -> tuple[Any, ...]:
+    return ("reqMktData", request_id, contract, "", snapshot, False, [])
+
+
+def bars(request_id: int, contract: Instrument, size: str, show: str, end: str = "") -> tuple[Any, ...]:
+    return ("reqHistoricalData", request_id, contract, end, "1 D", size, show, 1, 1, False, [])
+
+
+def order(order_id: int, ticket: Ticket, contract: Instrument = SPY) -> tuple[Any, ...]:
+    return ("placeOrder", order_id, contract, ticket)
+
+
+@dataclass(frozen=True)
+class Row:
+    """`seen`: what comes, in this order; of the callbacks named in it nothing else comes, nor of those in `never`."""
+
+    name: str
+    requests: Requests
+    seen: list[Event]
+    source: str
+    scenario: str = "normal"
+    never: tuple[str, ...] = ()
+    only: int | str | None = None  # looks only at callbacks whose first value is this
+
+
+def error(request_id: int, code: int, text: Any) -> Event:
+    return ("error", request_id, code, text)
+
+
+def opened(order_id: int, kind: str, status: str, symbol: str = "SPY") -> Event:
+    return ("openOrder", order_id, symbol, kind, False, status, UNSET, UNSET, "")
+
+
+DUPLICATE_TICKER = "Error processing request.-'bQ' : cause - Duplicate ticker id"
+READ_ONLY = "Error validating request.-'bI' : cause - The API interface is currently in Read-Only mode."
+NOT_SUBSCRIBED = (
+    "Requested market data is not subscribed. Check API status by selecting the Account menu then under Management "
+    "choose Market Data Subscription Manager and/or availability of delayed data."
+)
+BAR_SIZES = (
+    "1 secs, 5 secs, 10 secs, 15 secs, 30 secs, 1 min, 2 mins, 3 mins, 5 mins, 10 mins, 15 mins, 20 mins, 30 mins, "
+    "1 hour, 2 hours, 3 hours, 4 hours, 8 hours, 1 day, 1W, 1M"
+)
+HOURS = [f"20261120 {hour}:00 US/Eastern" for hour in ("09:30", "10:00", "11:00", "12:00", "13:00", "14:00", "15:00")]
+LIVE = [("tickPrice", 5, kind, ANY) for kind in (1, 2, 4, 6, 7, 9, 14)]
+LATE = [("tickPrice", 5, kind, ANY) for kind in (66, 67, 68, 72, 73, 75, 76)]
+
+ROWS = [
+    # session
+    Row("current time", [("reqCurrentTime",)], [("currentTime", ANY)], "[ref] reqCurrentTime"),
+    Row("managed accounts", [("reqManagedAccts",)], [("managedAccounts", ACCOUNT)], "[ref] reqManagedAccts"),
+    Row("next id", [("reqIds", 1)], [("nextValidId", 1)], "[ref] reqIds"),
+    Row(
+        "next id is above the client's own",
+        [order(41, Ticket("LMT", limit=100.0)), ("reqIds", 1)],
+        [("nextValidId", 42)],
+        "[ref] Next Valid Identifier",
+    ),
+    Row(
+        "advisors' data",
+        [("requestFA", 1)],
+        [error(-1, 321, "Error validating request.-'bE' : cause - FA data operations ignored for non FA customers")],
+        "[rec] requestFA; the letters between the quotes differ by version",
+    ),
+    Row(
+        "auto-bind by another client than 0",
+        [("reqAutoOpenOrders", True)],
+        [
+            error(
+                -1, 321, "Error validating request.-'b1' : cause - Only the default client (i.e 0) can auto bind orders"
+            )
+        ],
+        "[rec] users' threads",
+    ),
+    Row("market rule", [("reqMarketRule", 26)], [("marketRule", 26, 1)], "[ref] reqMarketRule"),
+    Row(
+        "matching symbols",
+        [("reqMatchingSymbols", 3, "SP")],
+        [("symbolSamples", 3, 1)],
+        "[own] SPY is the only known symbol that begins so",
+    ),
+    # accounts
+    Row(
+        "account summary",
+        [("reqAccountSummary", 9, "All", "NetLiquidation,AccountType"), ("cancelAccountSummary", 9)],
+        [
+            ("accountSummary", 9, ACCOUNT, "NetLiquidation", "1000000.00", "USD"),
+            ("accountSummary", 9, ACCOUNT, "AccountType", "INDIVIDUAL", ""),
+            ("accountSummaryEnd", 9),
+        ],
+        "[ref] reqAccountSummary; [own] a new account holds a million",
+    ),
+    Row(
+        "a third account summary",
+        [("reqAccountSummary", number, "All", "Cushion") for number in (1, 2, 3)],
+        [
+            error(
+                3,
+                322,
+                "Error processing request.-'Q' : cause - Maximum number of account summary requests exceeded; "
+                "desubscribe to previous request first",
+            )
+        ],
+        "[ref] reqAccountSummary, only two at a time; [rec] its text",
+    ),
+    Row(
+        "account updates",
+        [("reqAccountUpdates", True, ACCOUNT)],
+        [("updateAccountTime", ANY), ("accountDownloadEnd", ACCOUNT)],
+        "[ref] reqAccountUpdates",
+        never=("updatePortfolio",),
+    ),
+    Row(
+        "account updates begin with the account",
+        [("reqAccountUpdates", False, ACCOUNT), ("reqAccountUpdates", True, ACCOUNT)],
+        [("updateAccountValue", "AccountCode", ACCOUNT, "", ACCOUNT)],
+        "[rec] account_updates",
+        only="AccountCode",
+    ),
+    Row(
+        "account updates of somebody else's account",
+        [("reqAccountUpdates", True, "DU9")],
+        [error(-1, 321, "Error validating request.-'bS' : cause - Invalid account code")],
+        "[rec] users' threads",
+        never=("accountDownloadEnd",),
+    ),
+    Row(
+        "account updates of several",
+        [("reqAccountUpdatesMulti", 8, ACCOUNT, "", False)],
+        [("accountUpdateMultiEnd", 8)],
+        "[ref] reqAccountUpdatesMulti",
+    ),
+    Row("no positions", [("reqPositions",)], [("positionEnd",)], "[ref] reqPositions", never=("position",)),
+    Row(
+        "a position",
+        [("cancelPositions",), order(1, Ticket("MKT", quantity=3)), ("reqPositions",)],
+        [("position", ACCOUNT, "SPY", 3.0, ANY), ("positionEnd",)],
+        "[ref] reqPositions",
+    ),
+    Row(
+        "a position in the portfolio",
+        [
+            ("reqAccountUpdates", False, ACCOUNT),
+            order(1, Ticket("MKT", quantity=3)),
+            ("reqAccountUpdates", True, ACCOUNT),
+        ],
+        [("updatePortfolio", "SPY", 3.0, ANY, ANY, ANY, ANY, 0.0, ACCOUNT), ("accountDownloadEnd", ACCOUNT)],
+        "[ref] reqAccountUpdates",
+    ),
+    Row(
+        "positions of several",
+        [order(1, Ticket("MKT", quantity=3)), ("reqPositionsMulti", 8, ACCOUNT, "")],
+        [("positionMulti", 8, ACCOUNT, "", "SPY", 3.0, ANY), ("positionMultiEnd", 8)],
+        "[ref] reqPositionsMulti",
+    ),
+    Row(
+        "profit and loss",
+        [("reqPnL", 8, ACCOUNT, ""), ("cancelPnL", 8), ("cancelPnL", 8)],
+        [("pnl", 8, 0.0, 0.0, 0.0), error(8, 10185, "Failed to cancel PNL (not subscribed)")],
+        "[ref] reqPnL; [rec] the error",
+    ),
+    Row(
+        "profit and loss of a position that is not held",
+        [("reqPnLSingle", 8, ACCOUNT, "", 756733), ("cancelPnLSingle", 8)],
+        [("pnlSingle", 8, 0.0, 0.0, 0.0, 0.0, 0.0)],
+        "[ref] reqPnLSingle",
+    ),
+    # contracts
+    Row(
+        "contract details",
+        [("reqContractDetails", 4, SPY)],
+        [("contractDetails", 4, 756733, "SPDR S&P 500 ETF TRUST", 0.01, "US/Eastern"), ("contractDetailsEnd", 4)],
+        "[ref] reqContractDetails; conId as IBKR publishes it",
+    ),
+    Row(
+        "contract details of a currency pair",
+        [("reqContractDetails", 4, EUR)],
+        [
+            ("contractDetails", 4, 12087792, "European Monetary Union Euro", 0.00005, "US/Eastern"),
+            ("contractDetailsEnd", 4),
+        ],
+        "[rec] contract_details_eurusd_cash",
+    ),
+    Row(
+        "no such contract",
+        [("reqContractDetails", 4, Instrument("NOSUCH9"))],
+        [error(4, 200, "No security definition has been found for the request")],
+        "[rec] contract_details_not_found",
+        never=("contractDetailsEnd",),
+    ),
+    # market data
+    Row(
+        "streaming quotes",
+        [quotes(5, SPY), ("cancelMktData", 5)],
+        [("marketDataType", 5, 1), ("tickReqParams", 5, 0.01, "9c0001", 3), *LIVE],
+        "[ref] reqMktData, Available Tick Types",
+    ),
+    Row(
+        "a snapshot",
+        [quotes(5, SPY, snapshot=True)],
+        [("marketDataType", 5, 1), *LIVE, ("tickSnapshotEnd", 5)],
+        "[ref] Snapshots",
+    ),
+    Row(
+        "quotes of a currency pair",
+        [quotes(5, EUR), ("cancelMktData", 5)],
+        [("tickPrice", 5, kind, ANY) for kind in (1, 2, 6, 7, 9, 14)],
+        "[own] a pair has no last trade",
+    ),
+    Row(
+        "delayed data where live data is to be had",
+        [("reqMarketDataType", 3), quotes(5, SPY), ("cancelMktData", 5)],
+        [("marketDataType", 5, 1), *LIVE],
+        "[ref] Market Data Types",
+    ),
+    Row(
+        "delayed data",
+        [("reqMarketDataType", 3), quotes(5, SPY), ("cancelMktData", 5)],
+        [
+            error(5, 10167, "Requested market data is not subscribed. Displaying delayed market data."),
+            ("marketDataType", 5, 3),
+            *LATE,
+        ],
+        "[rec] api_duplicate_quote_subscriptions_aapl; the tick types [ref]",
+        scenario="delayed-only",
+    ),
+    Row(
+        "live data without a subscription, delayed data to be had",
+        [quotes(5, SPY), ("cancelMktData", 5)],
+        [
+            error(5, 354, NOT_SUBSCRIBED + "Delayed market data is available.SPY ARCA/TOP/ALL"),
+            error(5, 300, "Can't find EId with tickerId:5"),
+        ],
+        "[rec] users' threads: 354, then 300 for its cancellation",
+        scenario="delayed-only",
+        never=("tickPrice",),
+    ),
+    Row(
+        "live data without the subscription for the API",
+        [quotes(5, Instrument("AAPL"))],
+        [
+            error(
+                5,
+                10089,
+                "Requested market data requires additional subscription for API. See link in 'Market Data Connections' "
+                "dialog for more details.Delayed market data is available.AAPL NASDAQ.NMS/TOP/ALL",
+            )
+        ],
+        "[rec] api_order_rejects_aapl",
+        scenario="extra-subscription",
+        never=("tickPrice",),
+    ),
+    Row(
+        "no subscription at all",
+        [quotes(5, SPY)],
+        [error(5, 354, NOT_SUBSCRIBED + "SPY ARCA/TOP/ALL")],
+        "[rec] users' threads",
+        scenario="no-entitlement",
+        never=("tickPrice",),
+    ),
+    Row(
+        "competing live session",
+        [quotes(5, SPY)],
+        [error(5, 10197, "No market data during competing live session")],
+        "[ref] Message Codes",
+        scenario="competing-live-session",
+        never=("tickPrice",),
+    ),
+    Row(
+        "no live quotes while the market is closed",
+        [quotes(5, SPY), ("cancelMktData", 5)],
+        [("marketDataType", 5, 1)],
+        "[ref] Market Data Types",
+        scenario="market-closed",
+        never=("tickPrice",),
+    ),
+    Row(
+        "frozen quotes while the market is closed",
+        [("reqMarketDataType", 2), quotes(5, SPY), ("cancelMktData", 5)],
+        [("marketDataType", 5, 2), *LIVE],
+        "[ref] Market Data Types",
+        scenario="market-closed",
+    ),
+    Row(
+        "delayed-frozen quotes while the market is closed",
+        [("reqMarketDataType", 4), quotes(5, SPY), ("cancelMktData", 5)],
+        [("marketDataType", 5, 4), *LATE],
+        "[ref] Market Data Types",
+        scenario="market-closed",
+    ),
+    Row(
+        "a snapshot of a closed market ends without data",
+        [quotes(5, SPY, snapshot=True)],
+        [("marketDataType", 5, 1), ("tickSnapshotEnd", 5)],
+        "[ref] Snapshots: after eleven seconds, here shortened",
+        scenario="market-closed",
+        never=("tickPrice",),
+    ),
+    Row(
+        "the market data farm is down",
+        [quotes(5, SPY), ("cancelMktData", 5)],
+        [("marketDataType", 5, 1)],
+        "[ref] Message Codes, 2103",
+        scenario="farm-broken",
+        never=("tickPrice",),
+    ),
+    Row(
+        "a request id twice",
+        [quotes(5, SPY), quotes(5, SPY), ("cancelMktData", 5)],
+        [error(5, 322, DUPLICATE_TICKER)],
+        "[rec] users' threads",
+    ),
+    Row(
+        "quotes without an exchange",
+        [quotes(5, Instrument("SPY", exchange=""))],
+        [error(5, 321, "Error validating request.-'bQ' : cause - Please enter exchange")],
+        "[rec] users' threads",
+    ),
+    Row(
+        "a snapshot with generic ticks",
+        [("reqMktData", 5, SPY, "233", True, False, [])],
+        [
+            error(
+                5,
+                321,
+                "Error validating request.-'bQ' : cause - Snapshot market data subscription is not applicable to "
+                "generic ticks",
+            )
+        ],
+        "[rec] users' threads",
+    ),
+    # historical bars
+    Row(
+        "bars of an hour",
+        [DAY_OF_HOURS],
+        [*(("historicalData", 20, start) for start in HOURS), ("historicalDataEnd", 20, HOURS[0], HOURS[-1])],
+        "[ref] Historical Bar Data: regular hours, the last trading day before a Saturday",
+    ),
+    Row(
+        "a bar of a day",
+        [("reqHistoricalData", 20, SPY, "20261121 20:00:00 UTC", "2 D", "1 day", "TRADES", 1, 2, False, [])],
+        [("historicalData", 20, "20261119"), ("historicalData", 20, "20261120"), ("historicalDataEnd", 20, ANY, ANY)],
+        "[ref] Historical Bar Data: days as dates, whatever formatDate says",
+    ),
+    Row(
+        "no such bar size",
+        [bars(20, SPY, "5 fortnights", "TRADES")],
+        [
+            error(
+                20,
+                321,
+                "Error validating request.-'bS' : cause - Historical data bar size setting is invalid. Legal ones are: "
+                + BAR_SIZES,
+            )
+        ],
+        "[rec] users' threads",
+    ),
+    Row(
+        "trades of a currency pair",
+        [bars(20, EUR, "1 hour", "TRADES")],
+        [
+            error(
+                20,
+                162,
+                "Historical Market Data Service error message:No historical market data for EUR/CASH@IDEALPRO Last "
+                "3600",
+            )
+        ],
+        "[rec] users' threads",
+    ),
+    Row(
+        "the history farm is down",
+        [bars(20, SPY, "1 hour", "TRADES")],
+        [
+            error(
+                20,
+                165,
+                "Historical Market Data Service query message:HMDS server disconnect occurred.  Attempting "
+                "reconnection...",
+            )
+        ],
+        "[rec] users' threads",
+        scenario="farm-broken:history",
+        never=("historicalData",),
+    ),
+    Row(
+        "bars cancelled too late",
+        [DAY_OF_HOURS, ("cancelHistoricalData", 20)],
+        [error(20, 366, "No historical data query found for ticker id:20")],
+        "[rec] users' threads",
+    ),
+    # orders
+    Row(
+        "a what-if order",
+        [order(1, Ticket("LMT", limit=300.0, what_if=True)), ("reqAllOpenOrders",)],
+        [("openOrder", 1, "SPY", "LMT", True, "PreSubmitted", "1500.00", "750.00", ""), ("openOrderEnd",)],
+        "[ref] Margin; [own] Reg T: a half of 10 x 300, and a quarter",
+        never=("orderStatus",),
+    ),
+    Row(
+        "a market order is filled",
+        [order(1, Ticket("MKT"))],
+        [
+            opened(1, "MKT", "PreSubmitted"),
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            opened(1, "MKT", "Submitted"),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
+            opened(1, "MKT", "Filled"),
+            ("orderStatus", 1, "Filled", 10.0, 0.0),
+            ("commissionReport", 1.0, "USD", None),
+        ],
+        "[rec] api_order_fill_aapl, its second order; [own] the minimum commission is a dollar",
+    ),
+    Row(
+        "a position is closed with a profit or loss",
+        [order(1, Ticket("MKT")), order(2, Ticket("MKT", "SELL"))],
+        [("commissionReport", 1.0, "USD", None), ("commissionReport", 1.0, "USD", ANY)],
+        "[ref] CommissionReport, realizedPNL",
+    ),
+    Row(
+        "a limit order waits, and is cancelled",
+        [order(1, Ticket("LMT", limit=100.0)), ("cancelOrder", 1)],
+        [
+            opened(1, "LMT", "PreSubmitted"),
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            opened(1, "LMT", "Submitted"),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("orderStatus", 1, "Cancelled", 0.0, 10.0),
+            error(1, 202, "Order Canceled - reason:"),
+        ],
+        "[rec] api_order_rest_cancel_aapl",
+    ),
+    Row(
+        "a limit order is changed until it is filled",
+        [order(1, Ticket("LMT", limit=100.0)), order(1, Ticket("LMT", limit=900.0))],
+        [
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("orderStatus", 1, "Filled", 10.0, 0.0),
+        ],
+        "[ref] Modifying Orders",
+    ),
+    Row(
+        "an order for a closed market waits",
+        [order(1, Ticket("MKT", quantity=1), Instrument("AAPL"))],
+        [
+            ("orderStatus", 1, "PreSubmitted", 0.0, 1.0),
+            error(1, 399, ANY),
+            ("orderStatus", 1, "PreSubmitted", 0.0, 1.0),
+        ],
+        "[rec] api_order_rest_cancel_aapl",
+        scenario="market-closed",
+        never=("execDetails",),
+    ),
+    Row(
+        "an order that is not to be transmitted",
+        [order(1, Ticket("MKT", transmit=False)), order(1, Ticket("MKT"))],
+        [
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("orderStatus", 1, "Filled", 10.0, 0.0),
+        ],
+        "[ref] Order, transmit",
+    ),
+    Row(
+        "an immediate order that cannot be filled",
+        [order(1, Ticket("LMT", limit=100.0, tif="IOC"))],
+        [
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("orderStatus", 1, "Cancelled", 0.0, 10.0),
+        ],
+        "[ref] Time in Force",
+    ),
+    Row(
+        "a price between two steps",
+        [order(1, Ticket("LMT", limit=100.001))],
+        [error(1, 110, "The price does not conform to the minimum price variation for this contract.")],
+        "[ref] Message Codes",
+        never=("openOrder",),
+    ),
+    Row(
+        "no such order type",
+        [order(1, Ticket("FEELINGS"))],
+        [error(1, 321, "Error validating request.-'v' : cause - Invalid order type was entered")],
+        "[rec] api_order_rejects_aapl",
+        never=("openOrder",),
+    ),
+    Row(
+        "an order type that the sandbox lacks",
+        [order(1, Ticket("STP"))],
+        [error(1, 387, "Unsupported order type for this exchange and security type.")],
+        "[ref] Message Codes",
+        never=("openOrder",),
+    ),
+    Row(
+        "an order for nothing",
+        [order(1, Ticket("MKT", quantity=0))],
+        [error(1, 434, "The order size cannot be zero.")],
+        "[ref] Message Codes",
+    ),
+    Row(
+        "an order for no known contract",
+        [order(1, Ticket("MKT"), Instrument("ZZZZNONE"))],
+        [error(1, 200, "No security definition has been found for the request")],
+        "[rec] api_order_rejects_aapl",
+    ),
+    Row(
+        "an order beyond the account's means",
+        [order(1, Ticket("LMT", quantity=100_000, limit=100.0))],
+        [
+            error(
+                1,
+                201,
+                "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION YOUR "
+                "EQUITY WITH LOAN VALUE [999500.00 USD] MUST EXCEED THE INITIAL MARGIN [5000000.00 USD]",
+            )
+        ],
+        "[rec] users' threads; [own] half a cent a share of commission",
+        never=("openOrder",),
+    ),
+    Row(
+        "a rejected order",
+        [order(1, Ticket("MKT"))],
+        [error(1, 201, "Order rejected - reason:Your account is not permitted to open positions.")],
+        "[ref] Message Codes, 201",
+        scenario="order-rejected",
+        never=("openOrder",),
+    ),
+    Row(
+        "an order id twice",
+        [order(1, Ticket("MKT")), order(1, Ticket("MKT"))],
+        [error(1, 104, "Can't modify a filled order.")],
+        "[ref] Message Codes",
+    ),
+    Row(
+        "the id of a cancelled order",
+        [order(1, Ticket("LMT", limit=100.0)), ("cancelOrder", 1), order(1, Ticket("MKT"))],
+        [error(1, 202, "Order Canceled - reason:"), error(1, 103, "Duplicate order id")],
+        "[ref] Message Codes",
+    ),
+    Row(
+        "cancelling no order",
+        [("cancelOrder", 77)],
+        [error(77, 10147, "OrderId 77 that needs to be cancelled is not found.")],
+        "[rec] api_cross_client_cancel_aapl",
+    ),
+    Row(
+        "cancelling a filled order",
+        [order(1, Ticket("MKT")), ("cancelOrder", 1)],
+        [error(1, 10148, "OrderId 1 that needs to be cancelled can not be cancelled, state: Filled.")],
+        "[rec] users' threads",
+    ),
+    Row(
+        "cancelling everything",
+        [order(1, Ticket("LMT", limit=100.0)), order(2, Ticket("LMT", limit=101.0)), ("reqGlobalCancel",)],
+        [error(1, 202, "Order Canceled - reason:"), error(2, 202, "Order Canceled - reason:")],
+        "[ref] reqGlobalCancel",
+    ),
+    Row(
+        "open orders",
+        [order(1, Ticket("LMT", limit=100.0)), ("reqOpenOrders",)],
+        [
+            opened(1, "LMT", "PreSubmitted"),
+            opened(1, "LMT", "Submitted"),
+            opened(1, "LMT", "Submitted"),
+            ("openOrderEnd",),
+        ],
+        "[ref] reqOpenOrders",
+    ),
+    Row(
+        "completed orders",
+        [
+            order(1, Ticket("MKT")),
+            order(2, Ticket("LMT", limit=100.0)),
+            ("cancelOrder", 2),
+            ("reqCompletedOrders", False),
+        ],
+        [
+            ("completedOrder", "SPY", "MKT", False, "Filled", ANY, ANY, "Filled Size: 10"),
+            ("completedOrder", "SPY", "LMT", False, "Cancelled", ANY, ANY, "Cancelled by Trader"),
+            ("completedOrdersEnd",),
+        ],
+        "[ref] reqCompletedOrders; [rec] the statuses",
+    ),
+    Row(
+        "executions and their commissions",
+        [order(1, Ticket("MKT")), order(2, Ticket("MKT", "SELL", 4)), ("reqExecutions", 6, Filter())],
+        [
+            ("execDetails", 6, "SPY", "BOT", 10.0, 7),
+            ("execDetails", 6, "SPY", "SLD", 4.0, 7),
+            ("execDetailsEnd", 6),
+        ],
+        "[ref] reqExecutions",
+        only=6,
+    ),
+    Row(
+        "some executions",
+        [
+            order(1, Ticket("MKT")),
+            order(2, Ticket("MKT"), IBM),
+            order(3, Ticket("MKT", "SELL", 1), IBM),
+            ("reqExecutions", 6, Filter("IBM", "SELL")),
+        ],
+        [("execDetails", 6, "IBM", "SLD", 1.0, 7), ("execDetailsEnd", 6)],
+        "[ref] ExecutionFilter",
+        only=6,
+    ),
+    # a read-only API
+    Row(
+        "a read-only API refuses orders, and to read them",
+        [
+            order(1, Ticket("MKT")),
+            ("reqOpenOrders",),
+            ("reqCompletedOrders", False),
+            ("reqIds", 1),
+            ("reqExecutions", 6, Filter()),
+        ],
+        [
+            error(1, 321, READ_ONLY),
+            error(-1, 321, READ_ONLY),
+            error(-1, 321, READ_ONLY),
+            error(-1, 321, READ_ONLY),
+            ("execDetailsEnd", 6),
+        ],
+        "[rec] req_ids, open_orders_empty and completed_orders; gnzsnz #267",
+        scenario="read-only",
+        never=("openOrder", "openOrderEnd", "completedOrdersEnd", "nextValidId"),
+    ),
+    Row(
+        "what needs the broker's servers while they are out of reach",
+        [quotes(5, SPY), ("reqManagedAccts",)],
+        [error(5, 504, "Not connected"), ("managedAccounts", ACCOUNT)],
+        "[ref] Message Codes, 504",
+        scenario="connectivity-lost",
+    ),
+    # what the simulator does not know
+    Row(
+        "an unknown request",
+        [("reqScannerParameters",), ("queryDisplayGroups", 12)],
+        [error(-1, 505, "Fatal Error: Unknown message id."), error(12, 505, "Fatal Error: Unknown message id.")],
+        "[ref] Message Codes, 505",
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[World]:
+    with world() as found:
+        assert found.server is not None
+        found.server.timing = Timing(tick=0.02, accounts=3600, snapshot=0.05)
+        yield found
+
+
+def clear(place: World, scenario: str = "normal") -> None:
+    """A market and an account as on the first day."""
+    place.control.clear()
+
+    async def work() -> None:
+        place.broker.states["trader"].accounts.clear()
+
+    place.run(work())
+    place.control.scenario(scenario)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_row(place: World, kind: str, row: Row) -> None:
+    clear(place, row.scenario)
+    with connected(kind, place.api_port, readonly=row.scenario == "read-only") as client:
+        fence(client)
+        before = len(client.events)
+        for request in row.requests:
+            client.request(*request)
+        names = {event[0] for event in row.seen} | set(row.never)
+
+        def seen() -> list[Event]:
+            found = [event for event in list(client.events[before:]) if event[0] in names]
+            return found if row.only is None else [event for event in found if event[1] == row.only]
+
+        wait_for(lambda: len(seen()) >= len(row.seen))
+        if row.name != "current time":
+            fence(client)
+        assert seen() == row.seen, row.source
+
+
+def fence(client: ApiClient) -> None:
+    """Waits until everything that was sent has been answered."""
+    count = _times(client)
+    client.request("reqCurrentTime")
+    assert wait_for(lambda: _times(client) > count)
+
+
+def _times(client: ApiClient) -> int:
+    return sum(event[0] == "currentTime" for event in list(client.events))
+
+
+# What takes two clients, a moment, or a connection of its own.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("readonly", [False, True])
+def test_connects_and_is_told_who_and_what(place: World, kind: str, readonly: bool) -> None:
+    """The lower of both versions is used: ib_async ends at 178, ibapi offers up to 223."""
+    clear(place)
+    with connected(kind, place.api_port, readonly=readonly) as client:
+        fence(client)
+        assert client.server_version() == 178
+        told = [event for event in client.events if event[0] in ("managedAccounts", "nextValidId", "error")]
+        assert told == [
+            ("managedAccounts", ACCOUNT),
+            ("nextValidId", 1),
+            error(-1, 2104, "Market data farm connection is OK:usfarm"),
+            error(-1, 2106, "HMDS data farm connection is OK:ushmds"),
+            error(-1, 2158, "Sec-def data farm connection is OK:secdefil"),
+        ]
+
+
+# Each version at which a field of these messages came or went (ibapi, server_versions.py), and the one before.
+VERSIONS = (157, 158, 160, 162, 163, 164, 165, 166, 169, 170, 175, 176, 177, 178)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_older_clients_are_spoken_to_in_their_version(place: World, kind: str, version: int) -> None:
+    """Messages whose fields depend on the version: a field too many or too few breaks a client's decoder."""
+    clear(place)
+    with connected(kind, place.api_port, newest=version) as client:
+        assert client.server_version() == version
+        client.request("reqContractDetails", 4, SPY)
+        client.request(*order(1, Ticket("LMT", limit=300.0, what_if=True)))
+        client.request(*order(2, Ticket("MKT")))
+        client.request("reqExecutions", 6, Filter())
+        client.request("reqCompletedOrders", False)
+        client.request("reqMatchingSymbols", 3, "SP")
+        fence(client)
+        client.request("cancelMktData", 99)
+        assert wait_for(lambda: error(99, 300, "Can't find EId with tickerId:99") in client.events)
+        for event in [
+            ("contractDetails", 4, 756733, "SPDR S&P 500 ETF TRUST", 0.01, "US/Eastern"),
+            ("openOrder", 1, "SPY", "LMT", True, "PreSubmitted", "1500.00", "750.00", ""),
+            opened(2, "MKT", "Filled"),
+            ("execDetails", 6, "SPY", "BOT", 10.0, 7),
+            ("completedOrder", "SPY", "MKT", False, "Filled", ANY, ANY, "Filled Size: 10"),
+            ("symbolSamples", 3, 1),
+        ]:
+            assert event in client.events
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_returning_client_is_sent_its_open_orders_first(place: World, kind: str) -> None:
+    """Recorded at gateways from 2026 on: api_reconnect_active_order_aapl."""
+    clear(place)
+    with connected(kind, place.api_port, 8) as client:
+        client.request(*order(5, Ticket("LMT", limit=100.0)))
+        fence(client)
+    with connected(kind, place.api_port, 9) as other:
+        fence(other)
+        assert "openOrder" not in {event[0] for event in other.events}
+    with connected(kind, place.api_port, 8) as client:
+        fence(client)
+        names = ("openOrder", "orderStatus", "openOrderEnd", "managedAccounts", "nextValidId")
+        assert [event[:2] for event in client.events if event[0] in names][:5] == [
+            ("openOrder", 5),
+            ("orderStatus", 5),
+            ("openOrderEnd",),
+            ("managedAccounts", ACCOUNT),
+            ("nextValidId", 6),
+        ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_id_in_use_is_refused(place: World, kind: str) -> None:
+    """326, then the connection is closed ([ref] Message Codes)."""
+    clear(place)
+    with connected(kind, place.api_port) as client:
+        with pytest.raises((ConnectionError, TimeoutError)), connected(kind, place.api_port, timeout=0.5):
+            pass
+        fence(client)
+        assert client.connected()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clients_hear_of_their_own_orders_and_the_master_of_all(kind: str) -> None:
+    """[ref] Master Client ID. Client 0 is like any other, and nobody can cancel somebody else's order: [rec]
+    api_client_id0_order_observation_aapl, api_cross_client_cancel_aapl."""
+    with ExitStack() as stack:
+        place = stack.enter_context(world(OverrideTwsMasterClientID="50"))
+        master, owner, other = (stack.enter_context(connected(kind, place.api_port, number)) for number in (50, 8, 0))
+        owner.request(*order(5, Ticket("LMT", limit=100.0)))
+        owner.request(*order(6, Ticket("MKT")))
+        fence(owner)
+        other.request("cancelOrder", 5)
+        other.request("reqOpenOrders")
+        other.request("reqExecutions", 1, Filter())
+        fence(other)
+        assert "openOrder" not in {event[0] for event in other.events}
+        assert "execDetails" not in {event[0] for event in other.events}
+        assert error(5, 10147, "OrderId 5 that needs to be cancelled is not found.") in other.events
+        other.request("reqAllOpenOrders")
+        fence(other)
+        assert [event[1] for event in other.events if event[0] == "openOrder"] == [5]
+        fence(master)
+        statuses = [event[1:3] for event in master.events if event[0] == "orderStatus"]
+        assert [status for order_id, status in statuses if order_id == 6] == ["PreSubmitted", "Submitted", "Filled"]
+        assert ("execDetails", -1, "SPY", "BOT", 10.0, 8) in master.events
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fill_reaches_those_who_watch_the_account(place: World, kind: str) -> None:
+    """[ref] reqPositions, reqAccountSummary and reqPnL: what has changed is sent again, unasked."""
+    clear(place)
+    with connected(kind, place.api_port, 7) as client:
+        client.request("reqPositions")
+        client.request("reqAccountSummary", 9, "All", "GrossPositionValue,AccountType")
+        client.request("reqPnL", 10, ACCOUNT, "")
+        fence(client)
+        before = len(client.events)
+        client.request(*order(1, Ticket("MKT")))
+        client.request(*order(2, Ticket("MKT", "SELL")))
+        fence(client)
+        news = client.events[before:]
+        assert [event[2:4] for event in news if event[0] == "position"] == [("SPY", 10.0), ("SPY", 0.0)]
+        assert {event[3] for event in news if event[0] == "accountSummary"} == {"GrossPositionValue"}
+        assert wait_for(lambda: any(event[0] == "pnl" and event[2] < 0 for event in client.events))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_order_is_filled_once_the_exchange_opens(place: World, kind: str) -> None:
+    """By the broker's clock: Saturday noon, then Monday 09:30 in New York."""
+    clear(place, "market-hours")
+    try:
+        place.broker.clock.set(at=1_795_280_400.0)  # 2026-11-21 12:00 in New York
+        with connected(kind, place.api_port) as client:
+            client.request(*order(1, Ticket("MKT")))
+            fence(client)
+            told = [event[3] for event in client.events if event[0] == "error" and event[2] == 399]
+            assert told == [
+                "Order Message:\nBUY 10 SPY ARCA\nWarning: Your order will not be placed at the exchange until "
+                "2026-11-23 09:30:00 US/Eastern."
+            ]
+            assert "execDetails" not in {event[0] for event in client.events}
+            place.broker.clock.set(at=1_795_444_201.0)  # 2026-11-23 09:30:01
+            assert wait_for(lambda: ("orderStatus", 1, "Filled", 10.0, 0.0) in client.events)
+    finally:
+        place.broker.clock.real()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("scenario", "line"),
+    [
+        ("farm-broken:definition", "API client 7: request 4 is left unanswered: the definition farm is broken"),
+        ("api-half-open", "API client 7: reqContractDetails is left unanswered (half-open)"),
+    ],
+)
+def test_what_is_left_unanswered_is_in_the_log(place: World, kind: str, scenario: str, line: str) -> None:
+    clear(place)
+    place.log.clear()
+    with connected(kind, place.api_port) as client:
+        place.control.scenario(scenario)
+        client.request("reqContractDetails", 4, SPY)
+        fence(client)
+        assert line in place.log
+        assert not {"contractDetails", "contractDetailsEnd"} & {event[0] for event in client.events}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_quotes_go_on_streaming(place: World, kind: str) -> None:
+    clear(place)
+    with connected(kind, place.api_port) as client:
+        client.request(*quotes(5, SPY))
+        assert wait_for(lambda: sum(event[:3] == ("tickPrice", 5, 4) for event in list(client.events)) > 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_end_when_data_was_lost(place: World, kind: str) -> None:
+    """1100, then 1101: requests for market data have to be made again ([ref] System Message Codes)."""
+    clear(place)
+    with connected(kind, place.api_port) as client:
+        client.request(*quotes(5, SPY))
+        fence(client)
+        place.control.scenario("connectivity-lost")
+        place.control.scenario("connectivity-restored-data-lost")
+        assert wait_for(lambda: {1100, 1101} <= {event[2] for event in list(client.events) if event[0] == "error"})
+        client.request("cancelMktData", 5)
+        assert wait_for(lambda: error(5, 300, "Can't find EId with tickerId:5") in client.events)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_requests_above_the_rate_wait(place: World, kind: str) -> None:
+    """The gateway's default: nothing is lost or rejected ([ref] Pacing Limitations)."""
+    clear(place)
+    with connected(kind, place.api_port) as client:
+        fence(client)
+        before = len(client.events)
+        for number in range(80):
+            client.request("reqMarketRule", 26 if number % 2 else 239)
+        assert wait_for(lambda: len(client.events) - before >= 80)
+        assert {event[0] for event in client.events[before:]} == {"marketRule"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", ["", "+PACEAPI"])
+def test_requests_above_the_rate_are_rejected_where_the_gateway_is_set_so(kind: str, options: str) -> None:
+    """Error 100, and at the third time the connection ends ([ref] Pacing Limitations; [rec] the text). Not for a client
+    that asks for pacing."""
+    with world() as place, connected(kind, place.api_port, options=options) as client:
+        fence(client)
+        assert place.server is not None
+        place.server.reject_over_rate = True
+        before = len(client.events)
+        for number in range(1, 61):
+            client.request("reqAccountUpdatesMulti", number, ACCOUNT, "", False)
+
+        def told(name: str) -> list[Event]:
+            return [event for event in list(client.events[before:]) if event[0] == name]
+
+        if options:
+            assert wait_for(lambda: len(told("accountUpdateMultiEnd")) == 60)
+            assert told("error") == []
+            return
+        assert wait_for(lambda: told("error"))
+        ((_, request_id, code, text),) = told("error")
+        assert (request_id > 0, code) == (True, 100)
+        assert text.startswith("Max rate of messages per second has been exceeded:max=50 rec=")
+        assert text.endswith(" (1)")
+        assert client.connected()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_market_data_lines_are_shared_by_all_clients(place: World, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred by default, here three ([ref] Market Data Lines; Message Codes, 101)."""
+    clear(place)
+    monkeypatch.setattr(market_requests, "LINES", 3)
+    with connected(kind, place.api_port, 7) as client, connected(kind, place.api_port, 8) as other:
+        for number in (1, 2):
+            client.request(*quotes(number, SPY))
+        fence(client)
+        other.request(*quotes(1, SPY))
+        other.request(*quotes(2, SPY))
+        fence(other)
+        assert [event for event in other.events if event[0] == "error" and event[1] > 0] == [
+            error(2, 101, "Max number of tickers has been reached")
+        ]
