@@ -15,10 +15,9 @@ from pydantic import ValidationError
 
 from contract.errors import ExitCode
 from contract.target import Gateway
-from healthcheck import VERSION
+from healthcheck import VERSION, probe
 from healthcheck.attempts import verify_gateway
 from healthcheck.events import EVENT, ProgressEvent, ReportEvent
-from healthcheck.probe import probe
 from healthcheck.redact import RedactingFilter, Redactor
 from healthcheck.report import EXIT_CODES, CheckResult, GatewayReport, GatewayVerdict
 
@@ -100,12 +99,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _probe(addresses: list[str]) -> int:
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            return _usage(f"{address}: expected ADDRESS:PORT")
-        sys.stdout.write(json.dumps({"address": address, "answer": probe(host, int(port))}) + "\n")
-        sys.stdout.flush()
+    try:
+        probe.main(addresses)
+    except ValueError as error:
+        return _usage(str(error))
     return ExitCode.OK
 
 

@@ -1,22 +1,31 @@
 """What Docker knows of one gateway: state, log, surroundings. The only changing call is `stop`."""
 
+import io
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import docker
-from docker.errors import NotFound
+from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
+from docker.models.networks import Network
 
 from contract.target import Gateway
 from healthcheck import logs
+from healthcheck.attachments import Attached
 from healthcheck.docker_host import moment
-from healthcheck.isolation import Attached, Surroundings
+from healthcheck.hygiene import Facts
+from healthcheck.inspected import record
+from healthcheck.isolation import Surroundings
 from healthcheck.reasons import Reason
+from healthcheck.vantage import Target
 
 LOG_LINES = 2000
 RESTARTS_OF_A_LOOP = 3
+HEAD = 4 * tarfile.BLOCKSIZE
+"""Bytes of an archive that surely hold its first entry's header; no archive is shorter than three blocks."""
 DEFAULT_GRACE = 90
 """Seconds for a clean logout where the container does not say: the default of `container.stopGrace`. A gateway that is
 killed instead leaves its session open at IBKR, sometimes for hours."""
@@ -53,11 +62,13 @@ class GatewayContainer:
     One inspect serves them all, since each call over ssh may be a connection of its own.
     """
 
-    def __init__(self, client: docker.DockerClient, gateway: Gateway) -> None:
+    def __init__(self, client: docker.DockerClient, gateway: Gateway, egress_network: str) -> None:
         self._client = client
         self._gateway = gateway
+        self._egress_network = egress_network
         self._restarts: int | None = None  # at the first look
         self._seen: Container | None = None  # at the last look
+        self._networks: dict[str, Network | None] = {}  # at the last look at the surroundings
 
     def obstacle(self) -> Obstacle | None:
         """Why there is no point in asking the API, or None."""
@@ -88,23 +99,51 @@ class GatewayContainer:
         if container is None:
             return Obstacle(Reason.CONTAINER_MISSING, f"no container {self._gateway.container.name}")
         name = self._gateway.api.network
-        try:
-            network = self._client.networks.get(name)
-        except NotFound:
+        self._networks = {wanted: self._network(wanted) for wanted in (name, self._egress_network)}
+        api, egress = self._networks[name], self._networks[self._egress_network]
+        if api is None:
             return Obstacle(Reason.NETWORK_MISSING, f"no network {name}")
-        host_config: Mapping[str, Any] = container.attrs["HostConfig"]
-        settings: Mapping[str, Any] = container.attrs["NetworkSettings"]
-        networks = tuple(settings["Networks"])
+        networks: Mapping[str, Any] = container.attrs["NetworkSettings"]["Networks"]
         if name not in networks:
             return Obstacle(Reason.NETWORK_MISSING, f"the gateway is not attached to {name}")
-        members: Mapping[str, Mapping[str, Any]] = network.attrs["Containers"] or {}
         return Surroundings(
             gateway_id=container.id or "",
-            network_mode=host_config["NetworkMode"],
-            networks=networks,
-            published=_published(host_config, settings),
-            internal=bool(network.attrs["Internal"]),
-            attached=tuple(self._attached(member, entry["Name"], container) for member, entry in members.items()),
+            record=record(self._gateway, container.attrs, api.attrs, None if egress is None else egress.attrs),
+            networks=tuple(networks),
+            attached=self._members(api, container),
+            on_egress=() if egress is None else self._members(egress, container),
+        )
+
+    def target(self) -> Target | None:
+        """Where to try to reach it; None while it has no address."""
+        if self._seen is None:
+            return None
+        networks: Mapping[str, Mapping[str, Any]] = self._seen.attrs["NetworkSettings"]["Networks"]
+        addresses = tuple(entry["IPAddress"] for entry in networks.values() if entry.get("IPAddress"))
+        routers = tuple(
+            str(entry["Gateway"])
+            for network in self._networks.values()
+            if network is not None
+            for entry in network.attrs["IPAM"]["Config"] or ()
+            if "Gateway" in entry
+        )
+        return Target(self._gateway.name, addresses, routers) if addresses else None
+
+    def facts(self) -> Facts | None:
+        """For the hygiene check, after `surroundings`; None without a container or its api network."""
+        container, api = self._seen, self._networks.get(self._gateway.api.network)
+        if container is None or api is None:
+            return None
+        egress = self._networks[self._egress_network]
+        state = _state(container)
+        return Facts(
+            record=record(self._gateway, container.attrs, api.attrs, None if egress is None else egress.attrs),
+            inspected=container.attrs,
+            digests=self._digests(container.attrs["Image"]),
+            owner=self._owner_of_settings(container),
+            restarts=state.restarts,
+            out_of_memory=state.out_of_memory,
+            started_at=state.started_at,
         )
 
     def stop(self) -> None:
@@ -129,6 +168,16 @@ class GatewayContainer:
         text = container.logs(since=state.started_at.timestamp(), tail=LOG_LINES)
         return logs.read(text.decode("utf-8", "replace").splitlines())
 
+    def _network(self, name: str) -> Network | None:
+        try:
+            return self._client.networks.get(name)
+        except NotFound:
+            return None
+
+    def _members(self, network: Network, gateway: Container) -> tuple[Attached, ...]:
+        members: Mapping[str, Mapping[str, Any]] = network.attrs["Containers"] or {}
+        return tuple(self._attached(member, entry["Name"], gateway) for member, entry in members.items())
+
     def _attached(self, container_id: str, name: str, gateway: Container) -> Attached:
         """With its labels; a container that is gone meanwhile has none."""
         if container_id == gateway.id:
@@ -137,6 +186,36 @@ class GatewayContainer:
             return Attached(container_id, name, dict(self._client.containers.get(container_id).labels))
         except NotFound:
             return Attached(container_id, name)
+
+    def _digests(self, image_id: str) -> tuple[str, ...]:
+        """Those that the registries knew the image by; none where it is gone from the host."""
+        try:
+            image = self._client.images.get(image_id)
+        except ImageNotFound:
+            return ()
+        return tuple(sorted({digest.rpartition("@")[2] for digest in image.attrs["RepoDigests"] or ()}))
+
+    def _owner_of_settings(self, container: Container) -> tuple[int, int] | None:
+        """User and group of the settings' folder, from the first header of its archive: nothing runs in the gateway."""
+        mounted = [
+            mount["Destination"]
+            for mount in container.attrs["Mounts"]
+            if mount.get("Name") == self._gateway.volumes.settings
+        ]
+        if not mounted:
+            return None
+        try:
+            archive, _ = container.get_archive(mounted[0], chunk_size=tarfile.BLOCKSIZE)
+        except NotFound:
+            return None
+        head = b""
+        for chunk in archive:
+            head += chunk
+            if len(head) >= HEAD:
+                break
+        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as tar:
+            folder = tar.next()
+        return None if folder is None else (folder.uid, folder.gid)
 
 
 def stop_grace(inspected: Mapping[str, Any]) -> int:
@@ -155,15 +234,3 @@ def _state(container: Container) -> State:
         out_of_memory=state["OOMKilled"],
         started_at=None if started.startswith("0001") else moment(started),
     )
-
-
-def _published(host_config: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Configured and actual bindings, since a container that was just restarted may show only the first."""
-    published = set()
-    for ports in (host_config.get("PortBindings") or {}, settings.get("Ports") or {}):
-        for port, bindings in ports.items():
-            for binding in bindings or []:
-                published.add(f"{port} on {binding.get('HostIp') or '0.0.0.0'}:{binding.get('HostPort') or 'any'}")
-    if host_config.get("PublishAllPorts"):
-        published.add("all exposed ports")
-    return tuple(sorted(published))

@@ -1,54 +1,63 @@
-"""isolation: nobody but the gateway and its declared clients can reach the API, as Docker's own records tell.
+"""isolation: nobody but the gateway and its declared clients can reach the API.
 
-The API has no authentication: who is attached to the gateway's api network can trade. Pure functions over records.
+The API has no authentication: who is attached to the gateway's api network can trade. Judged from Docker's records at
+the run's start and end, from its events between, and from what was tried from the vantage points; pure functions.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
 from contract.names import Label, Role
-from contract.target import Client, Gateway
+from contract.rules import EXPOSURE, GatewayRecord, violations
+from contract.target import Client, Contract, Gateway
+from healthcheck.attachments import Attached
 from healthcheck.finding import Finding
+from healthcheck.probe import Answer
 from healthcheck.reasons import Reason
+from healthcheck.vantage import OUTSIDE, Vantage, Views
 
-
-@dataclass(frozen=True)
-class Attached:
-    """A container on the api network."""
-
-    id: str
-    name: str
-    labels: dict[str, str] = field(default_factory=dict)
+CONNECTED = frozenset({Answer.API, Answer.OTHER, Answer.HUNG_UP, Answer.SILENT})
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What `docker inspect` shows of the gateway's container and its api network."""
+    """What `docker inspect` shows of the gateway's container, its api network and `egress`."""
 
     gateway_id: str
-    network_mode: str
+    record: GatewayRecord
     networks: tuple[str, ...]  # that the gateway is attached to
-    published: tuple[str, ...]  # `container port -> host address`
-    internal: bool
-    attached: tuple[Attached, ...]
+    attached: tuple[Attached, ...]  # to api
+    on_egress: tuple[Attached, ...]
 
 
-def judge(gateway: Gateway, egress_network: str, found: Surroundings) -> Finding:
-    """The finding about one gateway's surroundings."""
-    exposed = _exposed(gateway, egress_network, found)
-    others = [one for one in found.attached if one.id != found.gateway_id]
-    verifiers = [one for one in others if one.labels.get(Label.ROLE) == Role.VERIFIER]
-    strangers = [one for one in others if one not in verifiers and not _declared(one, gateway.clients)]
-    clients = [one for one in others if one not in verifiers and one not in strangers]
+@dataclass(frozen=True)
+class Observation:
+    """`looks`: at the start and at the end. `came_to_api`, `came_to_egress`: whoever was attached between."""
+
+    looks: tuple[Surroundings, ...]
+    came_to_api: tuple[Attached, ...] = ()
+    came_to_egress: tuple[Attached, ...] = ()
+
+
+def judge(contract: Contract, gateway: Gateway, seen: Observation) -> Finding:
+    """The finding from Docker's records."""
+    own = {look.gateway_id for look in seen.looks}
+    others = _distinct([*(one for look in seen.looks for one in look.attached), *seen.came_to_api], besides=own)
+    verifiers = [one for one in others if _is_verifier(one)]
+    clients = [one for one in others if not _is_verifier(one) and _declared(one, gateway.clients)]
+    strangers = [one for one in others if one not in verifiers and one not in clients]
+    on_egress = _distinct([*(one for look in seen.looks for one in look.on_egress), *seen.came_to_egress], besides=own)
+    exposed = _exposed(contract, gateway, seen.looks, [one for one in on_egress if not _is_verifier(one)])
     data: dict[str, JsonValue] = {"clients": _names(clients), "verifiers": len(verifiers)}
+    undeclared: list[str] = []
     if strangers:
         data["undeclared"] = _names(strangers)
-        names = ", ".join(sorted(one.name for one in strangers))
-        undeclared = [f"attached to {gateway.api.network} and not declared: {names}"]
-    else:
-        undeclared = []
+        still = {one.id for one in seen.looks[-1].attached}
+        undeclared = [
+            f"{_attached(one, still)} to {gateway.api.network} and not declared: {one.name}" for one in strangers
+        ]
     if exposed or undeclared:
         reason = Reason.EXPOSED if exposed else Reason.UNDECLARED_CLIENT
         return Finding("; ".join([*exposed, *undeclared]), reason, data)
@@ -58,15 +67,118 @@ def judge(gateway: Gateway, egress_network: str, found: Surroundings) -> Finding
     )
 
 
-def _exposed(gateway: Gateway, egress_network: str, found: Surroundings) -> list[str]:
-    exposed = [f"port published: {port}" for port in found.published]
-    if found.network_mode == "host" or found.network_mode.startswith("container:"):
-        exposed.append(f"network mode {found.network_mode}")
-    if not found.internal:
-        exposed.append(f"network {gateway.api.network} is not internal")
-    allowed = {gateway.api.network, egress_network}
-    exposed.extend(f"attached to network {name} too" for name in sorted(set(found.networks) - allowed))
-    return exposed
+def controlled(gateway: Gateway, views: Views) -> bool:
+    """Whether the probe from inside connects to the client port: only then the others' silence means something."""
+    inside = views.answers.get(Vantage.INSIDE, {})
+    return any(answer in CONNECTED for address, answer in inside.items() if _is_client_port(gateway, address))
+
+
+def conclusive(gateway: Gateway, views: Views) -> bool:
+    """Whether the views prove something: everything was tried and the control connects, or something answers."""
+    return (controlled(gateway, views) and not views.failed) or any(
+        _reached(gateway, views.answers.get(vantage, {})) for vantage in OUTSIDE
+    )
+
+
+def joined(records: Finding, views: Finding) -> Finding:
+    """One finding of both. What answers outweighs who is attached, and both outweigh what could not be tried."""
+    data = {**records.data, **views.data}
+    both = f"{records.seen}; {views.seen}"
+    if records.reason is None:
+        return Finding(both if views.reason is None else views.seen, views.reason, data)
+    if views.reason is Reason.EXPOSED:
+        return Finding(both, views.reason, data)
+    return replace(records, data=data)
+
+
+def judge_views(gateway: Gateway, views: Views) -> Finding:
+    """The finding from what answered at the vantage points; without a control that connects it is no pass."""
+    reached = {vantage: _reached(gateway, views.answers.get(vantage, {})) for vantage in OUTSIDE}
+    told: dict[str, JsonValue] = {
+        vantage.value: views.not_applicable.get(vantage)
+        or ("failed" if vantage in views.failed else ", ".join(reached[vantage]) or "silent")
+        for vantage in OUTSIDE
+    }
+    control = controlled(gateway, views)
+    data: dict[str, JsonValue] = {
+        "control": "connects" if control else "silent",
+        "vantage_points": told,
+        "tried_for_ms": round(views.took * 1000),
+    }
+    ways_in = [f"{', '.join(addresses)} answers from {vantage}" for vantage, addresses in reached.items() if addresses]
+    if ways_in:
+        return Finding("; ".join(ways_in), Reason.EXPOSED, data)
+    if views.failed:
+        failures = "; ".join(f"{vantage}: {text}" for vantage, text in views.failed.items())
+        return Finding(f"not tried: {failures}", Reason.ISOLATION_UNPROVEN, data)
+    if not control:
+        return Finding(
+            "nothing answers, not even from inside the api network, where it must", Reason.ISOLATION_UNPROVEN, data
+        )
+    silent = [vantage.value for vantage in OUTSIDE if vantage in views.answers]
+    return Finding(f"no answer from {', '.join(silent)}", data=data)
+
+
+def _reached(gateway: Gateway, answers: Mapping[str, Answer]) -> list[str]:
+    """Addresses with an answer. A refusal is one too, since a packet came back from the gateway.
+
+    Where the client port is refused as well, it did not: the gateway itself accepts there, as the control shows, so
+    something on the way refuses in its place.
+    """
+    found = [address for address, answer in answers.items() if answer in CONNECTED]
+    barred = {
+        _host(address)
+        for address, answer in answers.items()
+        if answer is Answer.CLOSED and _is_client_port(gateway, address)
+    }
+    refused = [
+        address for address, answer in answers.items() if answer is Answer.CLOSED and _host(address) not in barred
+    ]
+    return [*found, *refused]
+
+
+def _exposed(
+    contract: Contract, gateway: Gateway, looks: Iterable[Surroundings], on_egress: Sequence[Attached]
+) -> list[str]:
+    strangers = tuple(_names_of(one for one in on_egress if not _is_gateway(contract, one)))
+    exposed: list[str] = []
+    for look in looks:
+        record = replace(look.record, egress_strangers=strangers)
+        exposed.extend(text for texts in violations(record, EXPOSURE).values() for text in texts)
+        allowed = {gateway.api.network, contract.egress_network}
+        exposed.extend(f"attached to network {name} too" for name in sorted(set(look.networks) - allowed))
+    return list(dict.fromkeys(exposed))
+
+
+def _is_gateway(contract: Contract, one: Attached) -> bool:
+    """A gateway of this stack, one that has just left the configuration included."""
+    wanted = {
+        Label.PREFIX: contract.name_prefix,
+        Label.PROJECT: contract.project,
+        Label.STACK: contract.stack,
+        Label.ROLE: Role.GATEWAY,
+    }
+    return all(one.labels.get(key) == value for key, value in wanted.items())
+
+
+def _is_verifier(one: Attached) -> bool:
+    return one.labels.get(Label.ROLE) == Role.VERIFIER
+
+
+def _distinct(found: Iterable[Attached], *, besides: set[str]) -> list[Attached]:
+    return list({one.id: one for one in found if one.id not in besides}.values())
+
+
+def _attached(one: Attached, still: set[str]) -> str:
+    return "attached" if one.id in still else "for a moment attached"
+
+
+def _is_client_port(gateway: Gateway, address: str) -> bool:
+    return address.rpartition(":")[2] == str(gateway.api.port)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
 
 
 def _declared(attached: Attached, clients: Sequence[Client]) -> bool:
@@ -76,10 +188,14 @@ def _declared(attached: Attached, clients: Sequence[Client]) -> bool:
     )
 
 
-def _has_label(labels: dict[str, str], wanted: str) -> bool:
+def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
     key, _, value = wanted.partition("=")
     return labels.get(key) == value
 
 
-def _names(attached: Sequence[Attached]) -> list[JsonValue]:
-    return [*sorted(one.name for one in attached)]
+def _names_of(attached: Iterable[Attached]) -> list[str]:
+    return sorted(one.name for one in attached)
+
+
+def _names(attached: Iterable[Attached]) -> list[JsonValue]:
+    return [*_names_of(attached)]

@@ -1,6 +1,13 @@
-"""What answers at an address, told apart by the first bytes. Sends nothing but the API's greeting."""
+"""What answers at addresses, told apart by the first bytes. Sends nothing but the API's greeting.
 
-import socket
+`python -m healthcheck probe`, and `python -m healthcheck.probe` for those who cannot wait for the API client to load:
+only the standard library here.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterable
 from enum import StrEnum
 
 GREETING = b"API\0\0\0\0\x09v100..178"
@@ -15,22 +22,47 @@ class Answer(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-def probe(host: str, port: int, *, timeout: float = 1.0) -> Answer:
+async def probe(host: str, port: int, *, timeout: float = 1.0) -> Answer:
     """Connect and greet; `timeout` seconds for the connection and again for the answer."""
     try:
-        connection = socket.create_connection((host, port), timeout=timeout)
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
     except ConnectionRefusedError:
         return Answer.CLOSED
-    except OSError:
+    except OSError:  # a timeout is one
         return Answer.UNREACHABLE
-    with connection:
-        try:
-            connection.sendall(GREETING)
-            head = connection.recv(4)
-        except TimeoutError:
-            return Answer.SILENT
-        except OSError:
-            return Answer.HUNG_UP
+    try:
+        writer.write(GREETING)
+        head = await asyncio.wait_for(reader.read(4), timeout)
+    except TimeoutError:
+        return Answer.SILENT
+    except OSError:
+        return Answer.HUNG_UP
+    finally:
+        writer.close()
     if not head:
         return Answer.HUNG_UP
     return Answer.API if head[:2] == b"\0\0" else Answer.OTHER
+
+
+async def probe_all(addresses: Iterable[str]) -> dict[str, Answer]:
+    """The answer of each `HOST:PORT`, all asked at once. Raises ValueError for anything else than an address."""
+    split = {address: split_address(address) for address in addresses}
+    answers = await asyncio.gather(*(probe(host, port) for host, port in split.values()))
+    return dict(zip(split, answers, strict=True))
+
+
+def split_address(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"{address}: expected ADDRESS:PORT")
+    return host, int(port)
+
+
+def main(addresses: Iterable[str]) -> None:
+    """Prints one JSON object a line. Raises ValueError as `probe_all` does."""
+    for address, answer in asyncio.run(probe_all(addresses)).items():
+        sys.stdout.write(json.dumps({"address": address, "answer": answer}) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

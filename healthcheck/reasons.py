@@ -51,6 +51,14 @@ class Reason(StrEnum):
     EXPOSED = "exposed"
     NETWORK_MISSING = "network_missing"
     UNDECLARED_CLIENT = "undeclared_client"
+    ISOLATION_UNPROVEN = "isolation_unproven"
+    # What really runs.
+    CREDENTIAL_VISIBLE = "credential_visible"
+    IMAGE_DIFFERS = "image_differs"
+    RULE_BROKEN = "rule_broken"
+    SETTINGS_OWNER = "settings_owner"
+    OUT_OF_MEMORY = "out_of_memory"
+    RESTARTED = "restarted"
     # The verification itself could not run.
     VERIFIER_IMAGE_MISSING = "verifier_image_missing"
     VERIFIER_FAILED = "verifier_failed"
@@ -64,6 +72,7 @@ class Side(StrEnum):
 
     OURS = "ours"
     IBKR = "ibkr"
+    HINT = "hint"  # nothing that stops a trader: always a warning
     NOBODY = "nobody"  # as configured; the check does not apply
 
 
@@ -86,6 +95,10 @@ STOP = "ibgw stop --stack {stack} --gateway {gateway}"
 RESTART = "ibgw restart --stack {stack} --gateway {gateway} (this logs in again)"
 REPAIR = "ibgw repair --stack {stack}"
 REBUILD = "pulumi up --stack {stack} --replace 'urn:pulumi:{stack}::ibgw::docker:index/image:Image::verifier-image'"
+RECREATE = (
+    "pulumi up --stack {stack} --replace "
+    "'urn:pulumi:{stack}::ibgw::ibgw:gateway:Gateway$docker:index/container:Container::{gateway}' (this logs in again)"
+)
 AGAIN = "ibgw login --again --stack {stack} --gateway {gateway}"
 NEW_SECRET = "put a new version of the secret {secret} into Secrets Manager, then pulumi up --stack {stack}"  # noqa: S105
 
@@ -255,8 +268,43 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         f"put it back: {REPAIR}, then pulumi up --stack {{stack}}",
     ),
     Reason.UNDECLARED_CLIENT: Explanation(
-        "A container that the configuration does not name is attached to the api network and can trade.",
+        "A container that the configuration does not name is attached to the api network, or was for a moment during "
+        "the verification, and can trade.",
         "detach it (docker network disconnect {network} NAME) or declare it in ibgw:gateways.{gateway}.clients",
+    ),
+    Reason.ISOLATION_UNPROVEN: Explanation(
+        "The probes from outside the api network could not run, or the same probe from inside found nothing either, so "
+        "their silence proves nothing.",
+        "read the message and verify again",
+    ),
+    Reason.CREDENTIAL_VISIBLE: Explanation(
+        "A credential stands where everyone with access to the Docker host can read it: in the environment, a label or "
+        "an argument of the container.",
+        f"take it out, change it at IBKR, and recreate the gateway as declared: {RECREATE}",
+    ),
+    Reason.IMAGE_DIFFERS: Explanation(
+        "The container runs another image than the one that was deployed.",
+        f"recreate the gateway as declared: {RECREATE}",
+    ),
+    Reason.RULE_BROKEN: Explanation(
+        "The container does not have the confinement, limits or settings that every gateway must have.",
+        f"recreate the gateway as declared: {RECREATE}",
+    ),
+    Reason.SETTINGS_OWNER: Explanation(
+        "The settings volume is missing from the container or does not belong to the gateway's user (1000:1000), which "
+        "cannot save its settings.",
+        "docker rm {container}-settings-owner, then pulumi up --refresh --stack {stack}, which makes it anew: it hands "
+        "the volume over",
+    ),
+    Reason.OUT_OF_MEMORY: Explanation(
+        "A process in the gateway's container was ended because the container's memory ran out.",
+        "raise resources.memory of ibgw:gateways.{gateway} (at least javaHeap and about 500 MiB more)",
+        side=Side.HINT,
+    ),
+    Reason.RESTARTED: Explanation(
+        "The gateway's container ended by itself and Docker restarted it, within the last day.",
+        f"read why it ended: {LOGS}",
+        side=Side.HINT,
     ),
     Reason.VERIFIER_IMAGE_MISSING: Explanation(
         "The verifier's image is gone from the Docker host.",

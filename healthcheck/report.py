@@ -24,6 +24,7 @@ class CheckName(StrEnum):
     MARKET_DATA = "market_data"
     ORDER_CAPABILITY = "order_capability"
     ISOLATION = "isolation"
+    HYGIENE = "hygiene"
 
 
 class CheckVerdict(StrEnum):
@@ -139,14 +140,14 @@ class Report(Model):
 def verdict_for(reason: Reason | None, level: CheckLevel) -> CheckVerdict:
     """What a check's finding comes to.
 
-    A check that is not required turns red only for causes on our side; IBKR's are warnings.
+    A check that is not required turns red only for causes on our side; IBKR's are warnings. A hint is always one.
     """
     if reason is None:
         return CheckVerdict.PASS
     side = EXPLANATIONS[reason].side
     if side is Side.NOBODY:
         return CheckVerdict.NOT_APPLICABLE
-    if level is CheckLevel.REQUIRED or side is Side.OURS:
+    if side is not Side.HINT and (level is CheckLevel.REQUIRED or side is Side.OURS):
         return CheckVerdict.FAIL
     return CheckVerdict.WARN
 

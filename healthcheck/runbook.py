@@ -7,6 +7,7 @@ from healthcheck.reasons import EXPLANATIONS, Explanation, Reason, Side
 _SIDES = {
     Side.OURS: "The cause is on our side.",
     Side.IBKR: "The cause is on IBKR's side: a check that is not required only warns.",
+    Side.HINT: "Nothing that stops a trader: it only warns.",
     Side.NOBODY: "Nothing is wrong: the check does not apply, as configured.",
 }
 _HEAD = """# Runbook

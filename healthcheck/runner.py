@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,11 @@ from docker.errors import ImageNotFound
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import CheckLevel, Contract, Gateway
-from healthcheck import VERSION, isolation, logs
+from healthcheck import VERSION, hygiene, isolation, logs, vantage
+from healthcheck.attachments import Attachments
 from healthcheck.docker_host import FAILURES, docker_errors, open_docker
 from healthcheck.events import ProgressEvent, ReportEvent
+from healthcheck.finding import Finding
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.order import all_skipped
 from healthcheck.reasons import EXPLANATIONS, Reason
@@ -37,10 +39,12 @@ from healthcheck.report import (
     skipped,
     timestamp,
 )
+from healthcheck.vantage import Target, Views
 from healthcheck.verifier_container import sweep, verifier
 
 POLL = 1.0  # seconds between two looks at Docker while the verifier works
 BUDGET = 120.0  # seconds beyond `wait` after which a verifier counts as hung
+WATCH_STEP = 5.0  # seconds between two readings of Docker's events
 HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
 
 REPORTS = Path(__file__).resolve().parent.parent / ".ibgw" / "reports"
@@ -71,11 +75,13 @@ def verify(
     wait: float,
     progress: Callable[[str], None],
     show_accounts: bool = False,
+    watch: float = 0,
 ) -> Report:
     """Verify gateways of a stack, all at once.
 
     `gateways`: names, none for all. `wait`: seconds to go on while something may heal; 0 is one attempt. `progress`
-    gets one line of text at a time, from several threads, already redacted. Raises IbgwError when nothing could be run.
+    gets one line of text at a time, from several threads, already redacted. `watch`: seconds for which isolation is
+    watched at least. Raises IbgwError when nothing could be run.
     """
     unknown = sorted(set(gateways) - set(contract.gateways))
     if unknown:
@@ -91,14 +97,17 @@ def verify(
         with docker_errors(f"Docker host {contract.docker_host}", "check the daemon and verify again"):
             left = sweep(client, contract)
         if left:
-            progress(f"removed {left} verifier container{'' if left == 1 else 's'} that an earlier run left behind")
+            progress(f"removed {left} of the verifier's objects that an earlier run left behind")
         runs = [
-            GatewayRun(client, contract, gateway, wait, Teller(gateway, progress), show_accounts, interrupted)
+            GatewayRun(client, contract, gateway, wait, watch, Teller(gateway, progress), show_accounts, interrupted)
             for gateway in wanted
         ]
-        with ThreadPoolExecutor(max_workers=len(runs), thread_name_prefix="verify") as pool:
+        with ThreadPoolExecutor(max_workers=len(runs) + 1, thread_name_prefix="verify") as pool:
             try:
-                reports = [future.result() for future in [pool.submit(run.report) for run in runs]]
+                found = [future.result() for future in [pool.submit(run.begin) for run in runs]]
+                targets = [target for target in found if target is not None]
+                views = pool.submit(vantage.look, client, contract, targets)
+                reports = [future.result() for future in [pool.submit(run.report, views) for run in runs]]
             finally:
                 # Also after Ctrl-C: leaving the pool waits for the threads, which remove their containers.
                 interrupted.set()
@@ -151,6 +160,7 @@ class GatewayRun:
         contract: Contract,
         gateway: Gateway,
         wait: float,
+        watch: float,
         teller: Teller,
         show_accounts: bool,
         interrupted: threading.Event,
@@ -159,31 +169,62 @@ class GatewayRun:
         self._contract = contract
         self._gateway = gateway
         self._wait = wait
+        self._watch = watch
         self._teller = teller
         self._show_accounts = show_accounts
         self._interrupted = interrupted
         self._redactor = Redactor(show_accounts=show_accounts, accounts=gateway.expected_accounts)
-        self._container = GatewayContainer(client, gateway)
+        self._container = GatewayContainer(client, gateway, contract.egress_network)
+        self._started_at, self._began = datetime.now(UTC), time.monotonic()
+        self._attachments = Attachments(client, (gateway.api.network, contract.egress_network))
+        self._watched_at = self._began
+        self._obstacle: Obstacle | None = None
+        self._failure: Exception | None = None
+        self._first_look: isolation.Surroundings | None = None
 
-    def report(self) -> GatewayReport:
-        started_at, began = datetime.now(UTC), time.monotonic()
+    def begin(self) -> Target | None:
+        """The first look at Docker, before which the watch over attachments begins. What to try to reach, if it runs.
+
+        What stands in the way is kept for `report`.
+        """
+        try:
+            self._attachments.begin()
+            self._obstacle = self._container.obstacle()
+            found = self._container.surroundings()
+            if isinstance(found, Obstacle):
+                self._obstacle = self._obstacle or found
+            else:
+                self._first_look = found
+            self._obstacle = self._obstacle or self._image_obstacle()
+        except FAILURES as error:
+            self._failure = error
+        return None if self._obstacle or self._failure else self._container.target()
+
+    def report(self, views: "Future[dict[str, Views]]") -> GatewayReport:
         answered = True
         try:
+            if self._failure is not None:
+                raise self._failure
             outcome = self._api_checks()
-            checks = [*self._stop_if_needed(outcome.checks), self._isolation(outcome.checks)]
+            self._stop_if_needed(outcome.checks)
+            checks = [*outcome.checks, self._isolation(outcome.checks, views), self._hygiene(outcome.checks)]
         except FAILURES as error:
             answered = False
             outcome = self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"Docker: {error}"))
             because = outcome.checks[0].name
-            checks = [*outcome.checks, skipped(CheckName.ISOLATION, level=CheckLevel.REQUIRED, because=because)]
+            missing = (CheckName.ISOLATION, CheckName.HYGIENE)
+            checks = [
+                *outcome.checks,
+                *(skipped(name, level=CheckLevel.REQUIRED, because=because) for name in missing),
+            ]
         inside = outcome.report
-        elapsed_ms = round((time.monotonic() - began) * 1000)
+        elapsed_ms = round((time.monotonic() - self._began) * 1000)
         timed_out = inside is not None and inside.verdict is GatewayVerdict.TIMED_OUT
         return GatewayReport(
             gateway=self._gateway.name,
             mode=self._gateway.mode,
             verdict=gateway_verdict(checks, waited=timed_out),
-            started_at=inside.started_at if inside else timestamp(started_at),
+            started_at=inside.started_at if inside else timestamp(self._started_at),
             waited_ms=inside.waited_ms if inside else outcome.waited_ms,
             duration_ms=inside.duration_ms if inside else max(0, elapsed_ms - outcome.waited_ms),
             vantage=Vantage(api=inside is not None or bool(outcome.waited_ms), docker=answered),
@@ -192,14 +233,8 @@ class GatewayRun:
         )
 
     def _api_checks(self) -> Outcome:
-        obstacle = self._container.obstacle()
-        if obstacle is None:
-            found = self._container.surroundings()
-            obstacle = found if isinstance(found, Obstacle) else None
-        if obstacle is None:
-            obstacle = self._image_obstacle()
-        if obstacle is not None:
-            return self._blocked(obstacle)
+        if self._obstacle is not None:
+            return self._blocked(self._obstacle)
         self._teller.say("starting the verifier")
         try:
             return self._run_verifier()
@@ -223,6 +258,7 @@ class GatewayRun:
                     return self._blocked(Obstacle(Reason.VERIFIER_FAILED, "interrupted"))
                 if elapsed > self._wait + BUDGET:
                     return self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"no report after {elapsed:.0f} s"))
+                self._watch_attachments()
                 obstacle = self._container.obstacle()
                 if obstacle is not None:
                     return self._blocked(obstacle, waited_ms=round(elapsed * 1000))
@@ -264,25 +300,93 @@ class GatewayRun:
             duration_ms=check.duration_ms,
         )
 
-    def _stop_if_needed(self, checks: Sequence[CheckResult]) -> list[CheckResult]:
+    def _stop_if_needed(self, checks: Sequence[CheckResult]) -> None:
         if any(check.reason in STOPPING for check in red(checks)):
             self._teller.say(
                 f"stopping the gateway, so that it cannot lock the account (up to {self._container.grace()} s)"
             )
             self._container.stop()
-        return list(checks)
 
-    def _isolation(self, checks: Sequence[CheckResult]) -> CheckResult:
+    def _isolation(self, checks: Sequence[CheckResult], views: "Future[dict[str, Views]]") -> CheckResult:
         began = time.monotonic()
-        found = self._container.surroundings()
-        if isinstance(found, Obstacle):
-            return skipped(CheckName.ISOLATION, level=CheckLevel.REQUIRED, because=checks[0].name)
-        finding = isolation.judge(self._gateway, self._contract.egress_network, found)
+        first = self._first_look
+        connected = any(check.name is CheckName.CONNECTED and check.verdict is CheckVerdict.PASS for check in checks)
+        if first is None:
+            return self._skipped(CheckName.ISOLATION, checks)
+        if connected:
+            self._watch_on(first)
+        last = self._container.surroundings()
+        if isinstance(last, Obstacle):
+            if not connected:
+                return self._skipped(CheckName.ISOLATION, checks)
+            finding = Finding(last.seen, last.reason)
+        else:
+            finding = isolation.judge(self._contract, self._gateway, self._observed(first, last))
+            tried = self._tried(views, connected)
+            if tried is not None:
+                finding = isolation.joined(finding, isolation.judge_views(self._gateway, tried))
+            elif finding.reason is None:
+                return self._skipped(CheckName.ISOLATION, checks)
+        return self._finished(CheckName.ISOLATION, finding, began)
+
+    def _tried(self, views: "Future[dict[str, Views]]", connected: bool) -> Views | None:
+        """What answered from where; tried again where it proved nothing, as for a gateway that has only just come up.
+
+        None where nothing can be proved, since the gateway itself does not answer.
+        """
+        found = views.result().get(self._gateway.name, Views())
+        if isolation.conclusive(self._gateway, found):
+            return found
+        if not connected:
+            return None
+        target = self._container.target()
+        return vantage.look(self._client, self._contract, [target])[target.gateway] if target is not None else found
+
+    def _watch_on(self, first: isolation.Surroundings) -> None:
+        """Watches until `watch` seconds have passed since the beginning, or there is something to tell."""
+        end = self._began + self._watch
+        while (rest := end - time.monotonic()) > 0:
+            self._teller.say(f"watching who is attached, until {self._watch:.0f} s have passed")
+            if self._interrupted.wait(min(rest, WATCH_STEP)):
+                return
+            self._watch_attachments()
+            seen = self._observed(first)
+            if isolation.judge(self._contract, self._gateway, seen).reason is not None:
+                return
+
+    def _watch_attachments(self) -> None:
+        """Now and then is enough: Docker remembers what happened for a while."""
+        if time.monotonic() - self._watched_at >= WATCH_STEP:
+            self._watched_at = time.monotonic()
+            self._attachments.look()
+
+    def _observed(self, *looks: isolation.Surroundings) -> isolation.Observation:
+        if len(looks) > 1:
+            self._attachments.look()
+        return isolation.Observation(
+            looks,
+            came_to_api=self._attachments.came(self._gateway.api.network),
+            came_to_egress=self._attachments.came(self._contract.egress_network),
+        )
+
+    def _hygiene(self, checks: Sequence[CheckResult]) -> CheckResult:
+        """After the isolation check, whose last look at Docker it uses."""
+        began = time.monotonic()
+        facts = self._container.facts()
+        if facts is None:
+            return self._skipped(CheckName.HYGIENE, checks)
+        return self._finished(CheckName.HYGIENE, hygiene.judge(self._gateway, facts, datetime.now(UTC)), began)
+
+    def _skipped(self, name: CheckName, checks: Sequence[CheckResult]) -> CheckResult:
+        because = next((check.name for check in red(checks)), checks[0].name)
+        return skipped(name, level=CheckLevel.REQUIRED, because=because)
+
+    def _finished(self, name: CheckName, finding: Finding, began: float) -> CheckResult:
         return check_result(
-            CheckName.ISOLATION,
+            name,
             level=CheckLevel.REQUIRED,
             reason=finding.reason,
-            seen=finding.seen,
+            seen=self._redactor.text(finding.seen),
             gateway=self._gateway,
             stack=self._contract.stack,
             data=finding.data,

@@ -1,15 +1,18 @@
-"""The verifier's container: created on a gateway's api network, read, and always removed."""
+"""Containers of the verifier's image: created on a network, read, and always removed."""
 
+import json
 import queue
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import docker
 from docker.errors import APIError
 from docker.models.containers import Container
+from docker.models.networks import Network
 from docker.types import LogConfig
 from pydantic import ValidationError
 
@@ -17,11 +20,15 @@ from contract.names import Label, Names, Role, labels
 from contract.target import Contract, Gateway
 from healthcheck.docker_host import FAILURES, moment
 from healthcheck.events import EVENT, ProgressEvent, ReportEvent
+from healthcheck.probe import Answer
 
 # What the container may use. Python with numpy (through ib_async) needs about 60 MiB.
 MEMORY = "256m"
 PROCESSES = 64
 USER = "65534:65534"
+
+PROBE_SECONDS = 30
+"""How long a probe's container may take; its attempts themselves take two seconds at most."""
 
 # Leftovers of runs that were killed: ended a moment ago may still be read by its owner.
 ENDED_FOR = timedelta(minutes=1)
@@ -79,23 +86,86 @@ def verifier(
     client: docker.DockerClient, contract: Contract, gateway: Gateway, *, wait: float, show_accounts: bool
 ) -> Iterator[VerifierRun]:
     """Run the verifier beside a gateway; the container is removed whatever happens. Raises FAILURES."""
-    base = Names(contract.name_prefix, contract.stack).gateway(gateway.name)
     command = ["verify", "--stack", contract.stack, "--wait", f"{wait:g}", "--gateway-json", gateway.model_dump_json()]
     if show_accounts:
         command.append("--show-accounts")
-    container = client.containers.create(
+    container = _create(client, contract, gateway.api.network, command, gateway.name)
+    try:
+        container.start()
+        yield VerifierRun(container)
+    finally:
+        remove(container)
+
+
+def run_probe(
+    client: docker.DockerClient, contract: Contract, network: str, addresses: Iterable[str]
+) -> dict[str, Answer]:
+    """What answers at addresses (`HOST:PORT`) as seen from a network.
+
+    Raises FAILURES, and ProbeFailed when the container ran and gave no answers.
+    """
+    # Not `healthcheck probe`, which is the same and loads the API client first.
+    container = _create(client, contract, network, [*addresses], entrypoint=["python3", "-m", "healthcheck.probe"])
+    try:
+        container.start()
+        code = container.wait(timeout=PROBE_SECONDS)["StatusCode"]
+        output = container.logs(stdout=True, stderr=True).decode("utf-8", "replace")
+    finally:
+        remove(container)
+    try:
+        answers = [json.loads(line) for line in output.splitlines()]
+        return {answer["address"]: Answer(answer["answer"]) for answer in answers}
+    except (ValueError, KeyError, TypeError):
+        raise ProbeFailed(
+            f"a probe from network {network} ended with exit code {code}: {output.strip()[-200:]}"
+        ) from None
+
+
+class ProbeFailed(Exception):
+    """A probe's container ran and did not do its work."""
+
+
+@contextmanager
+def throwaway_bridge(client: docker.DockerClient, contract: Contract) -> Iterator[str]:
+    """The id of a plain bridge network, as anybody may make one; removed whatever happens. Raises FAILURES."""
+    network = client.networks.create(_name(contract), driver="bridge", labels=_labels(contract))
+    try:
+        yield str(network.id)
+    finally:
+        network.remove()
+
+
+def _name(contract: Contract, gateway: str | None = None) -> str:
+    names = Names(contract.name_prefix, contract.stack)
+    return f"{names.base if gateway is None else names.gateway(gateway)}-verifier-{secrets.token_hex(4)}"
+
+
+def _labels(contract: Contract, gateway: str | None = None) -> dict[str, str]:
+    return labels(
+        prefix=contract.name_prefix,
+        project=contract.project,
+        stack=contract.stack,
+        mode=contract.mode,
+        role=Role.VERIFIER,
+        gateway=gateway,
+    )
+
+
+def _create(
+    client: docker.DockerClient,
+    contract: Contract,
+    network: str,
+    command: list[str],
+    gateway: str | None = None,
+    **options: Any,
+) -> Container:
+    """A container of the verifier's image, as confined as can be; not started."""
+    return client.containers.create(
         contract.verifier.image_id,
         command,
-        name=f"{base}-verifier-{secrets.token_hex(4)}",
-        labels=labels(
-            prefix=contract.name_prefix,
-            project=contract.project,
-            stack=contract.stack,
-            mode=contract.mode,
-            role=Role.VERIFIER,
-            gateway=gateway.name,
-        ),
-        network=gateway.api.network,
+        name=_name(contract, gateway),
+        labels=_labels(contract, gateway),
+        network=network,
         user=USER,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges:true"],
@@ -105,12 +175,8 @@ def verifier(
         pids_limit=PROCESSES,
         # Its output is read back through Docker, which not every log driver can.
         log_config=LogConfig(type=LogConfig.types.JSON),
+        **options,
     )
-    try:
-        container.start()
-        yield VerifierRun(container)
-    finally:
-        remove(container)
 
 
 def remove(container: Container) -> None:
@@ -124,22 +190,40 @@ def remove(container: Container) -> None:
 
 
 def sweep(client: docker.DockerClient, contract: Contract) -> int:
-    """Remove what earlier, killed runs of this stack left; how many there were."""
+    """Remove what earlier, killed runs of this stack left; how many containers and networks there were."""
     now = moment(client.info()["SystemTime"])
     wanted = {
         Label.PREFIX: contract.name_prefix,
         Label.STACK: contract.stack,
         Label.ROLE: Role.VERIFIER.value,
     }
-    found = client.containers.list(
-        all=True, filters={"label": [f"{key}={value}" for key, value in wanted.items()]}, ignore_removed=True
-    )
-    leftovers = [container for container in found if _left_over(container, now)]
-    for container in leftovers:
+    filters: dict[str, str | list[str] | bool] = {"label": [f"{key}={value}" for key, value in wanted.items()]}
+    containers = [
+        container
+        for container in client.containers.list(all=True, filters=filters, ignore_removed=True)
+        if _left_over(container, now)
+    ]
+    for container in containers:
         remove(container)
-    return len(leftovers)
+    networks = [
+        network
+        for network in client.networks.list(filters=filters)
+        if now - moment(network.attrs["Created"]) > ENDED_FOR and _removed(network)
+    ]
+    return len(containers) + len(networks)
 
 
 def _left_over(container: Container, now: datetime) -> bool:
     age = now - moment(container.attrs["Created"])
     return age > OLDEST or (container.status != "running" and age > ENDED_FOR)
+
+
+def _removed(network: Network) -> bool:
+    """Removes a network unless something is attached, which Docker refuses (403), or somebody else did (404)."""
+    try:
+        network.remove()
+    except APIError as error:
+        if error.status_code not in (403, 404):
+            raise
+        return False
+    return True

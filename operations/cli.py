@@ -95,6 +95,8 @@ def build_app() -> typer.Typer:
     app.command()(verify)
     app.command(help=env_help())(env)
     app.command()(forward)
+    app.command()(status)
+    app.command()(doctor)
     app.command()(logs)
     app.command()(start)
     app.command()(stop)
@@ -115,6 +117,9 @@ def verify(
     wait: Annotated[
         str, typer.Option(metavar="DURATION", help="How long to retry what may heal by itself, such as 90s; 0s: once.")
     ] = "10m",
+    watch: Annotated[
+        str, typer.Option(metavar="DURATION", help="Watch at least so long, such as 5m, who attaches to the API.")
+    ] = "0s",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 instead of 0 if there are warnings.")] = False,
     output: Annotated[
         Format, typer.Option("--format", help="For people, for programs, for CI, or for node_exporter's textfiles.")
@@ -122,12 +127,12 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     show_accounts: ShowAccounts = False,
 ) -> None:
-    """Prove that a trader could trade: connection, login, accounts, market data, orders, isolation.
+    """Prove that a trader could trade: connection, login, accounts, market data, orders, isolation, hygiene.
 
     The report is also written to .ibgw/reports/NAME.json. Exit code: 0 verified, 3 failed, 4 warnings (--strict),
     5 could not run, 6 timed out.
     """
-    seconds = duration(wait, "--wait")
+    seconds, watched = duration(wait, "--wait"), duration(watch, "--watch")
     from operations import verification
     from operations.formats import RENDERERS
     from operations.stack import choose_gateways, read_contract
@@ -137,11 +142,59 @@ def verify(
         target,
         [chosen.name for chosen in choose_gateways(target, gateway or [])],
         wait=seconds,
+        watch=watched,
         strict=strict,
         show_accounts=show_accounts,
         progress=say,
     )
     typer.echo(RENDERERS[Format.JSON if as_json else output](report))
+    raise typer.Exit(report.exit_code)
+
+
+def status(stack: Stack, as_json: Json = False) -> None:
+    """Show all gateways of a stack at a glance: state, since when, account, latency, restarts, image, next restart.
+
+    Asks each gateway now, by its API; the exit code is that of the answers, as for verify.
+    """
+    from datetime import UTC, datetime
+
+    from healthcheck.runner import verify as ask
+    from operations.stack import read_contract
+    from operations.status import CHECKS, rows, table
+
+    contract = read_contract(stack, None)
+    report = ask(contract, wait=0, checks=CHECKS, progress=lambda _: None)
+    now = datetime.now(UTC)
+    with closing(docker_of(contract)) as client:
+        found = rows(client, contract, report, now)
+    if as_json:
+        print_json([row.json() for row in found])
+    else:
+        typer.echo(table(found, now))
+    raise typer.Exit(report.exit_code)
+
+
+def doctor(stack: Stack, gateway: Gateways = None, as_json: Json = False) -> None:
+    """Verify, then walk through what usually is wrong: what was found, and the one command to run next.
+
+    Topics: container, authentication, lockout, port, firewall, settings, second factor, time zone.
+    """
+    from healthcheck.runner import verify as ask
+    from operations.doctor import collect, examine, render
+    from operations.formats import human
+    from operations.stack import choose_gateways, read_contract
+
+    contract = read_contract(stack, None)
+    chosen = [one.name for one in choose_gateways(contract, gateway or [])]
+    report = ask(contract, gateways=chosen, wait=0, progress=say)
+    with closing(docker_of(contract)) as client:
+        found = {one.gateway: examine(collect(client, contract, one)) for one in report.gateways}
+    if as_json:
+        print_json({name: [finding.json() for finding in findings] for name, findings in found.items()})
+    else:
+        typer.echo(human(report))
+        for name, findings in found.items():
+            typer.echo(f"\n{render(f'{stack}/{name}', findings)}")
     raise typer.Exit(report.exit_code)
 
 

@@ -13,13 +13,17 @@ def run(
     gateways: Sequence[str],
     *,
     wait: float,
+    watch: float,
     strict: bool,
     show_accounts: bool,
     progress: Callable[[str], None],
     reports: Path = REPORTS,
 ) -> Report:
-    """Verifies and writes the report to `reports`. `wait` in seconds. Raises IbgwError when it could not run at all."""
-    report = verify(contract, gateways=gateways, wait=wait, progress=progress, show_accounts=show_accounts)
+    """Verifies and writes the report to `reports`. `wait` and `watch` in seconds.
+
+    Raises IbgwError when it could not run at all.
+    """
+    report = verify(contract, gateways=gateways, wait=wait, watch=watch, progress=progress, show_accounts=show_accounts)
     if strict:
         report = report.strict()
     write_report(report, reports / f"{contract.stack}.json")

@@ -10,10 +10,9 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import typer
@@ -448,7 +447,7 @@ def _killed(tree: Path, mutation: Mutation) -> str | None:
 def _baseline(tree: Path, mutations: Sequence[Mutation]) -> str | None:
     """None when all their tests pass on the tree as it is."""
     result = _run(tree, *sorted({mutation.killer for mutation in mutations}))
-    return None if result.returncode == 0 else f"without any mutation:\n{result.stdout[-4000:]}"
+    return None if result.returncode == 0 else f"{result.stdout[-4000:]}{result.stderr[-1000:]}"
 
 
 def _lane(tree: Path, mutations: Sequence[Mutation]) -> int:
@@ -457,21 +456,21 @@ def _lane(tree: Path, mutations: Sequence[Mutation]) -> int:
     ignored = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".ibgw", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, tree, ignore=ignored)
     (tree / ".venv").symlink_to(ROOT / ".venv")
-    failed = 0
-    checks: list[tuple[str, Callable[[], str | None]]] = [
-        ("no mutation", partial(_baseline, tree, mutations)),
-        *((mutation.name, partial(_killed, tree, mutation)) for mutation in mutations),
-        ("no mutation, afterwards", partial(_baseline, tree, mutations)),
-    ]
-    for name, check in checks:
+    without = _baseline(tree, mutations)
+    failed = _say("no mutation", without)
+    if without is not None:
+        return failed  # a test that fails anyway proves nothing
+    for mutation in mutations:
         if INTERRUPTED.is_set():
-            break
-        complaint = check()
-        failed += complaint is not None
-        typer.echo(
-            f"{'ok      ' if complaint is None else 'FAILED  '} {name}" + (f": {complaint}" if complaint else "")
-        )
-    return failed
+            return failed
+        failed += _say(mutation.name, _killed(tree, mutation))
+    return failed + _say("no mutation, afterwards", _baseline(tree, mutations))
+
+
+def _say(name: str, complaint: str | None) -> int:
+    """Prints what came of one; returns 1 if it failed."""
+    typer.echo(f"ok       {name}" if complaint is None else f"FAILED   {name}: {complaint}")
+    return int(complaint is not None)
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
 """A Docker host in memory, as far as the runner uses one, in the shapes of `docker inspect` (Docker API 1.41)."""
 
+import io
+import json
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,6 +11,8 @@ from typing import Any
 from docker.errors import APIError, ImageNotFound, NotFound
 
 STARTED = "2026-11-22T18:00:00.123456789Z"
+GATEWAY_IMAGE = "sha256:" + "1" * 64
+SETTINGS = "/home/ibgateway/tws_settings"
 
 
 class FakeContainer:
@@ -26,21 +31,51 @@ class FakeContainer:
         log: str = "",
         created: str = STARTED,
         ports: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+        host_config: dict[str, Any] | None = None,
+        owner: tuple[int, int] = (1000, 1000),
     ) -> None:
         self._host = host
         self.id = container_id
         self.name = name
         self.labels = labels or {}
         self.log = log
+        self.owner = owner
         self.stopped_with: list[int | None] = []
         self.attrs: dict[str, Any] = {
             "Id": container_id,
             "Created": created,
             "RestartCount": restarts,
             "State": {"Status": status, "ExitCode": exit_code, "OOMKilled": oom, "StartedAt": STARTED},
-            "Config": {"StopTimeout": 75},
-            "HostConfig": {"NetworkMode": networks[0] if networks else "default", "PortBindings": ports or {}},
-            "NetworkSettings": {"Networks": {network: {} for network in networks}, "Ports": {}},
+            "Image": GATEWAY_IMAGE,
+            "Mounts": [{"Type": "volume", "Name": "ibgw-paper-main-settings", "Destination": SETTINGS}],
+            "Config": {
+                "StopTimeout": 75,
+                "Env": ["TRADING_MODE=paper", "TWS_PASSWORD_FILE=/run/secrets/tws_password"],
+                "Labels": self.labels,
+                "Entrypoint": None,
+                "Cmd": ["/home/ibgateway/scripts/run.sh"],
+                "Healthcheck": {"Test": ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/4002"]},
+            }
+            | (config or {}),
+            "HostConfig": {
+                "NetworkMode": networks[0] if networks else "default",
+                "PortBindings": ports or {},
+                "PublishAllPorts": False,
+                "Privileged": False,
+                "CapAdd": None,
+                "CapDrop": ["ALL"],
+                "SecurityOpt": ["no-new-privileges:true"],
+                "Memory": 1536 * 2**20,
+                "MemorySwap": 1536 * 2**20,
+                "RestartPolicy": {"Name": "unless-stopped"},
+                "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}},
+            }
+            | (host_config or {}),
+            "NetworkSettings": {
+                "Networks": {name: {"IPAddress": host.address(name)} for name in networks},
+                "Ports": {},
+            },
         }
 
     @property
@@ -56,6 +91,19 @@ class FakeContainer:
     def stop(self, timeout: int | None = None) -> None:
         self.stopped_with.append(timeout)
         self.attrs["State"]["Status"] = "exited"
+
+    def get_archive(self, path: str, chunk_size: int) -> tuple[Iterator[bytes], dict[str, Any]]:
+        """A folder with one file in it, in pieces that are shorter than asked for."""
+        assert path == SETTINGS
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            folder = tarfile.TarInfo("tws_settings/")
+            folder.type = tarfile.DIRTYPE
+            folder.uid, folder.gid = self.owner
+            tar.addfile(folder)
+            tar.addfile(tarfile.TarInfo("tws_settings/jts.ini"))
+        text = archive.getvalue()
+        return (text[start : start + 300] for start in range(0, len(text), 300)), {}
 
     def remove(self, force: bool = False) -> None:
         if self not in self._host.all:
@@ -95,9 +143,49 @@ class FakeVerifier(FakeContainer):
         self.ended.set()
 
 
+class FakeProbe(FakeContainer):
+    """Answers from its network, as the host's `answers` say."""
+
+    def __init__(self, host: "FakeHost", name: str, options: dict[str, Any]) -> None:
+        super().__init__(
+            host, name, container_id=f"{len(host.probes):064x}", status="created", labels=options["labels"]
+        )
+        self.options = options
+
+    def start(self) -> None:
+        if self._host.start_fails:
+            raise APIError("cannot start")
+
+    def wait(self, timeout: float) -> dict[str, Any]:
+        return {"StatusCode": 0}
+
+    def logs(self, **options: Any) -> Any:
+        network = self.options["network"]
+        lines = [
+            {"address": address, "answer": self._host.answer(network, address)} for address in self.options["command"]
+        ]
+        return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
 @dataclass
 class FakeNetwork:
     attrs: dict[str, Any]
+    host: "FakeHost"
+
+    @property
+    def id(self) -> str:
+        return str(self.attrs["Name"])
+
+    def remove(self) -> None:
+        if self.host.network_in_use:
+            raise APIError("has active endpoints", response=FakeResponse(403))  # type: ignore[arg-type]
+        del self.host.network_records[self.attrs["Name"]]
+        self.host.removed.append(self.attrs["Name"])
+
+
+@dataclass
+class FakeResponse:
+    status_code: int
 
 
 @dataclass
@@ -109,6 +197,12 @@ class FakeHost:
     network_records: dict[str, dict[str, Any]] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     verifiers: list[FakeVerifier] = field(default_factory=list)
+    probes: list[FakeProbe] = field(default_factory=list)
+    answers: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What answers, by the network that is asked from (`throwaway` for a bridge made for it) and the address."""
+    digests: list[str] = field(default_factory=list)
+    happened: list[dict[str, Any]] = field(default_factory=list)
+    network_in_use: bool = False
     verifier_lines: list[str] = field(default_factory=list)
     verifier_stderr: str = ""
     verifier_stays: bool = False
@@ -134,7 +228,26 @@ class FakeHost:
                 return container
         raise NotFound(f"no container {name}")
 
-    def create(self, image: str, command: list[str], name: str, **options: Any) -> FakeVerifier:
+    @staticmethod
+    def address(network: str) -> str:
+        """Of every container on a network."""
+        return f"10.213.{sum(network.encode()) % 256}.2"
+
+    def answer(self, network: str, address: str) -> str:
+        known = network if network in self.network_records and "-verifier-" not in network else "throwaway"
+        return self.answers.get((known, address), "unreachable")
+
+    def events(self, since: str, until: str, filters: dict[str, list[str]], decode: bool) -> Iterator[dict[str, Any]]:
+        assert decode
+        found, self.happened = self.happened, []
+        yield from (one for one in found if one["Type"] in filters["type"] and one["Action"] in filters["event"])
+
+    def create(self, image: str, command: list[str], name: str, **options: Any) -> FakeContainer:
+        if "entrypoint" in options:
+            probe = FakeProbe(self, name, options | {"image": image, "command": command})
+            self.all.append(probe)
+            self.probes.append(probe)
+            return probe
         verifier = FakeVerifier(self, name, options | {"image": image, "command": command})
         self.all.append(verifier)
         self.verifiers.append(verifier)
@@ -159,17 +272,35 @@ class FakeNetworks:
         record = self.host.network_records.get(name)
         if record is None:
             raise NotFound(f"no network {name}")
+        return self._network(name, record)
+
+    def create(self, name: str, **options: Any) -> FakeNetwork:
+        self.host.network_records[name] = {"Created": STARTED, "Labels": options["labels"], "made": options}
+        return self.get(name)
+
+    def list(self, filters: dict[str, Any]) -> list[FakeNetwork]:
+        wanted = dict(label.split("=", 1) for label in filters["label"])
+        records = list(self.host.network_records.items())
+        return [self._network(name, one) for name, one in records if wanted.items() <= one.get("Labels", {}).items()]
+
+    def _network(self, name: str, record: dict[str, Any]) -> FakeNetwork:
         members = {
             one.id: {"Name": one.name} for one in self.host.all if name in one.attrs["NetworkSettings"]["Networks"]
         }
-        return FakeNetwork({"Internal": True, "Containers": members} | record)
+        plain = {"Name": name, "Internal": True, "Driver": "bridge", "Options": {}, "IPAM": {"Config": []}}
+        return FakeNetwork(plain | {"Containers": members} | record, self.host)
 
 
 @dataclass
 class FakeImages:
     host: FakeHost
 
-    def get(self, image_id: str) -> str:
-        if image_id not in self.host.images_known:
+    def get(self, image_id: str) -> "FakeImage":
+        if image_id not in {*self.host.images_known, GATEWAY_IMAGE}:
             raise ImageNotFound(image_id)
-        return image_id
+        return FakeImage({"RepoDigests": self.host.digests})
+
+
+@dataclass
+class FakeImage:
+    attrs: dict[str, Any]

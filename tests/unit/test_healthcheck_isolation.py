@@ -1,29 +1,50 @@
-"""Who can reach the API, from what `docker inspect` shows."""
+"""Who can reach the API, from what `docker inspect` and Docker's events show and from what answers where."""
 
 from dataclasses import replace
 
 import pytest
 
+from contract.rules import GatewayRecord
+from contract.target import Mode
+from healthcheck.attachments import Attached
 from healthcheck.finding import Finding
-from healthcheck.isolation import Attached, Surroundings, judge
-from tests.unit.gateways import gateway
+from healthcheck.isolation import Observation, Surroundings, conclusive, joined, judge, judge_views
+from healthcheck.probe import Answer
+from healthcheck.vantage import Vantage, Views
+from tests.unit.gateways import gateway, stack
 
-GATEWAY = Attached("a" * 64, "ibgw-paper-main", {"ibgw.role": "gateway"})
+OURS = {"ibgw.prefix": "ibgw", "ibgw.project": "ibgw", "ibgw.stack": "paper"}
+GATEWAY = Attached("a" * 64, "ibgw-paper-main", OURS | {"ibgw.role": "gateway"})
 BOT = Attached("b" * 64, "bot")
 LABELLED = Attached("c" * 64, "compose-bot-1", {"app": "bot"})
-VERIFIER = Attached("d" * 64, "ibgw-paper-main-verifier-1234", {"ibgw.role": "verifier"})
+VERIFIER = Attached("d" * 64, "ibgw-paper-main-verifier-1234", OURS | {"ibgw.role": "verifier"})
+SECOND = Attached("e" * 64, "ibgw-paper-second", OURS | {"ibgw.role": "gateway"})
+RECORD = GatewayRecord(
+    name="ibgw-paper-main",
+    mode=Mode.PAPER,
+    published=(),
+    network_mode="ibgw-paper-main-api",
+    api_driver="bridge",
+    api_internal=True,
+    egress_driver="bridge",
+    egress_traffic=False,
+)
 FINE = Surroundings(
     gateway_id="a" * 64,
-    network_mode="ibgw-paper-main-api",
+    record=RECORD,
     networks=("ibgw-paper-main-api", "ibgw-paper-egress"),
-    published=(),
-    internal=True,
     attached=(GATEWAY,),
+    on_egress=(GATEWAY,),
 )
 
 
 def look(found: Surroundings, *clients: dict[str, str]) -> Finding:
-    return judge(gateway(clients=clients), "ibgw-paper-egress", found)
+    return observe(Observation((FINE, found)), *clients)
+
+
+def observe(seen: Observation, *clients: dict[str, str]) -> Finding:
+    main = gateway(clients=clients)
+    return judge(stack(main), main, seen)
 
 
 def test_alone_on_an_internal_network_is_isolated() -> None:
@@ -32,20 +53,38 @@ def test_alone_on_an_internal_network_is_isolated() -> None:
     assert finding.seen == "no published port, internal network, attached: the gateway only"
 
 
-@pytest.mark.parametrize(
-    ("found", "said"),
-    [
-        (replace(FINE, published=("4004/tcp on 127.0.0.1:4002",)), "port published: 4004/tcp on 127.0.0.1:4002"),
-        (replace(FINE, internal=False), "network ibgw-paper-main-api is not internal"),
-        (replace(FINE, network_mode="host"), "network mode host"),
-        (replace(FINE, network_mode="container:abc"), "network mode container:abc"),
-        (replace(FINE, networks=(*FINE.networks, "bridge")), "attached to network bridge too"),
-    ],
-)
+EXPOSED = [
+    (
+        replace(FINE, record=replace(RECORD, published=("4004/tcp on 127.0.0.1:4002",))),
+        "published port: found 4004/tcp on 127.0.0.1:4002",
+    ),
+    (replace(FINE, record=replace(RECORD, api_internal=False)), "api network: found not internal"),
+    (replace(FINE, record=replace(RECORD, network_mode="host")), "network mode: found host"),
+    (replace(FINE, record=replace(RECORD, network_mode="container:abc")), "network mode: found container:abc"),
+    (replace(FINE, record=replace(RECORD, egress_traffic=True)), "egress network: found traffic"),
+    (replace(FINE, networks=(*FINE.networks, "bridge")), "attached to network bridge too"),
+    (replace(FINE, on_egress=(GATEWAY, BOT)), "egress network: found bot attached, expected gateways only"),
+]
+
+
+@pytest.mark.parametrize(("found", "said"), EXPOSED)
 def test_every_way_in_is_exposure(found: Surroundings, said: str) -> None:
-    finding = look(found)
+    for looks in ((FINE, found), (found, FINE)):
+        finding = observe(Observation(looks))
+        assert finding.reason == "exposed"
+        assert said in finding.seen
+
+
+def test_gateways_and_verifiers_may_be_on_egress_and_a_forged_role_of_another_stack_may_not() -> None:
+    assert look(replace(FINE, on_egress=(GATEWAY, SECOND, VERIFIER))).reason is None
+    of_live = Attached("f" * 64, "ibgw-live-main", {**SECOND.labels, "ibgw.stack": "live"})
+    assert look(replace(FINE, on_egress=(GATEWAY, of_live))).reason == "exposed"
+
+
+def test_whoever_was_on_egress_for_a_moment_is_exposure() -> None:
+    finding = observe(Observation((FINE, FINE), came_to_egress=(GATEWAY, SECOND, BOT)))
     assert finding.reason == "exposed"
-    assert said in finding.seen
+    assert "found bot attached" in finding.seen
 
 
 def test_an_undeclared_container_is_named() -> None:
@@ -53,6 +92,20 @@ def test_an_undeclared_container_is_named() -> None:
     assert finding.reason == "undeclared_client"
     assert finding.seen == "attached to ibgw-paper-main-api and not declared: bot"
     assert finding.data == {"clients": ["compose-bot-1"], "verifiers": 0, "undeclared": ["bot"]}
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Observation((replace(FINE, attached=(GATEWAY, BOT)), FINE)),
+        Observation((FINE, FINE), came_to_api=(GATEWAY, BOT)),
+    ],
+)
+def test_whoever_was_attached_for_a_moment_is_named(seen: Observation) -> None:
+    finding = observe(seen)
+    assert finding.reason == "undeclared_client"
+    assert finding.seen == "for a moment attached to ibgw-paper-main-api and not declared: bot"
+    assert observe(seen, {"container": "bot"}).reason is None
 
 
 def test_declared_clients_and_verifiers_are_reported_and_pass() -> None:
@@ -71,3 +124,94 @@ def test_a_label_must_match_with_its_value() -> None:
 def test_a_container_that_only_bears_the_gateways_name_is_a_stranger() -> None:
     impostor = Attached("e" * 64, "ibgw-paper-main")
     assert look(replace(FINE, attached=(GATEWAY, impostor))).reason == "undeclared_client"
+
+
+# --- what answers where -------------------------------------------------------------------------------------------
+
+API, EGRESS = "10.213.1.2", "10.213.0.2"
+
+
+def answers(**changed: Answer) -> dict[str, Answer]:
+    """Of every port at both addresses; `changed` by the port, as `p4004` for the api network's."""
+    found = {f"{host}:{port}": Answer.UNREACHABLE for host in (API, EGRESS) for port in (4001, 4002, 4003, 4004, 5900)}
+    return found | {f"{API}:{port[1:]}": answer for port, answer in changed.items()}
+
+
+def views(
+    *, inside: dict[str, Answer] | None = None, bridge: dict[str, Answer] | None = None, failed: str = ""
+) -> Views:
+    found = Views(
+        {
+            Vantage.INSIDE: answers(p4004=Answer.API) if inside is None else inside,
+            Vantage.BRIDGE: answers() if bridge is None else bridge,
+            Vantage.EGRESS: answers(),
+        },
+        {Vantage.OTHER_API: "the stack has one gateway", Vantage.BEYOND: "this machine is the Docker host"},
+    )
+    if failed:
+        del found.answers[Vantage.EGRESS]
+        found.failed[Vantage.EGRESS] = failed
+    return found
+
+
+def test_silence_outside_beside_an_answer_inside_is_a_pass() -> None:
+    finding = judge_views(gateway(), views())
+    assert finding.reason is None
+    assert finding.seen == "no answer from throwaway_bridge, egress"
+    assert finding.data == {
+        "control": "connects",
+        "vantage_points": {
+            "throwaway_bridge": "silent",
+            "egress": "silent",
+            "other_api": "the stack has one gateway",
+            "beyond_the_host": "this machine is the Docker host",
+        },
+        "tried_for_ms": 0,
+    }
+
+
+@pytest.mark.parametrize("inside", [{}, answers(), answers(p4004=Answer.CLOSED), answers(p4001=Answer.API)])
+def test_silence_proves_nothing_where_the_control_does_not_connect(inside: dict[str, Answer]) -> None:
+    finding = judge_views(gateway(), views(inside=inside))
+    assert finding.reason == "isolation_unproven"
+    assert "not even from inside" in finding.seen
+    assert not conclusive(gateway(), views(inside=inside))
+
+
+def test_a_wedged_gateway_is_a_control_too() -> None:
+    assert judge_views(gateway(), views(inside=answers(p4004=Answer.SILENT))).reason is None
+
+
+@pytest.mark.parametrize("answer", [Answer.API, Answer.OTHER, Answer.HUNG_UP, Answer.SILENT, Answer.CLOSED])
+def test_any_answer_outside_is_exposure(answer: Answer) -> None:
+    """A refusal too: the packet went to the gateway and back."""
+    finding = judge_views(gateway(), views(bridge=answers(p5900=answer)))
+    assert finding.reason == "exposed"
+    assert finding.seen == f"{API}:5900 answers from throwaway_bridge"
+    assert conclusive(gateway(), views(inside={}, bridge=answers(p5900=answer)))
+
+
+def test_a_firewall_that_refuses_for_the_gateway_is_no_answer_of_the_gateways() -> None:
+    refused = answers(p4001=Answer.CLOSED, p4004=Answer.CLOSED)
+    assert judge_views(gateway(), views(bridge=refused)).reason is None
+
+
+def test_what_could_not_be_tried_is_no_pass() -> None:
+    finding = judge_views(gateway(), views(failed="no address pool is free"))
+    assert finding.reason == "isolation_unproven"
+    assert finding.seen == "not tried: egress: no address pool is free"
+    assert not conclusive(gateway(), views(failed="no address pool is free"))
+
+
+def test_records_and_packets_become_one_finding() -> None:
+    fine, stranger = look(FINE), look(replace(FINE, attached=(GATEWAY, BOT)))
+    silent, answered = judge_views(gateway(), views()), judge_views(gateway(), views(bridge=answers(p4004=Answer.API)))
+    unproven = judge_views(gateway(), views(inside={}))
+    assert joined(fine, silent).reason is None
+    assert joined(fine, silent).seen.endswith("the gateway only; no answer from throwaway_bridge, egress")
+    assert joined(fine, answered).reason == "exposed"
+    assert joined(stranger, answered).reason == "exposed"
+    assert "bot; 10.213.1.2:4004 answers from throwaway_bridge" in joined(stranger, answered).seen
+    assert joined(stranger, unproven).reason == "undeclared_client"
+    assert joined(fine, unproven).reason == "isolation_unproven"
+    assert joined(stranger, silent).data["control"] == "connects"

@@ -18,6 +18,7 @@ from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, checks, entry, gateway, stack
 
 API = "ibgw-paper-main-api"
+EGRESS = "ibgw-paper-egress"
 NAMES = ["connected", "authenticated", "account_access", "market_data", "order_capability"]
 STAMP = "2026-11-22 18:00:01:234 IBC: "
 REJECTED = f"{STAMP}detected dialog entitled: Unrecognized Username or Password; event=Opened"
@@ -69,7 +70,16 @@ HEALTHY = report_line([result(name) for name in NAMES])
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    found = FakeHost(images_known={f"sha256:{HEX}"}, network_records={API: {}}, verifier_lines=[HEALTHY])
+    found = FakeHost(
+        images_known={f"sha256:{HEX}"},
+        network_records={
+            API: {},
+            EGRESS: {"Internal": False, "Options": {"com.docker.network.bridge.enable_icc": "false"}},
+        },
+        verifier_lines=[HEALTHY],
+        answers={(API, f"{FakeHost.address(API)}:4004"): "api"},
+        digests=[f"localhost:5000/ib-gateway@sha256:{HEX}"],
+    )
     add_gateway(found)
     monkeypatch.setattr(runner, "open_docker", lambda address: found)
     monkeypatch.setattr(runner, "POLL", 0.05)
@@ -78,9 +88,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
 
 def add_gateway(host: FakeHost, **state: Any) -> FakeContainer:
     host.all[:] = [one for one in host.all if one.name != "ibgw-paper-main"]
-    container = FakeContainer(
-        host, "ibgw-paper-main", container_id="a" * 64, **({"networks": (API, "ibgw-paper-egress")} | state)
-    )
+    container = FakeContainer(host, "ibgw-paper-main", container_id="a" * 64, **({"networks": (API, EGRESS)} | state))
     host.all.append(container)
     return container
 
@@ -89,7 +97,8 @@ def verify(host: FakeHost, *, wait: float = 60, told: list[str] | None = None, *
     said = told if told is not None else []
     report = runner.verify(stack(gateway(**changes)), wait=wait, progress=said.append)
     assert host.closed
-    assert [one for one in host.all if one in host.verifiers] == [], "every verifier's container is removed"
+    assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == [], "every container is removed"
+    assert [name for name in host.network_records if "verifier" in name] == []
     return report
 
 
@@ -102,7 +111,7 @@ def test_the_verifiers_report_and_dockers_records_become_one(host: FakeHost) -> 
     report = verify(host)
     assert (report.verdict.value, report.exit_code) == ("verified", 0)
     found = report.gateways[0]
-    assert [check.name.value for check in found.checks] == [*NAMES, "isolation"]
+    assert [check.name.value for check in found.checks] == [*NAMES, "isolation", "hygiene"]
     assert (found.vantage.api, found.vantage.docker) == (True, True)
     assert (found.waited_ms, found.duration_ms, found.started_at) == (1900, 640, "2026-11-22T18:00:10Z")
     assert found.verifier.image_id == f"sha256:{HEX}"
@@ -218,7 +227,7 @@ def test_a_verifier_that_does_not_start_is_could_not_run_and_removed(host: FakeH
     host.start_fails = True
     report = verify(host)
     assert first(report) == ("fail", "verifier_failed")
-    assert len(host.removed) == 1
+    assert host.verifiers[0].name in host.removed
 
 
 def test_a_hung_verifier_is_given_up(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,7 +361,7 @@ def test_leftovers_of_killed_runs_are_swept_and_running_ones_spared(host: FakeHo
     verify(host, told=told)
     assert host.removed[:2] == ["ended", "ancient"]
     assert {"at-work", "just-ended", "of-live", "of-another-prefix"} <= {one.name for one in host.all}
-    assert told[0] == "removed 2 verifier containers that an earlier run left behind"
+    assert told[0] == "removed 2 of the verifier's objects that an earlier run left behind"
 
 
 @pytest.mark.parametrize(
@@ -398,17 +407,19 @@ def test_dockers_failure_at_one_gateway_leaves_the_others_their_reports(
         return get(name)
 
     monkeypatch.setattr(host, "get", broken)
-    both = stack(gateway(), gateway(name="second", container=second))
+    api = entry()["api"] | {"network": "ibgw-paper-second-api"}
+    both = stack(gateway(), gateway(name="second", container=second, api=api))
     report = runner.verify(both, wait=0, progress=lambda line: None)
     assert report.exit_code == 5
     found = {one.gateway: one for one in report.gateways}
     assert found["main"].verdict.value == "verified"
     assert found["second"].verdict.value == "could_not_run"
     assert found["second"].vantage.docker is False
-    failure, isolation = found["second"].checks[0], found["second"].checks[-1]
+    failure, isolation, hygiene = found["second"].checks[0], *found["second"].checks[-2:]
     assert failure.reason == "verifier_failed"
     assert "it broke DU***567" in failure.seen
     assert (isolation.name.value, isolation.verdict.value) == ("isolation", "skipped")
+    assert (hygiene.name.value, hygiene.verdict.value) == ("hygiene", "skipped")
 
 
 @pytest.mark.parametrize("error", [docker.errors.APIError("it broke"), requests.exceptions.ConnectionError("it broke")])
@@ -421,7 +432,7 @@ def test_a_broken_connection_to_the_verifier_is_its_failure(
     monkeypatch.setattr(host, "create", broken)
     report = verify(host)
     assert first(report) == ("fail", "verifier_failed")
-    assert report.gateways[0].checks[5].verdict.value == "pass"
+    assert [check.verdict.value for check in report.gateways[0].checks[5:]] == ["skipped", "pass"]
 
 
 def test_a_sweep_that_fails_is_could_not_run(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,6 +459,8 @@ def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost, mo
     class Interrupting(ThreadPoolExecutor):
         def submit(self, *arguments: Any, **options: Any) -> Any:
             future = super().submit(*arguments, **options)
+            if arguments[0].__name__ != "report":
+                return future
 
             def wait_and_interrupt(timeout: float | None = None) -> Any:
                 assert started.wait(30)
@@ -464,7 +477,8 @@ def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost, mo
 
     with pytest.raises(KeyboardInterrupt):
         runner.verify(stack(), wait=3600, progress=told)
-    assert host.removed == [host.verifiers[0].name]
+    assert host.verifiers[0].name in host.removed
+    assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == []
 
 
 def test_gateways_are_chosen_by_name_and_unknown_ones_refused(host: FakeHost) -> None:
@@ -492,3 +506,136 @@ def test_a_report_is_written_whole(host: FakeHost, tmp_path: Path) -> None:
     runner.write_report(report, target)
     assert Report.model_validate_json(target.read_text()) == report
     assert [path.name for path in target.parent.iterdir()] == ["paper.json"]
+
+
+# --- isolation's vantage points and Docker's events ---------------------------------------------------------------
+
+
+def isolation_of(report: Report) -> tuple[str, str | None]:
+    check = report.gateways[0].checks[5]
+    assert check.name.value == "isolation"
+    return check.verdict.value, check.reason
+
+
+def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: FakeHost) -> None:
+    report = verify(host)
+    tried = {
+        probe.options["network"] if "-verifier-" not in probe.options["network"] else "throwaway": probe
+        for probe in host.probes
+    }
+    assert set(tried) == {"throwaway", API, EGRESS}
+    wanted = {f"{host.address(network)}:{port}" for network in (API, EGRESS) for port in (4001, 4002, 4003, 4004, 5900)}
+    for probe in host.probes:
+        assert set(probe.options["command"]) == wanted
+        assert probe.options["entrypoint"] == ["python3", "-m", "healthcheck.probe"]
+        assert probe.options["cap_drop"] == ["ALL"]
+        assert probe.options["labels"]["ibgw.role"] == "verifier"
+    assert isolation_of(report) == ("pass", None)
+    assert report.gateways[0].checks[5].data["control"] == "connects"
+
+
+def test_another_gateways_network_is_a_vantage_point(host: FakeHost) -> None:
+    other = gateway(name="second", api=entry()["api"] | {"network": "ibgw-paper-second-api"})
+    host.network_records["ibgw-paper-second-api"] = {}
+    answering = f"{host.address(EGRESS)}:4004"
+    host.answers["ibgw-paper-second-api", answering] = "api"
+    report = runner.verify(stack(gateway(), other), gateways=["main"], wait=0, progress=lambda line: None)
+    assert isolation_of(report) == ("fail", "exposed")
+    assert f"{answering} answers from other_api" in report.gateways[0].checks[5].seen
+
+
+@pytest.mark.parametrize("vantage", ["throwaway", EGRESS])
+def test_an_answer_at_any_vantage_point_is_exposure(host: FakeHost, vantage: str) -> None:
+    host.answers[vantage, f"{host.address(API)}:4002"] = "api"
+    assert isolation_of(verify(host)) == ("fail", "exposed")
+
+
+def test_silence_without_a_control_is_tried_again_and_then_unproven(host: FakeHost) -> None:
+    host.answers.clear()
+    assert isolation_of(verify(host)) == ("fail", "isolation_unproven")
+    assert len(host.probes) == 6
+
+
+def test_a_gateway_that_came_up_meanwhile_is_tried_again(host: FakeHost) -> None:
+    control = host.answers.popitem()
+
+    def answer_later(line: str) -> None:
+        if "waiting" in line:
+            host.answers.update([control])
+
+    host.verifier_lines.insert(0, progress_line(failing("connected", "port_closed")))
+    report = runner.verify(stack(), wait=60, progress=answer_later)
+    assert isolation_of(report) == ("pass", None)
+
+
+def test_a_gateway_that_does_not_answer_leaves_isolation_unproven_and_skipped(host: FakeHost) -> None:
+    host.answers.clear()
+    host.verifier_lines = [report_line(failing("connected", "port_closed"), "failed")]
+    assert isolation_of(verify(host)) == ("skipped", None)
+
+
+def network_event(container: str, network: str = API) -> dict[str, Any]:
+    """As Docker 20.10 sends it (API 1.41, GET /events)."""
+    actor = {"ID": "n" * 64, "Attributes": {"container": container, "name": network, "type": "bridge"}}
+    return {"Type": "network", "Action": "connect", "Actor": actor}
+
+
+def container_event(action: str, container: str, **attributes: str) -> dict[str, Any]:
+    return {"Type": "container", "Action": action, "Actor": {"ID": container, "Attributes": attributes}}
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([network_event("a" * 64)], None),
+        ([network_event("9" * 64)], "undeclared_client"),
+        ([network_event("9" * 64, EGRESS)], "exposed"),
+        ([network_event("9" * 64, "elsewhere")], None),
+        ([network_event("9" * 64), container_event("destroy", "9" * 64, name="bot")], None),
+        ([network_event("9" * 64), container_event("die", "9" * 64, name="x", **{"ibgw.role": "verifier"})], None),
+    ],
+)
+def test_whoever_came_and_went_is_known_from_dockers_events(
+    host: FakeHost, events: list[dict[str, Any]], expected: str | None
+) -> None:
+    host.happened = events
+    verdict, reason = isolation_of(verify(host, clients=[{"container": "bot"}]))
+    assert (verdict, reason) == ("fail" if expected else "pass", expected)
+
+
+def test_watching_goes_on_until_there_is_something_to_tell(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "WATCH_STEP", 0.01)
+
+    def come_later(line: str) -> None:
+        if "watching who is attached" in line:
+            host.happened = [network_event("9" * 64)]
+
+    report = runner.verify(stack(), wait=0, watch=3600, progress=come_later)
+    assert isolation_of(report) == ("fail", "undeclared_client")
+
+
+def test_what_runs_is_looked_at_whether_it_answers_or_not(host: FakeHost) -> None:
+    add_gateway(host, status="exited", exit_code=143, host_config={"CapDrop": None}, owner=(0, 0))
+    check = verify(host).gateways[0].checks[6]
+    assert (check.name.value, check.verdict.value, str(check.reason)) == ("hygiene", "fail", "rule_broken")
+    assert "owner of the settings: found 0:0" in check.seen
+
+
+def test_a_hint_warns_although_the_check_is_required(host: FakeHost) -> None:
+    add_gateway(host, oom=True)
+    report = verify(host)
+    check = report.gateways[0].checks[6]
+    assert (check.verdict.value, str(check.reason), check.required) == ("warn", "out_of_memory", True)
+    assert report.verdict.value == "verified_with_warnings"
+
+
+def test_a_network_that_a_killed_run_left_is_swept_unless_it_is_in_use(host: FakeHost) -> None:
+    labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier"}
+    host.network_records |= {
+        "ibgw-paper-left": {"Created": "2026-11-22T18:00:00Z", "Labels": labels},
+        "ibgw-paper-new": {"Created": "2026-11-22T18:29:30Z", "Labels": labels},
+        "ibgw-live-left": {"Created": "2026-11-22T18:00:00Z", "Labels": labels | {"ibgw.stack": "live"}},
+    }
+    verify(host)
+    assert "ibgw-paper-left" not in host.network_records
+    assert {"ibgw-paper-new", "ibgw-live-left"} <= set(host.network_records)

@@ -59,8 +59,8 @@ VERIFY = ["verify", "--contract", "contract.json"]
 
 def test_options_reach_the_verification(verifier: Callable[[Report], dict[str, Any]]) -> None:
     asked = verifier(report("verified", 0))
-    assert cli.run([*VERIFY, "--gateway", "other", "--wait", "1m30s", "--show-accounts"]) == 0
-    assert asked == {"stack": "paper", "gateways": ["other"], "wait": 90.0, "show_accounts": True}
+    assert cli.run([*VERIFY, "--gateway", "other", "--wait", "1m30s", "--watch", "5m", "--show-accounts"]) == 0
+    assert asked == {"stack": "paper", "gateways": ["other"], "wait": 90.0, "watch": 300.0, "show_accounts": True}
 
 
 def test_defaults_wait_ten_minutes_for_all_gateways_and_hide_accounts(
@@ -68,7 +68,8 @@ def test_defaults_wait_ten_minutes_for_all_gateways_and_hide_accounts(
 ) -> None:
     asked = verifier(report("verified", 0))
     assert cli.run(VERIFY) == 0
-    assert asked == {"stack": "paper", "gateways": ["main", "other"], "wait": 600.0, "show_accounts": False}
+    expected = {"gateways": ["main", "other"], "wait": 600.0, "watch": 0.0, "show_accounts": False}
+    assert asked == {"stack": "paper", **expected}
 
 
 # README.md, Commands: the exit codes.

@@ -1,0 +1,83 @@
+"""Who was attached to a gateway's networks while nobody looked, from Docker's events."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+
+from healthcheck.docker_host import moment
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A container on one of the gateway's networks."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Attachments:
+    """Reads the events in pieces, since Docker remembers only the last 256 of all kinds.
+
+    Events of containers are read too: they alone tell the name and labels of one that is gone again.
+    """
+
+    EVENTS = ("connect", "create", "start", "die", "destroy")
+
+    def __init__(self, client: docker.DockerClient, networks: Iterable[str]) -> None:
+        """`networks`: by their names."""
+        self._client = client
+        self._known: dict[str, Attached] = {}
+        self._came: dict[str, set[str]] = {name: set() for name in networks}
+        self._since = 0.0
+        self._ahead = 0.0
+
+    def begin(self) -> None:
+        """Watches from now on. Raises FAILURES."""
+        before = time.time()
+        self._since = moment(self._client.info()["SystemTime"]).timestamp()
+        # The daemon read its clock after `before`, so that this puts `until` a little late, never early.
+        self._ahead = self._since - before
+
+    def look(self) -> None:
+        """Takes in what happened up to now. Raises FAILURES."""
+        until = time.time() + self._ahead
+        if until <= self._since:
+            return
+        # As texts, which docker-py passes on: whole seconds would take in what happened before, or wait for the next.
+        events = self._client.events(  # type: ignore[call-overload]
+            since=f"{self._since:.6f}",
+            until=f"{until:.6f}",
+            filters={"type": ["network", "container"], "event": [*self.EVENTS]},
+            decode=True,
+        )
+        for event in events:
+            self._take(event)
+        self._since = until
+
+    def came(self, network: str) -> tuple[Attached, ...]:
+        """Everything that was attached to a network, by its name, since the beginning. Raises FAILURES."""
+        return tuple(self._container(container_id) for container_id in sorted(self._came[network]))
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        actor = event["Actor"]
+        attributes: Mapping[str, str] = actor.get("Attributes") or {}
+        if event["Type"] == "container":
+            self._known[actor["ID"]] = Attached(actor["ID"], attributes.get("name", actor["ID"][:12]), attributes)
+        elif event["Action"] == "connect" and "container" in attributes:
+            name = attributes.get("name", "")
+            if name in self._came:
+                self._came[name].add(attributes["container"])
+
+    def _container(self, container_id: str) -> Attached:
+        if container_id not in self._known:
+            try:
+                found = self._client.containers.get(container_id)
+                self._known[container_id] = Attached(container_id, str(found.name), dict(found.labels))
+            except NotFound:
+                self._known[container_id] = Attached(container_id, container_id[:12])
+        return self._known[container_id]

@@ -1,0 +1,111 @@
+"""hygiene: what really runs is what a gateway must be, from Docker's records. Pure.
+
+`contract.rules` about the container itself, the image that was deployed, the owner of the settings, and whether it ran
+through. Who can reach it is `healthcheck.isolation`'s business.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import JsonValue
+
+from contract.rules import (
+    CONFINEMENT,
+    GatewayRecord,
+    Rule,
+    credential_in,
+    no_credential_in_sight,
+    shows_credential,
+    unlike,
+    visible_credential,
+)
+from contract.target import Gateway
+from healthcheck.finding import Finding
+from healthcheck.reasons import Reason
+from healthcheck.report import timestamp
+
+OWNER = (1000, 1000)
+"""`ibgateway` in the image (Dockerfile, USER)."""
+
+RECENT = timedelta(days=1)
+"""A restart by Docker longer ago is no news."""
+
+# Of the inspect output, what the rules look at already.
+JUDGED = frozenset({"Config", "Path", "Args"})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`digests`: of the image that the container runs. `owner`: of its settings, None where none are mounted."""
+
+    record: GatewayRecord
+    inspected: Mapping[str, Any]
+    digests: tuple[str, ...]
+    owner: tuple[int, int] | None
+    restarts: int
+    out_of_memory: bool
+    started_at: datetime | None
+
+
+def judge(gateway: Gateway, facts: Facts, now: datetime) -> Finding:
+    """The finding; several faults are all told, under the first one's reason."""
+    faults = list(_faults(gateway, facts, now))
+    rules: dict[str, JsonValue] = {rule.name: _standing(rule, facts.record) for rule in CONFINEMENT}
+    data: dict[str, JsonValue] = {
+        "restarts": facts.restarts,
+        "out_of_memory": facts.out_of_memory,
+        "running_since": timestamp(facts.started_at) if facts.started_at is not None else None,
+        "rules": rules,
+    }
+    if faults:
+        return Finding("; ".join(text for _, text in faults), faults[0][0], data)
+    return Finding("as declared, the recorded image, no credential in sight", data=data)
+
+
+def _standing(rule: Rule, record: GatewayRecord) -> str:
+    if rule.unseen(record):
+        return "unseen"
+    return "broken" if rule.violations(record) else "kept"
+
+
+def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Reason, str]]:
+    """Worst first."""
+    for text in no_credential_in_sight.violations(facts.record):
+        yield Reason.CREDENTIAL_VISIBLE, text
+    for place in credentials_in({key: value for key, value in facts.inspected.items() if key not in JUDGED}):
+        yield Reason.CREDENTIAL_VISIBLE, visible_credential("inspect output", place)
+    for rule in CONFINEMENT:
+        if rule is not no_credential_in_sight:
+            for text in rule.violations(facts.record):
+                yield Reason.RULE_BROKEN, text
+    if gateway.image.digest not in facts.digests:
+        found = ", ".join(facts.digests) or "one without a digest"
+        yield Reason.IMAGE_DIFFERS, unlike("image", found, gateway.image.digest)
+    if facts.owner is None:
+        yield Reason.SETTINGS_OWNER, unlike("settings", "not mounted", f"volume {gateway.volumes.settings}")
+    elif facts.owner != OWNER:
+        found = ":".join(map(str, facts.owner))
+        yield Reason.SETTINGS_OWNER, unlike("owner of the settings", found, ":".join(map(str, OWNER)))
+    if facts.out_of_memory:
+        yield Reason.OUT_OF_MEMORY, f"a process was ended for want of memory (limit {facts.record.memory} MiB)"
+    if facts.restarts and facts.started_at is not None and now - facts.started_at < RECENT:
+        times = "once" if facts.restarts == 1 else f"{facts.restarts} times"
+        yield Reason.RESTARTED, f"restarted {times} by Docker, last at {timestamp(facts.started_at)}"
+
+
+def credentials_in(value: JsonValue, place: str = "") -> Iterator[str]:
+    """Where an inspect output shows what looks like a credential; places, never values."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            inner = f"{place}.{key}".lstrip(".")
+            if isinstance(part, str) and shows_credential(key, part):
+                yield inner
+            elif not isinstance(part, str):
+                yield from credentials_in(part, inner)
+    elif isinstance(value, list):
+        for part in value:
+            yield from credentials_in(part, place)
+    elif isinstance(value, str) and credential_in(value):
+        yield place

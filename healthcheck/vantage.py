@@ -1,0 +1,163 @@
+"""Tries to reach gateways from where nobody must, and from inside their own network, which must work.
+
+One container a vantage point serves all gateways of a run. Who may conclude what is `healthcheck.isolation`'s business.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import docker
+from docker.errors import NotFound
+
+from contract.target import PORTS, VNC_PORT, Contract
+from healthcheck.docker_host import FAILURES
+from healthcheck.probe import Answer, probe_all
+from healthcheck.verifier_container import ProbeFailed, run_probe, throwaway_bridge
+
+# The relay's and the gateway's own port of both modes, and VNC's.
+TRIED_PORTS = (*sorted(port for ports in PORTS.values() for port in ports), VNC_PORT)
+
+MOST_AT_ONCE = 16
+"""Probes' containers that run at the same time."""
+
+
+class Vantage(StrEnum):
+    INSIDE = "inside"  # the positive control
+    BRIDGE = "throwaway_bridge"
+    EGRESS = "egress"
+    OTHER_API = "other_api"
+    BEYOND = "beyond_the_host"
+
+
+OUTSIDE = (Vantage.BRIDGE, Vantage.EGRESS, Vantage.OTHER_API, Vantage.BEYOND)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running gateway. `addresses`: its own on each network. `routers`: the Docker host's on these networks."""
+
+    gateway: str
+    addresses: tuple[str, ...]
+    routers: tuple[str, ...]
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        return tuple(f"{address}:{port}" for address in self.addresses for port in TRIED_PORTS)
+
+
+@dataclass
+class Views:
+    """Of one gateway. A vantage point is in exactly one of the three. `took`: seconds for all of them together."""
+
+    answers: dict[Vantage, Mapping[str, Answer]] = field(default_factory=dict)
+    not_applicable: dict[Vantage, str] = field(default_factory=dict)
+    failed: dict[Vantage, str] = field(default_factory=dict)
+    took: float = 0
+
+
+def look(client: docker.DockerClient, contract: Contract, targets: Sequence[Target]) -> dict[str, Views]:
+    """The views of each gateway, by its name, after two or three seconds. What fails is in them."""
+    began = time.monotonic()
+    round_ = _Round(client, contract, targets)
+    if targets:
+        round_.run()
+    for views in round_.views.values():
+        views.took = time.monotonic() - began
+    return round_.views
+
+
+class _Round:
+    def __init__(self, client: docker.DockerClient, contract: Contract, targets: Sequence[Target]) -> None:
+        self._client = client
+        self._contract = contract
+        self._targets = targets
+        self.views = {target.gateway: Views() for target in targets}
+
+    def run(self) -> None:
+        everything = {target.gateway: Vantage.BRIDGE for target in self._targets}
+        jobs = [
+            lambda: self._ask(None, everything),
+            lambda: self._ask(self._contract.egress_network, dict.fromkeys(everything, Vantage.EGRESS)),
+            *(lambda name=name, asked=asked: self._ask(self._api(name), asked) for name, asked in self._inside()),
+            self._ask_from_here,
+        ]
+        with ThreadPoolExecutor(max_workers=min(len(jobs), MOST_AT_ONCE), thread_name_prefix="probe") as pool:
+            for future in [pool.submit(job) for job in jobs]:
+                future.result()
+
+    def _inside(self) -> list[tuple[str, dict[str, Vantage]]]:
+        """For each api network, who is asked from there: its own gateway, and those whose neighbour it is."""
+        jobs: dict[str, dict[str, Vantage]] = {
+            target.gateway: {target.gateway: Vantage.INSIDE} for target in self._targets
+        }
+        names = list(self._contract.gateways)
+        for target in self._targets:
+            neighbour = names[(names.index(target.gateway) + 1) % len(names)]
+            if neighbour == target.gateway:
+                self.views[target.gateway].not_applicable[Vantage.OTHER_API] = "the stack has one gateway"
+            else:
+                jobs.setdefault(neighbour, {})[target.gateway] = Vantage.OTHER_API
+        return list(jobs.items())
+
+    def _api(self, gateway: str) -> str:
+        return self._contract.gateways[gateway].api.network
+
+    def _ask(self, network: str | None, asked: Mapping[str, Vantage]) -> None:
+        """Asks gateways from one network; None is a throwaway bridge."""
+        targets = [target for target in self._targets if target.gateway in asked]
+        tried = [address for target in targets for address in target.tried]
+        try:
+            if network is None:
+                with throwaway_bridge(self._client, self._contract) as bridge:
+                    answers = run_probe(self._client, self._contract, bridge, tried)
+            else:
+                answers = run_probe(self._client, self._contract, network, tried)
+        except (*FAILURES, ProbeFailed) as error:
+            for target in targets:
+                vantage = asked[target.gateway]
+                if vantage is Vantage.OTHER_API and isinstance(error, NotFound):
+                    self.views[target.gateway].not_applicable[vantage] = f"network {network} does not exist"
+                else:
+                    self.views[target.gateway].failed[vantage] = str(error)
+        else:
+            for target in targets:
+                self.views[target.gateway].answers[asked[target.gateway]] = _of(target, answers)
+
+    def _ask_from_here(self) -> None:
+        """From beyond the host, where this machine is."""
+        absent = self._why_not_beyond()
+        if absent is not None:
+            for views in self.views.values():
+                views.not_applicable[Vantage.BEYOND] = absent
+            return
+        answers = asyncio.run(probe_all(address for target in self._targets for address in target.tried))
+        for target in self._targets:
+            self.views[target.gateway].answers[Vantage.BEYOND] = _of(target, answers)
+
+    def _why_not_beyond(self) -> str | None:
+        if not self._contract.docker_host.startswith("ssh://"):
+            return "this machine is the Docker host; judged from Docker's records"
+        if _is_ours(address for target in self._targets for address in target.routers):
+            return "this machine is the Docker host or has the same addresses; judged from Docker's records"
+        return None
+
+
+def _of(target: Target, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    return {address: answers[address] for address in target.tried}
+
+
+def _is_ours(addresses: Iterable[str]) -> bool:
+    """Whether this machine has one of the addresses: only its own can be bound."""
+    for address in addresses:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+            try:
+                tried.bind((address, 0))
+            except OSError:
+                continue
+            return True
+    return False

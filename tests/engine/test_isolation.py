@@ -1,0 +1,296 @@
+"""Who reaches the API: every way in that somebody could open by hand is seen, on real Docker with real packets."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.models.containers import Container
+from docker.types import IPAMConfig, IPAMPool
+
+from contract.target import Contract
+from sandbox.environment import ROOT, Sandbox, Stack
+from tests.engine.conftest import Completed, Pulumi
+
+STACK = "paper-isolated"
+SECONDS = 60
+
+# README of the image (gnzsnz/ib-gateway): socat listens on 4003 (live) or 4004 (paper) for 4001 or 4002; VNC on 5900.
+PORTS = (4001, 4002, 4003, 4004, 5900)
+
+Run = Callable[..., Completed]
+
+
+@pytest.fixture(scope="module")
+def stack(project: Callable[..., Stack], pulumi: Pulumi, docker_client: docker.DockerClient) -> Iterator[Stack]:
+    """Two gateways, so that there is another one's api network."""
+    made = project(STACK, gateways={"main": {}, "second": {}})
+    pulumi(["up", "--yes", "--skip-preview"], stack=made)
+    names = Contract.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=made).stdout)
+    yield made
+    pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
+    # The tests put other networks in the place of the stack's own, which it does not know.
+    for name in (names.egress_network, names.gateways["main"].api.network):
+        for network in docker_client.networks.list(names=[name]):
+            network.remove()
+
+
+@pytest.fixture(scope="module")
+def contract(stack: Stack, pulumi: Pulumi) -> Contract:
+    return Contract.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
+
+
+@pytest.fixture(scope="module")
+def verify(stack: Stack, contract: Contract, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """The checks of the gateway `main` by name; `isolation` names the expected verdict and reason."""
+    path = tmp_path_factory.mktemp("contract") / "contract.json"
+    path.write_text(contract.model_dump_json(by_alias=True))
+
+    def command(isolation: tuple[str, str | None] = ("pass", None)) -> dict[str, Any]:
+        line = ["ibgw", "verify", "--contract", str(path), "--gateway", "main", "--wait", "0s", "--json"]
+        done = run(line, stack=stack, check=False)
+        assert done.returncode in (0, 3), done.stderr
+        checks = {found["name"]: found for found in json.loads(done.stdout)["gateways"][0]["checks"]}
+        found = checks["isolation"]
+        assert (found["verdict"], found["reason"]) == isolation, found
+        return checks
+
+    return command
+
+
+def networks_of(client: docker.DockerClient, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.containers.get(name).attrs["NetworkSettings"]["Networks"]
+    return found
+
+
+@contextmanager
+def sleeping(client: docker.DockerClient, contract: Contract, suffix: str, **options: Any) -> Iterator[Container]:
+    """A container of the verifier's image that does nothing by itself."""
+    container = client.containers.create(
+        contract.verifier.image_id,
+        options.pop("command", ["300"]),
+        entrypoint=options.pop("entrypoint", ["sleep"]),
+        name=f"{contract.name_prefix}-{suffix}",
+        **options,
+    )
+    try:
+        container.start()
+        yield container
+    finally:
+        container.remove(force=True)
+
+
+def test_isolation_is_tried_from_every_vantage_point_and_leaves_nothing(
+    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+) -> None:
+    data = verify()["isolation"]["data"]
+    assert data["control"] == "connects"
+    beyond = data["vantage_points"].pop("beyond_the_host")
+    assert data["vantage_points"] == {"throwaway_bridge": "silent", "egress": "silent", "other_api": "silent"}
+    assert "this machine is the Docker host" in beyond
+    mine: dict[str, str | list[str] | bool] = {
+        "label": [f"ibgw.prefix={contract.name_prefix}", f"ibgw.stack={STACK}", "ibgw.role=verifier"]
+    }
+    assert docker_client.containers.list(all=True, filters=mine) == []
+    assert docker_client.networks.list(filters=mine) == []
+
+
+def test_what_runs_is_as_it_must_be(verify: Callable[..., Any]) -> None:
+    hygiene = verify()["hygiene"]
+    assert (hygiene["verdict"], hygiene["required"]) == ("pass", True)
+    assert (hygiene["data"]["restarts"], hygiene["data"]["out_of_memory"]) == (0, False)
+    rules = hygiene["data"]["rules"]
+    # An engine's grace at a removal is not visible in Docker.
+    assert rules.pop("time_to_log_out_at_removal") == "unseen"
+    assert set(rules.values()) == {"kept"}
+
+
+def test_packets_from_beyond_the_host_get_no_answer(
+    sandbox: Sandbox, contract: Contract, docker_client: docker.DockerClient
+) -> None:
+    """With a control: a port that somebody published on purpose does answer there."""
+    addresses = [
+        f"{entry['IPAddress']}:{port}"
+        for entry in networks_of(docker_client, contract.gateways["main"].container.name).values()
+        for port in PORTS
+    ]
+    listening = {"entrypoint": ["python3", "-m", "http.server"], "command": ["8000"], "ports": {"8000/tcp": None}}
+    with sleeping(docker_client, contract, "published", **listening) as control:
+        control.reload()
+        port = control.attrs["NetworkSettings"]["Ports"]["8000/tcp"][0]["HostPort"]
+        published = f"{sandbox.internet.host_address}:{port}"
+        answers: dict[str, str] = {}
+        deadline = time.monotonic() + SECONDS
+        while answers.get(published) != "silent" and time.monotonic() < deadline:
+            answers = probe(sandbox.internet.inside(sys.executable), [published])
+    # It accepts, and then waits for the rest of a request.
+    assert answers == {published: "silent"}
+    assert set(probe(sandbox.internet.inside(sys.executable), addresses).values()) == {"unreachable"}
+
+
+def probe(python: Sequence[str], addresses: Sequence[str]) -> dict[str, str]:
+    done = subprocess.run(
+        [*python, "-m", "healthcheck.probe", *addresses],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    return {answer["address"]: answer["answer"] for answer in answers}
+
+
+def test_a_bot_that_is_attached_for_a_moment_is_caught(
+    stack: Stack, contract: Contract, docker_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))}
+    network = docker_client.networks.get(contract.gateways["main"].api.network)
+    line = ["ibgw", "verify", "--stack", stack.name, "--gateway", "main", "--watch", f"{SECONDS}s", "--json"]
+    with sleeping(docker_client, contract, "passer-by", network_mode="none") as bot:
+        docker_client.networks.get("none").disconnect(bot)
+        verifying = subprocess.Popen(
+            line, env=environment | dict(stack.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            watching = threading.Event()
+
+            def read() -> None:
+                assert verifying.stderr is not None
+                for told in verifying.stderr:
+                    if "watching who is attached" in told:
+                        watching.set()
+
+            reader = threading.Thread(target=read, daemon=True)
+            reader.start()
+            assert watching.wait(SECONDS)
+            network.connect(bot)
+            network.disconnect(bot)
+            assert verifying.stdout is not None
+            output = verifying.stdout.read()
+            assert verifying.wait(SECONDS) == 3
+        finally:
+            verifying.kill()
+            verifying.wait()
+    [found] = [check for check in json.loads(output)["gateways"][0]["checks"] if check["name"] == "isolation"]
+    assert found["reason"] == "undeclared_client"
+    assert f"for a moment attached to {network.name} and not declared: {bot.name}" in found["seen"]
+
+
+def test_a_container_on_egress_that_is_no_gateway_is_exposure(
+    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+) -> None:
+    with sleeping(docker_client, contract, "intruder", network=contract.egress_network) as intruder:
+        found = verify(("fail", "exposed"))["isolation"]
+    assert f"egress network: found {intruder.name} attached, expected gateways only" in found["seen"]
+
+
+def test_a_container_made_by_hand_with_a_published_port_is_exposure(
+    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+) -> None:
+    """In the place of the gateway, with its labels; the gateway itself waits beside it under another name."""
+    gateway = contract.gateways["main"]
+    own = docker_client.containers.get(gateway.container.name)
+    own.rename(f"{gateway.container.name}-aside")
+    try:
+        made = docker_client.containers.create(
+            own.attrs["Image"],
+            ["300"],
+            entrypoint=["sleep"],
+            name=gateway.container.name,
+            labels=own.labels,
+            environment={"TWS_PASSWORD": "made-up"},
+            network=contract.egress_network,
+            ports={"4004/tcp": None},
+        )
+        try:
+            docker_client.networks.get(gateway.api.network).connect(made)
+            made.start()
+            checks = verify(("fail", "exposed"))
+        finally:
+            made.remove(force=True)
+    finally:
+        own.rename(gateway.container.name)
+    assert "published port: found 4004/tcp on 0.0.0.0:" in checks["isolation"]["seen"]
+    hygiene = checks["hygiene"]
+    assert (hygiene["verdict"], hygiene["reason"]) == ("fail", "credential_visible")
+    assert "environment: found what looks like a credential under TWS_PASSWORD" in hygiene["seen"]
+    assert "made-up" not in json.dumps(checks)
+    # One of each kind: a rule, and the settings.
+    assert "capabilities dropped: found none, expected ALL" in hygiene["seen"]
+    assert "settings: found not mounted" in hygiene["seen"]
+
+
+def test_settings_that_belong_to_root_are_seen_and_the_remedy_hands_them_over(
+    stack: Stack, pulumi: Pulumi, verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+) -> None:
+    gateway = contract.gateways["main"]
+    own = docker_client.containers.get(gateway.container.name)
+    docker_client.containers.run(
+        own.attrs["Image"], ["0:0", "/settings"], entrypoint=["chown"], user="0", network_mode="none", remove=True,
+        volumes={gateway.volumes.settings: {"bind": "/settings", "mode": "rw"}},
+    )  # fmt: skip
+    hygiene = verify()["hygiene"]
+    assert (hygiene["verdict"], hygiene["reason"]) == ("fail", "settings_owner")
+    assert "owner of the settings: found 0:0, expected 1000:1000" in hygiene["seen"]
+    assert f"docker rm {own.name}-settings-owner, then pulumi up --refresh --stack {STACK}" in hygiene["remedy"]
+    docker_client.containers.get(f"{own.name}-settings-owner").remove()
+    pulumi(["up", "--refresh", "--yes", "--skip-preview"], stack=stack)
+    assert verify()["hygiene"]["verdict"] == "pass"
+    assert docker_client.containers.get(gateway.container.name).id == own.id
+
+
+@contextmanager
+def replaced(client: docker.DockerClient, name: str, **changes: Any) -> Iterator[None]:
+    """Another network in the place of one, with everything that was attached, and back."""
+    original = client.networks.get(name).attrs
+    wanted = {"internal": original["Internal"], "options": original["Options"]}
+    try:
+        replace_network(client, original, **(wanted | changes))
+        yield
+    finally:
+        replace_network(client, original, **wanted)
+
+
+def replace_network(client: docker.DockerClient, original: dict[str, Any], **options: Any) -> None:
+    name = original["Name"]
+    old = client.networks.get(name)
+    members = {member: networks_of(client, member)[name] for member in old.attrs["Containers"]}
+    for member in members:
+        old.disconnect(member, force=True)
+    old.remove()
+    [pool] = original["IPAM"]["Config"]
+    new = client.networks.create(
+        name,
+        driver="bridge",
+        labels=original["Labels"],
+        ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=pool["Subnet"], gateway=pool["Gateway"])]),
+        **options,
+    )
+    for member, entry in members.items():
+        new.connect(member, ipv4_address=entry["IPAddress"], aliases=entry["Aliases"])
+
+
+def test_an_api_network_that_is_not_internal_is_exposure(
+    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+) -> None:
+    with replaced(docker_client, contract.gateways["main"].api.network, internal=False):
+        found = verify(("fail", "exposed"))["isolation"]
+    assert "api network: found not internal, expected internal" in found["seen"]
+    verify()
+
+
+def test_traffic_between_gateways_over_egress_is_exposure(
+    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+) -> None:
+    with replaced(docker_client, contract.egress_network, options={}):
+        found = verify(("fail", "exposed"))["isolation"]
+    assert "egress network: found traffic between its containers" in found["seen"]

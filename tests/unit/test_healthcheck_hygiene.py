@@ -1,0 +1,138 @@
+"""What really runs, from what `docker inspect` shows: every fault with its reason, and no value of a credential."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from contract.rules import violations
+from healthcheck.finding import Finding
+from healthcheck.hygiene import Facts, judge
+from healthcheck.inspected import record
+from tests.unit.docker_host import FakeContainer, FakeHost
+from tests.unit.gateways import HEX, gateway
+
+NOW = datetime(2026, 11, 22, 18, 30, tzinfo=UTC)
+STARTED = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
+API_NETWORK = {"Driver": "bridge", "Internal": True}
+EGRESS = {"Driver": "bridge", "Internal": False, "Options": {"com.docker.network.bridge.enable_icc": "false"}}
+SECRET = "hunter2-and-more"  # noqa: S105 - made up
+
+
+def inspected(**options: Any) -> dict[str, Any]:
+    return FakeContainer(FakeHost(), "ibgw-paper-main", container_id="a" * 64, networks=("api",), **options).attrs
+
+
+def facts(document: dict[str, Any] | None = None, **changes: Any) -> Facts:
+    shown = inspected() if document is None else document
+    plain = Facts(
+        record=record(gateway(), shown, API_NETWORK, EGRESS),
+        inspected=shown,
+        digests=(f"sha256:{HEX}",),
+        owner=(1000, 1000),
+        restarts=0,
+        out_of_memory=False,
+        started_at=STARTED,
+    )
+    return replace(plain, **changes)
+
+
+def look(found: Facts) -> Finding:
+    return judge(gateway(), found, NOW)
+
+
+def test_a_proper_gateway_passes_with_what_was_looked_at() -> None:
+    finding = look(facts())
+    assert finding.reason is None
+    assert finding.data["restarts"] == 0
+    assert finding.data["running_since"] == "2026-11-22T18:00:00Z"
+    rules: Any = finding.data["rules"]
+    # Docker does not show what an engine does at a removal.
+    assert {name for name, standing in rules.items() if standing != "kept"} == {"time_to_log_out_at_removal"}
+
+
+FAULTS: list[tuple[Facts, str, str]] = [
+    (facts(inspected(host_config={"CapDrop": None})), "rule_broken", "capabilities dropped: found none, expected ALL"),
+    (facts(inspected(host_config={"Privileged": True})), "rule_broken", "privileged: found true"),
+    (facts(inspected(host_config={"SecurityOpt": None})), "rule_broken", "security options: found none"),
+    (facts(inspected(host_config={"Memory": 0, "MemorySwap": 0})), "rule_broken", "memory: found no limit"),
+    (facts(inspected(host_config={"RestartPolicy": {"Name": "no"}})), "rule_broken", "restart policy: found no"),
+    (
+        facts(inspected(host_config={"LogConfig": {"Type": "json-file", "Config": None}})),
+        "rule_broken",
+        "log option max-size: found none",
+    ),
+    # docker stop, API 1.41: 10 s where a container says nothing.
+    (facts(inspected(config={"StopTimeout": None})), "rule_broken", "stop grace: found 10 s"),
+    (facts(inspected(config={"Healthcheck": None})), "rule_broken", "probe: found none"),
+    (facts(inspected(config={"Env": [f"TWS_PASSWORD={SECRET}"]})), "credential_visible", "under TWS_PASSWORD,"),
+    (facts(inspected(config={"Labels": {"note": f"password: {SECRET}"}})), "credential_visible", "under note,"),
+    (facts(inspected(config={"Cmd": ["run", f"--pw={SECRET}"]})), "credential_visible", "under --pw,"),
+    (
+        facts(
+            inspected(
+                host_config={
+                    "LogConfig": {"Type": "local", "Config": {"max-size": "1", "max-file": "1", "token": SECRET}}
+                }
+            )
+        ),
+        "credential_visible",
+        "HostConfig.LogConfig.Config.token",
+    ),
+    (facts(digests=()), "image_differs", f"found one without a digest, expected sha256:{HEX}"),
+    (facts(digests=("sha256:0",)), "image_differs", "image: found sha256:0"),
+    (facts(owner=(0, 0)), "settings_owner", "owner of the settings: found 0:0, expected 1000:1000"),
+    (facts(owner=(1000, 0)), "settings_owner", "found 1000:0"),
+    (facts(owner=None), "settings_owner", "expected volume ibgw-paper-main-settings"),
+    (facts(out_of_memory=True), "out_of_memory", "limit 1536 MiB"),
+    (facts(restarts=1), "restarted", "restarted once by Docker, last at 2026-11-22T18:00:00Z"),
+    (facts(restarts=3), "restarted", "restarted 3 times"),
+]
+
+
+@pytest.mark.parametrize(("found", "reason", "said"), FAULTS)
+def test_each_fault_has_its_reason_and_says_what_was_found(found: Facts, reason: str, said: str) -> None:
+    finding = look(found)
+    assert finding.reason == reason
+    assert said in finding.seen
+    assert SECRET not in finding.seen + str(finding.data)
+
+
+def test_a_restart_of_long_ago_is_no_news() -> None:
+    finding = look(facts(restarts=3, started_at=datetime(2026, 11, 21, 18, 29, tzinfo=UTC)))
+    assert finding.reason is None
+    assert finding.data["restarts"] == 3
+
+
+def test_the_worst_fault_gives_the_reason_and_all_are_told() -> None:
+    shown = inspected(config={"Env": [f"TWS_USERID={SECRET}"]}, host_config={"CapDrop": None})
+    finding = look(facts(shown, owner=(0, 0), restarts=1))
+    assert finding.reason == "credential_visible"
+    for said in ("under TWS_USERID,", "capabilities dropped", "owner of the settings", "restarted once"):
+        assert said in finding.seen
+
+
+@pytest.mark.parametrize(
+    ("container", "api", "egress", "broken"),
+    [
+        ({"ports": {"4004/tcp": [{"HostIp": "", "HostPort": "4002"}]}}, {}, {}, "no_published_port"),
+        ({"host_config": {"PublishAllPorts": True}}, {}, {}, "no_published_port"),
+        ({"host_config": {"NetworkMode": "host"}}, {}, {}, "own_network"),
+        ({}, {"Internal": False}, {}, "api_internal"),
+        ({}, {"Driver": "macvlan"}, {}, "bridges"),
+        ({}, {}, {"Options": {}}, "egress_separates"),
+        ({}, {}, {"Options": None}, "egress_separates"),
+    ],
+)
+def test_what_inspect_shows_reaches_the_rules_about_networks(
+    container: dict[str, Any], api: dict[str, Any], egress: dict[str, Any], broken: str
+) -> None:
+    found = record(gateway(), inspected(**container), API_NETWORK | api, EGRESS | egress)
+    assert list(violations(found)) == [broken]
+
+
+def test_without_egress_its_facts_are_not_seen() -> None:
+    found = record(gateway(), inspected(), API_NETWORK, None)
+    assert found.egress_traffic is None
+    assert violations(found) == {}

@@ -1,0 +1,76 @@
+"""From where a gateway is tried, and what this machine itself can say: only from beyond the Docker host."""
+
+import pytest
+
+from contract.target import Contract
+from healthcheck import vantage
+from healthcheck.vantage import Target, Vantage, Views
+from tests.unit.docker_host import FakeHost
+from tests.unit.gateways import entry, gateway, stack
+from tests.unit.tws_server import closed_port, serving
+
+API, EGRESS, SECOND = "ibgw-paper-main-api", "ibgw-paper-egress", "ibgw-paper-second-api"
+ELSEWHERE = ("192.0.2.1",)  # RFC 5737: nobody's own address
+
+
+def over_ssh(*names: str) -> Contract:
+    gateways = [gateway(name=name, api=entry()["api"] | {"network": f"ibgw-paper-{name}-api"}) for name in names]
+    return stack(*gateways).model_copy(update={"docker_host": "ssh://user@host"})
+
+
+def look(contract: Contract, port: int, *, routers: tuple[str, ...] = ELSEWHERE, host: FakeHost | None = None) -> Views:
+    found = host or FakeHost(network_records={API: {}, EGRESS: {}})
+    target = Target("main", ("127.0.0.1",), routers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vantage, "TRIED_PORTS", (port,))
+        return vantage.look(found, contract, [target])["main"]  # type: ignore[arg-type]
+
+
+def test_over_ssh_this_machine_is_a_vantage_point() -> None:
+    with serving() as server:
+        port = server.port
+        views = look(over_ssh("main"), port)
+    assert views.answers[Vantage.BEYOND] == {f"127.0.0.1:{port}": "api"}
+    port = closed_port()
+    assert look(over_ssh("main"), port).answers[Vantage.BEYOND] == {f"127.0.0.1:{port}": "closed"}
+
+
+@pytest.mark.parametrize(
+    ("contract", "routers", "why"),
+    [
+        (stack(), ELSEWHERE, "this machine is the Docker host; judged"),
+        # ssh to oneself, or the same pool used here as well: what answers would not be what was meant.
+        (over_ssh("main"), ("192.0.2.1", "127.0.0.1"), "this machine is the Docker host or has the same addresses"),
+    ],
+)
+def test_on_the_docker_host_nothing_can_be_said_about_beyond(
+    contract: Contract, routers: tuple[str, ...], why: str
+) -> None:
+    views = look(contract, closed_port(), routers=routers)
+    assert Vantage.BEYOND not in views.answers
+    assert why in views.not_applicable[Vantage.BEYOND]
+
+
+def test_the_other_gateways_network_is_tried_from_and_none_is_not_applicable() -> None:
+    host = FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}}, answers={(SECOND, "127.0.0.1:4004"): "api"})
+    assert look(over_ssh("main", "second"), 4004, host=host).answers[Vantage.OTHER_API] == {"127.0.0.1:4004": "api"}
+    assert look(over_ssh("main"), 4004).not_applicable[Vantage.OTHER_API] == "the stack has one gateway"
+
+
+def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
+    host = FakeHost(network_records={API: {}, EGRESS: {}}, start_fails=True)
+    views = look(stack(), 4004, host=host)
+    assert set(views.failed) == {Vantage.INSIDE, Vantage.BRIDGE, Vantage.EGRESS}
+    assert all("cannot start" in text for text in views.failed.values())
+    assert host.all == []
+
+
+def test_nothing_to_try_makes_no_container() -> None:
+    host = FakeHost()
+    assert vantage.look(host, stack(), []) == {}  # type: ignore[arg-type]
+    assert host.probes == []
+
+
+def test_the_ports_are_those_of_both_modes_and_vnc() -> None:
+    # README of the image (gnzsnz/ib-gateway): 4001 to 4004, and 5900 for VNC.
+    assert vantage.TRIED_PORTS == (4001, 4002, 4003, 4004, 5900)
