@@ -62,13 +62,18 @@ format: environment
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+# Workers mostly wait, so there may be more than cores; each has a sandbox of its own, and each file stays on one.
+# tests/conftest.py puts the files in order.
+WORKERS ?= 3
+IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
 test: lint
-	$(BIN)/pytest -m 'not exhaustive' tests/unit tests/stack tests/engine
+	$(BIN)/pytest $(IN_PARALLEL) -m 'not exhaustive'
 
 .PHONY: test-exhaustive
 test-exhaustive: environment
-	$(BIN)/pytest -m exhaustive
+	$(BIN)/pytest $(IN_PARALLEL) -m exhaustive
 
 .PHONY: mutants
 mutants: environment

@@ -30,6 +30,7 @@ SETTINGS = "tests/unit/test_settings.py"
 CHECKS = "tests/unit/test_healthcheck_checks.py"
 ISOLATION = "tests/unit/test_healthcheck_isolation.py"
 RUNNER = "tests/unit/test_healthcheck_runner.py"
+OPTIONS = "tests/unit/test_healthcheck_runner_options.py"
 REPLACED = "tests/engine/test_replacements.py::test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs"
 SETTLED = "tests/engine/test_main_job.py::test_a_preview_shows_no_change_not_even_after_a_refresh"
 LOOK = "async def look(context: Context) -> Finding:\n"
@@ -61,8 +62,8 @@ MUTATIONS = (
     Mutation(
         "gateways reach each other over egress",
         "infra/spec.py",
-        '"com.docker.network.bridge.enable_icc": "false"',
-        '"com.docker.network.bridge.enable_icc": "true"',
+        'options={ICC: "false"}',
+        'options={ICC: "true"}',
         f"{PROGRAM}::test_the_egress_network_keeps_gateways_apart",
     ),
     Mutation(
@@ -103,14 +104,14 @@ MUTATIONS = (
     Mutation(
         "the gateway keeps its capabilities",
         "infra/components/gateway.py",
-        '            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),\n',
+        "            capabilities=docker.ContainerCapabilitiesArgs(drops=list(spec.capabilities_dropped)),\n",
         "",
         f"{PROGRAM}::test_the_gateway_has_no_privileges",
     ),
     Mutation(
         "the gateway may gain privileges",
         "infra/components/gateway.py",
-        '            security_opts=["no-new-privileges:true"],\n',
+        "            security_opts=list(spec.security_options),\n",
         "",
         f"{PROGRAM}::test_the_gateway_has_no_privileges",
     ),
@@ -290,6 +291,49 @@ MUTATIONS = (
         f"{CHECKS}::test_each_fault_has_its_verdict_and_reason",
     ),
     Mutation(
+        "reachable passes always",
+        "healthcheck/checks/reachable.py",
+        LOOK,
+        f"{LOOK}    return Finding('always')\n",
+        f"{CHECKS}::test_a_closed_port_a_mute_one_an_echo_and_an_empty_relay_are_told_apart",
+    ),
+    Mutation(
+        "a wedged gateway gets a connection at each attempt",
+        "healthcheck/attempts.py",
+        "            while again and _wedged(checks)",
+        "            while False and _wedged(checks)",
+        "tests/unit/test_healthcheck_attempts.py"
+        "::test_a_wedged_gateway_gets_one_connection_however_long_it_is_waited_for",
+    ),
+    Mutation(
+        "a report's texts are not masked",
+        "healthcheck/runner.py",
+        "        return redacted(report, self._redactor)",
+        "        return report",
+        f"{OPTIONS}::test_nothing_from_the_log_shows_credentials",
+    ),
+    Mutation(
+        "the credentials are not looked up for masking",
+        "healthcheck/runner.py",
+        "            return credentials_of(self._client, self._gateway)",
+        "            return ()",
+        f"{OPTIONS}::test_no_exception_shows_credentials",
+    ),
+    Mutation(
+        "a run in which no check ran is a success",
+        "healthcheck/report.py",
+        "    if not any(check.verdict in RAN",
+        "    if False and not any(check.verdict in RAN",
+        f"{OPTIONS}::test_a_run_in_which_no_check_ran_is_no_success",
+    ),
+    Mutation(
+        "a planned restart explains everything",
+        "healthcheck/explain.py",
+        "    if planned is not None and known in AWAY:",
+        "    if planned is not None:",
+        "tests/unit/test_healthcheck_explain.py::test_the_cause_that_hours_and_log_give",
+    ),
+    Mutation(
         "connected passes always",
         "healthcheck/checks/connected.py",
         LOOK,
@@ -390,20 +434,6 @@ MUTATIONS = (
         "delete_before_replace=True",
         "delete_before_replace=False",
         REPLACED,
-    ),
-    Mutation(
-        "the gateway joins its network by name",
-        "infra/components/gateway.py",
-        "(name=api_network.id,",
-        "(name=spec.api_network.name,",
-        REPLACED,
-    ),
-    Mutation(
-        "the gateway's image goes by its name",
-        "infra/resources.py",
-        "image_id=image.image_id,",
-        "image_id=image.name,",
-        SETTLED,
     ),
     Mutation(
         "the probe's interval is not in Go's own form",

@@ -1,25 +1,29 @@
-"""One sandbox for a whole run of the engine tests: real Docker, real Pulumi, a broker, a registry, Secrets Manager.
+"""One sandbox for all engine tests of a worker: real Docker, real Pulumi, a broker, a registry, Secrets Manager.
 
 Nothing here is skipped where Docker is missing: the tests fail, since what they prove would be unproven.
 """
 
+import fcntl
 import os
 import secrets
-import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import docker
 import pytest
 
 from sandbox.broker.control import BrokerControl
-from sandbox.environment import ROOT, Sandbox, Stack, free_index, sweep
+from sandbox.environment import ROOT, Sandbox, Stack, default_cache, free_index, sweep
+from sandbox.locks import locked
 from sandbox.packages import TESTS
+from sandbox.record import Record
 
 SANDBOXES = ROOT / ".ibgw" / "test-sandboxes"
+SANDBOX_VARIABLE = "IBGW_TEST_SANDBOX"
+"""The name of a sandbox to use and to leave up, for who runs a few tests many times; it is then theirs to sweep."""
 COMMAND_SECONDS = 900
 
 Completed = subprocess.CompletedProcess[str]
@@ -37,40 +41,59 @@ class Pulumi(Protocol):
     ) -> Completed: ...
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt(f"signal {number}")
-
-
 @pytest.fixture(scope="session")
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Writes a line to the terminal at once, past pytest's capturing: bringing a sandbox up can take minutes."""
+    """Writes a line to the terminal at once, past pytest's capturing: bringing a sandbox up can take minutes. A worker
+    has no terminal, and only its standard error is that of the whole run."""
     terminal = request.config.pluginmanager.get_plugin("terminalreporter")
     capture = request.config.pluginmanager.get_plugin("capturemanager")
     assert terminal is not None
     assert capture is not None
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
 
     def write(text: str) -> None:
         with capture.global_and_fixture_disabled():
-            terminal.ensure_newline()
-            terminal.write_line(f"    {text}")
+            if worker:
+                sys.stderr.write(f"    [{worker}] {text}\n")
+                sys.stderr.flush()
+            else:
+                terminal.ensure_newline()
+                terminal.write_line(f"    {text}")
 
     return write
 
 
 @pytest.fixture(scope="session", autouse=True)
 def sandbox(say: Callable[[str], None]) -> Iterator[Sandbox]:
-    """Up for the whole run, and down at its end whatever happens: a SIGTERM counts as an interrupt, and what a killed
-    run left is swept at the beginning of the next. For every test here: it starts Docker where none runs."""
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    sweep(SANDBOXES, say)
-    prefix = f"ibgw-test-{secrets.token_hex(3)}"
-    made = Sandbox(SANDBOXES / prefix, prefix, free_index(), say=say, also=TESTS)
-    try:
+    """Up for all tests of this worker, and down after them whatever happens; what a killed run left is swept at the
+    beginning of the next. For every test here: it starts Docker where none runs.
+
+    Every worker that uses Docker holds a lock, shared. The one that started it stays until the others have let go.
+    """
+    kept = os.environ.get(SANDBOX_VARIABLE)
+    if kept:
+        made = Sandbox(SANDBOXES / kept, kept, known_index(SANDBOXES / kept) or free_index(), say=say, also=TESTS)
         made.up()
         yield made
-    finally:
-        made.down()
-        signal.signal(signal.SIGTERM, previous)
+        return
+    with locked(SANDBOXES / "sweep.lock"):
+        sweep(SANDBOXES, say)
+    prefix = f"ibgw-test-{secrets.token_hex(3)}"
+    made = Sandbox(SANDBOXES / prefix, prefix, free_index(), say=say, also=TESTS)
+    with (default_cache() / "tests.lock").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            made.up()
+            yield made
+            if made.started_docker:
+                fcntl.flock(users, fcntl.LOCK_EX)
+        finally:
+            made.down()
+
+
+def known_index(folder: Path) -> int | None:
+    record = folder / "record.json"
+    return Record.model_validate_json(record.read_text()).index if record.exists() else None
 
 
 @pytest.fixture(scope="session")

@@ -171,19 +171,25 @@ def engine_processes(stack: Stack) -> list[str]:
 
 
 @pytest.fixture
-def world(
+def deployed(
     stack: Stack, sandbox: Sandbox, proxy: DockerProxy, docker_client: docker.DockerClient, pulumi: Pulumi, run: Run
 ) -> Iterator[World]:
-    """Before and after each test nothing of the stack exists, its settings volume included."""
-    made = World(stack, sandbox, proxy, docker_client, pulumi, run)
-    yield made
+    """With whatever the test before has left: a settled stack, unless it failed."""
+    yield World(stack, sandbox, proxy, docker_client, pulumi, run)
     proxy.forget_steps()
-    destroy = ["destroy", "--yes", "--skip-preview"]
-    if pulumi(destroy, stack=stack, check=False).returncode != 0:
-        made.run(["ibgw", "repair", "--stack", STACK, "--yes"], stack=stack)
-        pulumi(destroy, stack=stack)
-    for name in made.names("volumes"):
-        docker_client.volumes.get(name).remove()
+
+
+@pytest.fixture
+def world(deployed: World, stack: Stack, docker_client: docker.DockerClient, pulumi: Pulumi, run: Run) -> World:
+    """Before the test nothing of the stack exists, its settings volume included."""
+    if any(deployed.names(kind) for kind in ("containers", "networks", "volumes")):
+        destroy = ["destroy", "--yes", "--skip-preview"]
+        if pulumi(destroy, stack=stack, check=False).returncode != 0:
+            run(["ibgw", "repair", "--stack", STACK, "--yes"], stack=stack)
+            pulumi(destroy, stack=stack)
+        for name in deployed.names("volumes"):
+            docker_client.volumes.get(name).remove()
+    return deployed
 
 
 def creates(kind: str) -> Callable[[World], Callable[[Call], bool]]:
@@ -338,38 +344,39 @@ def test_a_running_update_is_left_alone_and_a_killed_verification_leaves_nothing
     assert world.client.containers.get(world.gateway).id == login
 
 
-def test_what_was_done_to_a_gateway_by_hand_is_undone(world: World) -> None:
-    world.up()
-    gateway = world.client.containers.get(world.gateway)
-    world.in_settings(f"echo here > /settings/{MARKER}")
+def test_what_was_done_to_a_gateway_by_hand_is_undone(deployed: World) -> None:
+    if not deployed.names("containers"):
+        deployed.up()
+    gateway = deployed.client.containers.get(deployed.gateway)
+    deployed.in_settings(f"echo here > /settings/{MARKER}")
 
     # Tampered with: another network, its own one taken away, another name. All of it is put back without a login.
-    world.client.networks.get("bridge").connect(gateway)
-    world.client.networks.get(f"{world.gateway}-api").disconnect(gateway)
-    gateway.rename(f"{world.gateway}-renamed")
-    assert {action["action"] for action in world.repair()["done"]} == {"rename", "connect", "disconnect"}
+    deployed.client.networks.get("bridge").connect(gateway)
+    deployed.client.networks.get(f"{deployed.gateway}-api").disconnect(gateway)
+    gateway.rename(f"{deployed.gateway}-renamed")
+    assert {action["action"] for action in deployed.repair()["done"]} == {"rename", "connect", "disconnect"}
 
     # Stopped: the decision to start, which is a login, stays with the operator.
     gateway.stop(timeout=30)
-    report = world.repair()
+    report = deployed.repair()
     assert report["done"] == []
     assert any(f"ibgw start --stack {STACK} --gateway main" in note for note in report["notes"])
-    world.run(["ibgw", "start", "--stack", STACK], stack=world.stack)
-    world.up()
-    world.assert_settled()
-    assert world.client.containers.get(world.gateway).id == gateway.id
+    deployed.run(["ibgw", "start", "--stack", STACK], stack=deployed.stack)
+    deployed.up()
+    deployed.assert_settled()
+    assert deployed.client.containers.get(deployed.gateway).id == gateway.id
 
     # Removed: a plain update would say 'unchanged' for ever.
     gateway.remove(force=True)
-    assert [action["action"] for action in world.repair()["done"]] == ["forget"]
-    world.up()
-    world.assert_settled()
-    assert world.in_settings(f"cat /settings/{MARKER}") == "here"
+    assert [action["action"] for action in deployed.repair()["done"]] == ["forget"]
+    deployed.up()
+    deployed.assert_settled()
+    assert deployed.in_settings(f"cat /settings/{MARKER}") == "here"
 
 
-def test_repair_says_what_is_in_the_way(world: World) -> None:
+def test_repair_says_what_is_in_the_way(deployed: World) -> None:
     """A lock from another machine is not removed without a person's word."""
-    folder = Path(world.stack.env["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    folder = Path(deployed.stack.env["PULUMI_BACKEND_URL"].removeprefix("file://"))
     locks = folder / ".pulumi" / "locks" / "organization" / "ibgw" / STACK
     locks.mkdir(parents=True, exist_ok=True)
     lock = locks / "00000000-0000-4000-8000-000000000000.json"
@@ -381,21 +388,21 @@ def test_repair_says_what_is_in_the_way(world: World) -> None:
     }
     lock.write_text(json.dumps(content))
     try:
-        refused = world.run(["ibgw", "repair", "--stack", STACK, "--yes"], stack=world.stack, check=False)
+        refused = deployed.run(["ibgw", "repair", "--stack", STACK, "--yes"], stack=deployed.stack, check=False)
         assert refused.returncode == 7
         assert f"somebody@not-{socket.gethostname()}" in refused.stderr
         assert lock.exists()
     finally:
         lock.unlink(missing_ok=True)
-    assert world.run(["ibgw", "repair", "--stack", STACK], stack=world.stack).returncode == 0
+    assert deployed.run(["ibgw", "repair", "--stack", STACK], stack=deployed.stack).returncode == 0
 
 
-def test_a_plugin_that_outlived_its_engine_is_ended(world: World) -> None:
+def test_a_plugin_that_outlived_its_engine_is_ended(deployed: World) -> None:
     # What the engine gives each plug-in: the program's folder to work in, and its own address as an argument.
     script = f"{sys.executable} -c 'import time; time.sleep(300)' 127.0.0.1:1 </dev/null >/dev/null 2>&1 & echo $!"
     started = subprocess.run(["sh", "-c", script], cwd=ROOT / "infra", capture_output=True, text=True, check=True)
     pid = started.stdout.strip()
-    done = world.repair()["done"]
+    done = deployed.repair()["done"]
     assert [(action["action"], action["id"]) for action in done] == [("end_process", pid)]
     status = Path("/proc", pid, "stat")
     # proc(5): Z is a process that has ended and that its parent, here whatever adopts orphans, has not asked about yet.
