@@ -120,9 +120,7 @@ class Account:
         values["AccountType"] = "INDIVIDUAL"
         return values
 
-    def what_if(
-        self, con_id: int, request: dict[str, Any], price: float, prices: dict[int, float]
-    ) -> dict[str, float]:
+    def what_if(self, con_id: int, request: dict[str, Any], price: float, prices: dict[int, float]) -> dict[str, float]:
         """Margin figures before and after an order, and its commission. Nothing is placed."""
         quantity = float(request["quantity"])
         held = self.positions.get(con_id)
