@@ -188,7 +188,7 @@ def test_debugging_logs_no_window_that_holds_the_user_id(start: Start) -> None:
 
 
 def test_ibc_takes_commands_from_inside_the_container_only(start: Start) -> None:
-    """IBC's config.ini: without BindAddress the command server listens on all addresses, and it asks for no password."""
+    """IBC: without BindAddress the command server listens on all addresses, and it asks for no password."""
     start.run()
     assert start.lines()[-3:-1] == ["CommandServerPort=7462", "BindAddress=127.0.0.1"]
 
