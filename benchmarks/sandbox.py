@@ -350,7 +350,7 @@ def show(result: Result) -> None:
         )
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(f"signal {number}")
 
 
@@ -363,7 +363,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 1 <= arguments.gateways <= MOST_GATEWAYS:
         parser.error(f"--gateways {arguments.gateways}: expected 1 to {MOST_GATEWAYS}")
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     sweep(FOLDER, progress)
     sandbox = Sandbox(Path(FOLDER / PREFIX), PREFIX, free_index(), say=progress)
     try:

@@ -18,8 +18,9 @@ from contract.target import Gateway
 from healthcheck import VERSION, probe
 from healthcheck.attempts import verify_gateway
 from healthcheck.events import EVENT, ProgressEvent, ReportEvent
+from healthcheck.order import named
 from healthcheck.redact import RedactingFilter, Redactor
-from healthcheck.report import EXIT_CODES, CheckResult, GatewayReport, GatewayVerdict
+from healthcheck.report import CheckName, CheckResult, GatewayReport, Report
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,17 +34,27 @@ def parser() -> argparse.ArgumentParser:
 
     verify = commands.add_parser(
         "verify",
-        help="run the checks of one gateway",
-        description="Run the checks of one gateway and print one JSON object a line: progress events, then the report. "
-        "Exit codes: 0 verified (warnings included), 2 bad usage, 3 failed, 6 timed out on something that may heal.",
+        help="run the checks of a gateway",
+        description="Run the checks of a gateway and print one JSON object a line: progress events, then the report. "
+        "Exit codes: 0 verified (warnings included), 2 bad usage, 3 failed, 5 nothing that was asked for could run, "
+        "6 timed out on something that may heal.",
     )
     source = verify.add_mutually_exclusive_group()
     source.add_argument(
         "--gateway", metavar="FILE", default="-", help="the gateway as JSON, one entry of the contract; - is stdin"
     )
-    source.add_argument("--gateway-json", metavar="JSON", help="the same as an argument")
+    source.add_argument(
+        "--gateway-json", metavar="JSON", action="append", help="the same as an argument; several are verified at once"
+    )
     verify.add_argument("--stack", default="STACK", help="the stack's name, for the commands in remedies")
     verify.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="how long to retry what may heal")
+    verify.add_argument(
+        "--checks",
+        metavar="NAMES",
+        action="append",
+        default=[],
+        help=f"run and report only these and what they need, with commas: {', '.join(CheckName)}",
+    )
     verify.add_argument("--show-accounts", action="store_true", help="do not mask account numbers")
 
     probing = commands.add_parser("probe", help="say what answers at addresses", description="Say what answers.")
@@ -60,17 +71,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     if options.gateway_json is not None:
-        text = options.gateway_json
+        texts = options.gateway_json
     else:
         try:
-            text = sys.stdin.read() if options.gateway == "-" else Path(options.gateway).read_text(encoding="utf-8")
+            texts = [sys.stdin.read() if options.gateway == "-" else Path(options.gateway).read_text(encoding="utf-8")]
         except OSError as error:
             return _usage(f"--gateway {options.gateway}: {error.strerror}; expected a readable JSON file")
     try:
-        gateway = Gateway.model_validate_json(text)
+        gateways = [Gateway.model_validate_json(text) for text in texts]
     except ValidationError as error:
         return _usage(f"the gateway's JSON is not an entry of the contract: {error}")
-    redactor = Redactor(show_accounts=options.show_accounts, accounts=gateway.expected_accounts)
+    try:
+        names = named(options.checks)
+    except ValueError as error:
+        return _usage(f"--checks: {error}")
+    accounts = [account for gateway in gateways for account in gateway.expected_accounts]
+    redactor = Redactor(show_accounts=options.show_accounts, accounts=accounts)
     _log_to_stderr(redactor)
 
     def emit(event: ProgressEvent | ReportEvent) -> None:
@@ -78,24 +94,27 @@ def _verify(options: argparse.Namespace) -> int:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    def progress(checks: list[CheckResult], elapsed: float) -> None:
-        emit(ProgressEvent(gateway=gateway.name, elapsed_ms=round(elapsed * 1000), checks=tuple(checks)))
+    async def verify(gateway: Gateway) -> GatewayReport:
+        def progress(checks: list[CheckResult], elapsed: float) -> None:
+            emit(ProgressEvent(gateway=gateway.name, elapsed_ms=round(elapsed * 1000), checks=tuple(checks)))
 
-    async def run() -> GatewayReport:
-        task = asyncio.ensure_future(verify_gateway(gateway, options.stack, wait=options.wait, progress=progress))
+        report = await verify_gateway(gateway, options.stack, wait=options.wait, progress=progress, names=names)
+        emit(ReportEvent(report=report))
+        return report
+
+    async def run() -> list[GatewayReport]:
+        task = asyncio.gather(*(verify(gateway) for gateway in gateways))
         # As process 1 of a container we get no default handler; a cancelled session still disconnects cleanly.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await task
 
     try:
-        report = asyncio.run(run())
+        reports = asyncio.run(run())
     except asyncio.CancelledError:
         return ExitCode.TERMINATED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    emit(ReportEvent(report=report))
-    warned = report.verdict is GatewayVerdict.VERIFIED_WITH_WARNINGS
-    return ExitCode.OK if warned else EXIT_CODES[report.verdict]
+    return Report.of(options.stack, reports).exit_code
 
 
 def _probe(addresses: list[str]) -> int:

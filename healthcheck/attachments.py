@@ -1,8 +1,10 @@
 """Who was attached to a gateway's networks while nobody looked, from Docker's events."""
 
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import docker
@@ -21,7 +23,7 @@ class Attached:
 
 
 class Attachments:
-    """Reads the events in pieces, since Docker remembers only the last 256 of all kinds.
+    """Reads the events in pieces, since Docker remembers only the last 256 of all kinds; for all gateways of a run.
 
     Events of containers are read too: they alone tell the name and labels of one that is gone again.
     """
@@ -33,6 +35,7 @@ class Attachments:
         self._client = client
         self._known: dict[str, Attached] = {}
         self._came: dict[str, set[str]] = {name: set() for name in networks}
+        self._lock = threading.Lock()
         self._since = 0.0
         self._ahead = 0.0
 
@@ -43,8 +46,16 @@ class Attachments:
         # The daemon read its clock after `before`, so that this puts `until` a little late, never early.
         self._ahead = self._since - before
 
+    def now(self) -> datetime:
+        """By the daemon's clock, which containers log by."""
+        return datetime.fromtimestamp(time.time() + self._ahead, UTC)
+
     def look(self) -> None:
         """Takes in what happened up to now. Raises FAILURES."""
+        with self._lock:
+            self._look()
+
+    def _look(self) -> None:
         until = time.time() + self._ahead
         if until <= self._since:
             return

@@ -16,6 +16,10 @@ from healthcheck.ssh_socket import start_ssh_without_fork
 FAILURES = (DockerException, RequestException)
 """What docker-py raises: its own, and those of the connection that it asks over."""
 
+CONNECTIONS = 1000
+"""More than the threads that ever ask at once: where an answer finds no room in the pool that its connection came from,
+and that pool has just been closed for another address, urllib3 ends in an AttributeError."""
+
 SCHEMES = ("unix://", "ssh://")
 
 
@@ -37,7 +41,10 @@ def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
     def connect() -> None:
         try:
             client = docker.DockerClient(
-                base_url=host, timeout=round(timeout), use_ssh_client=host.startswith("ssh://")
+                base_url=host,
+                timeout=round(timeout),
+                use_ssh_client=host.startswith("ssh://"),
+                max_pool_size=CONNECTIONS,
             )
             client.ping()
             opened.append(client)

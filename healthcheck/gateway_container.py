@@ -79,14 +79,18 @@ class GatewayContainer:
         if self._restarts is None:
             self._restarts = state.restarts
         if state.status == "restarting" and state.restarts >= RESTARTS_OF_A_LOOP:
-            return Obstacle(Reason.CRASH_LOOPING, f"restarted {state.restarts} times, last with {state.ended}")
+            seen = f"restarted {state.restarts} times, last with {state.ended}"
+            reading = self._read(container, state)
+            if reading.reason in (None, Reason.STARTING):
+                return Obstacle(Reason.CRASH_LOOPING, seen, _memory(state))
+            return Obstacle(Reason.CRASH_LOOPING, f"{seen}; log: {reading.line}", _memory(state) or reading.reason)
         if state.restarts - self._restarts >= RESTARTS_OF_A_LOOP:
             return Obstacle(Reason.CRASH_LOOPING, f"restarted {state.restarts - self._restarts} times meanwhile")
         if state.status in ("running", "restarting"):
             return None
         reading = self._read(container, state)
         last = f"; its log ended with: {reading.line}" if reading.line else ""
-        because = reading.reason if reading.state in logs.STANDING else None
+        because = reading.reason if reading.state in logs.STANDING else _memory(state)
         return Obstacle(Reason.STOPPED, f"the container is {state.status} ({state.ended}){last}", because)
 
     def reading(self) -> logs.Reading:
@@ -216,6 +220,10 @@ class GatewayContainer:
         with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as tar:
             folder = tar.next()
         return None if folder is None else (folder.uid, folder.gid)
+
+
+def _memory(state: State) -> Reason | None:
+    return Reason.OUT_OF_MEMORY if state.out_of_memory else None
 
 
 def stop_grace(inspected: Mapping[str, Any]) -> int:

@@ -1,9 +1,9 @@
-"""The order of the checks over the API, what each needs and how much it counts. Knows nothing of the API itself.
+"""The order of the checks, what each needs and how much it counts. Knows nothing of the API or Docker.
 
 The runner uses it too, for gateways that cannot be asked, and so it must not load an API client.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from contract.target import CheckLevel, Gateway
@@ -11,6 +11,7 @@ from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, CheckVerdict, check_result, skipped
 
 SWITCHED_OFF = "off in the configuration"
+NEEDS_DOCKER = "needs Docker's records and other places to look from: ibgw verify"
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,53 @@ def _required(gateway: Gateway) -> CheckLevel:
     return CheckLevel.REQUIRED
 
 
+_SESSION = (CheckName.REACHABLE, CheckName.CONNECTED, CheckName.AUTHENTICATED)
+
 CHECKS: tuple[Check, ...] = (
-    Check(CheckName.CONNECTED, (), _required),
-    Check(CheckName.AUTHENTICATED, (CheckName.CONNECTED,), _required),
-    Check(CheckName.ACCOUNT_ACCESS, (CheckName.CONNECTED, CheckName.AUTHENTICATED), _required),
-    Check(
-        CheckName.MARKET_DATA,
-        (CheckName.CONNECTED, CheckName.AUTHENTICATED),
-        lambda gateway: gateway.checks.market_data.level,
-    ),
+    Check(CheckName.REACHABLE, (), _required),
+    Check(CheckName.CONNECTED, (CheckName.REACHABLE,), _required),
+    Check(CheckName.AUTHENTICATED, (CheckName.REACHABLE, CheckName.CONNECTED), _required),
+    Check(CheckName.ACCOUNT_ACCESS, _SESSION, _required),
+    Check(CheckName.MARKET_DATA, _SESSION, lambda gateway: gateway.checks.market_data.level),
     Check(
         CheckName.ORDER_CAPABILITY,
-        (CheckName.CONNECTED, CheckName.AUTHENTICATED, CheckName.ACCOUNT_ACCESS),
+        (*_SESSION, CheckName.ACCOUNT_ACCESS),
         lambda gateway: gateway.checks.order_capability.level,
     ),
 )
+"""Those over the API. What is left of CheckName looks at Docker."""
+
+EVERYTHING = frozenset(CheckName)
+OVER_API = frozenset(check.name for check in CHECKS)
 MAY_FOLLOW = (CheckVerdict.PASS, CheckVerdict.WARN, CheckVerdict.NOT_APPLICABLE)
+
+
+def named(texts: Iterable[str]) -> frozenset[CheckName] | None:
+    """The checks of `--checks`, each text one name or several with commas; None without any text, which means all.
+
+    Raises ValueError, naming the known ones.
+    """
+    names = [name.strip() for text in texts for name in text.split(",")]
+    unknown = [name for name in names if name not in EVERYTHING]
+    if unknown:
+        found = ", ".join(repr(name) for name in unknown)
+        raise ValueError(f"no check {found}; expected some of: {', '.join(CheckName)}")
+    return frozenset(CheckName(name) for name in names) or None
+
+
+def with_needs(names: Collection[CheckName] | None) -> frozenset[CheckName]:
+    """These (None: all) and what must run before them. Nothing is verified without `connected`."""
+    if names is None:
+        return EVERYTHING
+    needs = {check.name: check.needs for check in CHECKS}
+    first = (CheckName.REACHABLE, CheckName.CONNECTED)
+    return frozenset(names).union(first, *(needs.get(name, ()) for name in names))
+
+
+def shown(results: Iterable[CheckResult], names: Collection[CheckName] | None) -> tuple[CheckResult, ...]:
+    """What was asked for (None: everything), and what was not but went wrong before it."""
+    amiss = (CheckVerdict.FAIL, CheckVerdict.WARN)
+    return tuple(result for result in results if names is None or result.name in names or result.verdict in amiss)
 
 
 def all_skipped(gateway: Gateway, stack: str, reason: Reason, seen: str, *, note: str = "") -> list[CheckResult]:
@@ -57,6 +89,22 @@ def all_skipped(gateway: Gateway, stack: str, reason: Reason, seen: str, *, note
         if obstacle is not None:
             results.append(obstacle)
     return results
+
+
+def without_docker(names: Collection[CheckName], gateway: Gateway, stack: str) -> list[CheckResult]:
+    """Those of `names` that look at Docker, where there is none."""
+    return [
+        check_result(
+            name,
+            level=CheckLevel.REQUIRED,
+            reason=Reason.NEEDS_DOCKER,
+            seen=NEEDS_DOCKER,
+            gateway=gateway,
+            stack=stack,
+        )
+        for name in CheckName
+        if name in names and name not in OVER_API
+    ]
 
 
 def not_run(check: Check, gateway: Gateway, stack: str, before: Sequence[CheckResult]) -> CheckResult | None:

@@ -20,17 +20,30 @@ class Reason(StrEnum):
     NOT_THE_API = "not_the_api"
     CLIENT_ID_IN_USE = "client_id_in_use"
     CONNECTION_DROPPED = "connection_dropped"
+    RATE_LIMITED = "rate_limited"
+    TOO_SLOW = "too_slow"
     # The login.
     STARTING = "starting"
+    PLANNED_RESTART = "planned_restart"
     NOT_LOGGED_IN = "not_logged_in"
     HALF_OPEN = "half_open"
+    NO_ACCOUNTS = "no_accounts"
     LOGIN_FAILED = "login_failed"
     LOCKED_OUT = "locked_out"
     GUARD_HELD = "guard_held"
     SECOND_FACTOR_PENDING = "second_factor_pending"
     SECOND_FACTOR_TIMEOUT = "second_factor_timeout"
+    SECOND_FACTOR_DENIED = "second_factor_denied"
+    SECOND_FACTOR_CODE = "second_factor_code"
+    SECOND_FACTOR_DEVICE = "second_factor_device"
+    DIALOG_BLOCKING = "dialog_blocking"
+    VERSION_REFUSED = "version_refused"
     COMPETING_SESSION = "competing_session"
+    SESSION_TAKEN_OVER = "session_taken_over"
+    RELOGIN_REQUIRED = "relogin_required"
     SERVER_UNREACHABLE = "server_unreachable"
+    SYSTEM_UNAVAILABLE = "system_unavailable"
+    MAINTENANCE_WINDOW = "maintenance_window"
     CONNECTIVITY_LOST = "connectivity_lost"
     ACCOUNT_KIND_MISMATCH = "account_kind_mismatch"
     # The account.
@@ -40,6 +53,8 @@ class Reason(StrEnum):
     # Market data.
     MARKET_CLOSED = "market_closed"
     NO_ENTITLEMENT = "no_entitlement"
+    DELAYED_DATA = "delayed_data"
+    COMPETING_MARKET_DATA = "competing_market_data"
     FARM_BROKEN = "farm_broken"
     NO_QUOTE = "no_quote"
     CONTRACT_UNKNOWN = "contract_unknown"
@@ -65,6 +80,7 @@ class Reason(StrEnum):
     # Not applicable.
     SWITCHED_OFF = "switched_off"
     READ_ONLY = "read_only"
+    NEEDS_DOCKER = "needs_docker"
 
 
 class Side(StrEnum):
@@ -151,7 +167,22 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         f"verify again; if it repeats: {LOGS}",
         heals=True,
     ),
+    Reason.RATE_LIMITED: Explanation(
+        "The gateway had more messages in a second than it takes (100): other clients of it send too much.",
+        "slow the other clients down; the limit, 50 messages a second, is shared by all",
+        heals=True,
+    ),
+    Reason.TOO_SLOW: Explanation(
+        "The gateway answers, and so slowly that the time for all checks together was used up.",
+        f"look at the load and the memory of the Docker host (docker stats {{container}}), and at {LOGS}",
+        heals=True,
+    ),
     Reason.STARTING: Explanation("The gateway is starting and has not logged in yet.", "wait", heals=True),
+    Reason.PLANNED_RESTART: Explanation(
+        "The gateway restarts by itself, as its schedule or a command says, and comes back.",
+        f"wait a few minutes; if it stays away: {LOGS}",
+        heals=True,
+    ),
     Reason.NOT_LOGGED_IN: Explanation(
         "The API answers its handshake and sends no account: the gateway has no session with IBKR.",
         f"see how far the login got: {LOGS}",
@@ -162,9 +193,15 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         f"if it stays so, restart the gateway: {RESTART}",
         heals=True,
     ),
+    Reason.NO_ACCOUNTS: Explanation(
+        "The API sends an empty list of accounts.",
+        f"log in at IBKR's site and see which accounts the user has; if they are there, restart the gateway: {RESTART}",
+        heals=True,
+    ),
     Reason.LOGIN_FAILED: Explanation(
         "IBKR rejected the user name or the password. The gateway was stopped, so that it cannot lock the account.",
-        NEW_SECRET,
+        f"{NEW_SECRET}; right credentials that were rejected at a restart of the gateway's own are tried again by "
+        f"{START}",
     ),
     Reason.LOCKED_OUT: Explanation(
         "IBKR refuses further attempts for a while after too many failed logins. The gateway was stopped.",
@@ -186,15 +223,64 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         f"be ready with the IBKR Mobile app, then {RESTART}; or, once the start guard holds it, {AGAIN}",
         heals=True,
     ),
+    Reason.SECOND_FACTOR_DENIED: Explanation(
+        "The second factor's dialog was closed and the login has not completed: it was denied, or it completes now.",
+        f"if it does not complete within a minute: {RESTART}, and approve the login in the IBKR Mobile app",
+        heals=True,
+    ),
+    Reason.SECOND_FACTOR_CODE: Explanation(
+        "IBKR waits for a second factor longer than a push message lasts: it wants a code to be typed, which the image "
+        "cannot do.",
+        f"give the user IB Key (push in the IBKR Mobile app) instead of codes, or a user of its own; then {RESTART}",
+    ),
+    Reason.SECOND_FACTOR_DEVICE: Explanation(
+        "The user has several second factors, and the gateway does not know which one to ask for.",
+        "name it, as the list at the login does, in ibgw:gateways.{gateway}.secondFactor.device; then "
+        "pulumi up --stack {stack}",
+    ),
+    Reason.DIALOG_BLOCKING: Explanation(
+        "A dialog that nobody answers stands in the way of the login. Only its title is in the log; it may ask for an "
+        "agreement, or refuse this version of the gateway.",
+        f"log in at IBKR's site and do what it asks; see whether a newer image exists; then {RESTART}",
+        heals=True,
+    ),
+    Reason.VERSION_REFUSED: Explanation(
+        "IBKR no longer supports this version of the gateway.",
+        "take a newer image (ibgw:image), then pulumi up --stack {stack}",
+    ),
     Reason.COMPETING_SESSION: Explanation(
-        "Another session of the same user or the same market data entitlement is active.",
+        "Another session of the same user is open, in TWS, a mobile app or another gateway, and this login gave way.",
         "end the other session, or give this gateway a user of its own",
+        side=Side.IBKR,
+        heals=True,
+    ),
+    Reason.SESSION_TAKEN_OVER: Explanation(
+        "The same user logged in elsewhere, and this gateway's session ended.",
+        f"end the other session, then {START}; or give this gateway a user of its own",
+        side=Side.IBKR,
+        heals=True,
+    ),
+    Reason.RELOGIN_REQUIRED: Explanation(
+        "IBKR ended the session, as it does each week, and asks the gateway to log in again.",
+        f"be ready with the IBKR Mobile app if the user has a second factor; if it stays so: {RESTART}",
         side=Side.IBKR,
         heals=True,
     ),
     Reason.SERVER_UNREACHABLE: Explanation(
         "The gateway cannot reach IBKR's servers, or they are not available.",
         "check the Docker host's way out (firewall, DNS, egress network) and IBKR's system status page",
+        side=Side.IBKR,
+        heals=True,
+    ),
+    Reason.SYSTEM_UNAVAILABLE: Explanation(
+        "IBKR answered the login that its system is not available, and the gateway stays at that message.",
+        f"when IBKR's system status page shows it available: {RESTART}",
+        side=Side.IBKR,
+    ),
+    Reason.MAINTENANCE_WINDOW: Explanation(
+        "The gateway is cut off from IBKR's servers, at an hour at which IBKR resets them: each night, and from Friday "
+        "night to Saturday morning.",
+        "wait until the reset is over; the gateway connects again by itself",
         side=Side.IBKR,
         heals=True,
     ),
@@ -224,9 +310,20 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.MARKET_CLOSED: Explanation("The market of the configured contract is closed.", "none needed", Side.IBKR),
     Reason.NO_ENTITLEMENT: Explanation(
-        "The user has no live market data subscription for the configured contract.",
+        "The user has no market data subscription for the configured contract, and no delayed data either.",
         "subscribe at IBKR's site or share the live user's data with the paper user; or configure another contract",
         side=Side.IBKR,
+    ),
+    Reason.DELAYED_DATA: Explanation(
+        "The user has no live market data subscription for the configured contract; delayed data arrives.",
+        "subscribe at IBKR's site or share the live user's data with the paper user; or configure another contract",
+        side=Side.IBKR,
+    ),
+    Reason.COMPETING_MARKET_DATA: Explanation(
+        "Another session uses the market data subscription that this user shares (10197); orders and accounts work.",
+        "end the other session, or give this gateway a user with a subscription of its own (docs/accounts.md)",
+        side=Side.IBKR,
+        heals=True,
     ),
     Reason.FARM_BROKEN: Explanation(
         "IBKR's market data farm is disconnected.",
@@ -318,6 +415,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.READ_ONLY: Explanation(
         "The gateway's API is read-only as configured; an order would open a dialog that nobody clicks.",
         "none needed",
+        Side.NOBODY,
+    ),
+    Reason.NEEDS_DOCKER: Explanation(
+        "The check looks at Docker, which this run could not: it ran beside the gateway alone.",
+        "run ibgw verify --stack {stack} --gateway {gateway}",
         Side.NOBODY,
     ),
 }

@@ -3,7 +3,7 @@
 No check and no Docker here; every rule about verdicts is in this module.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from contract.errors import ExitCode
 from contract.target import CheckLevel, Gateway, Mode
 from healthcheck.reasons import EXPLANATIONS, Reason, Side, runbook
+from healthcheck.redact import Redactor
 
 
 class CheckName(StrEnum):
     """In the order in which they run and are shown."""
 
+    REACHABLE = "reachable"
     CONNECTED = "connected"
     AUTHENTICATED = "authenticated"
     ACCOUNT_ACCESS = "account_access"
@@ -212,8 +214,13 @@ def may_heal(checks: Iterable[CheckResult]) -> bool:
     return bool(failing) and all(check.reason is not None and EXPLANATIONS[check.reason].heals for check in failing)
 
 
-def gateway_verdict(checks: Iterable[CheckResult], *, waited: bool) -> GatewayVerdict:
-    """A gateway's verdict from its checks. `waited`: the time allowed for healing was used up."""
+def gateway_verdict(
+    checks: Iterable[CheckResult], *, waited: bool, asked: Collection[CheckName] | None = None
+) -> GatewayVerdict:
+    """A gateway's verdict from its checks. `waited`: the time allowed for healing was used up.
+
+    `asked`: the checks that somebody wants to know (None: all). Where none of them ran, there is no success.
+    """
     found = list(checks)
     if any(check.reason in COULD_NOT_RUN for check in found):
         return GatewayVerdict.COULD_NOT_RUN
@@ -221,17 +228,35 @@ def gateway_verdict(checks: Iterable[CheckResult], *, waited: bool) -> GatewayVe
     missing = [check for check in found if check.required and check.verdict is CheckVerdict.SKIPPED]
     if red(found) or missing or not connected:
         return GatewayVerdict.TIMED_OUT if waited and may_heal(found) else GatewayVerdict.FAILED
+    if not any(check.verdict in RAN for check in found if asked is None or check.name in asked):
+        return GatewayVerdict.COULD_NOT_RUN
     if any(check.verdict is CheckVerdict.WARN for check in found):
         return GatewayVerdict.VERIFIED_WITH_WARNINGS
     return GatewayVerdict.VERIFIED
 
 
+RAN = frozenset({CheckVerdict.PASS, CheckVerdict.WARN, CheckVerdict.FAIL})
 COULD_NOT_RUN = frozenset({Reason.VERIFIER_IMAGE_MISSING, Reason.VERIFIER_FAILED})
 
 
 def wrong_account(gateway: GatewayReport) -> CheckResult | None:
     """The loudest failure there is: an account of the wrong kind."""
     return next((check for check in red(gateway.checks) if check.reason is Reason.ACCOUNT_KIND_MISMATCH), None)
+
+
+def redacted(gateway: GatewayReport, redactor: Redactor) -> GatewayReport:
+    """The same with every text masked that is not of our own vocabulary."""
+    checks = tuple(
+        check.model_copy(
+            update={
+                "seen": redactor.text(check.seen),
+                "remedy": redactor.text(check.remedy) if check.remedy is not None else None,
+                "data": redactor.value(check.data),
+            }
+        )
+        for check in gateway.checks
+    )
+    return gateway.model_copy(update={"checks": checks})
 
 
 def timestamp(moment: datetime) -> str:

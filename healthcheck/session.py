@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 UNSET = 1.7976931348623157e308  # "no value" of the API's doubles
 NO_REQUEST = -1  # the id of messages that answer no request
 CLIENT_ID_IN_USE = 326
+TOO_FAST = 100  # max rate of messages per second has been exceeded
 
 # A frame's length prefix beyond this is no TWS API (EClient's MAX_MSG_LEN is 0xFFFFFF).
 MAX_MESSAGE = 0xFFFFFF
@@ -187,11 +188,14 @@ class GuardedClient(Client):
         self._guard.server_version = self.serverVersion()
         super().startApi()
 
-    async def greet(self, host: str, port: int, client_id: int, timeout: float) -> None:
-        """Connect and send the greeting; `Client.connectAsync` without its wait for a complete start."""
-        self.host, self.port, self.clientId = host, port, client_id
+    async def dial(self, host: str, port: int, timeout: float) -> None:
+        """Connect and say nothing; with `greet`, `Client.connectAsync` without its wait for a complete start."""
+        self.host, self.port = host, port
         self.connState = Client.CONNECTING
         await asyncio.wait_for(self.conn.connectAsync(host, port), timeout)
+
+    def greet(self, client_id: int) -> None:
+        self.clientId = client_id
         versions = b"v%d..%d" % (self.MinClientVersion, self.MaxClientVersion)
         self.conn.sendMsg(b"API\0" + self._prefix(versions))
 
@@ -201,6 +205,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.accounts: list[str] = []
+        self.told_accounts = False
         self.next_id: int | None = None
         self.notices: list[ApiError] = []
         self.time: datetime | None = None
@@ -245,6 +250,7 @@ class Inbox:
 
     def managedAccounts(self, accounts: str) -> None:
         self.accounts = [account for account in accounts.split(",") if account]
+        self.told_accounts = True
         self._changed.set()
 
     def nextValidId(self, order_id: int) -> None:
@@ -304,7 +310,8 @@ class Session:
         self._what_if = what_if
         self.timeouts = timeouts or Timeouts()
         self.client_id: int | None = None
-        self._connect_with_new_client()
+        self._reached = False
+        self._begin_anew()
 
     async def __aenter__(self) -> Self:
         return self
@@ -326,6 +333,11 @@ class Session:
         return self._inbox.accounts
 
     @property
+    def told_accounts(self) -> bool:
+        """Whether a list of accounts has come, be it empty."""
+        return self._inbox.told_accounts
+
+    @property
     def next_id(self) -> int | None:
         return self._inbox.next_id
 
@@ -339,14 +351,29 @@ class Session:
         """Why the connection is over, or None while it stands."""
         return self._inbox.closed
 
-    async def open(self) -> None:
-        """Shake hands, with the first client id that is free.
+    async def reach(self) -> None:
+        """Connect, which says nothing yet of who it is that accepts. Raises SessionFailure."""
+        self._begin_anew()
+        try:
+            await self._client.dial(self._host, self._port, self.timeouts.connect)
+        except ConnectionRefusedError:
+            raise SessionFailure(Reason.PORT_CLOSED, f"{self._where} refused the connection") from None
+        except TimeoutError:
+            raise SessionFailure(Reason.UNREACHABLE, f"{self._where} did not accept within the time allowed") from None
+        except OSError as error:
+            raise SessionFailure(Reason.UNREACHABLE, f"{self._where}: {error.strerror or error}") from None
+        self._reached = True
 
-        Returns as soon as the gateway has said anything about this client, or when it stays silent after its handshake
-        for `Timeouts.ready`. Raises SessionFailure.
+    async def open(self) -> None:
+        """Shake hands on the connection that `reach` made, with the first client id that is free.
+
+        Each further id needs a connection of its own. Returns as soon as the gateway has said anything about this
+        client, or when it stays silent after its handshake for `Timeouts.ready`. Raises SessionFailure.
         """
         for client_id in self._client_ids:
-            self._connect_with_new_client()
+            if not self._reached:
+                await self.reach()
+            self._reached = False
             self.client_id = client_id
             await self._shake_hands(client_id)
             await self._inbox.wait_until(self._said_something, self.timeouts.ready)
@@ -356,6 +383,10 @@ class Session:
             await self.close()
         tried = f"{self._client_ids[0]} to {self._client_ids[-1]}"
         raise SessionFailure(Reason.CLIENT_ID_IN_USE, f"error 326 for each of the client ids {tried}")
+
+    async def heard(self, seconds: float) -> bool:
+        """Wait for an answer to the handshake, or the connection's end; whether one of them came."""
+        return await self._inbox.wait_until(self._answered, seconds)
 
     async def ready(self) -> bool:
         """Wait for accounts and the next order id, `Timeouts.ready` seconds at most; True if both came."""
@@ -373,24 +404,22 @@ class Session:
         if not closed:
             transport.abort()
 
-    def _connect_with_new_client(self) -> None:
+    @property
+    def _where(self) -> str:
+        return f"{self._host}:{self._port}"
+
+    def _answered(self) -> bool:
+        return self.server_version > 0 or self.closed is not None
+
+    def _begin_anew(self) -> None:
         self._inbox = Inbox()
         self._guard = WriteGuard(what_if=self._what_if)
         self._client = GuardedClient(self._inbox, self._guard)
 
     async def _shake_hands(self, client_id: int) -> None:
-        where = f"{self._host}:{self._port}"
-        try:
-            await self._client.greet(self._host, self._port, client_id, self.timeouts.connect)
-        except ConnectionRefusedError:
-            raise SessionFailure(Reason.PORT_CLOSED, f"{where} refused the connection") from None
-        except TimeoutError:
-            raise SessionFailure(Reason.UNREACHABLE, f"{where} did not accept within the time allowed") from None
-        except OSError as error:
-            raise SessionFailure(Reason.UNREACHABLE, f"{where}: {error.strerror or error}") from None
-        answered = await self._inbox.wait_until(
-            lambda: self.server_version > 0 or self.closed is not None, self.timeouts.handshake
-        )
+        where = self._where
+        self._client.greet(client_id)
+        answered = await self.heard(self.timeouts.handshake)
         connection = self._client.conn
         if connection.foreign is not None:
             raise SessionFailure(Reason.NOT_THE_API, f"{where} answered {connection.foreign}")
@@ -528,6 +557,8 @@ class Session:
         reply = await replies.get()
         if isinstance(reply, Closed):
             raise SessionFailure(Reason.CONNECTION_DROPPED, reply.why)
+        if isinstance(reply, ApiError) and reply.code == TOO_FAST:
+            raise SessionFailure(Reason.RATE_LIMITED, str(reply))
         return reply
 
     def _still_open(self) -> None:

@@ -1,6 +1,7 @@
 """Tries to reach gateways from where nobody must, and from inside their own network, which must work.
 
-One container a vantage point serves all gateways of a run. Who may conclude what is `healthcheck.isolation`'s business.
+One container a vantage point serves all gateways of a run; on their own networks, one serves several. Who may conclude
+what is `healthcheck.isolation`'s business.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from docker.errors import NotFound
 from contract.target import PORTS, VNC_PORT, Contract
 from healthcheck.docker_host import FAILURES
 from healthcheck.probe import Answer, probe_all
-from healthcheck.verifier_container import ProbeFailed, run_probe, throwaway_bridge
+from healthcheck.verifier_container import ProbeFailed, run_probe, throwaway_bridge, together
 
 # The relay's and the gateway's own port of both modes, and VNC's.
 TRIED_PORTS = (*sorted(port for ports in PORTS.values() for port in ports), VNC_PORT)
@@ -81,47 +82,60 @@ class _Round:
     def run(self) -> None:
         everything = {target.gateway: Vantage.BRIDGE for target in self._targets}
         jobs = [
-            lambda: self._ask(None, everything),
-            lambda: self._ask(self._contract.egress_network, dict.fromkeys(everything, Vantage.EGRESS)),
-            *(lambda name=name, asked=asked: self._ask(self._api(name), asked) for name, asked in self._inside()),
+            lambda: self._ask((), everything),
+            lambda: self._ask((self._contract.egress_network,), dict.fromkeys(everything, Vantage.EGRESS)),
+            *(lambda names=names, asked=asked: self._ask(self._api(names), asked) for names, asked in self._inside()),
             self._ask_from_here,
         ]
         with ThreadPoolExecutor(max_workers=min(len(jobs), MOST_AT_ONCE), thread_name_prefix="probe") as pool:
             for future in [pool.submit(job) for job in jobs]:
                 future.result()
 
-    def _inside(self) -> list[tuple[str, dict[str, Vantage]]]:
-        """For each api network, who is asked from there: its own gateway, and those whose neighbour it is."""
-        jobs: dict[str, dict[str, Vantage]] = {
-            target.gateway: {target.gateway: Vantage.INSIDE} for target in self._targets
-        }
+    def _inside(self) -> list[tuple[Sequence[str], dict[str, Vantage]]]:
+        """For groups of gateways, who is asked from a container on their api networks: these, and as neighbours others.
+
+        There are two halves, and a group is part of one half, so that no gateway is the neighbour of its own network.
+        """
+        asked = [target.gateway for target in self._targets]
+        halves = [asked[::2], asked[1::2] or self._neighbour_of(asked[0])]
+        jobs: list[tuple[Sequence[str], dict[str, Vantage]]] = []
+        for half, others in (halves, reversed(halves)):
+            for at, group in enumerate(together(half)):
+                neighbours = others if at == 0 else []
+                jobs.append(
+                    (
+                        group,
+                        {name: Vantage.INSIDE for name in group if name in asked}
+                        | {name: Vantage.OTHER_API for name in neighbours if name in asked},
+                    )
+                )
+        if not halves[1]:
+            self.views[asked[0]].not_applicable[Vantage.OTHER_API] = "the stack has one gateway"
+        return jobs
+
+    def _neighbour_of(self, gateway: str) -> list[str]:
         names = list(self._contract.gateways)
-        for target in self._targets:
-            neighbour = names[(names.index(target.gateway) + 1) % len(names)]
-            if neighbour == target.gateway:
-                self.views[target.gateway].not_applicable[Vantage.OTHER_API] = "the stack has one gateway"
-            else:
-                jobs.setdefault(neighbour, {})[target.gateway] = Vantage.OTHER_API
-        return list(jobs.items())
+        neighbour = names[(names.index(gateway) + 1) % len(names)]
+        return [neighbour] if neighbour != gateway else []
 
-    def _api(self, gateway: str) -> str:
-        return self._contract.gateways[gateway].api.network
+    def _api(self, gateways: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self._contract.gateways[name].api.network for name in gateways)
 
-    def _ask(self, network: str | None, asked: Mapping[str, Vantage]) -> None:
-        """Asks gateways from one network; None is a throwaway bridge."""
+    def _ask(self, networks: Sequence[str], asked: Mapping[str, Vantage]) -> None:
+        """Asks gateways from one container on these networks; without any, from a throwaway bridge."""
         targets = [target for target in self._targets if target.gateway in asked]
         tried = [address for target in targets for address in target.tried]
         try:
-            if network is None:
+            if not networks:
                 with throwaway_bridge(self._client, self._contract) as bridge:
-                    answers = run_probe(self._client, self._contract, bridge, tried)
+                    answers = run_probe(self._client, self._contract, [bridge], tried)
             else:
-                answers = run_probe(self._client, self._contract, network, tried)
+                answers = run_probe(self._client, self._contract, networks, tried)
         except (*FAILURES, ProbeFailed) as error:
             for target in targets:
                 vantage = asked[target.gateway]
-                if vantage is Vantage.OTHER_API and isinstance(error, NotFound):
-                    self.views[target.gateway].not_applicable[vantage] = f"network {network} does not exist"
+                if vantage is Vantage.OTHER_API and isinstance(error, NotFound) and len(networks) == 1:
+                    self.views[target.gateway].not_applicable[vantage] = f"network {networks[0]} does not exist"
                 else:
                     self.views[target.gateway].failed[vantage] = str(error)
         else:

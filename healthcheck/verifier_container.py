@@ -4,10 +4,10 @@ import json
 import queue
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
 from docker.errors import APIError
@@ -21,6 +21,9 @@ from contract.target import Contract, Gateway
 from healthcheck.docker_host import FAILURES, moment
 from healthcheck.events import EVENT, ProgressEvent, ReportEvent
 from healthcheck.probe import Answer
+from healthcheck.report import CheckName
+
+T = TypeVar("T")
 
 # What the container may use. Python with numpy (through ib_async) needs about 60 MiB.
 MEMORY = "256m"
@@ -30,21 +33,110 @@ USER = "65534:65534"
 PROBE_SECONDS = 30
 """How long a probe's container may take; its attempts themselves take two seconds at most."""
 
+MOST_TOGETHER = 16
+"""Gateways that one container serves. Each one's network costs a tenth of a second, a container of its own a second."""
+
 # Leftovers of runs that were killed: ended a moment ago may still be read by its owner.
 ENDED_FOR = timedelta(minutes=1)
 OLDEST = timedelta(hours=1)
 
 
-class VerifierRun:
-    """A running verifier. Its events come through `next_event`."""
+def together(items: Sequence[T]) -> list[Sequence[T]]:
+    """In groups of at most MOST_TOGETHER, about equal."""
+    groups = -(-len(items) // MOST_TOGETHER)
+    return [items[start::groups] for start in range(groups)]
 
-    def __init__(self, container: Container) -> None:
-        self._container = container
+
+class Verifier:
+    """A running container that verifies gateways, attached to the api networks of all of them.
+
+    Each of its gateways is `followed` once; the container is removed when the last has what it wants.
+    """
+
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        contract: Contract,
+        gateways: Sequence[Gateway],
+        checks: Iterable[CheckName],
+        *,
+        wait: float,
+        show_accounts: bool,
+    ) -> None:
+        """Starts it. Raises FAILURES."""
+        command = ["verify", "--stack", contract.stack, "--wait", f"{wait:g}"]
+        for gateway in gateways:
+            command += ["--gateway-json", gateway.model_dump_json()]
+        command += ["--checks", ",".join(checks)]
+        if show_accounts:
+            command.append("--show-accounts")
+        networks = [gateway.api.network for gateway in gateways]
+        self._runs = {gateway.name: VerifierRun() for gateway in gateways}
+        self._followed = set(self._runs)
+        self._lock = threading.Lock()
+        name = gateways[0].name if len(gateways) == 1 else None
+        self._container = start(client, contract, networks, command, name)
+        threading.Thread(target=self._follow, name=f"follow-{self._container.name}", daemon=True).start()
+
+    @contextmanager
+    def followed(self, gateway: str) -> Iterator["VerifierRun"]:
+        """What it tells of one of its gateways. Raises FAILURES."""
+        try:
+            yield self._runs[gateway]
+        finally:
+            self.leave(gateway)
+
+    def leave(self, *gateways: str) -> None:
+        """These are no longer followed."""
+        with self._lock:
+            was_followed = bool(self._followed)
+            self._followed.difference_update(gateways)
+            last = was_followed and not self._followed
+        if last:
+            remove(self._container)
+
+    def complaint(self, run: "VerifierRun") -> str:
+        """What it wrote beside events, and how it ended; for a verifier that gave no report."""
+        text = self._container.logs(stdout=False, stderr=True, tail=5).decode("utf-8", "replace").strip()
+        self._container.reload()
+        code = self._container.attrs["State"]["ExitCode"]
+        return "; ".join(part for part in (f"exit code {code}", run.unreadable, " ".join(text.split())) if part)
+
+    def _follow(self) -> None:
+        buffered = b""
+        try:
+            for chunk in self._container.logs(stdout=True, stderr=False, stream=True, follow=True):
+                *lines, buffered = (buffered + chunk).split(b"\n")
+                for line in lines:
+                    self._take(line)
+        except (*FAILURES, OSError) as error:
+            self._complain(f"its output broke off ({type(error).__name__})")
+        for run in self._runs.values():
+            run.put(None)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = EVENT.validate_json(line)
+            self._runs[event.gateway if isinstance(event, ProgressEvent) else event.report.gateway].put(event)
+        except (ValidationError, KeyError):
+            self._complain("it printed a line that is no event")
+
+    def _complain(self, what: str) -> None:
+        for run in self._runs.values():
+            run.unreadable = what
+
+
+class VerifierRun:
+    """The events of one gateway."""
+
+    def __init__(self) -> None:
         self._events: queue.Queue[ProgressEvent | ReportEvent | None] = queue.Queue()
         self.unreadable = ""
         self.over = False
-        self._reader = threading.Thread(target=self._follow, name=f"follow-{container.name}", daemon=True)
-        self._reader.start()
+
+    def put(self, event: ProgressEvent | ReportEvent | None) -> None:
+        """None is the end."""
+        self._events.put(event)
 
     def next_event(self, timeout: float) -> ProgressEvent | ReportEvent | None:
         """The next event, or None after `timeout` seconds or at the end (`over`)."""
@@ -56,58 +148,17 @@ class VerifierRun:
             self.over = True
         return event
 
-    def complaint(self) -> str:
-        """What it wrote beside events, and how it ended; for a verifier that gave no report."""
-        text = self._container.logs(stdout=False, stderr=True, tail=5).decode("utf-8", "replace").strip()
-        self._container.reload()
-        code = self._container.attrs["State"]["ExitCode"]
-        return "; ".join(part for part in (f"exit code {code}", self.unreadable, " ".join(text.split())) if part)
-
-    def _follow(self) -> None:
-        buffered = b""
-        try:
-            for chunk in self._container.logs(stdout=True, stderr=False, stream=True, follow=True):
-                *lines, buffered = (buffered + chunk).split(b"\n")
-                for line in lines:
-                    self._take(line)
-        except (*FAILURES, OSError) as error:
-            self.unreadable = f"its output broke off ({type(error).__name__})"
-        self._events.put(None)
-
-    def _take(self, line: bytes) -> None:
-        try:
-            self._events.put(EVENT.validate_json(line))
-        except ValidationError:
-            self.unreadable = "it printed a line that is no event"
-
-
-@contextmanager
-def verifier(
-    client: docker.DockerClient, contract: Contract, gateway: Gateway, *, wait: float, show_accounts: bool
-) -> Iterator[VerifierRun]:
-    """Run the verifier beside a gateway; the container is removed whatever happens. Raises FAILURES."""
-    command = ["verify", "--stack", contract.stack, "--wait", f"{wait:g}", "--gateway-json", gateway.model_dump_json()]
-    if show_accounts:
-        command.append("--show-accounts")
-    container = _create(client, contract, gateway.api.network, command, gateway.name)
-    try:
-        container.start()
-        yield VerifierRun(container)
-    finally:
-        remove(container)
-
 
 def run_probe(
-    client: docker.DockerClient, contract: Contract, network: str, addresses: Iterable[str]
+    client: docker.DockerClient, contract: Contract, networks: Sequence[str], addresses: Iterable[str]
 ) -> dict[str, Answer]:
-    """What answers at addresses (`HOST:PORT`) as seen from a network.
+    """What answers at addresses (`HOST:PORT`) as seen from a container that is attached to these networks.
 
     Raises FAILURES, and ProbeFailed when the container ran and gave no answers.
     """
     # Not `healthcheck probe`, which is the same and loads the API client first.
-    container = _create(client, contract, network, [*addresses], entrypoint=["python3", "-m", "healthcheck.probe"])
+    container = start(client, contract, networks, [*addresses], entrypoint=["python3", "-m", "healthcheck.probe"])
     try:
-        container.start()
         code = container.wait(timeout=PROBE_SECONDS)["StatusCode"]
         output = container.logs(stdout=True, stderr=True).decode("utf-8", "replace")
     finally:
@@ -117,7 +168,7 @@ def run_probe(
         return {answer["address"]: Answer(answer["answer"]) for answer in answers}
     except (ValueError, KeyError, TypeError):
         raise ProbeFailed(
-            f"a probe from network {network} ended with exit code {code}: {output.strip()[-200:]}"
+            f"a probe from {', '.join(networks)} ended with exit code {code}: {output.strip()[-200:]}"
         ) from None
 
 
@@ -151,21 +202,22 @@ def _labels(contract: Contract, gateway: str | None = None) -> dict[str, str]:
     )
 
 
-def _create(
+def start(
     client: docker.DockerClient,
     contract: Contract,
-    network: str,
+    networks: Sequence[str],
     command: list[str],
     gateway: str | None = None,
     **options: Any,
 ) -> Container:
-    """A container of the verifier's image, as confined as can be; not started."""
-    return client.containers.create(
+    """A running container of the verifier's image, as confined as can be. Raises FAILURES and leaves nothing then."""
+    first, *others = networks
+    container = client.containers.create(
         contract.verifier.image_id,
         command,
         name=_name(contract, gateway),
         labels=_labels(contract, gateway),
-        network=network,
+        network=first,
         user=USER,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges:true"],
@@ -173,10 +225,20 @@ def _create(
         mem_limit=MEMORY,
         memswap_limit=MEMORY,
         pids_limit=PROCESSES,
+        # On several gateways' networks it must be no way from one to another.
+        sysctls={"net.ipv4.ip_forward": "0"},
         # Its output is read back through Docker, which not every log driver can.
         log_config=LogConfig(type=LogConfig.types.JSON),
         **options,
     )
+    try:
+        for network in others:
+            client.networks.get(network).connect(container)
+        container.start()
+    except FAILURES:
+        remove(container)
+        raise
+    return container
 
 
 def remove(container: Container) -> None:

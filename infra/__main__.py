@@ -10,7 +10,7 @@ import pulumi
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Mode
-from infra import credentials, host, release, settings, spec
+from infra import credentials, host, release, rules, settings, spec
 from infra.verification import verify_after_update
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
     """Everything that can be refused is refused before the first resource but the provider is declared."""
     try:
         stack = _load()
+        rules.check_rules(stack.stack, rules.records(stack))
         wanted = {name: (gateway.secret_id, gateway.secret_version) for name, gateway in stack.gateways.items()}
         reading = asyncio.ensure_future(credentials.read_all(wanted, stack.mode))
         preparing = asyncio.ensure_future(_provider(stack))

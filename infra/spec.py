@@ -27,6 +27,9 @@ SECRETS_PATH = "/run/secrets"
 VERSION_FILE = f"{SECRETS_PATH}/secret_version"
 SECRET_FILE_MODE = "0444"  # noqa: S105 - uploads belong to root, and the gateway runs as uid 1000
 
+ICC = "com.docker.network.bridge.enable_icc"
+"""A bridge's option: whether its containers reach each other. Docker's default is true."""
+
 PROBE_TIMEOUT = timedelta(seconds=10)
 PROBE_RETRIES = 3
 MAXIMUM_ATTEMPTS = 2
@@ -54,6 +57,7 @@ class Mount:
 @dataclass(frozen=True)
 class NetworkSpec:
     name: str
+    driver: str
     subnet: IPv4Network
     internal: bool
     labels: dict[str, str]
@@ -86,6 +90,9 @@ class GatewaySpec:
     owner_labels: dict[str, str]
     memory: int
     stop_grace: timedelta
+    capabilities_dropped: tuple[str, ...]
+    security_options: tuple[str, ...]
+    log_driver: str
     log_options: dict[str, str]
     restart: str
     settings: config.Gateway
@@ -223,6 +230,7 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
             secret_version=gateway.credentials.version_id,
             api_network=NetworkSpec(
                 name=names.api_network(name),
+                driver="bridge",
                 subnet=subnets[name],
                 internal=True,
                 labels=labelled(Role.API, name),
@@ -241,6 +249,9 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
             owner_labels=labelled(Role.SETTINGS_OWNER, name),
             memory=gateway.resources.memory,
             stop_grace=gateway.container.stop_grace,
+            capabilities_dropped=("ALL",),
+            security_options=("no-new-privileges:true",),
+            log_driver="json-file",
             log_options={
                 "max-size": gateway.container.log_max_size,
                 "max-file": str(gateway.container.log_max_files),
@@ -263,11 +274,12 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
         verification_timeout=settings.verifier.timeout,
         egress=NetworkSpec(
             name=names.egress_network,
+            driver="bridge",
             subnet=egress_subnet(settings.network.subnet_pool),
             internal=False,
             labels=labelled(Role.EGRESS),
             # Two gateways must not reach each other's relay over the network that leads them out.
-            options={"com.docker.network.bridge.enable_icc": "false"},
+            options={ICC: "false"},
         ),
         gateways={name: gateway_spec(name, gateway) for name, gateway in sorted(settings.gateways.items())},
     )

@@ -1,6 +1,10 @@
 """The last step of `pulumi up`: the gateways are verified, and the update is green only if they are."""
 
 import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pulumi
@@ -12,6 +16,24 @@ from infra.spec import StackSpec
 
 def _progress(line: str) -> None:
     pulumi.log.info(line, ephemeral=True)
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """Set when the update is interrupted: the verification then ends soon, and removes its containers."""
+    event, signals = threading.Event(), (signal.SIGINT, signal.SIGTERM)
+    # Only the main thread may take signals.
+    loop = asyncio.get_running_loop() if threading.current_thread() is threading.main_thread() else None
+    if loop is not None:
+        for number in signals:
+            loop.add_signal_handler(number, event.set)
+    try:
+        yield event
+    finally:
+        event.set()
+        if loop is not None:
+            for number in signals:
+                loop.remove_signal_handler(number)
 
 
 def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec) -> None:
@@ -28,12 +50,14 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
 
     async def run(value: dict[str, Any]) -> int:
         try:
-            report = await asyncio.to_thread(
-                verify,
-                Contract.model_validate(value),
-                wait=spec.verification_timeout.total_seconds(),
-                progress=_progress,
-            )
+            with interruption() as interrupted:
+                report = await asyncio.to_thread(
+                    verify,
+                    Contract.model_validate(value),
+                    wait=spec.verification_timeout.total_seconds(),
+                    progress=_progress,
+                    interrupted=interrupted,
+                )
         except IbgwError as error:
             raise pulumi.RunError(f"the verification of stack {spec.stack!r} could not run: {error}") from None
         write_report(report, REPORTS / f"{spec.stack}.json")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import docker
 
     from contract.target import Contract
+    from healthcheck.report import CheckName
     from operations.lifecycle import Act
 
 COMMANDS = "ibgw.commands"
@@ -50,6 +51,22 @@ ShowAccounts = Annotated[
     bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+class PlanFormat(StrEnum):
+    """Of a plan, which operations.plan renders."""
+
+    HUMAN = "human"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class Gate(StrEnum):
+    """What `ibgw plan --fail-on` stops at (operations.plan.FailOn)."""
+
+    RELOGIN = "relogin"
+    REPLACE = "replace"
+    ANY = "any"
 
 
 class Format(StrEnum):
@@ -93,6 +110,7 @@ def build_app() -> typer.Typer:
         """Deploy and look after Interactive Brokers gateways. Stacks are deployed with `pulumi up --stack NAME`."""
 
     app.command()(verify)
+    app.command()(plan)
     app.command(help=env_help())(env)
     app.command()(forward)
     app.command()(status)
@@ -120,6 +138,10 @@ def verify(
     watch: Annotated[
         str, typer.Option(metavar="DURATION", help="Watch at least so long, such as 5m, who attaches to the API.")
     ] = "0s",
+    checks: Annotated[
+        list[str] | None,
+        typer.Option("--checks", metavar="NAMES", help="Only these and what they need, with commas or repeated."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 instead of 0 if there are warnings.")] = False,
     output: Annotated[
         Format, typer.Option("--format", help="For people, for programs, for CI, or for node_exporter's textfiles.")
@@ -127,7 +149,9 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     show_accounts: ShowAccounts = False,
 ) -> None:
-    """Prove that a trader could trade: connection, login, accounts, market data, orders, isolation, hygiene.
+    """Prove that a trader could trade, by these checks in this order:
+
+    reachable, connected, authenticated, account_access, market_data, order_capability, isolation, hygiene.
 
     The report is also written to .ibgw/reports/NAME.json. Exit code: 0 verified, 3 failed, 4 warnings (--strict),
     5 could not run, 6 timed out.
@@ -137,18 +161,48 @@ def verify(
     from operations.formats import RENDERERS
     from operations.stack import choose_gateways, read_contract
 
+    chosen_checks = check_names(checks or [])
     target = read_contract(stack, contract)
     report = verification.run(
         target,
         [chosen.name for chosen in choose_gateways(target, gateway or [])],
         wait=seconds,
         watch=watched,
+        checks=chosen_checks,
         strict=strict,
         show_accounts=show_accounts,
         progress=say,
     )
     typer.echo(RENDERERS[Format.JSON if as_json else output](report))
     raise typer.Exit(report.exit_code)
+
+
+def plan(
+    stack: Stack,
+    output: Annotated[
+        PlanFormat, typer.Option("--format", help="For people, for programs, or for a pull request's comment.")
+    ] = PlanFormat.HUMAN,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    fail_on: Annotated[
+        Gate | None,
+        typer.Option(
+            "--fail-on",
+            help="Exit with 9 if a running gateway logs in again (relogin), if one is replaced or removed (replace), "
+            "or if anything changes (any).",
+        ),
+    ] = None,
+) -> None:
+    """Show what `pulumi up` would do to each gateway: who logs in again, for how long it is away, and why.
+
+    Changes nothing. Verdicts: none, in_place, relogin, relogin_second_factor, create, remove.
+    """
+    from operations.plan import RENDERERS, FailOn, read
+    from operations.stack import Stack as PulumiStack
+
+    found = read(stack, PulumiStack(stack).preview())
+    typer.echo(RENDERERS[PlanFormat.JSON if as_json else output](found))
+    if fail_on is not None and found.hits(FailOn(fail_on)):
+        raise typer.Exit(ExitCode.GATE_HIT)
 
 
 def status(stack: Stack, as_json: Json = False) -> None:
@@ -419,6 +473,16 @@ def duration(text: str, option: str) -> float:
         return parse_duration(text).total_seconds()
     except ValueError as error:
         raise IbgwError(f"{option}: {error}.", exit_code=ExitCode.BAD_USAGE) from None
+
+
+def check_names(texts: Sequence[str]) -> "frozenset[CheckName] | None":
+    """None for all. Raises IbgwError (bad usage)."""
+    from healthcheck.order import named
+
+    try:
+        return named(texts)
+    except ValueError as error:
+        raise IbgwError(f"--checks: {error}.", exit_code=ExitCode.BAD_USAGE) from None
 
 
 def print_json(value: object) -> None:

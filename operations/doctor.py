@@ -20,9 +20,9 @@ from healthcheck import logs
 from healthcheck.docker_host import docker_errors, moment
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport
+from healthcheck.schedule import next_planned
 from infra.spec import MAXIMUM_ATTEMPTS, SETTINGS_PATH
 from operations.lifecycle import guard_attempts
-from operations.schedule import next_planned
 from operations.status import age
 
 SKEW = timedelta(seconds=5)
@@ -80,7 +80,9 @@ def _from(check: CheckResult, topic: str) -> Finding:
 
 
 def container(evidence: Evidence) -> Finding:
-    check = evidence.reason(Reason.CONTAINER_MISSING, Reason.STOPPED, Reason.CRASH_LOOPING)
+    check = evidence.reason(
+        Reason.CONTAINER_MISSING, Reason.STOPPED, Reason.CRASH_LOOPING, Reason.PLANNED_RESTART, Reason.OUT_OF_MEMORY
+    )
     if check is not None:
         return _from(check, "container")
     restarts = f"{evidence.restarts} restart{'' if evidence.restarts == 1 else 's'} by Docker"
@@ -94,6 +96,11 @@ def authentication(evidence: Evidence) -> Finding:
         Reason.ACCOUNT_KIND_MISMATCH,
         Reason.ACCOUNT_MISSING,
         Reason.COMPETING_SESSION,
+        Reason.SESSION_TAKEN_OVER,
+        Reason.RELOGIN_REQUIRED,
+        Reason.DIALOG_BLOCKING,
+        Reason.VERSION_REFUSED,
+        Reason.NO_ACCOUNTS,
         Reason.NOT_LOGGED_IN,
         Reason.STARTING,
     )
@@ -130,6 +137,8 @@ def port(evidence: Evidence) -> Finding:
         Reason.NOT_THE_API,
         Reason.CLIENT_ID_IN_USE,
         Reason.CONNECTION_DROPPED,
+        Reason.RATE_LIMITED,
+        Reason.TOO_SLOW,
         Reason.NETWORK_MISSING,
         Reason.EXPOSED,
     )
@@ -146,6 +155,9 @@ def port(evidence: Evidence) -> Finding:
 
 
 def firewall(evidence: Evidence) -> Finding:
+    check = evidence.reason(Reason.MAINTENANCE_WINDOW, Reason.SYSTEM_UNAVAILABLE)
+    if check is not None:
+        return _from(check, "firewall")
     check = evidence.reason(Reason.SERVER_UNREACHABLE, Reason.CONNECTIVITY_LOST, Reason.FARM_BROKEN)
     if check is not None:
         return Finding(
@@ -173,7 +185,13 @@ def settings(evidence: Evidence) -> Finding:
 
 
 def second_factor(evidence: Evidence) -> Finding:
-    check = evidence.reason(Reason.SECOND_FACTOR_PENDING, Reason.SECOND_FACTOR_TIMEOUT)
+    check = evidence.reason(
+        Reason.SECOND_FACTOR_PENDING,
+        Reason.SECOND_FACTOR_TIMEOUT,
+        Reason.SECOND_FACTOR_DENIED,
+        Reason.SECOND_FACTOR_CODE,
+        Reason.SECOND_FACTOR_DEVICE,
+    )
     if check is not None:
         return _from(check, "second factor")
     configured = evidence.gateway.second_factor

@@ -78,6 +78,13 @@ class Stack:
         answer: dict[str, str] = json.loads(self._pulumi("whoami", "--verbose", "--json", stack=False))
         return answer["url"]
 
+    def preview(self) -> str:
+        """What an update would do, as the engine's JSON, with what stays the same; secrets are blanked.
+
+        Raises IbgwError with what the program or a provider refused.
+        """
+        return self._pulumi("preview", "--json", "--show-sames")
+
     def export_state(self) -> str:
         """The recorded state as JSON, secrets encrypted."""
         return self._pulumi("stack", "export")
@@ -121,6 +128,13 @@ class Stack:
 
     def _explain(self, command: str, output: str) -> IbgwError:
         """Pulumi's complaint as ours. The texts are those of the CLI 3.256 (pkg/cmd/pulumi/stack, pkg/backend/diy)."""
+        if output.startswith("{"):
+            found = json.loads(output).get("diagnostics") or []
+            errors = "".join(one["message"] for one in found if one["severity"] in ("error", "info#err")).strip()
+            return IbgwError(
+                f"The preview of stack {self.name!r} failed, and nothing was changed. It said: {errors or 'nothing'}\n"
+                f"`pulumi preview --stack {self.name}` shows all of it, with the rules that a policy found broken."
+            )
         if "no stack named" in output:
             return IbgwError(
                 f"There is no stack {self.name!r} in this backend. `pulumi stack ls` lists those there are; "

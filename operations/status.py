@@ -11,7 +11,7 @@ from docker.errors import NotFound
 from contract.target import Contract, Gateway
 from healthcheck.docker_host import docker_errors, moment
 from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport, Report, red
-from operations.schedule import next_planned
+from healthcheck.schedule import next_planned
 
 CHECKS = (CheckName.CONNECTED, CheckName.AUTHENTICATED)
 """What a glance asks of the API."""

@@ -31,6 +31,7 @@ from sandbox.steps import Say, Steps
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".sandbox"
+POLICY_PACK = ROOT / "infra" / "policy"
 PREFIX = "ibgw-sandbox"
 DEFAULT_STACK = "paper"
 
@@ -198,6 +199,7 @@ class Sandbox:
             "PULUMI_BACKEND_URL": (self.folder / "state").as_uri(),
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.folder / "passphrase"),
             "PULUMI_OPTION_CWD": str(self.project_folder),
+            "PULUMI_OPTION_POLICY_PACK": str(POLICY_PACK),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             **record.tool_environment,
             "AWS_ENDPOINT_URL": endpoint,

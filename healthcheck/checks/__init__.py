@@ -4,20 +4,25 @@ A check says what it saw and, when something is off, the reason. Which verdict t
 level (`healthcheck.report`); what it costs the checks after it follows from `healthcheck.order`.
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from contract.target import Gateway
-from healthcheck.checks import account_access, authenticated, connected, market_data, order_capability
+from healthcheck.checks import account_access, authenticated, connected, market_data, order_capability, reachable
 from healthcheck.checks.context import Context
 from healthcheck.finding import Finding
-from healthcheck.order import CHECKS, Check, not_run
+from healthcheck.order import CHECKS, OVER_API, Check, not_run
+from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, check_result
 from healthcheck.session import Session, SessionFailure, Timeouts
 
 CLIENT_IDS_TRIED = 10
+BUDGET = 60.0
+"""Seconds for all checks of one attempt together."""
 
 LOOK: dict[CheckName, Callable[[Context], Awaitable[Finding]]] = {
+    CheckName.REACHABLE: reachable.look,
     CheckName.CONNECTED: connected.look,
     CheckName.AUTHENTICATED: authenticated.look,
     CheckName.ACCOUNT_ACCESS: account_access.look,
@@ -28,32 +33,51 @@ LOOK: dict[CheckName, Callable[[Context], Awaitable[Finding]]] = {
 
 async def run_checks(gateway: Gateway, stack: str, *, timeouts: Timeouts | None = None) -> list[CheckResult]:
     """All checks over one connection, which is closed afterwards whatever happens."""
+    async with session_for(gateway, timeouts) as session:
+        return await checks_over(session, gateway, stack)
+
+
+def session_for(gateway: Gateway, timeouts: Timeouts | None = None) -> Session:
+    """Not connected yet."""
     first, last = gateway.client_ids.testing
     client_ids = range(last, max(first, last - CLIENT_IDS_TRIED + 1) - 1, -1)
-    async with Session(
+    return Session(
         gateway.api.host,
         gateway.api.port,
         client_ids,
         what_if=order_capability.may_ask(gateway),
         timeouts=timeouts,
-    ) as session:
-        context = Context(gateway, session)
-        results: list[CheckResult] = []
-        for check in CHECKS:
-            results.append(await _run(check, context, stack, results))
-        return results
+    )
 
 
-async def _run(check: Check, context: Context, stack: str, before: Sequence[CheckResult]) -> CheckResult:
+async def checks_over(
+    session: Session, gateway: Gateway, stack: str, names: Collection[CheckName] = OVER_API
+) -> list[CheckResult]:
+    """The checks called `names`, among them what they need. The session stays as it is afterwards."""
+    context = Context(gateway, session)
+    deadline = asyncio.get_running_loop().time() + BUDGET
+    results: list[CheckResult] = []
+    for check in CHECKS:
+        if check.name in names:
+            results.append(await _run(check, context, stack, results, deadline))
+    return results
+
+
+async def _run(
+    check: Check, context: Context, stack: str, before: Sequence[CheckResult], deadline: float
+) -> CheckResult:
     gateway = context.gateway
     obstacle = not_run(check, gateway, stack, before)
     if obstacle is not None:
         return obstacle
     started = time.monotonic()
     try:
-        finding = await LOOK[check.name](context)
+        async with asyncio.timeout_at(deadline):
+            finding = await LOOK[check.name](context)
     except SessionFailure as failure:
         finding = Finding(failure.seen, failure.reason)
+    except TimeoutError:
+        finding = Finding(f"the {BUDGET:g} s for all checks together are used up", Reason.TOO_SLOW)
     return check_result(
         check.name,
         level=check.level(gateway),

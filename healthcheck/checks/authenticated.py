@@ -55,6 +55,8 @@ def connectivity_lost(notices: list[ApiError]) -> ApiError | None:
 
 
 def _not_ready(session: Session) -> Finding:
+    if session.told_accounts and not session.accounts:
+        return Finding("an empty list of accounts", Reason.NO_ACCOUNTS)
     if session.accounts or session.next_id is not None:
         got, missing = ("accounts", "no next order id") if session.accounts else ("a next order id", "no accounts")
         return Finding(f"{got} and {missing} within {session.timeouts.ready:g} s", Reason.HALF_OPEN)

@@ -15,8 +15,8 @@ from healthcheck.session import ApiError, DataType, Quote, Refused, Session, Una
 NO_CONTRACT = 200
 NOT_SUBSCRIBED = frozenset({354, 10089, 10090, 10091, 10168, 10186})
 DELAYED_INSTEAD = 10167  # not subscribed, delayed data follows
-COMPETING_SESSION = 10197
-FINAL = NOT_SUBSCRIBED | {NO_CONTRACT, COMPETING_SESSION}
+COMPETING_MARKET_DATA = 10197
+FINAL = NOT_SUBSCRIBED | {NO_CONTRACT, COMPETING_MARKET_DATA}
 
 # Notices about market data farms, `...:usfarm`.
 FARM_BROKEN = frozenset({2103})
@@ -41,15 +41,15 @@ async def look(context: Context) -> Finding:
         return _finding(wanted, live)
     if NO_CONTRACT in codes:
         return _finding(wanted, live, Reason.CONTRACT_UNKNOWN)
-    if COMPETING_SESSION in codes:
-        return _finding(wanted, live, Reason.COMPETING_SESSION)
+    if COMPETING_MARKET_DATA in codes:
+        return _finding(wanted, live, Reason.COMPETING_MARKET_DATA)
     if live.price is not None and live.data_type in (DataType.DELAYED, DataType.DELAYED_FROZEN):
-        return _finding(wanted, live, Reason.NO_ENTITLEMENT)
+        return _finding(wanted, live, Reason.DELAYED_DATA)
     if codes & NOT_SUBSCRIBED:
         delayed = await session.quote(wanted, DataType.DELAYED, timeout=timeouts.quote, final=FINAL)
         context.price = delayed.price
         delayed.errors = live.errors
-        return _finding(wanted, delayed, Reason.NO_ENTITLEMENT)
+        return _finding(wanted, delayed, Reason.NO_ENTITLEMENT if delayed.price is None else Reason.DELAYED_DATA)
     broken = broken_farms(session.notices)
     if broken:
         return _finding(wanted, live, Reason.FARM_BROKEN, farms=broken)

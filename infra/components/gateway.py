@@ -36,8 +36,14 @@ class Gateway(pulumi.ComponentResource):
     container_id: pulumi.Output[str]
 
     def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("ibgw:gateway:Gateway", name, None, opts)
         spec = args.spec
+        # For whoever reads a preview (`ibgw plan`): the container's files are one secret to the engine, so that it
+        # cannot say which of them changed. Nothing here is secret, and nothing depends on it.
+        told = {
+            "settings": spec.settings.model_dump(mode="json", by_alias=True),
+            "secretVersion": args.credentials.version_id,
+        }
+        super().__init__("ibgw:gateway:Gateway", name, told, opts)
         api_network = declare_network(f"{name}-api", spec.api_network, pulumi.ResourceOptions(parent=self))
         storage = Storage(name, StorageArgs(spec=spec, image_id=args.image_id), pulumi.ResourceOptions(parent=self))
         container = docker.Container(
@@ -70,8 +76,8 @@ class Gateway(pulumi.ComponentResource):
                 timeout=format_duration(spec.probe.timeout),
                 retries=spec.probe.retries,
             ),
-            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
-            security_opts=["no-new-privileges:true"],
+            capabilities=docker.ContainerCapabilitiesArgs(drops=list(spec.capabilities_dropped)),
+            security_opts=list(spec.security_options),
             # Equal, so that there is no swap; without the second one every preview would show a change.
             memory=spec.memory,
             memory_swap=spec.memory,
@@ -79,7 +85,7 @@ class Gateway(pulumi.ComponentResource):
             stop_timeout=round(spec.stop_grace.total_seconds()),
             # The provider kills at once without it, and a killed gateway leaves its session at the broker.
             destroy_grace_seconds=round(spec.stop_grace.total_seconds()),
-            log_driver="json-file",
+            log_driver=spec.log_driver,
             log_opts=spec.log_options,
             labels=[docker.ContainerLabelArgs(label=key, value=value) for key, value in sorted(spec.labels.items())],
             must_run=True,

@@ -14,7 +14,7 @@ def declare_network(name: str, spec: NetworkSpec, opts: pulumi.ResourceOptions) 
     return docker.Network(
         name,
         name=spec.name,
-        driver="bridge",
+        driver=spec.driver,
         internal=spec.internal,
         # The address is Docker's own choice, said here because a restarted daemon reports it: unsaid, the next refresh
         # would replace the network, and with it the gateway.

@@ -1,4 +1,4 @@
-"""Each of the five checks turned red, or warned, alone by a state of the broker: the earlier ones stay green."""
+"""Each check over the API turned red alone by a state of the broker: the earlier ones stay green."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
 
 STACK = "paper-red"
-FIVE = ("connected", "authenticated", "account_access", "market_data", "order_capability")
+OVER_API = ("reachable", "connected", "authenticated", "account_access", "market_data", "order_capability")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ RED = [
     ("summary-empty", "account_access", "no_account_summary"),
     ("summary-insane", "account_access", "implausible_summary"),
     ("no-entitlement", "market_data", "no_entitlement"),
-    ("competing-live-session", "market_data", "competing_session"),
+    ("competing-live-session", "market_data", "competing_market_data"),
     ("farm-broken", "market_data", "farm_broken"),
     ("order-rejected", "order_capability", "order_rejected"),
     ("order-no-margin", "order_capability", "no_margin_figures"),
@@ -43,8 +43,8 @@ RED = [
 ]
 
 
-def verify(run: Callable[..., Completed], stack: Stack) -> dict[str, Any]:
-    done = run(["ibgw", "verify", "--stack", stack.name, "--wait", "0s", "--json"], stack=stack, check=False)
+def verify(run: Callable[..., Completed], stack: Stack, *options: str) -> dict[str, Any]:
+    done = run(["ibgw", "verify", "--stack", stack.name, "--wait", "0s", "--json", *options], stack=stack, check=False)
     assert done.returncode in (0, 3, 6), done.stderr
     report: dict[str, Any] = json.loads(done.stdout)["gateways"][0]
     return report
@@ -63,15 +63,30 @@ def test_one_check_turns_red_alone(
     broker.scenario(scenario, sandbox.user_of(STACK, "main"))
     checks = {found["name"]: found for found in verify(run, stack)["checks"]}
     broker.clear(sandbox.user_of(STACK, "main"))
-    assert (checks[check]["verdict"], checks[check]["reason"]) == ("fail", reason)
-    for earlier in FIVE[: FIVE.index(check)]:
+    # At an hour at which IBKR resets its servers, a lost connection is put down to that.
+    found = checks[check]["data"].get("seen_through_api", checks[check]["reason"])
+    assert (checks[check]["verdict"], found) == ("fail", reason)
+    for earlier in OVER_API[: OVER_API.index(check)]:
         assert checks[earlier]["verdict"] == "pass", earlier
     assert checks[check]["remedy"]
 
 
 def test_afterwards_everything_is_green_again(stack: Stack, run: Callable[..., Completed]) -> None:
     checks = {found["name"]: found["verdict"] for found in verify(run, stack)["checks"]}
-    assert {checks[name] for name in FIVE} == {"pass"}
+    assert {checks[name] for name in OVER_API} == {"pass"}
+
+
+def test_some_checks_alone_run_and_are_reported(stack: Stack, run: Callable[..., Completed]) -> None:
+    report = verify(run, stack, "--checks", "account_access,hygiene")
+    assert [found["name"] for found in report["checks"]] == ["account_access", "hygiene"]
+    assert report["verdict"] in ("verified", "verified_with_warnings")
+
+
+def test_a_glance_says_that_it_is_logged_in(stack: Stack, run: Callable[..., Completed]) -> None:
+    done = run(["ibgw", "status", "--stack", stack.name, "--json"], stack=stack)
+    (row,) = json.loads(done.stdout)
+    assert (row["gateway"], row["state"]) == ("main", "logged in")
+    assert row["latency_ms"] is not None
 
 
 def test_verification_placed_no_order(stack: Stack, sandbox: Sandbox, broker: BrokerControl) -> None:

@@ -42,6 +42,8 @@ class FakeContainer:
         self.log = log
         self.owner = owner
         self.stopped_with: list[int | None] = []
+        self.connected: list[str] = []
+        """Networks that it was connected to after it was created."""
         self.attrs: dict[str, Any] = {
             "Id": container_id,
             "Created": created,
@@ -160,9 +162,9 @@ class FakeProbe(FakeContainer):
         return {"StatusCode": 0}
 
     def logs(self, **options: Any) -> Any:
-        network = self.options["network"]
+        networks = [self.options["network"], *self.connected]
         lines = [
-            {"address": address, "answer": self._host.answer(network, address)} for address in self.options["command"]
+            {"address": address, "answer": self._host.answer(networks, address)} for address in self.options["command"]
         ]
         return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
@@ -175,6 +177,9 @@ class FakeNetwork:
     @property
     def id(self) -> str:
         return str(self.attrs["Name"])
+
+    def connect(self, container: FakeContainer) -> None:
+        container.connected.append(self.id)
 
     def remove(self) -> None:
         if self.host.network_in_use:
@@ -209,6 +214,22 @@ class FakeHost:
     start_fails: bool = False
     system_time: str = "2026-11-22T18:30:00.5Z"
     closed: bool = False
+    files: dict[str, str] = field(default_factory=dict)
+    """What the gateway's container holds, by path."""
+
+    @property
+    def api(self) -> "FakeHost":
+        return self
+
+    def get_archive(self, container: str, path: str) -> tuple[Iterator[bytes], dict[str, Any]]:
+        if path not in self.files:
+            raise NotFound(f"no file {path} in {container}")
+        archive, content = io.BytesIO(), self.files[path].encode()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            entry = tarfile.TarInfo(path.rpartition("/")[2])
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+        return iter([archive.getvalue()]), {}
 
     @property
     def containers(self) -> "FakeHost":
@@ -233,9 +254,13 @@ class FakeHost:
         """Of every container on a network."""
         return f"10.213.{sum(network.encode()) % 256}.2"
 
-    def answer(self, network: str, address: str) -> str:
-        known = network if network in self.network_records and "-verifier-" not in network else "throwaway"
-        return self.answers.get((known, address), "unreachable")
+    def answer(self, networks: list[str], address: str) -> str:
+        """Of a container that is attached to these."""
+        for network in networks:
+            known = network if network in self.network_records and "-verifier-" not in network else "throwaway"
+            if (known, address) in self.answers:
+                return self.answers[known, address]
+        return "unreachable"
 
     def events(self, since: str, until: str, filters: dict[str, list[str]], decode: bool) -> Iterator[dict[str, Any]]:
         assert decode

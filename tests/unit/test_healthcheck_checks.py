@@ -28,11 +28,13 @@ def verdicts(found: dict[str, CheckResult]) -> list[str]:
     return [check.verdict.value for check in found.values()]
 
 
-def test_a_healthy_gateway_passes_all_five_in_order() -> None:
+def test_a_healthy_gateway_passes_all_in_order() -> None:
     with serving() as server:
         found = run(server.port)
-    assert list(found) == ["connected", "authenticated", "account_access", "market_data", "order_capability"]
-    assert verdicts(found) == ["pass"] * 5
+    assert list(found) == [
+        "reachable", "connected", "authenticated", "account_access", "market_data", "order_capability",
+    ]  # fmt: skip
+    assert verdicts(found) == ["pass"] * 6
     assert found["connected"].data["server_version"] == 178
     assert found["connected"].data["client_id"] == 999
     assert found["authenticated"].seen == "DU1234567 (paper)"
@@ -44,11 +46,15 @@ def test_a_healthy_gateway_passes_all_five_in_order() -> None:
 
 def test_a_closed_port_a_mute_one_an_echo_and_an_empty_relay_are_told_apart() -> None:
     hasty = Timeouts(handshake=0.3)
-    reasons = [run(closed_port())["connected"].reason]
+    found = run(closed_port())
+    assert (found["reachable"].reason, found["connected"].skipped_because) == ("port_closed", "reachable")
+    reasons = []
     for talk in (silent, echo, hang_up):
         with serving(talk=talk) as server:
-            reasons.append(run(server.port, hasty)["connected"].reason)
-    assert [str(reason) for reason in reasons] == ["port_closed", "wedged", "not_the_api", "relay_only"]
+            found = run(server.port, hasty)
+            assert found["reachable"].verdict == "pass"
+            reasons.append(found["connected"].reason)
+    assert [str(reason) for reason in reasons] == ["wedged", "not_the_api", "relay_only"]
 
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"ok\r\n"])
@@ -66,8 +72,8 @@ def test_another_protocol_is_not_the_api(greeting: bytes) -> None:
 def test_a_name_that_does_not_resolve_is_unreachable() -> None:
     api = {"network": "n", "host": "ibgw-paper-main.invalid", "port": 4004, "inner_port": 4002}
     found = run(0, api=api)
-    assert found["connected"].reason == "unreachable"
-    assert "ibgw-paper-main.invalid:4004" in found["connected"].seen
+    assert found["reachable"].reason == "unreachable"
+    assert "ibgw-paper-main.invalid:4004" in found["reachable"].seen
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,10 @@ CASES = [
          "neither accounts nor a next order id", Timeouts(ready=0.3)),
     Case("hangs up after the handshake", Script(close_after_handshake=True), "authenticated", "fail", "not_logged_in",
          "closed the connection"),
+    Case("an empty list of accounts", Script(accounts=[]), "authenticated", "fail", "no_accounts",
+         "an empty list of accounts", Timeouts(ready=0.3)),
+    Case("too many messages", Script(contract_error=(100, "Max rate of messages per second has been exceeded")),
+         "market_data", "fail", "rate_limited", "100 Max rate"),
     Case("IBKR lost", Script(notices=[(1100, "Connectivity between IB and TWS has been lost.")]), "authenticated",
          "fail", "connectivity_lost", "1100 Connectivity"),
     Case("IBKR's server lost", Script(notices=[(2110, "Connectivity between TWS and server is broken.")]),
@@ -117,17 +127,17 @@ CASES = [
     Case("a summary without the value that counts", Script(summary=[("DU1234567", "BuyingPower", "1", "USD")]),
          "account_access", "fail", "implausible_summary", "DU1234567"),
     Case("no entitlement, delayed instead", Script(quotes={3: [(68, 600.9)]}, quote_error={
-        1: (354, "Requested market data is not subscribed.")}), "market_data", "warn", "no_entitlement",
+        1: (354, "Requested market data is not subscribed.")}), "market_data", "warn", "delayed_data",
          "SPY delayed 600.9; 354 Requested"),
     Case("no entitlement, delayed unasked", Script(quotes={1: [(66, 600.8)]}, announced_type={1: 3}, quote_error={
         1: (10167, "Requested market data is not subscribed. Displaying delayed market data.")}), "market_data",
-         "warn", "no_entitlement", "SPY delayed 600.8; 10167"),
+         "warn", "delayed_data", "SPY delayed 600.8; 10167"),
     Case("no entitlement at all", Script(quotes={}, quote_error={
         1: (10089, "Requested market data requires additional subscription for API."),
         3: (10168, "Delayed market data is not enabled.")}), "market_data", "warn", "no_entitlement",
          "SPY: no quote; 10089"),
     Case("a competing session", Script(quotes={}, quote_error={
-        1: (10197, "No market data during competing live session")}), "market_data", "warn", "competing_session",
+        1: (10197, "No market data during competing live session")}), "market_data", "warn", "competing_market_data",
          "10197 No market data during competing live session"),
     Case("a broken farm", Script(quotes={}, notices=[(2103, "Market data farm connection is broken:usfarm")]),
          "market_data", "warn", "farm_broken", "farm usfarm is broken", Timeouts(quote=0.3)),
@@ -170,11 +180,11 @@ def test_each_fault_has_its_verdict_and_reason(case: Case) -> None:
 def test_what_depends_on_a_failed_check_is_skipped_and_says_because_of_what() -> None:
     with serving(Script(next_id=None)) as server:
         found = run(server.port, Timeouts(ready=0.3))
-    assert verdicts(found) == ["pass", "fail", "skipped", "skipped", "skipped"]
-    assert [str(check.skipped_because) for check in found.values()][2:] == ["authenticated"] * 3
+    assert verdicts(found) == ["pass", "pass", "fail", "skipped", "skipped", "skipped"]
+    assert [str(check.skipped_because) for check in found.values()][3:] == ["authenticated"] * 3
     with serving(Script(summary=[])) as server:
         found = run(server.port)
-    assert verdicts(found) == ["pass", "pass", "fail", "pass", "skipped"]
+    assert verdicts(found) == ["pass", "pass", "pass", "fail", "pass", "skipped"]
     assert str(found["order_capability"].skipped_because) == "account_access"
 
 
@@ -239,7 +249,7 @@ def test_on_live_with_orders_off_nothing_that_could_trade_is_sent() -> None:
     script = Script(accounts=["U7654321"], summary=[("U7654321", "NetLiquidation", "5.5", "USD")])
     with serving(script) as server:
         found = run(server.port, mode="live", account_kind="live", checks=checks(order_capability="off"))
-        assert verdicts(found) == ["pass"] * 4 + ["not_applicable"]
+        assert verdicts(found) == ["pass"] * 5 + ["not_applicable"]
         assert sent(server) <= {"71", "49", "62", "63", "9", "59", "1", "2"}
 
 

@@ -47,7 +47,11 @@ def test_a_gateway_on_stdin_gives_one_report_line_with_masked_accounts() -> None
     assert event["event"] == "report"
     report = event["report"]
     assert (report["verdict"], report["vantage"]) == ("verified", {"api": True, "docker": False})
-    assert report["checks"][1]["data"] == {"accounts": ["DU***567"], "account_kind": "paper"}
+    assert [(check["name"], check["verdict"]) for check in report["checks"][6:]] == [
+        ("isolation", "not_applicable"),
+        ("hygiene", "not_applicable"),
+    ]
+    assert report["checks"][2]["data"] == {"accounts": ["DU***567"], "account_kind": "paper"}
     assert "DU1234567" not in found.stdout + found.stderr
 
 
@@ -56,8 +60,25 @@ def test_accounts_are_shown_on_demand_and_files_and_arguments_do_as_well(tmp_pat
         text = json.dumps(entry(server.port))
         (tmp_path / "gateway.json").write_text(text)
         found = run("verify", "--show-accounts", "--gateway", str(tmp_path / "gateway.json"))
-        assert events(found.stdout)[0]["report"]["checks"][1]["seen"] == "DU1234567 (paper)"
+        assert events(found.stdout)[0]["report"]["checks"][2]["seen"] == "DU1234567 (paper)"
         assert run("verify", "--gateway-json", text).returncode == 0
+
+
+def test_several_gateways_are_verified_at_once_and_the_worst_decides() -> None:
+    with serving() as server:
+        good, bad = json.dumps(entry(server.port)), json.dumps(entry(closed_port()) | {"name": "second"})
+        found = run("verify", "--gateway-json", good, "--gateway-json", bad)
+    reports = {event["report"]["gateway"]: event["report"]["verdict"] for event in events(found.stdout)}
+    assert reports == {"main": "verified", "second": "failed"}
+    assert found.returncode == 3
+
+
+def test_some_checks_alone() -> None:
+    with serving() as server:
+        found = run("verify", "--checks", "connected,authenticated", stdin=json.dumps(entry(server.port)))
+    assert found.returncode == 0, found.stderr
+    (event,) = events(found.stdout)
+    assert [check["name"] for check in event["report"]["checks"]] == ["connected", "authenticated"]
 
 
 def test_even_a_message_that_cannot_be_decoded_shows_no_account() -> None:
@@ -91,6 +112,11 @@ BAD_USAGE = [
     (["verify", "--gateway", "no/such/file"], "no/such/file: No such file or directory; expected a readable JSON file"),
     (["verify", "--gateway", "a.json", "--gateway-json", "{}"], "not allowed with"),
     (["verify", "--gateway-json", "{}", "--wait", "soon"], "invalid float"),
+    (
+        ["verify", "--gateway-json", json.dumps(entry()), "--checks", "orders"],
+        "--checks: no check 'orders'; expected some of: reachable, connected, authenticated, account_access, "
+        "market_data, order_capability, isolation, hygiene",
+    ),
     (["probe", "nowhere"], "nowhere: expected ADDRESS:PORT"),
     ([], "required"),
 ]

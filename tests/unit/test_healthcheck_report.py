@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+import typer.main
 
 from contract.target import CheckLevel
 from healthcheck.reasons import EXPLANATIONS, Reason
@@ -188,8 +189,16 @@ def test_remedies_name_only_commands_that_exist() -> None:
         command.name or command.callback.__name__ for command in build_app().registered_commands if command.callback
     }
     named = {name for one in EXPLANATIONS.values() for name in re.findall(r"\bibgw ([a-z-]+)", one.remedy)}
-    assert named == {"start", "stop", "restart", "login", "repair"}
+    assert named == {"start", "stop", "restart", "login", "repair", "verify"}
     assert named <= known
+
+
+def test_remedies_use_only_options_that_exist() -> None:
+    commands = typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]
+    for reason, one in EXPLANATIONS.items():
+        for name, options in re.findall(r"\bibgw ([a-z-]+)((?: --[a-z-]+(?: \{[a-z]+\})?)*)", one.remedy):
+            known = {option for parameter in commands[name].params for option in parameter.opts}
+            assert set(re.findall(r"--[a-z-]+", options)) <= known, reason
 
 
 def test_the_text_has_a_block_a_gateway_with_six_checks_and_remedies() -> None:

@@ -19,7 +19,7 @@ from tests.unit.gateways import HEX, checks, entry, gateway, stack
 
 API = "ibgw-paper-main-api"
 EGRESS = "ibgw-paper-egress"
-NAMES = ["connected", "authenticated", "account_access", "market_data", "order_capability"]
+NAMES = ["reachable", "connected", "authenticated", "account_access", "market_data", "order_capability"]
 STAMP = "2026-11-22 18:00:01:234 IBC: "
 REJECTED = f"{STAMP}detected dialog entitled: Unrecognized Username or Password; event=Opened"
 LOCKED = (
@@ -33,7 +33,7 @@ def result(name: str, verdict: str = "pass", reason: str | None = None, because:
     return {
         "name": name,
         "verdict": verdict,
-        "required": name in NAMES[:3],
+        "required": name in NAMES[:4],
         "reason": reason,
         "seen": f"{name} seen",
         "skipped_because": because,
@@ -70,6 +70,10 @@ HEALTHY = report_line([result(name) for name in NAMES])
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    return healthy_host(monkeypatch)
+
+
+def healthy_host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     found = FakeHost(
         images_known={f"sha256:{HEX}"},
         network_records={
@@ -103,7 +107,8 @@ def verify(host: FakeHost, *, wait: float = 60, told: list[str] | None = None, *
 
 
 def first(report: Report) -> tuple[str, str | None]:
-    check = report.gateways[0].checks[0]
+    """The first check that fails."""
+    check = next(check for check in report.gateways[0].checks if check.verdict.value == "fail")
     return check.verdict.value, check.reason
 
 
@@ -170,7 +175,7 @@ def test_a_container_that_cannot_answer_is_not_asked(
     assert (report.verdict.value, report.exit_code) == ("failed", 3)
     assert first(report) == ("fail", reason)
     assert seen in report.gateways[0].checks[0].seen
-    assert [str(check.skipped_because) for check in report.gateways[0].checks[1:5]] == ["connected"] * 4
+    assert [str(check.skipped_because) for check in report.gateways[0].checks[1:6]] == ["reachable"] * 5
     assert host.verifiers == []
 
 
@@ -194,7 +199,7 @@ def test_a_missing_container_and_a_missing_network_are_failures_with_a_remedy(ho
     report = verify(host)
     assert first(report) == ("fail", "container_missing")
     assert report.gateways[0].checks[0].remedy == "recreate it: pulumi up --refresh --stack paper"
-    assert report.gateways[0].checks[5].verdict.value == "skipped"
+    assert report.gateways[0].checks[6].verdict.value == "skipped"
 
 
 def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(host: FakeHost) -> None:
@@ -212,7 +217,7 @@ def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(h
     [
         ([], "ModuleNotFoundError: No module named 'ib_async'", "No module named 'ib_async'"),
         (["Traceback"], "", "it printed a line that is no event"),
-        ([progress_line(failing("connected", "port_closed"))], "Killed DU1234567", "Killed DU***567"),
+        ([progress_line(failing("reachable", "port_closed"))], "Killed DU1234567", "Killed DU***567"),
     ],
 )
 def test_a_verifier_without_a_report_is_could_not_run(host: FakeHost, lines: list[str], stderr: str, said: str) -> None:
@@ -257,7 +262,7 @@ def test_what_cannot_heal_ends_the_wait_at_once(
 def test_a_lock_is_reported_with_its_length(host: FakeHost) -> None:
     add_gateway(host, log=LOCKED)
     host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
-    assert "the lock lasts 287 s" in (verify(host).gateways[0].checks[0].remedy or "")
+    assert "the lock lasts 287 s" in (verify(host).gateways[0].checks[1].remedy or "")
 
 
 def test_a_healthy_api_is_believed_whatever_the_log_says(host: FakeHost) -> None:
@@ -280,7 +285,7 @@ def test_a_pending_second_factor_is_waited_for_told_and_times_out(host: FakeHost
 
 def test_a_gateway_that_stops_during_the_wait_ends_it(host: FakeHost) -> None:
     container = add_gateway(host)
-    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "port_closed"))], True
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
 
     def stop_when_told(line: str) -> None:
         if "waiting" in line:
@@ -292,7 +297,7 @@ def test_a_gateway_that_stops_during_the_wait_ends_it(host: FakeHost) -> None:
 
 def test_a_gateway_that_keeps_restarting_during_the_wait_ends_it(host: FakeHost) -> None:
     container = add_gateway(host, restarts=40)
-    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "port_closed"))], True
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
 
     def restart_when_told(line: str) -> None:
         if "waiting" in line:
@@ -324,7 +329,7 @@ def test_a_healthy_api_that_others_can_reach_is_a_failure(host: FakeHost, change
     change(host)
     report = verify(host)
     assert (report.verdict.value, report.exit_code) == ("failed", 3)
-    isolation = report.gateways[0].checks[5]
+    isolation = report.gateways[0].checks[6]
     assert (isolation.verdict.value, str(isolation.reason), isolation.required) == ("fail", reason, True)
 
 
@@ -432,7 +437,7 @@ def test_a_broken_connection_to_the_verifier_is_its_failure(
     monkeypatch.setattr(host, "create", broken)
     report = verify(host)
     assert first(report) == ("fail", "verifier_failed")
-    assert [check.verdict.value for check in report.gateways[0].checks[5:]] == ["skipped", "pass"]
+    assert [check.verdict.value for check in report.gateways[0].checks[6:]] == ["skipped", "pass"]
 
 
 def test_a_sweep_that_fails_is_could_not_run(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,7 +458,7 @@ def test_docker_over_plain_tcp_is_not_opened() -> None:
 
 
 def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "port_closed"))], True
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
     started = threading.Event()
 
     class Interrupting(ThreadPoolExecutor):
@@ -512,7 +517,7 @@ def test_a_report_is_written_whole(host: FakeHost, tmp_path: Path) -> None:
 
 
 def isolation_of(report: Report) -> tuple[str, str | None]:
-    check = report.gateways[0].checks[5]
+    check = report.gateways[0].checks[6]
     assert check.name.value == "isolation"
     return check.verdict.value, check.reason
 
@@ -531,7 +536,7 @@ def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: F
         assert probe.options["cap_drop"] == ["ALL"]
         assert probe.options["labels"]["ibgw.role"] == "verifier"
     assert isolation_of(report) == ("pass", None)
-    assert report.gateways[0].checks[5].data["control"] == "connects"
+    assert report.gateways[0].checks[6].data["control"] == "connects"
 
 
 def test_another_gateways_network_is_a_vantage_point(host: FakeHost) -> None:
@@ -541,7 +546,7 @@ def test_another_gateways_network_is_a_vantage_point(host: FakeHost) -> None:
     host.answers["ibgw-paper-second-api", answering] = "api"
     report = runner.verify(stack(gateway(), other), gateways=["main"], wait=0, progress=lambda line: None)
     assert isolation_of(report) == ("fail", "exposed")
-    assert f"{answering} answers from other_api" in report.gateways[0].checks[5].seen
+    assert f"{answering} answers from other_api" in report.gateways[0].checks[6].seen
 
 
 @pytest.mark.parametrize("vantage", ["throwaway", EGRESS])
@@ -563,14 +568,14 @@ def test_a_gateway_that_came_up_meanwhile_is_tried_again(host: FakeHost) -> None
         if "waiting" in line:
             host.answers.update([control])
 
-    host.verifier_lines.insert(0, progress_line(failing("connected", "port_closed")))
+    host.verifier_lines.insert(0, progress_line(failing("reachable", "port_closed")))
     report = runner.verify(stack(), wait=60, progress=answer_later)
     assert isolation_of(report) == ("pass", None)
 
 
 def test_a_gateway_that_does_not_answer_leaves_isolation_unproven_and_skipped(host: FakeHost) -> None:
     host.answers.clear()
-    host.verifier_lines = [report_line(failing("connected", "port_closed"), "failed")]
+    host.verifier_lines = [report_line(failing("reachable", "port_closed"), "failed")]
     assert isolation_of(verify(host)) == ("skipped", None)
 
 
@@ -616,7 +621,7 @@ def test_watching_goes_on_until_there_is_something_to_tell(host: FakeHost, monke
 
 def test_what_runs_is_looked_at_whether_it_answers_or_not(host: FakeHost) -> None:
     add_gateway(host, status="exited", exit_code=143, host_config={"CapDrop": None}, owner=(0, 0))
-    check = verify(host).gateways[0].checks[6]
+    check = verify(host).gateways[0].checks[7]
     assert (check.name.value, check.verdict.value, str(check.reason)) == ("hygiene", "fail", "rule_broken")
     assert "owner of the settings: found 0:0" in check.seen
 
@@ -624,7 +629,7 @@ def test_what_runs_is_looked_at_whether_it_answers_or_not(host: FakeHost) -> Non
 def test_a_hint_warns_although_the_check_is_required(host: FakeHost) -> None:
     add_gateway(host, oom=True)
     report = verify(host)
-    check = report.gateways[0].checks[6]
+    check = report.gateways[0].checks[7]
     assert (check.verdict.value, str(check.reason), check.required) == ("warn", "out_of_memory", True)
     assert report.verdict.value == "verified_with_warnings"
 

@@ -10,6 +10,8 @@ import docker.errors
 import pytest
 
 from contract.target import CheckLevel
+from healthcheck.explain import VAGUE
+from healthcheck.logs import REASONS
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, GatewayReport, Report, check_result, gateway_verdict
 from operations.doctor import Evidence, Finding, collect, examine, render
@@ -88,6 +90,10 @@ def test_a_healthy_gateway_needs_nothing() -> None:
         ("firewall", Reason.SERVER_UNREACHABLE, "TCP 4000 and 4001 out of network ibgw-paper-egress"),
         ("settings", Reason.READ_ONLY_UNEXPECTED, "ibgw reset-settings --stack paper --gateway main"),
         ("second factor", Reason.SECOND_FACTOR_PENDING, "approve the login in the IBKR Mobile app"),
+        ("second factor", Reason.SECOND_FACTOR_CODE, "ibgw restart --stack paper --gateway main"),
+        ("authentication", Reason.DIALOG_BLOCKING, "ibgw restart --stack paper --gateway main"),
+        ("container", Reason.PLANNED_RESTART, "wait a few minutes"),
+        ("firewall", Reason.MAINTENANCE_WINDOW, "wait until the reset is over"),
     ],
 )
 def test_each_cause_shows_under_its_topic_and_under_no_other(topic: str, reason: Reason, next_step: str) -> None:
@@ -96,6 +102,12 @@ def test_each_cause_shows_under_its_topic_and_under_no_other(topic: str, reason:
     assert [finding.topic for finding in named] == [topic]
     assert not named[0].ok
     assert next_step in (named[0].next or "")
+
+
+def test_whatever_explains_a_failed_connection_has_its_topic() -> None:
+    for reason in {*VAGUE, *REASONS.values()} - {Reason.LOCKED_OUT}:  # whose topic tells the time that is left
+        findings = examine(evidence(check(CheckName.CONNECTED, reason)))
+        assert [finding.topic for finding in findings if reason in finding.found], reason
 
 
 def test_a_lock_shows_the_time_that_is_left() -> None:

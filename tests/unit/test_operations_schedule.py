@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from contract.target import Schedule
-from operations.schedule import next_planned
+from healthcheck.schedule import next_planned
 
 DAILY = {"auto_restart": "23:59"}
 BOTH = {"auto_restart": "23:59", "cold_restart": "07:05"}

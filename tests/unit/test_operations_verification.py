@@ -60,7 +60,30 @@ VERIFY = ["verify", "--contract", "contract.json"]
 def test_options_reach_the_verification(verifier: Callable[[Report], dict[str, Any]]) -> None:
     asked = verifier(report("verified", 0))
     assert cli.run([*VERIFY, "--gateway", "other", "--wait", "1m30s", "--watch", "5m", "--show-accounts"]) == 0
-    assert asked == {"stack": "paper", "gateways": ["other"], "wait": 90.0, "watch": 300.0, "show_accounts": True}
+    expected = {"gateways": ["other"], "wait": 90.0, "watch": 300.0, "show_accounts": True, "checks": None}
+    assert asked == {"stack": "paper", **expected}
+
+
+@pytest.mark.parametrize(
+    "options", [["--checks", "connected,hygiene"], ["--checks", "hygiene", "--checks", "connected"]]
+)
+def test_some_checks_alone_can_be_asked_for(verifier: Callable[[Report], dict[str, Any]], options: list[str]) -> None:
+    asked = verifier(report("verified", 0))
+    assert cli.run([*VERIFY, *options]) == 0
+    assert asked["checks"] == {"connected", "hygiene"}
+
+
+@pytest.mark.parametrize("options", [["--checks", "conected"], ["--checks", ""], ["--checks", "connected,"]])
+def test_an_unknown_check_is_bad_usage_and_the_known_ones_are_named(
+    verifier: Callable[[Report], dict[str, Any]], options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = verifier(report("verified", 0))
+    assert cli.run([*VERIFY, *options]) == 2
+    assert asked == {}
+    assert (
+        "expected some of: reachable, connected, authenticated, account_access, market_data, order_capability, "
+        "isolation, hygiene" in capsys.readouterr().err
+    )
 
 
 def test_defaults_wait_ten_minutes_for_all_gateways_and_hide_accounts(
@@ -68,7 +91,7 @@ def test_defaults_wait_ten_minutes_for_all_gateways_and_hide_accounts(
 ) -> None:
     asked = verifier(report("verified", 0))
     assert cli.run(VERIFY) == 0
-    expected = {"gateways": ["main", "other"], "wait": 600.0, "watch": 0.0, "show_accounts": False}
+    expected = {"gateways": ["main", "other"], "wait": 600.0, "watch": 0.0, "show_accounts": False, "checks": None}
     assert asked == {"stack": "paper", **expected}
 
 

@@ -9,6 +9,9 @@ from contract.target import Schedule
 
 SUNDAY = 6  # datetime.weekday
 
+RESTART_TAKES = timedelta(minutes=5)
+"""For how long after its time a planned restart explains that a gateway is away."""
+
 
 class Event(StrEnum):
     AUTO_RESTART = "auto restart"  # keeps the session
@@ -33,6 +36,12 @@ def next_planned(schedule: Schedule, now: datetime) -> Planned | None:
     if schedule.cold_restart is not None:
         planned.append(Planned(_next(local, schedule.cold_restart, zone, weekday=SUNDAY), Event.COLD_RESTART))
     return min(planned, key=lambda one: one.at, default=None)
+
+
+def just_planned(schedule: Schedule, now: datetime) -> Planned | None:
+    """The event whose time has come within the last minutes (RESTART_TAKES)."""
+    planned = next_planned(schedule, now - RESTART_TAKES)
+    return planned if planned is not None and planned.at <= now else None
 
 
 def _next(local: datetime, at: str, zone: ZoneInfo, *, weekday: int | None = None) -> datetime:

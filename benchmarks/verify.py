@@ -1,0 +1,257 @@
+"""How long a verification takes: its API checks, fifty gateways at once, and `ibgw verify` as it is typed.
+
+Run: `python -m benchmarks.verify [--gateways 50] [--rounds 5] [--json]`. It brings a sandbox of its own up, and down
+again. What is compared takes turns, so that a machine that slows down slows both; the ratio of medians counts.
+
+The one gateway is deployed by `pulumi up`. The many are containers as `infra` declares them, made through the Docker
+API, each with its own api network and a user of its own; their contract is read from a file.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from docker.types import IPAMConfig, IPAMPool
+
+from benchmarks.console import progress, say
+from benchmarks.contenders import BARE, OURS, ROUNDS
+from benchmarks.deploy import with_pulumi
+from benchmarks.sandbox import FOLDER, MOST_GATEWAYS, Crowd, interrupt, machine
+from contract import target
+from contract.target import Contract
+from healthcheck import verifier_container
+from infra.outputs import describe_gateway
+from sandbox.environment import ROOT, Sandbox, Stack, free_index, sweep
+
+PREFIX = "ibgw-verify-benchmark"
+STACK = "paper-one"
+GATEWAY = "main"
+IBGW = Path(sys.executable).with_name("ibgw")
+
+CONTENDERS = Path(__file__).with_name("contenders.py")
+
+# What the typed command's time is split into.
+START, CONTRACT, LOOK, CONTAINER, API = "start and imports", "contract", "first look", "container", "API checks"
+ISOLATION, HYGIENE, END = "isolation", "hygiene", "report and exit"
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds."""
+
+    median: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """`api`: contender -> connect to disconnect. `typed`: the whole and its parts. `many`: of the command with
+    `--contract`, for one gateway and for all; `many_api`: the median of the gateways' API checks, the same way."""
+
+    gateways: int
+    api: dict[str, Times]
+    api_ratio: float
+    typed: dict[str, Times]
+    many: dict[str, Times]
+    many_ratio: float
+    many_api: dict[str, Times]
+    machine: str
+
+
+def times(seconds: Sequence[float]) -> Times:
+    return Times(statistics.median(seconds), min(seconds), max(seconds))
+
+
+def split(moments: Mapping[str, float], api: float, total: float) -> dict[str, float]:
+    """The parts of one run: they add up to `total`. `moments` are `benchmarks.phases`'; all in seconds."""
+    verifier = moments["_run_verifier ends"] - moments["_run_verifier begins"]
+    return {
+        START: moments["read_contract begins"],
+        CONTRACT: moments["read_contract ends"] - moments["read_contract begins"],
+        LOOK: moments["_run_verifier begins"] - moments["read_contract ends"],
+        CONTAINER: verifier - api,
+        API: api,
+        ISOLATION: moments["_isolation ends"] - moments["_run_verifier ends"],
+        HYGIENE: moments["_hygiene ends"] - moments["_isolation ends"],
+        END: total - moments["_hygiene ends"],
+        "total": total,
+    }
+
+
+class Many(Crowd):
+    """The crowd with its own networks, so that it can be verified."""
+
+    def create(self) -> None:
+        super().create()
+        for name, gateway in self._described.gateways.items():
+            network = self._client.networks.create(
+                gateway.api_network.name,
+                driver="bridge",
+                internal=gateway.api_network.internal,
+                options=gateway.api_network.options,
+                labels=gateway.api_network.labels,
+                ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(gateway.api_network.subnet))]),
+            )
+            network.connect(self.containers[name])
+
+    def contract(self, verifier: target.Verifier) -> Contract:
+        described, gateways = self._described, {}
+        image = self._client.images.get(described.image or "").attrs["RepoDigests"][0]
+        for name, gateway in described.gateways.items():
+            version = self._users[gateway.secret_id].version_id
+            container = self.containers[name].id or ""
+            gateways[name] = describe_gateway(described, gateway, version, container, image)
+        return Contract(
+            project=described.project,
+            stack=described.stack,
+            mode=described.mode,
+            name_prefix=described.names.prefix,
+            docker_host=described.docker_host,
+            verifier=verifier,
+            egress_network=described.egress.name,
+            gateways=gateways,
+        )
+
+
+def run(command: Sequence[str], env: Mapping[str, str]) -> tuple[float, dict[str, Any], str]:
+    """Its seconds, the report that it printed, and the last line of its standard error. It must verify."""
+    began = time.time()
+    done = subprocess.run(
+        [word if word != "BEGAN" else f"{began}" for word in command],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    seconds = time.time() - began
+    if done.returncode:
+        raise RuntimeError(f"exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return seconds, json.loads(done.stdout), done.stderr.strip().rpartition("\n")[2]
+
+
+def typed(stack: Stack) -> dict[str, float]:
+    """One `ibgw verify --stack`, with its parts."""
+    command = [sys.executable, "-m", "benchmarks.phases", "BEGAN", "verify", "--stack", stack.name, "--json"]
+    seconds, report, moments = run(command, stack.env)
+    return split(json.loads(moments), report["gateways"][0]["duration_ms"] / 1000, seconds)
+
+
+def from_file(contract: Path, gateways: Sequence[str]) -> tuple[float, float]:
+    """One `ibgw verify --contract`: its seconds, and the median of the gateways' API checks."""
+    chosen = [word for name in gateways for word in ("--gateway", name)]
+    command = [str(IBGW), "verify", "--contract", str(contract), "--json", *chosen]
+    seconds, report, _ = run(command, {})
+    return seconds, statistics.median(gateway["duration_ms"] / 1000 for gateway in report["gateways"])
+
+
+def in_container(sandbox: Sandbox, contract: Contract, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of the contenders, in turns, in one container on the gateway's api network."""
+    gateway = contract.gateways[GATEWAY]
+    command = ["-c", CONTENDERS.read_text(), ROUNDS, str(rounds), gateway.model_dump_json()]
+    with closing(sandbox.client()) as client:
+        container = verifier_container.start(
+            client, contract, [gateway.api.network], command, GATEWAY, entrypoint=["python3"]
+        )
+        try:
+            code = container.wait(timeout=60 * rounds)["StatusCode"]
+            output = container.logs(stdout=True, stderr=bool(code)).decode()
+        finally:
+            verifier_container.remove(container)
+    if code:
+        raise RuntimeError(f"exit code {code}\n{output}")
+    found: dict[str, list[float]] = json.loads(output)
+    return found
+
+
+def measure(sandbox: Sandbox, count: int, rounds: int) -> Result:
+    before = os.getloadavg()[0]
+    stack = sandbox.add_stack(STACK)
+    progress("deploying one gateway")
+    with_pulumi(stack)
+    output = ["pulumi", "stack", "output", "contract", "--json", "--stack", STACK, "--non-interactive"]
+    text = subprocess.run(output, env={**os.environ, **stack.env}, check=True, capture_output=True).stdout
+    contract = Contract.model_validate_json(text)
+    progress("the API checks and a bare script, in turns")
+    api = {
+        name: times([found / 1000 for found in all_]) for name, all_ in in_container(sandbox, contract, rounds).items()
+    }
+    progress("ibgw verify, as it is typed")
+    parts = [typed(stack) for _ in range(rounds)]
+    many = Many(sandbox, count)
+    progress(f"creating {count} containers")
+    many.create()
+    progress(f"starting {count} containers")
+    many.start()
+    file = sandbox.folder / "many.json"
+    file.write_text(many.contract(contract.verifier).model_dump_json(by_alias=True))
+    names = list(many.containers)
+    found: dict[str, list[tuple[float, float]]] = {"one": [], "all": []}
+    for at in range(rounds):
+        for which, chosen in (("one", names[:1]), ("all", names)):
+            found[which].append(from_file(file, chosen))
+            progress(f"round {at + 1}, {which}: {found[which][-1][0]:.1f} s")
+    whole = {which: times([seconds for seconds, _ in all_]) for which, all_ in found.items()}
+    return Result(
+        gateways=count,
+        api=api,
+        api_ratio=api[OURS].median / api[BARE].median,
+        typed={part: times([one[part] for one in parts]) for part in parts[0]},
+        many=whole,
+        many_ratio=whole["all"].median / whole["one"].median,
+        many_api={which: times([seconds for _, seconds in all_]) for which, all_ in found.items()},
+        machine=machine(before),
+    )
+
+
+def show(result: Result) -> None:
+    def table(found: Mapping[str, Times]) -> None:
+        for name, spent in found.items():
+            say(f"  {name:<18} median {spent.median:.3f} s  (min {spent.minimum:.3f}, max {spent.maximum:.3f})")
+
+    say(result.machine)
+    say(f"API checks of one gateway, connect to disconnect: ratio {result.api_ratio:.2f}")
+    table(result.api)
+    say("`ibgw verify --stack` of one gateway")
+    table(result.typed)
+    say(f"`ibgw verify --contract` of {result.gateways} gateways against one of them: ratio {result.many_ratio:.2f}")
+    table(result.many)
+    say("median of the gateways' API checks in these")
+    table(result.many_api)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gateways", type=int, default=50, help=f"1 to {MOST_GATEWAYS}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON; progress goes to stderr")
+    arguments = parser.parse_args()
+    if not 1 <= arguments.gateways <= MOST_GATEWAYS:
+        parser.error(f"--gateways {arguments.gateways}: expected 1 to {MOST_GATEWAYS}")
+    signal.signal(signal.SIGTERM, interrupt)
+    sweep(FOLDER, progress)
+    sandbox = Sandbox(FOLDER / PREFIX, PREFIX, free_index(), say=progress)
+    try:
+        sandbox.up()
+        result = measure(sandbox, arguments.gateways, arguments.rounds)
+    finally:
+        sandbox.down()
+    if arguments.json:
+        say(json.dumps(asdict(result), indent=2))
+    else:
+        show(result)
+
+
+if __name__ == "__main__":
+    main()

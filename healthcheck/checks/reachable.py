@@ -1,0 +1,17 @@
+"""reachable: the gateway's name resolves on its api network, and its relay accepts.
+
+The image's relay accepts before the login: an open port says nothing of the API behind it.
+"""
+
+import time
+
+from healthcheck.checks.context import Context
+from healthcheck.finding import Finding
+
+
+async def look(context: Context) -> Finding:
+    started = time.monotonic()
+    await context.session.reach()
+    latency_ms = round((time.monotonic() - started) * 1000)
+    api = context.gateway.api
+    return Finding(f"{api.host}:{api.port} accepts, in {latency_ms} ms", data={"latency_ms": latency_ms})

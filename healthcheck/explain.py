@@ -1,0 +1,120 @@
+"""Why the API is not there, where it cannot tell itself: from the gateway's log, its schedule and IBKR's hours. Pure.
+
+Nothing here makes a failed check pass.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from pydantic import JsonValue
+
+from contract.target import CheckLevel, Gateway
+from healthcheck.logs import LoginState, Reading
+from healthcheck.maintenance import reset_at
+from healthcheck.reasons import Reason
+from healthcheck.report import CheckResult, CheckVerdict, check_result
+from healthcheck.schedule import just_planned
+
+# What the API alone cannot explain.
+VAGUE = frozenset(
+    {
+        Reason.UNREACHABLE,
+        Reason.PORT_CLOSED,
+        Reason.RELAY_ONLY,
+        Reason.WEDGED,
+        Reason.NOT_LOGGED_IN,
+        Reason.HALF_OPEN,
+        Reason.NO_ACCOUNTS,
+        Reason.CONNECTION_DROPPED,
+        Reason.CONNECTIVITY_LOST,
+    }
+)
+# While it restarts as planned, a gateway shows one of these.
+AWAY = frozenset(
+    {
+        Reason.UNREACHABLE,
+        Reason.PORT_CLOSED,
+        Reason.RELAY_ONLY,
+        Reason.NOT_LOGGED_IN,
+        Reason.CONNECTION_DROPPED,
+        Reason.CONNECTIVITY_LOST,
+        Reason.STARTING,
+        Reason.PLANNED_RESTART,
+    }
+)
+# While IBKR resets its servers, one of these.
+CUT_OFF = frozenset({Reason.CONNECTIVITY_LOST, Reason.SERVER_UNREACHABLE})
+
+PUSH_LASTS = timedelta(seconds=200)
+"""A push message is over after 180 s (IBC, SecondFactorAuthenticationTimeout); a dialog that stays longer wants a code
+to be typed, which its log lines do not say."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    reason: Reason
+    seen: str
+    data: dict[str, JsonValue] = field(default_factory=dict)
+    note: str = ""
+
+
+def explained(
+    checks: Iterable[CheckResult], reading: Reading, gateway: Gateway, stack: str, now: datetime
+) -> list[CheckResult]:
+    """The same checks; where the API alone could not tell what is wrong, with the cause.
+
+    `now`: aware, by the clock that the gateway's log has its times from.
+    """
+    return [_explained(check, reading, gateway, stack, now) for check in checks]
+
+
+def vague(check: CheckResult) -> bool:
+    return check.verdict is CheckVerdict.FAIL and check.reason in VAGUE
+
+
+def _explained(check: CheckResult, reading: Reading, gateway: Gateway, stack: str, now: datetime) -> CheckResult:
+    if not vague(check) or check.reason is None:
+        return check
+    cause = _cause(check.reason, reading, gateway, now)
+    if cause is None:
+        return check
+    return check_result(
+        check.name,
+        level=CheckLevel.REQUIRED,
+        reason=cause.reason,
+        seen=f"{check.seen}; {cause.seen}",
+        gateway=gateway,
+        stack=stack,
+        data={**check.data, "seen_through_api": check.reason, **cause.data},
+        note=cause.note,
+        duration_ms=check.duration_ms,
+    )
+
+
+def _cause(seen: Reason, reading: Reading, gateway: Gateway, now: datetime) -> Cause | None:
+    known = reading.reason or seen
+    planned = just_planned(gateway.schedule, now)
+    if planned is not None and known in AWAY:
+        at = f"{planned.at:%H:%M} {gateway.schedule.time_zone}"
+        return Cause(Reason.PLANNED_RESTART, f"planned: {planned.event} at {at}")
+    reset = reset_at(now, gateway.schedule.time_zone)
+    if reset is not None and known in CUT_OFF:
+        return Cause(Reason.MAINTENANCE_WINDOW, reset)
+    if reading.reason is None:
+        return None
+    return Cause(
+        Reason.SECOND_FACTOR_CODE if _wants_code(reading, gateway, now) else reading.reason,
+        f"log: {reading.line}",
+        {"log_state": reading.state},
+        f"; the lock lasts {reading.retry_after} s" if reading.retry_after else "",
+    )
+
+
+def _wants_code(reading: Reading, gateway: Gateway, now: datetime) -> bool:
+    if reading.state is not LoginState.SECOND_FACTOR_PENDING or reading.at is None:
+        return False
+    # Where clocks are put back, the later of two hours: too short a wait is the safe mistake.
+    began = reading.at.replace(tzinfo=ZoneInfo(gateway.schedule.time_zone), fold=1)
+    return now - began > PUSH_LASTS

@@ -1,0 +1,163 @@
+"""The rules of contract.rules over the program: what it judges is what it declares, and each rule stops it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pulumi
+import pytest
+
+from contract.errors import ExitCode, IbgwError
+from contract.rules import RULES, GatewayRecord
+from contract.target import Mode
+from infra import rules, spec
+from infra.policy import inputs
+from tests.stack.conftest import Engine, Program
+from tests.stack.test_program import plain
+
+REAL_RESOURCES = ("docker:", "aws:", "ibgw:")
+
+
+def declared(engine: Engine, suffix: str, name: str) -> GatewayRecord:
+    found = engine.one(suffix, name)
+    return inputs.record(found.type, name, plain(found.inputs), Mode.PAPER)
+
+
+def test_what_the_program_judges_is_what_it_declares(program: Program) -> None:
+    """Every fact of the record, out of the specification and out of the declared resources' inputs."""
+    deployed = program.run()
+    [judged] = rules.records(deployed.verified[0])
+    container = declared(deployed.engine, "Container", "main")
+    api = declared(deployed.engine, "Network", "main-api")
+    egress = declared(deployed.engine, "Network", "egress")
+    image = declared(deployed.engine, "RemoteImage", "gateway-image")
+    assert judged == replace(
+        container,
+        image=image.image,
+        api_driver=api.api_driver,
+        api_internal=api.api_internal,
+        egress_driver=egress.egress_driver,
+        egress_traffic=egress.egress_traffic,
+        egress_strangers=(),
+    )
+
+
+def test_the_program_judges_by_every_rule(program: Program) -> None:
+    [judged] = rules.records(program.run().verified[0])
+    assert {rule.name: rule.unseen(judged) for rule in RULES} == {rule.name: [] for rule in RULES}
+
+
+def test_the_owner_step_breaks_no_rule_that_is_for_it(program: Program) -> None:
+    owner = program.run().engine.one("Container", "main-settings-owner")
+    given = plain(owner.inputs)
+    found = inputs.record(owner.type, owner.name, given, Mode.PAPER)
+    assert [rule.name for rule in RULES if inputs.applies(rule, owner.type, given) and rule.violations(found)] == []
+
+
+Tamper = Callable[[spec.StackSpec], spec.StackSpec]
+
+
+def gateway(**changes: Any) -> Tamper:
+    return lambda stack: replace(stack, gateways={"main": replace(stack.gateways["main"], **changes)})
+
+
+def api(**changes: Any) -> Tamper:
+    return lambda stack: gateway(api_network=replace(stack.gateways["main"].api_network, **changes))(stack)
+
+
+def egress(**changes: Any) -> Tamper:
+    return lambda stack: replace(stack, egress=replace(stack.egress, **changes))
+
+
+def with_environment(**changes: str) -> Tamper:
+    return lambda stack: gateway(environment=stack.gateways["main"].environment | changes)(stack)
+
+
+# Stack, rule, what is changed in its specification, what the refusal says.
+TAMPERED: list[tuple[str, str, Tamper, str]] = [
+    ("paper", "api_internal", api(internal=False), "api network: found not internal, expected internal"),
+    ("paper", "bridges", api(driver="macvlan"), "api network's driver: found macvlan, expected bridge"),
+    ("paper", "bridges", egress(driver="macvlan"), "egress network's driver: found macvlan, expected bridge"),
+    ("paper", "egress_separates", egress(options={}), "egress network: found traffic between its containers"),
+    (
+        "live",
+        "image_by_digest_on_live",
+        lambda stack: replace(stack, image="mock/gateway:10.45.1j"),
+        "image: found mock/gateway:10.45.1j, expected repository@sha256:... on live",
+    ),
+    (
+        "paper",
+        "no_credential_in_sight",
+        with_environment(TWS_PASSWORD="x"),  # noqa: S106 - made up
+        "environment: found what looks like a credential under TWS_PASSWORD",
+    ),
+    ("paper", "no_capabilities", gateway(capabilities_dropped=()), "capabilities dropped: found none, expected ALL"),
+    ("paper", "no_new_privileges", gateway(security_options=()), "security options: found none"),
+    ("paper", "memory_limited", gateway(memory=0), "memory: found no limit, expected a limit in MiB"),
+    ("paper", "log_rotated", gateway(log_options={}), "log option max-size: found none, expected a limit"),
+    ("paper", "log_rotated", gateway(log_driver="syslog"), "log driver: found syslog, expected json-file"),
+    (
+        "paper",
+        "time_to_log_out",
+        gateway(stop_grace=timedelta(seconds=59)),
+        "stop grace: found 59 s, expected 60 s or more",
+    ),
+    (
+        "paper",
+        "time_to_log_out_at_removal",
+        gateway(stop_grace=timedelta(seconds=59)),
+        "grace at removal: found 59 s, expected 60 s or more",
+    ),
+    ("paper", "restarted_unless_stopped", gateway(restart="always"), "restart policy: found always"),
+    (
+        "paper",
+        "probed",
+        lambda stack: gateway(probe=replace(stack.gateways["main"].probe, test=()))(stack),
+        "probe: found none, expected one that does the API's handshake",
+    ),
+    ("paper", "secret_of_this_mode", gateway(secret_id="ibgw/live/main"), "secret: found ibgw/live/main"),  # noqa: S106
+    (
+        "live",
+        "no_vnc_on_live",
+        with_environment(VNC_SERVER_PASSWORD_FILE="/x"),  # noqa: S106 - a path
+        "environment VNC_SERVER_PASSWORD_FILE: found set",
+    ),
+]
+
+# What no specification can say, since no component has an input for it: rule, what the record would hold.
+UNDECLARABLE: list[tuple[str, dict[str, Any], str]] = [
+    ("no_published_port", {"published": ("4004/tcp on 0.0.0.0:4002",)}, "published port: found 4004/tcp"),
+    ("own_network", {"network_mode": "host"}, "network mode: found host"),
+    ("egress_for_gateways", {"egress_strangers": ("bot",)}, "egress network: found bot attached"),
+    ("no_capabilities", {"capabilities_added": ("CAP_NET_ADMIN",)}, "capabilities added: found CAP_NET_ADMIN"),
+    ("no_capabilities", {"privileged": True}, "privileged: found true"),
+]
+
+
+def test_no_rule_is_left_out() -> None:
+    assert {rule for _, rule, _, _ in TAMPERED} | {rule for rule, _, _ in UNDECLARABLE} == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize(("stack", "rule", "tamper", "says"), TAMPERED)
+def test_a_program_that_breaks_a_rule_is_refused_before_the_first_resource(
+    stack: str, rule: str, tamper: Tamper, says: str, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = spec.describe
+    monkeypatch.setattr(spec, "describe", lambda *args, **options: tamper(describe(*args, **options)))
+    with pytest.raises(pulumi.RunError) as refused:
+        program.run(stack, preview=True)
+    assert f"ibgw-{stack}-main, rule {rule}: {says}" in " ".join(str(refused.value).split())
+    assert program.engine is not None
+    assert [found.type for found in program.engine.resources if found.type.startswith(REAL_RESOURCES)] == []
+    assert program.engine.calls == [], "a secret was read"
+
+
+@pytest.mark.parametrize(("rule", "change", "says"), UNDECLARABLE)
+def test_what_no_specification_can_say_would_be_refused(
+    rule: str, change: dict[str, Any], says: str, program: Program
+) -> None:
+    [judged] = rules.records(program.run().verified[0])
+    with pytest.raises(IbgwError, match=f"ibgw-paper-main, rule {rule}: {says}") as refused:
+        rules.check_rules("paper", [replace(judged, **change)])
+    assert refused.value.exit_code is ExitCode.REFUSED

@@ -1,0 +1,141 @@
+"""What the hours and the log add to what the API shows; never a pass."""
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from contract.target import CheckLevel
+from healthcheck.explain import explained
+from healthcheck.logs import Reading, read
+from healthcheck.maintenance import reset_at
+from healthcheck.reasons import Reason
+from healthcheck.report import CheckName, CheckResult, check_result
+from tests.unit.gateways import gateway
+
+NEW_YORK = "America/New_York"
+QUIET = "2026-11-23 12:00"  # a Monday
+
+
+def at(local: str, zone: str = NEW_YORK) -> datetime:
+    return datetime.strptime(local, "%Y-%m-%d %H:%M").replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+# IBKR's page System Status: daily resets from Sunday to Friday, and the weekend's from Friday 23:00 to Saturday 03:00.
+RESETS: list[tuple[str, str, str, str | None]] = [
+    ("2026-11-23 00:14", NEW_YORK, NEW_YORK, None),
+    ("2026-11-23 00:15", NEW_YORK, NEW_YORK, "North America) until 01:45 America/New_York"),
+    ("2026-11-23 01:44", NEW_YORK, NEW_YORK, "North America) until 01:45"),
+    ("2026-11-23 01:45", NEW_YORK, NEW_YORK, None),
+    ("2026-11-28 01:00", NEW_YORK, NEW_YORK, "all regions) until 03:00"),  # a Saturday, the weekend's
+    ("2026-11-27 22:59", NEW_YORK, NEW_YORK, None),
+    ("2026-11-27 23:00", NEW_YORK, NEW_YORK, "all regions) until 03:00"),
+    ("2026-11-28 02:59", NEW_YORK, NEW_YORK, "all regions) until 03:00"),
+    ("2026-11-28 03:00", NEW_YORK, NEW_YORK, None),
+    ("2026-11-27 23:30", NEW_YORK, "Asia/Tokyo", "all regions) until 03:00"),
+    ("2026-11-23 07:00", "Europe/Zurich", "Europe/London", "Europe) until 07:45 Europe/Zurich"),
+    ("2026-11-23 07:00", "Europe/Zurich", NEW_YORK, "North America)"),  # 01:00 there
+    ("2026-11-23 20:30", "Asia/Hong_Kong", "Australia/Sydney", "Asia-Pacific) until 21:15 Asia/Hong_Kong"),
+    ("2026-11-23 20:30", "Asia/Hong_Kong", NEW_YORK, None),
+    ("2026-11-23 20:30", "Asia/Hong_Kong", "Etc/UTC", "Asia-Pacific)"),
+    ("2026-11-28 20:30", "Asia/Hong_Kong", "Asia/Tokyo", None),  # a Saturday
+]
+
+
+@pytest.mark.parametrize(("local", "zone", "gateways_zone", "expected"), RESETS)
+def test_ibkrs_resets(local: str, zone: str, gateways_zone: str, expected: str | None) -> None:
+    found = reset_at(at(local, zone), gateways_zone)
+    assert (found is None) if expected is None else (found is not None and expected in found)
+
+
+def failed(reason: Reason, name: CheckName = CheckName.AUTHENTICATED) -> CheckResult:
+    return check_result(
+        name, level=CheckLevel.REQUIRED, reason=reason, seen="seen", gateway=gateway(), stack="paper", duration_ms=7
+    )
+
+
+def explain(check: CheckResult, local: str = QUIET, log: tuple[str, ...] = (), **changes: Any) -> CheckResult:
+    reading = read(f"2026-11-23 11:59:00:123 IBC: {line}" for line in log)
+    [found] = explained([check], reading, gateway(**changes), "paper", at(local))
+    assert found.verdict == check.verdict
+    return found
+
+
+IN_RESET = "2026-11-23 00:30"
+JUST_RESTARTING = "2026-11-23 00:01"  # two minutes after the planned 23:59
+UNREACHABLE_SERVER = "Connection to server failed: Server disconnected, please try again"
+
+
+@pytest.mark.parametrize(
+    ("reason", "local", "log", "expected"),
+    [
+        (Reason.CONNECTIVITY_LOST, QUIET, (), "connectivity_lost"),
+        (Reason.CONNECTIVITY_LOST, IN_RESET, (), "maintenance_window"),
+        (Reason.RELAY_ONLY, QUIET, (UNREACHABLE_SERVER,), "server_unreachable"),
+        (Reason.RELAY_ONLY, IN_RESET, (UNREACHABLE_SERVER,), "maintenance_window"),
+        (Reason.RELAY_ONLY, IN_RESET, (), "relay_only"),
+        (Reason.WEDGED, IN_RESET, (), "wedged"),
+        (Reason.RELAY_ONLY, IN_RESET, ("Login failed",), "login_failed"),
+        (Reason.ACCOUNT_KIND_MISMATCH, IN_RESET, (), "account_kind_mismatch"),
+        (Reason.RELAY_ONLY, JUST_RESTARTING, (), "planned_restart"),
+        (Reason.PORT_CLOSED, JUST_RESTARTING, ("Re-starting session",), "planned_restart"),
+        (Reason.WEDGED, JUST_RESTARTING, (), "wedged"),
+        (Reason.RELAY_ONLY, JUST_RESTARTING, ("Login failed",), "login_failed"),
+        (Reason.RELAY_ONLY, JUST_RESTARTING, ("Second Factor Authentication initiated",), "second_factor_pending"),
+        (Reason.RELAY_ONLY, "2026-11-22 23:58", (), "relay_only"),
+        (Reason.RELAY_ONLY, "2026-11-23 00:05", (), "relay_only"),
+        (Reason.RELAY_ONLY, "2026-11-22 07:06", (), "planned_restart"),  # the cold restart, on a Sunday
+    ],
+)
+def test_the_cause_that_hours_and_log_give(reason: Reason, local: str, log: tuple[str, ...], expected: str) -> None:
+    found = explain(failed(reason), local, log)
+    assert found.reason == expected
+    assert found.data.get("seen_through_api", reason) == reason
+    assert found.duration_ms == 7
+
+
+def test_a_planned_restart_is_named_with_its_time() -> None:
+    found = explain(failed(Reason.PORT_CLOSED), JUST_RESTARTING)
+    assert found.seen == "seen; planned: auto restart at 23:59 America/New_York"
+
+
+def test_the_end_of_a_reset_is_named() -> None:
+    found = explain(failed(Reason.CONNECTIVITY_LOST), IN_RESET)
+    assert found.seen == "seen; IBKR resets its servers (North America) until 01:45 America/New_York"
+
+
+def test_what_passes_is_left_alone() -> None:
+    passed = failed(Reason.WEDGED).model_copy(update={"verdict": "pass", "reason": None})
+    assert explained([passed], Reading(), gateway(), "paper", at(IN_RESET)) == [passed]
+
+
+PUSH = (
+    "detected dialog entitled: Second Factor Authentication; event=Opened",
+    "Second Factor Authentication initiated",
+)
+
+
+@pytest.mark.parametrize(
+    ("local", "expected"),
+    [("2026-11-23 12:01", "second_factor_pending"), ("2026-11-23 12:03", "second_factor_code")],
+)
+def test_a_second_factor_that_waits_longer_than_a_push_lasts_wants_a_code(local: str, expected: str) -> None:
+    """IBC, SecondFactorAuthenticationTimeout: 180 s. Its stamps are in the gateway's zone."""
+    assert explain(failed(Reason.RELAY_ONLY), local, PUSH).reason == expected
+
+
+@pytest.mark.parametrize(
+    ("stamp", "utc", "expected"),
+    [
+        # In New York, clocks went forward at 02:00 on 2026-03-08 and back at 02:00 on 2026-11-01.
+        ("2026-03-08 01:59:30", "2026-03-08 07:00", "second_factor_pending"),
+        ("2026-11-01 01:30:00", "2026-11-01 05:31", "second_factor_pending"),
+        ("2026-11-01 01:30:00", "2026-11-01 06:31", "second_factor_pending"),
+        ("2026-11-01 01:30:00", "2026-11-01 06:35", "second_factor_code"),
+    ],
+)
+def test_a_clock_that_is_put_forward_or_back_makes_no_push_longer(stamp: str, utc: str, expected: str) -> None:
+    reading = read([f"{stamp}:123 IBC: Second Factor Authentication initiated"])
+    [found] = explained([failed(Reason.RELAY_ONLY)], reading, gateway(), "paper", at(utc, "Etc/UTC"))
+    assert found.reason == expected

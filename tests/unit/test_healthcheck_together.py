@@ -1,0 +1,140 @@
+"""Several gateways at once: one container verifies up to sixteen, and as few try them from their own networks."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from contract.target import Contract, Gateway
+from healthcheck import runner, vantage
+from healthcheck.vantage import Target, Vantage, Views
+from healthcheck.verifier_container import together
+from tests.unit.docker_host import FakeContainer, FakeHost
+from tests.unit.gateways import HEX, entry, gateway, stack
+from tests.unit.test_healthcheck_runner import EGRESS, HEALTHY, healthy_host
+
+
+def gateways(count: int) -> Contract:
+    found: list[Gateway] = []
+    for at in range(count):
+        name = "z" * (at // 26) + chr(ord("a") + at % 26)
+        api = entry()["api"] | {"network": api_of(name), "host": f"ibgw-paper-{name}"}
+        found.append(gateway(name=name, api=api, container={"name": f"ibgw-paper-{name}", "id": HEX}))
+    return stack(*found)
+
+
+def api_of(name: str) -> str:
+    return f"ibgw-paper-{name}-api"
+
+
+def networks_of(container: FakeContainer) -> list[str]:
+    options: dict[str, Any] = container.options  # type: ignore[attr-defined]
+    return [options["network"], *container.connected]
+
+
+def healthy_report(name: str) -> str:
+    line = json.loads(HEALTHY)
+    line["report"]["gateway"] = name
+    return json.dumps(line)
+
+
+@pytest.fixture
+def contract() -> Contract:
+    return gateways(18)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, contract: Contract) -> FakeHost:
+    found = healthy_host(monkeypatch)
+    found.all.clear()
+    for at, name in enumerate(contract.gateways):
+        network = api_of(name)
+        found.network_records[network] = {}
+        found.answers[network, f"{FakeHost.address(network)}:4004"] = "api"
+        found.all.append(
+            FakeContainer(
+                found,
+                f"ibgw-paper-{name}",
+                container_id=f"c{at:063x}",
+                networks=(network, EGRESS),
+                labels={
+                    "ibgw.prefix": "ibgw",
+                    "ibgw.project": "ibgw",
+                    "ibgw.stack": "paper",
+                    "ibgw.role": "gateway",
+                },
+            )
+        )
+    found.verifier_lines = [healthy_report(name) for name in contract.gateways]
+    return found
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (16, [16]), (17, [9, 8]), (50, [13, 13, 12, 12])])
+def test_groups_are_about_equal_and_of_sixteen_at_most(count: int, sizes: list[int]) -> None:
+    items = list(range(count))
+    found = together(items)
+    assert [len(group) for group in found] == sizes
+    assert sorted(one for group in found for one in group) == items
+
+
+def test_a_verifier_serves_several_gateways_and_is_removed_once(host: FakeHost, contract: Contract) -> None:
+    report = runner.verify(contract, wait=0, progress=lambda line: None)
+    assert {one.gateway for one in report.gateways} == set(contract.gateways)
+    assert {check.verdict.value for one in report.gateways for check in one.checks[:7]} == {"pass"}
+    assert [len(networks_of(verifier)) for verifier in host.verifiers] == [9, 9]
+    for verifier in host.verifiers:
+        command = verifier.options["command"]
+        asked = [json.loads(text)["name"] for word, text in pairwise(command) if word == "--gateway-json"]
+        assert networks_of(verifier) == [api_of(name) for name in asked]
+        assert "ibgw.gateway" not in verifier.options["labels"]
+        # Else whoever is on one gateway's network could be passed on to another's (ip-sysctl, ip_forward).
+        assert verifier.options["sysctls"] == {"net.ipv4.ip_forward": "0"}
+        assert host.removed.count(verifier.name) == 1
+    assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == []
+
+
+def test_a_gateway_that_gets_no_report_does_not_take_the_others_with_it(host: FakeHost, contract: Contract) -> None:
+    host.verifier_lines.remove(healthy_report("d"))
+    report = runner.verify(contract, wait=0, progress=lambda line: None)
+    failed = [one.gateway for one in report.gateways if one.checks[0].reason == "verifier_failed"]
+    assert failed == ["d"]
+
+
+def test_a_gateway_with_an_obstacle_keeps_the_verifier_off_its_network(host: FakeHost, contract: Contract) -> None:
+    host.get("ibgw-paper-d").attrs["State"]["Status"] = "exited"
+    report = runner.verify(contract, wait=0, progress=lambda line: None)
+    assert {one.gateway: one.checks[0].reason for one in report.gateways}["d"] == "stopped"
+    assert all(api_of("d") not in networks_of(verifier) for verifier in host.verifiers)
+
+
+@pytest.mark.parametrize("count", [2, 3, 18, 40])
+def test_each_is_tried_from_its_own_network_and_from_others_alone(count: int) -> None:
+    contract = gateways(count)
+    host = FakeHost(network_records={name: {} for name in (EGRESS, *map(api_of, contract.gateways))})
+    for name in contract.gateways:
+        host.answers[api_of(name), f"{address_of(name)}:4004"] = "api"
+    views = look(host, contract)
+    for name in contract.gateways:
+        answers = views[name].answers
+        assert answers[Vantage.INSIDE][f"{address_of(name)}:4004"] == "api"
+        assert set(answers[Vantage.OTHER_API].values()) == {"unreachable"}
+        assert not views[name].failed
+    assert max(len(networks_of(probe)) for probe in host.probes) <= 16
+
+
+def test_an_answer_in_any_of_the_others_networks_counts() -> None:
+    contract = gateways(6)
+    host = FakeHost(network_records={name: {} for name in (EGRESS, *map(api_of, contract.gateways))})
+    host.answers[api_of("d"), f"{address_of('a')}:4004"] = "api"
+    views = look(host, contract)
+    assert views["a"].answers[Vantage.OTHER_API][f"{address_of('a')}:4004"] == "api"
+
+
+def address_of(name: str) -> str:
+    return f"192.0.2.{26 * (len(name) - 1) + ord(name[-1]) - ord('a') + 1}"
+
+
+def look(host: FakeHost, contract: Contract) -> dict[str, Views]:
+    targets = [Target(name, (address_of(name),), ()) for name in contract.gateways]
+    return vantage.look(host, contract, targets)  # type: ignore[arg-type]

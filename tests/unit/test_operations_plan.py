@@ -1,0 +1,263 @@
+"""Plans out of real previews: verdicts, reasons, gates and formats; and that every setting's effect is known."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import settings, spec
+from operations import cli, plan
+from operations.plan import FailOn, GatewayPlan, PlanVerdict
+from tests.unit.operations_pulumi import FakePulumi, install
+from tests.unit.test_settings import changed
+
+MAIN = "ibgw:gateways.main"
+PREVIEWS = Path(__file__).parent / "previews"
+"""What `pulumi preview --json --show-sames` printed on the sandbox, without what a plan does not read."""
+
+
+def recorded(name: str) -> plan.Plan:
+    return plan.read("paper-plan", (PREVIEWS / f"{name}.json").read_text())
+
+
+def main_of(found: plan.Plan) -> GatewayPlan:
+    return next(one for one in found.gateways if one.gateway == "main")
+
+
+# Preview, verdict, reasons.
+VERDICTS = [
+    ("no_change", "none", []),
+    ("check_level", "none", [("checks.marketData.level", "nothing")]),
+    ("memory", "in_place", [("resources.memory", "in_place")]),
+    ("time_zone", "relogin", [("session.timeZone", "replaces")]),
+    ("probe_interval", "relogin", [("container.probeInterval", "replaces")]),
+    ("debug", "relogin", [("debug.enabled", "replaces")]),
+    ("secret_rotated", "relogin", [("credentials: a new version of the secret", "replaces")]),
+    ("image", "relogin", [("image", "replaces")]),
+    ("subnet_pool", "relogin", [("ibgw:network.subnetPool", "replaces")]),
+    ("push", "relogin_second_factor", [("secondFactor.device", "replaces"), ("secondFactor.method", "nothing")]),
+    ("create", "create", []),
+    ("removed", "none", []),
+]
+
+
+@pytest.mark.parametrize(("name", "verdict", "reasons"), VERDICTS)
+def test_a_real_preview_gives_its_verdict_and_reasons(name: str, verdict: str, reasons: list[tuple[str, str]]) -> None:
+    found = main_of(recorded(name))
+    assert found.verdict == verdict
+    assert [(reason.setting, reason.effect) for reason in found.reasons] == reasons
+
+
+def test_no_change_is_one_line_in_every_format_for_people() -> None:
+    found = recorded("no_change")
+    assert plan.human(found) == "paper-plan: no change"
+    assert plan.markdown(found) == "**paper-plan**: no change"
+    assert json.loads(plan.as_json(found))["changes"] is False
+
+
+def test_a_gateway_that_comes_and_one_that_goes() -> None:
+    comes = {one.gateway: one.verdict for one in recorded("second_gateway").gateways}
+    assert comes == {"main": PlanVerdict.RELOGIN, "second": PlanVerdict.CREATE}
+    goes = {one.gateway: one for one in recorded("removed").gateways}
+    assert goes["second"].verdict is PlanVerdict.REMOVE
+    assert goes["second"].downtime == "up to 1m30s to log out, and it does not come back"
+    assert goes["second"].secret_version is None
+    assert goes["main"].verdict is PlanVerdict.NONE
+    assert recorded("removed").others == (
+        "delete second-api",
+        "delete second-settings-owner",
+        "leave second-settings",
+    )
+
+
+def test_a_replacement_says_for_how_long_and_whether_the_phone_will_ask() -> None:
+    plain, push = main_of(recorded("time_zone")), main_of(recorded("push"))
+    assert (plain.downtime, plain.asks_second_factor) == ("up to 1m30s to log out, then the login", False)
+    assert push.downtime == "up to 1m30s to log out, then the login and its approval on the phone"
+    assert push.asks_second_factor
+    assert main_of(recorded("memory")).downtime is None
+
+
+def test_image_and_secret_version_are_told_from_and_to() -> None:
+    image = main_of(recorded("image")).image
+    assert image is not None
+    assert (image.before or "").startswith("127.0.0.1:5000/ibgw-t-plan-gateway@sha256:")
+    assert image.after == "127.0.0.1:5000/ibgw-t-plan-gateway:10.46.1a"
+    rotated = main_of(recorded("secret_rotated"))
+    assert rotated.image is None
+    assert rotated.secret_version is not None
+    assert rotated.secret_version.before != rotated.secret_version.after
+    assert main_of(recorded("time_zone")).secret_version is None
+
+
+@pytest.mark.parametrize(
+    ("name", "relogin", "replace_", "any_"),
+    [
+        ("no_change", False, False, False),
+        ("check_level", False, False, True),
+        ("memory", False, False, True),
+        ("time_zone", True, True, True),
+        ("push", True, True, True),
+        ("create", False, False, True),
+        ("removed", False, True, True),
+    ],
+)
+def test_gates(name: str, relogin: bool, replace_: bool, any_: bool) -> None:
+    found = recorded(name)
+    assert [found.hits(gate) for gate in (FailOn.RELOGIN, FailOn.REPLACE, FailOn.ANY)] == [relogin, replace_, any_]
+
+
+def test_formats_for_people_say_who_why_and_for_how_long() -> None:
+    found = recorded("time_zone")
+    assert plan.human(found).splitlines() == [
+        "paper-plan/main    RELOGIN                is replaced and logs in again",
+        "  because of session.timeZone (replaces the container)",
+        "  away: up to 1m30s to log out, then the login",
+        "paper-plan/second  NONE                   stays as it is",
+    ]
+    assert plan.markdown(found).splitlines()[-2] == (
+        "| main | `relogin` | is replaced and logs in again<br>because of session.timeZone (replaces the container)"
+        "<br>away: up to 1m30s to log out, then the login |"
+    )
+    assert json.loads(plan.as_json(found))["gateways"][0]["verdict"] == "relogin"
+
+
+def test_a_stack_of_an_older_version_of_this_program_gives_a_plan_without_guesses() -> None:
+    """Its components have no inputs in the state, so that nothing tells which of the container's files changed."""
+    preview = json.loads((PREVIEWS / "secret_rotated.json").read_text())
+    for step in preview["steps"]:
+        if step["urn"].endswith("::ibgw:gateway:Gateway::main"):
+            step["oldState"] = {}
+    found = main_of(plan.read("paper-plan", json.dumps(preview)))
+    assert (found.verdict, found.secret_version) == (PlanVerdict.RELOGIN, None)
+    assert [reason.setting for reason in found.reasons] == ["a file in the container"]
+
+
+@pytest.fixture
+def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
+    return install(tmp_path / "bin", monkeypatch, sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], 0),
+        (["--fail-on", "replace"], 0),
+        (["--fail-on", "any"], 9),
+    ],
+)
+def test_the_command_exits_with_9_where_its_gate_is_hit(
+    words: list[str], code: int, pulumi: FakePulumi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi.answers({"preview": (0, (PREVIEWS / "memory.json").read_text(), "")})
+    assert cli.run(["plan", "--stack", "paper-plan", *words]) == code
+    assert "because of resources.memory (in place)" in capsys.readouterr().out
+    [(called, _)] = pulumi.calls
+    assert called[:3] == ["preview", "--json", "--show-sames"]
+    assert "--show-secrets" not in called
+
+
+def test_the_command_line_knows_every_gate_and_format() -> None:
+    """It has names of its own, so that `ibgw --help` does not import what makes plans."""
+    assert [gate.value for gate in cli.Gate] == [gate.value for gate in FailOn]
+    assert {known.value for known in cli.PlanFormat} == set(plan.RENDERERS)
+
+
+def test_a_preview_that_was_refused_is_told_in_its_own_words(
+    pulumi: FakePulumi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the CLI 3.256 prints it: nothing on standard error, and the reason in pieces among the diagnostics."""
+    said = [
+        {"message": "warning: something else", "severity": "warning"},
+        {"message": "error: the configuration of stack 'paper' was refused:\n\n", "severity": "info#err"},
+        {"message": "  - ibgw:image: found 1\n\n", "severity": "info#err"},
+    ]
+    pulumi.answers({"preview": (255, json.dumps({"diagnostics": said}), "")})
+    assert cli.run(["plan", "--stack", "paper"]) == 5
+    told = capsys.readouterr().err
+    assert "error: the configuration of stack 'paper' was refused:" in told
+    assert "  - ibgw:image: found 1" in told
+    assert "something else" not in told
+
+
+# Every setting of a gateway: other settings that it needs first, what it is changed to, and what that must lead to.
+# The effects are literals: what Docker can change in place (memory), what only the verification and clients read, and
+# all the rest, which the container is created with.
+SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
+    "credentials.secretId": ({}, "ibgw/paper/other", "replaces"),
+    "credentials.versionId": ({}, "11111111-2222-3333-4444-555555555555", "nothing"),
+    "account.expected": ({}, ["DU1234567"], "nothing"),
+    "api.readOnly": ({}, True, "replaces"),
+    "api.acceptIncoming": ({}, "accept", "replaces"),
+    "api.allowBlindTrading": ({}, True, "replaces"),
+    "api.bypassWarnings": ({}, True, "replaces"),
+    "api.masterClientId": ({}, 7, "replaces"),
+    "apiSubnet": ({}, "10.213.15.240/28", "replaces"),
+    "session.existingSession": ({}, "secondary", "replaces"),
+    "session.timeZone": ({}, "America/Chicago", "replaces"),
+    "session.autoRestart": ({}, "23:00", "replaces"),
+    "session.autoLogoff": ({"session.autoRestart": None, "session.autoLogoff": "21:00"}, "22:00", "replaces"),
+    "session.coldRestart": ({}, "08:00", "replaces"),
+    "session.saveSettings": ({}, "1h", "replaces"),
+    "secondFactor.method": ({}, "push", "nothing"),
+    "secondFactor.device": ({"secondFactor.method": "push"}, "IB Key", "replaces"),
+    "secondFactor.onTimeout": ({}, "restart", "replaces"),
+    "secondFactor.relogin": ({"secondFactor.method": "push"}, True, "replaces"),
+    "secondFactor.exitInterval": ({}, "90s", "replaces"),
+    "resources.javaHeap": ({}, 800, "replaces"),
+    "resources.memory": ({}, 2048, "in_place"),
+    "container.probeInterval": ({}, "45s", "replaces"),
+    "container.stopGrace": ({}, "60s", "replaces"),
+    "container.logMaxSize": ({}, "20m", "replaces"),
+    "container.logMaxFiles": ({}, 3, "replaces"),
+    "debug.enabled": ({}, True, "replaces"),
+    "vnc.enabled": ({}, True, "replaces"),
+    "checks.marketData.level": ({}, "off", "nothing"),
+    "checks.marketData.contract.symbol": ({}, "QQQ", "nothing"),
+    "checks.marketData.contract.secType": ({}, "ETF", "nothing"),
+    "checks.marketData.contract.exchange": ({}, "ARCA", "nothing"),
+    "checks.marketData.contract.currency": ({}, "EUR", "nothing"),
+    "checks.orderCapability.level": ({}, "off", "nothing"),
+    "clients": ({}, [{"container": "bot"}], "nothing"),
+}
+
+
+def test_every_setting_of_a_gateway_has_a_row() -> None:
+    assert set(SETTINGS) == set(plan.every_setting())
+
+
+def gateway_of(changes: dict[str, Any]) -> tuple[spec.GatewaySpec, dict[str, Any]]:
+    loaded = settings.load("paper", changed("paper", {f"{MAIN}.{key}": value for key, value in changes.items()}))
+    found = spec.describe(loaded, project="ibgw", stack="paper", image=loaded.image).gateways["main"]
+    return found, found.settings.model_dump(mode="json", by_alias=True)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_effect_of_a_setting_is_what_the_specification_makes_of_it(setting: str) -> None:
+    first, value, effect = SETTINGS[setting]
+    before, old = gateway_of(first)
+    after, new = gateway_of({**first, setting: value})
+    assert plan.changed_settings(old, new) == [setting]
+    assert plan.effect_of(setting) == effect
+    # Aside: what is for the verification alone, and the pin, of which the container sees only the version it leads to.
+    # Then memory, which Docker changes in place.
+    bare: dict[str, Any] = {
+        "settings": before.settings,
+        "order_level": before.order_level,
+        "secret_version": before.secret_version,
+    }
+    same = replace(after, **bare) == before
+    same_but_memory = replace(after, memory=before.memory, **bare) == before
+    assert (same, same_but_memory) == {
+        "nothing": (True, True),
+        "in_place": (False, True),
+        "replaces": (False, False),
+    }[effect]
+
+
+def test_the_document_has_the_table_of_all_effects() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "plan.md").read_text()
+    assert plan.effects_table() in document

@@ -1,0 +1,69 @@
+"""A resource's inputs as the policy pack reads them: the provider's defaults, what is unknown, whom a rule is for."""
+
+from typing import Any
+
+import pytest
+
+from contract.rules import RULES, api_internal, memory_limited, no_capabilities, no_new_privileges
+from contract.target import Mode
+from infra.policy.inputs import CONTAINER, IMAGE, NETWORK, UNKNOWN, Attached, applies, egress, mode_of, record
+
+URN = "urn:pulumi:paper::ibgw::docker:index/network:Network::egress"
+
+
+@pytest.mark.parametrize(
+    ("stack", "mode"),
+    [("paper", "paper"), ("paper-two", "paper"), ("live", "live"), ("live-two", "live"), ("paperish", "live")],
+)
+def test_the_mode_is_told_by_the_stack_and_by_nothing_in_the_program(stack: str, mode: str) -> None:
+    assert mode_of(f"urn:pulumi:{stack}::ibgw::{CONTAINER}::main") == mode
+
+
+def test_what_is_not_given_has_the_providers_default() -> None:
+    """pulumi-docker 5.1.0 and Docker: no limit, no restart, 10 s to stop, and none at all at a removal."""
+    found = record(CONTAINER, "main", {"image": "sha256:1"}, Mode.PAPER)
+    assert (found.memory, found.memory_swap, found.restart, found.log_driver) == (0, 0, "no", "")
+    assert (found.stop_grace, found.removal_grace, found.network_mode) == (10, 0, "bridge")
+    assert (found.privileged, found.published, found.probe) == (False, (), ())
+    assert (found.capabilities_dropped, found.security_options, found.image) == ((), (), None)
+    assert record(NETWORK, "api", {}, Mode.PAPER).api_internal is False
+
+
+def test_numbers_arrive_as_floats() -> None:
+    assert record(CONTAINER, "main", {"memory": 1536.0, "memorySwap": 1536.0}, Mode.PAPER).memory == 1536
+
+
+@pytest.mark.parametrize("inputs", [{"capabilities": UNKNOWN}, {"capabilities": {"drops": [UNKNOWN]}}])
+def test_what_is_unknown_in_a_preview_leaves_its_rule_open(inputs: dict[str, Any]) -> None:
+    found = record(CONTAINER, "main", inputs, Mode.PAPER)
+    assert no_capabilities.unseen(found) == ["capabilities_added", "capabilities_dropped"]
+    assert memory_limited.violations(found), "the rest is still judged"
+
+
+def test_each_resource_is_judged_by_its_own_facts_only() -> None:
+    image = record(IMAGE, "image", {"name": "mock/gateway:1"}, Mode.LIVE)
+    assert [rule.name for rule in RULES if not rule.unseen(image)] == ["image_by_digest_on_live"]
+    api = record(NETWORK, "api", {"internal": True}, Mode.LIVE)
+    assert [rule.name for rule in RULES if not rule.unseen(api)] == ["api_internal", "bridges"]
+    assert api_internal.violations(api) == []
+
+
+def test_only_what_has_no_network_is_no_gateway_whatever_its_labels_say() -> None:
+    owner = [{"label": "ibgw.role", "value": "settings-owner"}]
+    assert applies(no_capabilities, CONTAINER, {"labels": owner})
+    assert applies(no_capabilities, CONTAINER, {"labels": owner, "networkMode": UNKNOWN})
+    assert not applies(no_capabilities, CONTAINER, {"labels": owner, "networkMode": "none"})
+    assert applies(no_new_privileges, CONTAINER, {"labels": owner, "networkMode": "none"})
+
+
+def test_whoever_is_on_egress_by_name_or_by_reference_and_is_no_gateway_is_a_stranger() -> None:
+    network = {"name": "ibgw-paper-egress", "labels": [{"label": "ibgw.role", "value": "egress"}]}
+    gateway = {"labels": [{"label": "ibgw.role", "value": "gateway"}]}
+    attached = [
+        Attached("main", gateway, frozenset({URN})),
+        Attached("by-reference", {}, frozenset({URN})),
+        Attached("by-name", {}, frozenset({"ibgw-paper-egress"})),
+        Attached("elsewhere", {}, frozenset({"other"})),
+    ]
+    assert egress("egress", network, URN, attached).egress_strangers == ("by-name", "by-reference")
+    assert egress("api", {"name": "ibgw-paper-egress"}, URN, attached).egress_strangers is None
