@@ -10,6 +10,7 @@ from typing import Any
 import docker
 from docker.errors import NotFound
 
+from contract.names import Label, Role
 from healthcheck.docker_host import moment
 
 
@@ -20,6 +21,16 @@ class Attached:
     id: str
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+OWN: set[str] = set()
+"""Ids and names of all containers that this process has made: of many at once, some are gone before their labels can be
+read. While one is being removed, its network lists it by an id of the endpoint's (`ep-...`) and its name."""
+
+
+def gone(container_id: str, name: str) -> Attached:
+    """A container whose labels nobody can read any more; only of our own it is known what it was."""
+    return Attached(container_id, name, {Label.ROLE: Role.VERIFIER} if OWN & {container_id, name} else {})
 
 
 class Attachments:
@@ -90,5 +101,5 @@ class Attachments:
                 found = self._client.containers.get(container_id)
                 self._known[container_id] = Attached(container_id, str(found.name), dict(found.labels))
             except NotFound:
-                self._known[container_id] = Attached(container_id, container_id[:12])
+                self._known[container_id] = gone(container_id, container_id[:12])
         return self._known[container_id]

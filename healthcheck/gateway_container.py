@@ -14,7 +14,7 @@ from docker.models.networks import Network
 
 from contract.target import Gateway
 from healthcheck import logs
-from healthcheck.attachments import Attached
+from healthcheck.attachments import Attached, gone
 from healthcheck.docker_host import moment
 from healthcheck.hygiene import Facts
 from healthcheck.inspected import record
@@ -183,13 +183,13 @@ class GatewayContainer:
         return tuple(self._attached(member, entry["Name"], gateway) for member, entry in members.items())
 
     def _attached(self, container_id: str, name: str, gateway: Container) -> Attached:
-        """With its labels; a container that is gone meanwhile has none."""
+        """With its labels, as far as they are known of a container that is gone meanwhile."""
         if container_id == gateway.id:
             return Attached(container_id, name, dict(gateway.labels))
         try:
             return Attached(container_id, name, dict(self._client.containers.get(container_id).labels))
         except NotFound:
-            return Attached(container_id, name)
+            return gone(container_id, name)
 
     def _digests(self, image_id: str) -> tuple[str, ...]:
         """Those that the registries knew the image by; none where it is gone from the host."""

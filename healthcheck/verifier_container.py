@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from contract.names import Label, Names, Role, labels
 from contract.target import Contract, Gateway
+from healthcheck.attachments import OWN
 from healthcheck.docker_host import FAILURES, moment
 from healthcheck.events import EVENT, ProgressEvent, ReportEvent
 from healthcheck.probe import Answer
@@ -231,6 +232,7 @@ def start(
         log_config=LogConfig(type=LogConfig.types.JSON),
         **options,
     )
+    OWN.update((str(container.id), str(container.name)))
     try:
         for network in others:
             client.networks.get(network).connect(container)

@@ -52,6 +52,7 @@ class Stream:
     contract: Json
     until: float | None
     announced: int | None = None  # market data type
+    asked: bool = False  # an answer of the broker's is on its way
     sent: set[tuple[object, ...]] = field(default_factory=set)
 
 
@@ -126,9 +127,15 @@ class MarketRequests:
 
     async def _look(self, client: "Client", request_id: int) -> None:
         stream = client.streams[request_id]
-        answer = await self._server.ask(
-            client, request_id, "quote", contract=stream.contract, type=client.market_data_type
-        )
+        if stream.asked:
+            return  # what comes answers this too: an error must reach the client once
+        stream.asked = True
+        try:
+            answer = await self._server.ask(
+                client, request_id, "quote", contract=stream.contract, type=client.market_data_type
+            )
+        finally:
+            stream.asked = False
         if client.streams.get(request_id) is not stream:
             return  # cancelled meanwhile
         if answer is None:

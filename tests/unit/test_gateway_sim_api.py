@@ -15,6 +15,7 @@ import ib_async
 import pytest
 from ib_async import LimitOrder, MarketOrder, Stock
 
+from sandbox.gateway.program import GatewaySession
 from tests.unit.gateway_sim_world import World, world
 
 
@@ -459,3 +460,24 @@ def _message_ids(port: int, extra: list[list[str]] | None = None, seconds: float
         found.append(received[4 : 4 + length].split(b"\0")[0].decode())
         received = received[4 + length :]
     return found
+
+
+def test_an_error_is_told_once_though_the_broker_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick looks at every stream: also at one whose first answer is still on its way."""
+    ask = GatewaySession.ask
+
+    async def slowly(session: GatewaySession, what: str, **request: Any) -> dict[str, Any]:
+        if what == "quote":
+            await asyncio.sleep(1.2)  # longer than a tick
+        return await ask(session, what, **request)
+
+    async def work(recorder: Recorder) -> None:
+        recorder.ib.reqMktData(spy())
+        await recorder.until(lambda: 10197 in recorder.codes)
+        await asyncio.sleep(1.5)
+        assert recorder.codes.count(10197) == 1
+
+    monkeypatch.setattr(GatewaySession, "ask", slowly)
+    with world() as place:
+        place.control.scenario("competing-live-session")
+        as_client(place, work)

@@ -108,6 +108,43 @@ def test_a_gateway_with_an_obstacle_keeps_the_verifier_off_its_network(host: Fak
     assert all(api_of("d") not in networks_of(verifier) for verifier in host.verifiers)
 
 
+def test_our_own_containers_are_known_after_they_are_gone(host: FakeHost) -> None:
+    """Of a hundred events at once Docker forgets some, and a network's list may name who has just been removed."""
+    connected = {
+        "Type": "network",
+        "Action": "connect",
+        "Actor": {"ID": "n", "Attributes": {"container": "f" * 64, "name": api_of("a"), "type": "bridge"}},
+    }
+    assert "f" * 64 not in {one.id for one in host.all}
+    contract = gateways(1)
+    host.verifier_lines = [healthy_report("a")]
+    for stranger, verdict in (("f" * 64, "pass"), ("9" * 64, "fail")):  # the first is the id of the fake's verifiers
+        connected["Actor"]["Attributes"]["container"] = stranger  # type: ignore[index]
+        host.happened = [connected]
+        report = runner.verify(contract, wait=0, progress=lambda line: None)
+        assert report.gateways[0].checks[6].verdict.value == verdict
+
+
+@pytest.mark.parametrize(("own", "verdict"), [(True, "pass"), (False, "fail")])
+def test_a_container_that_is_just_being_removed_is_known_by_its_name(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, own: bool, verdict: str
+) -> None:
+    """Seen with Docker 20.10: the network lists it as `ep-` and its endpoint's id."""
+    members = {"c" + "0" * 63: {"Name": "ibgw-paper-a"}}
+    host.network_records[api_of("a")] = {"Containers": members}
+    real = host.create
+
+    def create(image: str, command: list[str], name: str, **options: Any) -> FakeContainer:
+        if "entrypoint" not in options:
+            members["ep-" + "1" * 62] = {"Name": name if own else f"{name}-not"}
+        return real(image, command, name, **options)
+
+    monkeypatch.setattr(host, "create", create)
+    host.verifier_lines = [healthy_report("a")]
+    report = runner.verify(gateways(1), wait=0, progress=lambda line: None)
+    assert report.gateways[0].checks[6].verdict.value == verdict
+
+
 @pytest.mark.parametrize("count", [2, 3, 18, 40])
 def test_each_is_tried_from_its_own_network_and_from_others_alone(count: int) -> None:
     contract = gateways(count)
