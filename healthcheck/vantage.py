@@ -125,12 +125,13 @@ class _Round:
         """Asks gateways from one container on these networks; without any, from a throwaway bridge."""
         targets = [target for target in self._targets if target.gateway in asked]
         tried = [address for target in targets for address in target.tried]
+        outside = {address for one in targets if asked[one.gateway] is not Vantage.INSIDE for address in one.tried}
         try:
             if not networks:
                 with throwaway_bridge(self._client, self._contract) as bridge:
-                    answers = run_probe(self._client, self._contract, [bridge], tried)
+                    answers = self._confirmed([bridge], tried, outside)
             else:
-                answers = run_probe(self._client, self._contract, networks, tried)
+                answers = self._confirmed(networks, tried, outside)
         except (*FAILURES, ProbeFailed) as error:
             for target in targets:
                 vantage = asked[target.gateway]
@@ -141,6 +142,15 @@ class _Round:
         else:
             for target in targets:
                 self.views[target.gateway].answers[asked[target.gateway]] = _of(target, answers)
+
+    def _confirmed(self, networks: Sequence[str], tried: Sequence[str], outside: set[str]) -> dict[str, Answer]:
+        """What should be silent and is not is asked again, and what it then says counts: whenever any network comes or
+        goes, Docker takes its rules out of the packets' way and puts them back, and lets some through for a moment."""
+        answers = dict(run_probe(self._client, self._contract, networks, tried))
+        loud = [address for address in tried if address in outside and answers[address] is not Answer.UNREACHABLE]
+        if loud:
+            answers |= run_probe(self._client, self._contract, networks, loud)
+        return answers
 
     def _ask_from_here(self) -> None:
         """From beyond the host, where this machine is."""

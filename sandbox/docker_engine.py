@@ -78,7 +78,7 @@ def stop(address: str, process: RecordedProcess | None, processes: Processes, sa
     if process is None or not alive(process):
         return
     client = connect(address)
-    others = [str(container.name) for container in client.containers.list()]
+    others = [str(container.name) for container in client.containers.list(ignore_removed=True)]
     client.close()
     if others:
         say(f"dockerd (pid {process.pid}) is left running: it runs {', '.join(others)}, which the sandbox did not make")

@@ -99,7 +99,7 @@ def test_isolation_is_tried_from_every_vantage_point_and_leaves_nothing(
     mine: dict[str, str | list[str] | bool] = {
         "label": [f"ibgw.prefix={contract.name_prefix}", f"ibgw.stack={STACK}", "ibgw.role=verifier"]
     }
-    assert docker_client.containers.list(all=True, filters=mine) == []
+    assert docker_client.containers.list(all=True, filters=mine, ignore_removed=True) == []
     assert docker_client.networks.list(filters=mine) == []
 
 

@@ -85,7 +85,7 @@ def test_live_can_be_previewed_and_not_updated_without_a_release(
     up = pulumi(["up", "--yes", "--skip-preview", "--stack", "live"], check=False)
     assert up.returncode != 0
     assert "ibgw:release is not set" in up.stdout + up.stderr
-    names = [str(found.name) for found in docker_client.containers.list(all=True)]
+    names = [str(found.name) for found in docker_client.containers.list(all=True, ignore_removed=True)]
     assert [name for name in names if name.startswith(f"{sandbox.prefix}-live-")] == []
 
 
@@ -182,7 +182,7 @@ def test_destroy_leaves_the_settings_and_the_next_up_adopts_them(
     pulumi(["destroy", "--yes", "--skip-preview", "--stack", "paper"])
     left = [
         found.name
-        for found in docker_client.containers.list(all=True)
+        for found in docker_client.containers.list(all=True, ignore_removed=True)
         if str(found.name).startswith(contract.name_prefix)
     ]
     assert left == []

@@ -228,7 +228,11 @@ def foreign(docker_client: docker.DockerClient, base_image: str) -> Iterator[Non
 
 
 def containers_of(client: docker.DockerClient, prefix: str) -> list[str]:
-    return [str(found.name) for found in client.containers.list(all=True) if str(found.name).startswith(prefix)]
+    return [
+        str(found.name)
+        for found in client.containers.list(all=True, ignore_removed=True)
+        if str(found.name).startswith(prefix)
+    ]
 
 
 def test_down_leaves_no_trace_and_no_victim(

@@ -57,6 +57,22 @@ def test_the_other_gateways_network_is_tried_from_and_none_is_not_applicable() -
     assert look(over_ssh("main"), 4004).not_applicable[Vantage.OTHER_API] == "the stack has one gateway"
 
 
+@pytest.mark.parametrize(("again", "told"), [("unreachable", "unreachable"), ("api", "api"), ("closed", "closed")])
+def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, told: str) -> None:
+    """Docker lets packets through for a moment whenever a network comes or goes (libnetwork, EnsureJumpRule)."""
+    host = FakeHost(network_records={API: {}, EGRESS: {}})
+    said = iter(["api", again])
+    host.answer = lambda networks, _: next(said) if EGRESS in networks else "unreachable"  # type: ignore[method-assign]
+    assert look(stack(), 4004, host=host).answers[Vantage.EGRESS] == {"127.0.0.1:4004": told}
+    assert next(said, None) is None
+
+
+def test_what_answers_from_inside_is_asked_once() -> None:
+    host = FakeHost(network_records={API: {}, EGRESS: {}}, answers={(API, "127.0.0.1:4004"): "api"})
+    assert look(stack(), 4004, host=host).answers[Vantage.INSIDE] == {"127.0.0.1:4004": "api"}
+    assert len(host.probes) == 3  # inside, a throwaway bridge, egress
+
+
 def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
     host = FakeHost(network_records={API: {}, EGRESS: {}}, start_fails=True)
     views = look(stack(), 4004, host=host)

@@ -20,7 +20,12 @@ from operations import cli, lifecycle
 from tests.unit.operations_contract import contract_json
 from tests.unit.operations_pulumi import FakePulumi, install
 
-IBGW = [sys.executable, "-c", "from operations.cli import main; main()"]
+# Who runs the tests in the background of a shell has SIGINT ignored, and Python inherits that.
+IBGW = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from operations.cli import main; main()",
+]
 
 
 @pytest.fixture
