@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -19,9 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from ipaddress import IPv4Network
-from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
@@ -30,16 +26,16 @@ from benchmarks import load, processes
 from benchmarks.console import progress, say
 from benchmarks.deploy import gateway_container
 from benchmarks.load import Answers
+from benchmarks.own_sandbox import own_sandbox
 from benchmarks.processes import Memory
 from contract.target import PORTS
 from infra import settings, spec
 from infra.addresses import egress_subnet
 from sandbox import internet
-from sandbox.environment import ROOT, Sandbox, free_index, sweep
+from sandbox.environment import ROOT, Sandbox
 from sandbox.processes import wait_until
 from sandbox.record import Record
 
-FOLDER = ROOT / ".ibgw" / "benchmarks"
 PREFIX = "ibgw-benchmark"
 STACK = "paper-crowd"
 
@@ -350,10 +346,6 @@ def show(result: Result) -> None:
         )
 
 
-def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt(f"signal {number}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gateways", type=int, default=100, help=f"1 to {MOST_GATEWAYS}")
@@ -363,14 +355,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 1 <= arguments.gateways <= MOST_GATEWAYS:
         parser.error(f"--gateways {arguments.gateways}: expected 1 to {MOST_GATEWAYS}")
-    signal.signal(signal.SIGTERM, interrupt)
-    sweep(FOLDER, progress)
-    sandbox = Sandbox(Path(FOLDER / PREFIX), PREFIX, free_index(), say=progress)
-    try:
-        sandbox.up()
+    with own_sandbox(PREFIX) as sandbox:
         result = measure(sandbox, arguments.gateways, arguments.rate, arguments.seconds)
-    finally:
-        sandbox.down()
     if arguments.json:
         say(json.dumps(asdict(result), indent=2))
     else:

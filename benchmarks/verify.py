@@ -10,7 +10,6 @@ API, each with its own api network and a user of its own; their contract is read
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -26,12 +25,13 @@ from docker.types import IPAMConfig, IPAMPool
 from benchmarks.console import progress, say
 from benchmarks.contenders import BARE, OURS, ROUNDS
 from benchmarks.deploy import with_pulumi
-from benchmarks.sandbox import FOLDER, MOST_GATEWAYS, Crowd, interrupt, machine
+from benchmarks.own_sandbox import own_sandbox
+from benchmarks.sandbox import MOST_GATEWAYS, Crowd, machine
 from contract import target
 from contract.target import Contract
 from healthcheck import verifier_container
 from infra.outputs import describe_gateway
-from sandbox.environment import ROOT, Sandbox, Stack, free_index, sweep
+from sandbox.environment import ROOT, Sandbox, Stack
 
 PREFIX = "ibgw-verify-benchmark"
 STACK = "paper-one"
@@ -268,14 +268,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 1 <= arguments.gateways <= MOST_GATEWAYS:
         parser.error(f"--gateways {arguments.gateways}: expected 1 to {MOST_GATEWAYS}")
-    signal.signal(signal.SIGTERM, interrupt)
-    sweep(FOLDER, progress)
-    sandbox = Sandbox(FOLDER / PREFIX, PREFIX, free_index(), say=progress)
-    try:
-        sandbox.up()
+    with own_sandbox(PREFIX) as sandbox:
         result = measure(sandbox, arguments.gateways, arguments.rounds)
-    finally:
-        sandbox.down()
     if arguments.json:
         say(json.dumps(asdict(result), indent=2))
     else:

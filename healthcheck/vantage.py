@@ -144,8 +144,9 @@ class _Round:
                 self.views[target.gateway].answers[asked[target.gateway]] = _of(target, answers)
 
     def _confirmed(self, networks: Sequence[str], tried: Sequence[str], outside: set[str]) -> dict[str, Answer]:
-        """What should be silent and is not is asked again, and what it then says counts: whenever any network comes or
-        goes, Docker takes its rules out of the packets' way and puts them back, and lets some through for a moment."""
+        """What should be silent and is not is asked again, and what it then says counts: whenever a network is made,
+        Docker takes its isolation rule out of the packets' way and puts it back on top, and lets some through for a
+        moment (EnsureJumpRule in setup_ip_tables.go of its bridge driver)."""
         answers = dict(run_probe(self._client, self._contract, networks, tried))
         loud = [address for address in tried if address in outside and answers[address] is not Answer.UNREACHABLE]
         if loud:

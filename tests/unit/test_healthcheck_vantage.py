@@ -59,7 +59,7 @@ def test_the_other_gateways_network_is_tried_from_and_none_is_not_applicable() -
 
 @pytest.mark.parametrize(("again", "told"), [("unreachable", "unreachable"), ("api", "api"), ("closed", "closed")])
 def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, told: str) -> None:
-    """Docker lets packets through for a moment whenever a network comes or goes (libnetwork, EnsureJumpRule)."""
+    """Docker lets packets through for a moment whenever a network is made (setup_ip_tables.go, EnsureJumpRule)."""
     host = FakeHost(network_records={API: {}, EGRESS: {}})
     said = iter(["api", again])
     host.answer = lambda networks, _: next(said) if EGRESS in networks else "unreachable"  # type: ignore[method-assign]
