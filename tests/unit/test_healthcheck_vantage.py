@@ -62,7 +62,7 @@ def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, to
     """Docker lets packets through for a moment whenever a network is made (setup_ip_tables.go, EnsureJumpRule)."""
     host = FakeHost(network_records={API: {}, EGRESS: {}})
     said = iter(["api", again])
-    host.answer = lambda networks, _: next(said) if EGRESS in networks else "unreachable"  # type: ignore[method-assign]
+    host.answer = lambda networks, address: next(said) if EGRESS in networks else "unreachable"  # type: ignore[method-assign]
     assert look(stack(), 4004, host=host).answers[Vantage.EGRESS] == {"127.0.0.1:4004": told}
     assert next(said, None) is None
 
