@@ -180,12 +180,10 @@ def test_destroy_leaves_the_settings_and_the_next_up_adopts_them(
     container = docker_client.containers.get(contract.gateways["main"].container.name)
     container.exec_run(["bash", "-c", "echo kept > /home/ibgateway/tws_settings/marker"])
     pulumi(["destroy", "--yes", "--skip-preview", "--stack", "paper"])
-    left = [
-        found.name
-        for found in docker_client.containers.list(all=True, ignore_removed=True)
-        if str(found.name).startswith(contract.name_prefix)
-    ]
-    assert left == []
+    # By its labels: other modules' stacks may stand in the same sandbox, under names that begin alike.
+    mine = {"label": [f"ibgw.prefix={contract.name_prefix}", "ibgw.stack=paper"]}
+    assert docker_client.containers.list(all=True, filters=mine, ignore_removed=True) == []
+    assert docker_client.networks.list(filters=mine) == []
     assert docker_client.volumes.get(volume).name == volume
     pulumi(["up", "--yes", "--skip-preview", "--stack", "paper"])
     container = docker_client.containers.get(contract.gateways["main"].container.name)
