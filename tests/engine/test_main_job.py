@@ -181,9 +181,7 @@ def test_destroy_leaves_the_settings_and_the_next_up_adopts_them(
     container.exec_run(["bash", "-c", "echo kept > /home/ibgateway/tws_settings/marker"])
     pulumi(["destroy", "--yes", "--skip-preview", "--stack", "paper"])
     # By its labels: other modules' stacks may stand in the same sandbox, under names that begin alike.
-    mine: dict[str, str | list[str] | bool] = {
-        "label": [f"ibgw.prefix={contract.name_prefix}", "ibgw.stack=paper"]
-    }
+    mine: dict[str, str | list[str] | bool] = {"label": [f"ibgw.prefix={contract.name_prefix}", "ibgw.stack=paper"]}
     assert docker_client.containers.list(all=True, filters=mine, ignore_removed=True) == []
     assert docker_client.networks.list(filters=mine) == []
     assert docker_client.volumes.get(volume).name == volume
