@@ -1,7 +1,7 @@
 """Secrets Manager -> credentials as secret outputs. A value is wrapped where it is read and never appears in a message.
 
 All secrets are read at once, before the first resource is declared, and checked: what IBC would garble or the broker
-would reject must not cost a login attempt.
+would reject must not cost a login attempt. A preview by who may not read them goes by their versions alone.
 """
 
 import asyncio
@@ -19,16 +19,24 @@ from contract.target import Mode
 _KEYS = ("user_id", "password", "trading_mode")
 _MAXIMUM_LENGTH = 128
 _PLUGIN_VERSION = metadata.version("pulumi-aws")
-_INVOKE = "aws:secretsmanager/getSecretVersion:getSecretVersion"
+_VALUE = "aws:secretsmanager/getSecretVersion:getSecretVersion"
+_VERSIONS = "aws:secretsmanager/getSecretVersions:getSecretVersions"
+_CURRENT = "AWSCURRENT"
+_DENIED = "AccessDenied"
+_NOT_READ = "not read"
+"""In place of a value in a preview without values. Nothing is ever created with it: an update insists on values."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """One gateway's credentials as the container's files hold them, escaped; `version_id` is no secret."""
+    """One gateway's credentials as the container's files hold them, escaped; `version_id` is no secret.
+
+    `were_read` is False in a preview by who may not read the values: user id and password are then placeholders."""
 
     version_id: str
     user_id: pulumi.Output[str] = field(repr=False)
     password: pulumi.Output[str] = field(repr=False)
+    were_read: bool = True
 
 
 def escape(value: str) -> str:
@@ -42,8 +50,12 @@ def escape(value: str) -> str:
     return "".join(chr(unit) if unit < 128 and chr(unit).isalnum() else f"\\u{unit:04X}" for unit in pairs)
 
 
-def _refuse(secret_id: str, found: str, remedy: str) -> IbgwError:
-    return IbgwError(f"secret {secret_id!r}: {found}; {remedy}", exit_code=ExitCode.REFUSED)
+class _DeniedError(IbgwError):
+    """What was asked for is there, perhaps, but not for this identity."""
+
+
+def _refuse(secret_id: str, found: str, remedy: str, kind: type[IbgwError] = IbgwError) -> IbgwError:
+    return kind(f"secret {secret_id!r}: {found}; {remedy}", exit_code=ExitCode.REFUSED)
 
 
 def _check_text(secret_id: str, key: str, value: object) -> str:
@@ -99,7 +111,11 @@ def _reason(error: Exception) -> str:
             "there is no such secret or version in this region; create it, or correct the id",
         ),
         ("couldn't find resource", "there is no such secret or version in this region; create it, or correct the id"),
-        ("AccessDenied", "access denied; allow secretsmanager:GetSecretValue on it for this identity"),
+        (
+            _DENIED,
+            "access denied; allow secretsmanager:GetSecretValue on it for this identity (to one that only previews, "
+            "secretsmanager:ListSecretVersionIds is enough)",
+        ),
         ("InvalidRequestException", "it is not readable now, perhaps marked for deletion; restore it"),
         ("DecryptionFailure", "its KMS key does not decrypt it; allow kms:Decrypt for this identity"),
         ("ExpiredToken", "the AWS session has expired; sign in again"),
@@ -110,27 +126,61 @@ def _reason(error: Exception) -> str:
     return f"Secrets Manager did not answer as expected ({type(error).__name__}); check the AWS set-up and try again"
 
 
-async def _fetch(secret_id: str, version_id: str | None) -> tuple[str, str]:
-    arguments: dict[str, Any] = {"secretId": secret_id} | ({"versionId": version_id} if version_id else {})
+async def _ask(function: str, secret_id: str, **arguments: Any) -> Any:
+    """The provider's answer. Raises IbgwError (REFUSED), of the kind _DeniedError if it is this identity's fault."""
     try:
-        # Without pulumi_aws, which only names this function and takes longer to load than the rest of the program.
-        found = await pulumi.runtime.invoke_async(
-            _INVOKE, arguments, opts=pulumi.InvokeOptions(version=_PLUGIN_VERSION)
+        # Without pulumi_aws, which only names these functions and takes longer to load than the rest of the program.
+        return await pulumi.runtime.invoke_async(
+            function, {"secretId": secret_id, **arguments}, opts=pulumi.InvokeOptions(version=_PLUGIN_VERSION)
         )
     except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception; _reason turns it into a message
-        raise _refuse(secret_id, "could not be read", _reason(error)) from None
+        kind = _DeniedError if _DENIED in str(error) else IbgwError
+        raise _refuse(secret_id, "could not be read", _reason(error), kind) from None
+
+
+async def _fetch(secret_id: str, version_id: str | None) -> tuple[str | None, str]:
+    """The value and the id of its version; no value in a preview by who may not read it."""
+    try:
+        found = await _ask(_VALUE, secret_id, **({"versionId": version_id} if version_id else {}))
+    except _DeniedError:
+        if not pulumi.runtime.is_dry_run():
+            raise
+        return None, await _listed_version(secret_id, version_id)
     return found.get("secretString") or "", found["versionId"]
+
+
+async def _listed_version(secret_id: str, version_id: str | None) -> str:
+    """The id of the version that an update would read: the configured one, or the current one."""
+    listed = (await _ask(_VERSIONS, secret_id))["versions"]
+    for version in listed:
+        if version["versionId"] == version_id or (version_id is None and _CURRENT in version["versionStages"]):
+            return str(version["versionId"])
+    if version_id is None:
+        raise _refuse(secret_id, "it has no current version", f"put a value in ({_CURRENT})")
+    # The list has no versions without a staging label, and Secrets Manager deletes those when it likes.
+    raise _refuse(
+        secret_id,
+        f"version {version_id!r} is not among those with a staging label",
+        "correct credentials.versionId, or put a label on the version",
+    )
 
 
 async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> dict[str, Credentials]:
     """Reads each gateway's secret (`wanted`: gateway -> secret id and version), all at once.
 
     Raises IbgwError (REFUSED) for the first that is missing, denied or malformed, and when two gateways have one user.
+    A preview goes on without the values that this identity may not read, and warns.
     """
     fetched = await asyncio.gather(*(_fetch(secret_id, version) for secret_id, version in wanted.values()))
     credentials: dict[str, Credentials] = {}
     users: dict[str, str] = {}
+    unread: list[str] = []
     for (gateway, (secret_id, _)), (text, version_id) in zip(wanted.items(), fetched, strict=True):
+        if text is None:
+            unread.append(secret_id)
+            placeholder = pulumi.Output.secret(_NOT_READ)
+            credentials[gateway] = Credentials(version_id, user_id=placeholder, password=placeholder, were_read=False)
+            continue
         user_id, password = parse(secret_id, text, mode)
         other = users.setdefault(user_id.lower(), gateway)
         if other != gateway:
@@ -141,5 +191,11 @@ async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> 
             version_id=version_id,
             user_id=pulumi.Output.secret(escape(user_id)),
             password=pulumi.Output.secret(escape(password)),
+        )
+    if unread:
+        pulumi.log.warn(
+            f"not read, since this identity may not: the values of {', '.join(map(repr, unread))}. The preview goes by "
+            "their versions; that they are well-formed and that no two gateways have the same user is for the update "
+            "to check, which reads them"
         )
     return credentials

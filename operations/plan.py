@@ -148,6 +148,12 @@ def read(stack: str, preview: str) -> Plan:
     return Plan(stack=stack, gateways=gateways, others=tuple(sorted(others)))
 
 
+def warnings(preview: str) -> list[str]:
+    """What the program and the providers warned of: part of the preview, not of what it changes."""
+    diagnostics = json.loads(preview).get("diagnostics") or []
+    return [text for one in diagnostics if (text := one["message"].strip()).startswith("warning: ")]
+
+
 def _operation(step: Step) -> str:
     retained = (step.get("oldState") or {}).get("retainOnDelete")
     return "leave" if step["op"] == "delete" and retained else str(step["op"])

@@ -6,6 +6,7 @@ must not look like a rotated credential.
 """
 
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -21,9 +22,10 @@ from sandbox.processes import Processes, answers
 from sandbox.steps import Say
 
 PROCESS = "secrets-manager"
+SERVER = Path(__file__).resolve().parent / "secrets_server.py"
 START_SECONDS = 60
 ACCESS_KEY = "sandbox"
-"""moto takes any; botocore insists on one."""
+"""moto takes any but that of `sandbox.secrets_server`; botocore insists on one."""
 
 
 class Login(BaseModel):
@@ -114,16 +116,19 @@ def endpoint(port: int) -> str:
 
 
 def ensure(processes: Processes, vault: Vault, *, port: int, say: Say) -> None:
-    """Starts moto on `port` of 127.0.0.1, if it does not run, and fills it."""
-    if processes.ready(PROCESS):
+    """Starts moto on `port` of 127.0.0.1, if it does not run from the sources of now, and fills it."""
+    version = hashlib.sha256(SERVER.read_bytes()).hexdigest()
+    if processes.ready(PROCESS, version):
         return
     say(f"starting Secrets Manager on 127.0.0.1:{port} (about 5 s)")
     processes.start(
         PROCESS,
-        [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)],
+        [sys.executable, "-m", "sandbox.secrets_server", "--port", str(port)],
         answers=lambda: answers("127.0.0.1", port),
         seconds=START_SECONDS,
         then=lambda: fill(vault.credentials(), port=port),
+        version=version,
+        cwd=SERVER.parent.parent,
     )
 
 

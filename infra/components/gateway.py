@@ -17,6 +17,9 @@ from infra.spec import (
     GatewaySpec,
 )
 
+CREDENTIALS = ["uploads[0].content", "uploads[1].content"]
+"""The paths of the container's inputs that hold the user id and the password."""
+
 NOT_APPLIED_IN_PLACE = ["healthcheck"]
 """The provider accepts a change of it, records it and changes nothing; so such a change must replace."""
 
@@ -51,6 +54,7 @@ class Gateway(pulumi.ComponentResource):
             name=spec.container_name,
             image=args.image_id,
             envs=[f"{key}={value}" for key, value in sorted(spec.environment.items())],
+            # The first two are what CREDENTIALS names.
             uploads=[
                 docker.ContainerUploadArgs(
                     file=USER_ID_FILE, content=args.credentials.user_id, permissions=SECRET_FILE_MODE
@@ -96,6 +100,8 @@ class Gateway(pulumi.ComponentResource):
                 replace_on_changes=NOT_APPLIED_IN_PLACE,
                 # The provider says so for its own replacements; a forced one (`up --replace`) needs it said here.
                 delete_before_replace=True,
+                # A preview without the values takes them from the state: what differs is told by VERSION_FILE alone.
+                ignore_changes=None if args.credentials.were_read else CREDENTIALS,
             ),
         )
         self.container_id = container.id

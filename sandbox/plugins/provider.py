@@ -5,7 +5,6 @@ should read, `CreatedButFailed` when the object exists although its creation fai
 reaches the user as its type's name only, because its text could hold a property's value.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -156,9 +155,9 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         state = State(request.id, from_struct(request.olds))
         old, new = from_struct(request.old_inputs), from_struct(request.news)
         difference = self._do(context, lambda: self._provider.diff(token, state, old, new))
-        # The engine has put the old inputs in place of ignored ones already; what is left of them is drift.
-        ignored = {re.split(r"[.\[]", path, maxsplit=1)[0] for path in request.ignoreChanges}
-        changes = {name: change for name, change in difference.changes.items() if name not in ignored}
+        # The engine has put the old inputs in place of ignored ones already; what is left of them is drift. A path into
+        # a property concerns that part of it alone: another part that changed still counts.
+        changes = {name: change for name, change in difference.changes.items() if name not in request.ignoreChanges}
         return provider_pb2.DiffResponse(
             changes=_DIFF_SOME if changes else _DIFF_NONE,
             diffs=sorted(changes),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -49,6 +49,8 @@ class InvokeFailed(grpc.RpcError):
 @dataclass
 class Engine(pulumi_mocks.Mocks):
     secrets: dict[str, str]
+    denied: frozenset[str] = frozenset()
+    """The functions of aws:secretsmanager that this identity may not call, such as getSecretVersion."""
     resources: list[Recorded] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -69,9 +71,19 @@ class Engine(pulumi_mocks.Mocks):
 
     def call(self, args: pulumi_mocks.MockCallArgs) -> Any:
         self.calls.append((args.token, dict(args.args)))
-        secret_id = args.args["secretId"]
+        secret_id, function = args.args["secretId"], args.token.rpartition(":")[2]
+        if function in self.denied:
+            raise InvokeFailed("AccessDeniedException: User: u is not authorized")
         if secret_id not in self.secrets:
             raise InvokeFailed(f"ResourceNotFoundException: Secrets Manager can't find {secret_id}")
+        if function == "getSecretVersions":
+            return {
+                "secretId": secret_id,
+                "versions": [
+                    {"versionId": "00000000-2222-3333-4444-555555555555", "versionStages": ["AWSPREVIOUS"]},
+                    {"versionId": "11111111-2222-3333-4444-555555555555", "versionStages": ["other", "AWSCURRENT"]},
+                ],
+            }
         return {
             "arn": f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{secret_id}",
             "id": secret_id,
@@ -111,12 +123,14 @@ class Program:
         secrets: Mapping[str, str] | None = None,
         on_host: tuple[HostObject, ...] = (),
         preview: bool = False,
+        denied: Collection[str] = (),
     ) -> Deployment:
         from infra.__main__ import program
 
         mode = stack.split("-")[0]
         good = json.dumps({"user_id": USER, "password": PASSWORD, "trading_mode": mode})
-        self.engine = engine = Engine(dict(secrets) if secrets is not None else {f"ibgw/{mode}/main": good})
+        given = dict(secrets) if secrets is not None else {f"ibgw/{mode}/main": good}
+        self.engine = engine = Engine(given, frozenset(denied))
         verified: list[StackSpec] = []
         outputs: dict[str, Any] = {}
         self.monkeypatch.setattr(host, "read_host", lambda _host: list(on_host))

@@ -160,6 +160,22 @@ def test_the_command_exits_with_9_where_its_gate_is_hit(
     assert "--show-secrets" not in called
 
 
+def test_the_command_passes_the_preview_s_warnings_on_beside_the_plan(
+    pulumi: FakePulumi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the CLI 3.256 prints `pulumi.log.warn`: among the diagnostics, as info."""
+    said = [
+        {"message": "warning: not read: the values\n\n", "severity": "info#err"},
+        {"message": "Loading policy packs", "severity": "info"},
+    ]
+    preview = {**json.loads((PREVIEWS / "no_change.json").read_text()), "diagnostics": said}
+    pulumi.answers({"preview": (0, json.dumps(preview), "")})
+    assert cli.run(["plan", "--stack", "paper-plan"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "paper-plan: no change\n"
+    assert told.err == "warning: not read: the values\n"
+
+
 def test_the_command_line_knows_every_gate_and_format() -> None:
     """It has names of its own, so that `ibgw --help` does not import what makes plans."""
     assert [gate.value for gate in cli.Gate] == [gate.value for gate in FailOn]

@@ -1,6 +1,7 @@
 """The aws stand-in against a Secrets Manager on loopback, and its errors."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -8,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from sandbox.plugins.aws.provider import GET_SECRET_VERSION, Aws
+from sandbox.plugins.aws.provider import GET_SECRET_VERSION, GET_SECRET_VERSIONS, Aws
 from sandbox.plugins.provider import PluginError
 
 VALUE = "never shown"
@@ -88,6 +89,70 @@ def test_a_denied_secret_in_the_official_words(aws: Aws, monkeypatch: pytest.Mon
     )
 
 
+def test_the_versions_of_a_secret_without_any_value(aws: Aws) -> None:
+    client = boto3.client("secretsmanager", region_name="eu-west-1")
+    first = client.create_secret(Name="listed", SecretString=VALUE)
+    second = client.put_secret_value(SecretId="listed", SecretString=VALUE)
+    found = aws.invoke(GET_SECRET_VERSIONS, {"secretId": "listed", "includeDeprecated": True})
+    assert VALUE not in str(found)
+    versions = found.pop("versions")
+    # Names of the results: GetSecretVersionsResult and GetSecretVersionsVersionResult of pulumi_aws 7.51.1.
+    assert found.pop("arn") == found.pop("secretArn")  # moto gives the name for it
+    assert found == {
+        "id": "listed",
+        "includeDeprecated": True,
+        "name": "listed",
+        "region": "eu-west-1",
+        "secretId": "listed",
+        "secretName": "listed",
+    }
+    assert {version["versionId"]: version["versionStages"] for version in versions} == {
+        first["VersionId"]: ["AWSPREVIOUS"],
+        second["VersionId"]: ["AWSCURRENT"],
+    }
+    for version in versions:
+        assert version.keys() == {"createdTime", "lastAccessedDate", "versionId", "versionStages"}
+        assert version["createdTime"].endswith("Z")
+
+
+def test_all_pages_of_a_secrets_versions(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Paging:
+        class meta:
+            region_name = "eu-west-1"
+
+        def list_secret_version_ids(self, **asked: str) -> dict[str, Any]:
+            page = {"ARN": "arn", "Name": "a", "Versions": [{"VersionId": "1", "CreatedDate": datetime.now(UTC)}]}
+            return page if "NextToken" in asked else page | {"NextToken": "more"}
+
+    monkeypatch.setattr(aws, "_client", lambda region: Paging())
+    found = aws.invoke(GET_SECRET_VERSIONS, {"secretId": "a"})
+    assert [(one["versionId"], one["lastAccessedDate"], one["versionStages"]) for one in found["versions"]] == [
+        ("1", None, []),
+        ("1", None, []),
+    ]
+
+
+def test_versions_of_a_missing_secret_in_the_official_words(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto breaks down over it, so that its answer is made up here."""
+
+    class Missing:
+        def list_secret_version_ids(self, **asked: Any) -> None:
+            answer: Any = {
+                "Error": {"Code": "ResourceNotFoundException", "Message": "Secrets Manager can't find it."},
+                "ResponseMetadata": {"HTTPStatusCode": 400, "RequestId": "r-2"},
+            }
+            raise ClientError(answer, "ListSecretVersionIds")
+
+    monkeypatch.setattr(aws, "_client", lambda region: Missing())
+    with pytest.raises(PluginError) as raised:
+        aws.invoke(GET_SECRET_VERSIONS, {"secretId": "gone"})
+    assert str(raised.value) == (
+        'reading AWS Secrets Manager Secret Versions Data Source ("gone"): operation error Secrets Manager: '
+        "ListSecretVersionIds, https response error StatusCode: 400, RequestID: r-2, "
+        "ResourceNotFoundException: Secrets Manager can't find it."
+    )
+
+
 def test_no_region_is_said(aws: Aws) -> None:
     aws.configure({})
     with pytest.raises(PluginError, match="You must specify a region"):
@@ -106,6 +171,8 @@ def test_everything_else_is_refused_by_name(aws: Aws) -> None:
         aws.invoke("aws:index/getRegion:getRegion", {})
     with pytest.raises(PluginError, match="does not know the argument 'name'"):
         aws.invoke(GET_SECRET_VERSION, {"secretId": "a", "name": "b"})
+    with pytest.raises(PluginError, match="does not know the argument 'versionId' of getSecretVersions"):
+        aws.invoke(GET_SECRET_VERSIONS, {"secretId": "a", "versionId": "b"})
     with pytest.raises(PluginError, match="no resource 'aws:s3/bucket:Bucket'"):
         aws.check("aws:s3/bucket:Bucket", "b", {}, {}, b"")
     refused = aws.check_configuration({"region": "eu-west-1", "version": "7.51.1", "endpoints": "[]"}).refusals

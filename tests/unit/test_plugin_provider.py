@@ -133,6 +133,19 @@ def test_drift_of_an_ignored_property_is_ignored(docker: Docker) -> None:
     assert "memorySwap" not in found.detailedDiff
 
 
+def test_an_ignored_part_hides_no_other_part_of_its_property(docker: Docker) -> None:
+    """The engine has put the old content in before it asks; another element has changed."""
+    files = [{"file": "/a", "content": "secret"}, {"file": "/b", "content": "1"}]
+    request = provider_pb2.DiffRequest(
+        urn=URN,
+        id="x",
+        olds=to_struct({"name": "c", "image": "i", "uploads": files}),
+        news=to_struct({"name": "c", "image": "i", "uploads": [files[0], {"file": "/b", "content": "2"}]}),
+        ignoreChanges=["uploads[0].content"],
+    )
+    assert "uploads" in provider._Servicer(docker).Diff(request, Context()).replaces
+
+
 def test_nothing_is_imported(docker: Docker) -> None:
     context = Context()
     with pytest.raises(Aborted):

@@ -1,13 +1,15 @@
-"""The provider's configuration and its one function, `aws:secretsmanager/getSecretVersion:getSecretVersion`.
+"""The provider's configuration and its two functions, `getSecretVersion` and `getSecretVersions` of secretsmanager.
 
 Names of arguments and results are pulumi-aws 7.51's; the words of the errors are those of its upstream
-(terraform-provider-aws, internal/service/secretsmanager/secret_version_data_source.go). No value of a secret enters an
-error.
+(terraform-provider-aws, internal/service/secretsmanager/secret_version_data_source.go and
+secret_versions_data_source.go). No value of a secret enters an error.
 """
 
 import base64
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sandbox.plugins.provider import Checked, Difference, PluginError, Refusal, State
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 GET_SECRET_VERSION = "aws:secretsmanager/getSecretVersion:getSecretVersion"  # noqa: S105 - a function's name
+GET_SECRET_VERSIONS = "aws:secretsmanager/getSecretVersions:getSecretVersions"  # noqa: S105 - a function's name
 
 # Inputs of the provider that mean something here. The SDK sets the skip* flags by itself, without being asked.
 _CONFIGURATION = {"region", "profile"}
@@ -27,7 +30,11 @@ _SET_BY_SDK = {
     "version",
     "pluginDownloadURL",
 }
-_ARGUMENTS = {"secretId", "versionId", "versionStage", "region"}
+_ARGUMENTS = {
+    GET_SECRET_VERSION: {"secretId", "versionId", "versionStage", "region"},
+    GET_SECRET_VERSIONS: {"secretId", "includeDeprecated", "region"},
+}
+_KNOWN = " and ".join(_ARGUMENTS)
 
 # AWSCURRENT is what Secrets Manager answers with when nothing else is asked for (API reference, GetSecretValue).
 _DEFAULT_STAGE = "AWSCURRENT"
@@ -62,15 +69,16 @@ class Aws:
         self._profile = inputs.get("profile")
 
     def invoke(self, token: str, arguments: Properties) -> Properties:
-        if token != GET_SECRET_VERSION:
-            raise PluginError(f"the aws stand-in has no function '{token}': it answers {GET_SECRET_VERSION} only")
-        if unknown := sorted(set(arguments) - _ARGUMENTS):
-            raise PluginError(f"the aws stand-in does not know the argument '{unknown[0]}' of getSecretVersion")
+        if token not in _ARGUMENTS:
+            raise PluginError(f"the aws stand-in has no function '{token}': it answers {_KNOWN} only")
+        if unknown := sorted(set(arguments) - _ARGUMENTS[token]):
+            name = token.rpartition(":")[2]
+            raise PluginError(f"the aws stand-in does not know the argument '{unknown[0]}' of {name}")
+        if token == GET_SECRET_VERSIONS:
+            return self._get_secret_versions(arguments)
         return self._get_secret_version(arguments)
 
     def _get_secret_version(self, arguments: Properties) -> Properties:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         secret_id = arguments["secretId"]
         asked = {"SecretId": secret_id}
         if version_id := arguments.get("versionId"):
@@ -79,13 +87,9 @@ class Aws:
             asked["VersionStage"] = version_stage
         version = version_id or version_stage or _DEFAULT_STAGE
         what = f"reading Secrets Manager Secret Version ({secret_id}|{version})"
-        try:
+        with _explained(what, "GetSecretValue"):
             client = self._client(arguments.get("region"))
             found = client.get_secret_value(**asked)
-        except ClientError as error:
-            raise PluginError(f"{what}: {_client_error(error)}") from None
-        except BotoCoreError as error:
-            raise PluginError(f"{what}: operation error Secrets Manager: GetSecretValue, {error}") from None
         binary = found.get("SecretBinary")
         return {
             "arn": found["ARN"],
@@ -99,6 +103,30 @@ class Aws:
             "versionId": found["VersionId"],
             "versionStage": version_stage,
             "versionStages": found.get("VersionStages", []),
+        }
+
+    def _get_secret_versions(self, arguments: Properties) -> Properties:
+        """All pages of what the API lists without being asked for more: the official function takes `includeDeprecated`
+        and, up to now, passes it to nobody."""
+        secret_id = arguments["secretId"]
+        what = f'reading AWS Secrets Manager Secret Versions Data Source ("{secret_id}")'
+        with _explained(what, "ListSecretVersionIds"):
+            client = self._client(arguments.get("region"))
+            page = client.list_secret_version_ids(SecretId=secret_id)
+            versions = list(page["Versions"])
+            while more := page.get("NextToken"):
+                page = client.list_secret_version_ids(SecretId=secret_id, NextToken=more)
+                versions += page["Versions"]
+        return {
+            "arn": page["ARN"],
+            "id": secret_id,
+            "includeDeprecated": arguments.get("includeDeprecated"),
+            "name": page["Name"],
+            "region": client.meta.region_name,
+            "secretArn": page["ARN"],
+            "secretId": secret_id,
+            "secretName": page["Name"],
+            "versions": [_version(found) for found in versions],
         }
 
     def _client(self, region: str | None) -> "SecretsManagerClient":
@@ -115,7 +143,7 @@ class Aws:
             return self._clients[region]
 
     def _refuse(self, token: str) -> PluginError:
-        return PluginError(f"the aws stand-in has no resource '{token}': it answers {GET_SECRET_VERSION} only")
+        return PluginError(f"the aws stand-in has no resource '{token}': it answers {_KNOWN} only")
 
     def check(self, token: str, name: str, old: Properties, new: Properties, seed: bytes) -> Checked:
         raise self._refuse(token)
@@ -136,13 +164,37 @@ class Aws:
         raise self._refuse(token)
 
 
-def _client_error(error: Any) -> str:
-    """An API error in the words of AWS's Go SDK, which the official provider shows."""
+def _version(found: Any) -> Properties:
+    """The time of the last access is told to the day (API reference, SecretVersionsListEntry)."""
+    accessed = found.get("LastAccessedDate")
+    return {
+        "createdTime": found["CreatedDate"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastAccessedDate": accessed and accessed.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "versionId": found["VersionId"],
+        "versionStages": found.get("VersionStages", []),
+    }
+
+
+@contextmanager
+def _explained(what: str, operation: str) -> Iterator[None]:
+    """What boto3 raises, in the words of AWS's Go SDK, which the official provider shows."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise PluginError(f"{what}: {_client_error(error, operation)}") from None
+    except BotoCoreError as error:
+        raise PluginError(f"{what}: operation error Secrets Manager: {operation}, {error}") from None
+
+
+def _client_error(error: Any, operation: str) -> str:
     found = error.response
     code, message = found["Error"].get("Code", ""), found["Error"].get("Message", "")
     metadata = found.get("ResponseMetadata", {})
     text = (
-        f"operation error Secrets Manager: GetSecretValue, https response error StatusCode: "
+        f"operation error Secrets Manager: {operation}, https response error StatusCode: "
         f"{metadata.get('HTTPStatusCode', 0)}, RequestID: {metadata.get('RequestId', '')}, {code}: {message}"
     )
-    return f"couldn't find resource: {text}" if code == "ResourceNotFoundException" else text
+    looked_up = operation == "GetSecretValue" and code == "ResourceNotFoundException"
+    return f"couldn't find resource: {text}" if looked_up else text
