@@ -16,10 +16,9 @@ from infra.verification import verify_after_update
 if TYPE_CHECKING:
     import pulumi_docker as docker
 
-RELEASES = Path(__file__).resolve().parent.parent / "releases"
 UNRELEASED = (
     "ibgw:release is not set: live runs only a release that was promoted from paper. A preview shows what would be "
-    "deployed, without its image; an update is refused until a release is promoted"
+    "deployed, without its image; an update is refused until one is promoted (ibgw promote, docs/promotion.md)"
 )
 
 Verification = Callable[[pulumi.Output[dict[str, Any]], spec.StackSpec], None]
@@ -38,7 +37,8 @@ def _load() -> spec.StackSpec:
     if loaded.mode is Mode.LIVE:
         image = None
         if loaded.release is not None:
-            image = release.read_release(RELEASES, loaded.release).reference
+            folder = Path(pulumi.get_root_directory()) / release.RELEASES
+            image = release.read_release(folder, loaded.release).reference
         elif not pulumi.runtime.is_dry_run():
             raise IbgwError(f"stack {stack!r} was not updated: {UNRELEASED}", exit_code=ExitCode.REFUSED)
         else:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from enum import StrEnum
@@ -111,6 +111,7 @@ def build_app() -> typer.Typer:
 
     app.command()(verify)
     app.command()(plan)
+    app.command()(drift)
     app.command(help=env_help())(env)
     app.command()(forward)
     app.command()(status)
@@ -122,6 +123,9 @@ def build_app() -> typer.Typer:
     app.command()(login)
     app.command()(reset_settings)
     app.command()(repair)
+    app.command()(promote)
+    app.command()(rollback)
+    app.command()(releases)
     return app
 
 
@@ -196,12 +200,30 @@ def plan(
 
     Changes nothing. Verdicts: none, in_place, relogin, relogin_second_factor, create, remove.
     """
-    from operations.plan import RENDERERS, FailOn, read
+    from operations.plan import RENDERERS, FailOn, read, warnings
     from operations.stack import Stack as PulumiStack
 
-    found = read(stack, PulumiStack(stack).preview())
+    preview = PulumiStack(stack).preview()
+    found = read(stack, preview)
+    for text in warnings(preview):
+        typer.echo(text, err=True)
     typer.echo(RENDERERS[PlanFormat.JSON if as_json else output](found))
     if fail_on is not None and found.hits(FailOn(fail_on)):
+        raise typer.Exit(ExitCode.GATE_HIT)
+
+
+def drift(stack: Stack, as_json: Json = False) -> None:
+    """Tell what was changed on the Docker host since the last update, by whomever. Changes nothing itself.
+
+    Names what differs and shows no value that could be secret. Exit code: 0 no drift, 9 drift, 5 could not look.
+    """
+    from operations.drift import as_json as rendered
+    from operations.drift import human, look
+    from operations.stack import Stack as PulumiStack
+
+    found = look(PulumiStack(stack))
+    typer.echo(rendered(found) if as_json else human(found))
+    if found.differences:
         raise typer.Exit(ExitCode.GATE_HIT)
 
 
@@ -446,6 +468,118 @@ def repair(
         if outcome.done
         else f"Nothing to repair in stack {stack!r}."
     )
+
+
+Live = Annotated[str, typer.Option("--to", metavar="NAME", help="The live stack.")]
+Typed = Annotated[
+    str | None, typer.Option("--yes", metavar="NAME", help="Do not ask: the live stack's name, as one would type it.")
+]
+
+
+def promote(
+    source: Annotated[str, typer.Option("--from", metavar="NAME", help="The paper stack.")] = "paper",
+    target: Live = "live",
+    soak: Annotated[
+        str, typer.Option(metavar="DURATION", help="For how long paper must stay verified: at least three times.")
+    ] = "30m",
+    release: Annotated[
+        str | None, typer.Option("--release", metavar="ID", help="Deploy this one, which was prepared.")
+    ] = None,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Verify paper and write the release; deploy nothing.")
+    ] = False,
+    go_on: Annotated[bool, typer.Option("--continue", help="Go on with a promotion that is under way.")] = False,
+    require_market_data: Annotated[
+        bool, typer.Option("--require-market-data", help="Insist on a live quote on paper.")
+    ] = False,
+    during_market: Annotated[
+        bool, typer.Option("--during-market", help="Also within live's ibgw:tradingHours.")
+    ] = False,
+    yes: Typed = None,
+) -> None:
+    """Take what runs verified on paper to live: verify it for a while, write the release, show the plan, ask, deploy,
+    verify, keep it, or go back.
+
+    Exit code: 0 live runs it, verified; 6 live waits for a second factor or for IBKR (then --continue); 7 refused,
+    nothing was changed; 8 you said no; 10 it failed, and live runs the release before, verified; 11 it failed, and
+    live needs a person.
+    """
+    if sum((go_on, prepare, release is not None)) > 1:
+        raise IbgwError(
+            "--continue, --prepare and --release exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE
+        )
+    seconds = duration(soak, "--soak")
+    from operations.promotion import command
+
+    if go_on:
+        raise typer.Exit(command.carry_on(target, say=say))
+    options = command.Options(
+        source=source,
+        target=target,
+        soak=seconds,
+        release=release,
+        prepare=prepare,
+        require_market_data=require_market_data,
+        during_market=during_market,
+    )
+    raise typer.Exit(command.promote(options, say=say, confirm=confirmation(yes)))
+
+
+def rollback(
+    target: Annotated[str, typer.Option("--stack", "-s", metavar="NAME", help="The live stack.")] = "live",
+    release: Annotated[
+        str | None,
+        typer.Option("--to", metavar="ID", help="To this release.", show_default="the one that ran before"),
+    ] = None,
+    yes: Typed = None,
+) -> None:
+    """Take live back to an earlier release, also out of a promotion that failed or hangs. One login.
+
+    Exit code: 0 live runs it, verified; 6 and 11 as for promote; 7 refused, nothing was changed; 8 you said no.
+    """
+    from operations.promotion.command import rollback as run
+
+    raise typer.Exit(run(target, release, say=say, confirm=confirmation(yes)))
+
+
+def releases(
+    stack: Annotated[str, typer.Option("--stack", "-s", metavar="NAME", help="The live stack.")] = "live",
+    as_json: Json = False,
+) -> None:
+    """List the releases: what was verified on paper, by whom, and when live was brought to it. * is what it runs."""
+    from infra.release import RELEASES
+    from operations.promotion.journal import Journal
+    from operations.releases import listed, table
+    from operations.stack import Stack as PulumiStack
+    from operations.stack import project_folder
+
+    live, folder = PulumiStack(stack), project_folder()
+    current = live.contract().release if live.deployed() else None
+    rows = listed(folder / RELEASES, live.history(), current)
+    under_way = Journal.of(folder, stack).read()
+    if as_json:
+        entry = None if under_way is None else under_way.model_dump(mode="json", by_alias=True)
+        print_json({"schema": 1, "stack": stack, "under_way": entry, "releases": [row.json() for row in rows]})
+        return
+    typer.echo(table(rows))
+    if under_way is not None:
+        typer.echo(f"\n{under_way.describe()}. Next: {under_way.next_command}")
+
+
+def confirmation(typed: str | None) -> Callable[[str, str], None]:
+    """Asks for a name to be typed, or takes the one that `--yes` was given."""
+    from operations.prompt import confirm_by_name
+
+    def confirm(question: str, name: str) -> None:
+        if typed is None:
+            confirm_by_name(question, name)
+        elif typed != name:
+            raise IbgwError(
+                f"--yes {typed}: expected {name}, the name of the stack; nothing was done.",
+                exit_code=ExitCode.DECLINED,
+            )
+
+    return confirm
 
 
 def for_each_gateway(act: "Act", stack: str, names: list[str] | None) -> None:

@@ -6,18 +6,20 @@ stays encrypted.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import ValidationError
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Contract, Gateway
-from infra.settings import Settings
+from infra.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout that the program is deployed from."""
@@ -30,6 +32,19 @@ PROJECT = "ibgw"
 
 OUTPUT = "contract"
 """The stack's only output."""
+
+RELEASE = f"{PROJECT}:release"
+"""The setting that names the promoted release."""
+
+
+def project_folder() -> Path:
+    """Where Pulumi.yaml lies, as the CLI finds it: from the working directory (or the one that `--cwd` has been given
+    by PULUMI_OPTION_CWD) upwards. Raises IbgwError where there is none."""
+    start = Path(os.environ.get("PULUMI_OPTION_CWD") or ".").resolve()
+    for folder in (start, *start.parents):
+        if (folder / "Pulumi.yaml").exists():
+            return folder
+    raise IbgwError("No Pulumi project here: run this in the folder that holds Pulumi.yaml, or below it.")
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,10 @@ class Stack:
         """What the last update exported. Raises IbgwError if there is none yet or it cannot be read."""
         return parse_contract(self._pulumi("stack", "output", OUTPUT, "--json"), f"the output of stack {self.name!r}")
 
+    def deployed(self) -> bool:
+        """Whether an update has exported the output yet."""
+        return OUTPUT in json.loads(self._pulumi("stack", "output", "--json"))
+
     def configured(self) -> Configured:
         """The Docker host and the name prefix (or its default) from the stack's configuration. Reads no secret."""
         settings: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
@@ -78,12 +97,67 @@ class Stack:
         answer: dict[str, str] = json.loads(self._pulumi("whoami", "--verbose", "--json", stack=False))
         return answer["url"]
 
-    def preview(self) -> str:
+    def settings(self) -> Settings:
+        """The validated configuration. Raises IbgwError (REFUSED) that lists every fault."""
+        found: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
+        return load(self.name, {key: one["value"] for key, one in found.items() if "value" in one})
+
+    def preview(self, *, release: str | None = None) -> str:
         """What an update would do, as the engine's JSON, with what stays the same; secrets are blanked.
 
-        Raises IbgwError with what the program or a provider refused.
+        With `release`, as if the stack's file named that one; the file stays as it is. Raises IbgwError with what the
+        program or a provider refused.
         """
-        return self._pulumi("preview", "--json", "--show-sames")
+        arguments = ("preview", "--json", "--show-sames")
+        if release is None:
+            return self._pulumi(*arguments)
+        with TemporaryDirectory(prefix="ibgw-") as folder:
+            file = Path(folder) / f"Pulumi.{self.name}.yaml"
+            file.write_bytes((project_folder() / file.name).read_bytes())
+            self.name_release(release, file=file)
+            return self._pulumi(*arguments, "--config-file", str(file))
+
+    def name_release(self, release: str | None, *, file: Path | None = None) -> None:
+        """Has the stack's file (or this one) name the release that live runs, or none. Its comments stay."""
+        change = ("rm", RELEASE) if release is None else ("set", RELEASE, release)
+        self._pulumi("config", *change, *(("--config-file", str(file)) if file is not None else ()))
+
+    def history(self) -> list[dict[str, Any]]:
+        """What was done to the stack, newest first, as the engine's JSON has it."""
+        found: list[dict[str, Any]] = json.loads(self._pulumi("stack", "history", "--json"))
+        return found
+
+    def up(self) -> bool:
+        """Runs the update, its output on our standard error; whether it succeeded.
+
+        A Ctrl-C goes to the engine as well, which ends in order; we wait for it and then pass it on.
+        """
+        command = ["pulumi", "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", self.name]
+        interactive = sys.stderr.isatty()
+        started = subprocess.Popen(
+            [*command, *([] if interactive else ["--non-interactive", "--color", "never"])],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),
+        )
+        interruption: BaseException | None = None
+        while True:
+            try:
+                succeeded = started.wait() == 0
+                break
+            except (KeyboardInterrupt, SystemExit) as signalled:
+                interruption = signalled
+                if isinstance(signalled, SystemExit):
+                    started.terminate()
+        if interruption is not None:
+            raise interruption
+        return succeeded
+
+    def refresh_preview(self) -> str:
+        """What is recorded, and what the provider reads of it now, as the engine's JSON; secrets are blanked.
+
+        Runs no program, asks for no secret and writes nothing. Raises IbgwError with what a provider refused.
+        """
+        return self._pulumi("refresh", "--preview-only", "--json")
 
     def export_state(self) -> str:
         """The recorded state as JSON, secrets encrypted."""

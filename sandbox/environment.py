@@ -242,8 +242,8 @@ class Sandbox:
 
     def user_of(self, stack: str, gateway: str) -> str:
         """The user id that a gateway logs in with."""
-        folders = (self.project_folder, self.folder / "stacks" / stack)
-        files = [folder / project.stack_file(stack) for folder in folders]
+        name = project.stack_file(stack)
+        files = (self.project_folder / name, *(self.folder / "stacks").glob(f"*/{name}"))
         found = next((path for path in files if path.exists()), None)
         if found is None:
             raise IbgwError(f"the sandbox has no stack {stack}", exit_code=ExitCode.BAD_USAGE)
@@ -259,9 +259,10 @@ class Sandbox:
 
     # Further stacks
 
-    def add_stack(self, name: str, **changes: Any) -> Stack:
+    def add_stack(self, name: str, *, beside: str | None = None, **changes: Any) -> Stack:
         """A further stack on this sandbox, from the tracked file of its mode with `changes` to its `ibgw` keys (see
-        `project.override`): a subnet pool, a project folder, secrets and users of its own."""
+        `project.override`): a subnet pool, secrets and users of its own, and its own project folder or the one of the
+        stack `beside`."""
         pool = self.pool(name)
         document = project.override(self._document(name.split("-", 1)[0]), {"network": {"subnetPool": pool}})
         given = changes.get("gateways", {})
@@ -271,7 +272,7 @@ class Sandbox:
             if given.get(gateway, {}) is not None
         }
         document = project.override(project.override(document, {"gateways": own_secrets}), changes)
-        folder = self.folder / "stacks" / name
+        folder = self.folder / "stacks" / (beside or name)
         self._write_project(folder, {name: document})
         with self.alone():
             new = self._vault.add(project.logins(document))

@@ -67,6 +67,7 @@ def _run(request: Any) -> int:
         engine_address=request.args[0] if request.args else "",
         parallel=request.parallel,
         preview=request.dryRun,
+        root_directory=request.info.root_directory,
     )
     set_all_config(dict(request.config), list(request.configSecretKeys))
     sys.path.insert(0, entry if os.path.isdir(entry) else os.path.dirname(entry))

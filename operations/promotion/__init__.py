@@ -1,0 +1,11 @@
+"""Taking what runs verified on paper to live, and back.
+
+checkout.py   what git says of the project folder
+paper.py      paper's side: verified now and for a soak, and the release that follows from it
+expected.py   what of a live plan follows from a promotion
+outcome.py    what a deployment came to, from its report
+journal.py    the phases, kept in a file, so that a killed promotion can go on
+live.py       everything that a promotion does to the live stack
+course.py     the course of a deployment: forward, back, or waiting
+command.py    `ibgw promote` and `ibgw rollback`
+"""

@@ -1,0 +1,216 @@
+"""`ibgw promote` and `ibgw rollback`: what is asked before anything is done, and then the course."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from contract.errors import ExitCode, IbgwError
+from contract.target import Mode
+from infra.release import RELEASES, Release, read_release, write_release
+from infra.settings import Settings, TradingHours, Weekday
+from infra.times import parse_time_of_day
+from operations import plan, releases, verification
+from operations.promotion import paper
+from operations.promotion.checkout import read_checkout
+from operations.promotion.course import Say, go, go_on
+from operations.promotion.expected import unexpected
+from operations.promotion.journal import Entry, Journal, Phase
+from operations.promotion.live import LiveStack
+from operations.promotion.paper import Watch, refuse
+from operations.stack import Stack, project_folder
+
+WAIT = 600.0
+"""Seconds for which one verification of paper waits out what heals, such as a planned restart."""
+
+Confirm = Callable[[str, str], None]
+"""Shows a question and raises IbgwError (declined) unless the name is typed."""
+
+CLOCK = Watch(sleep=time.sleep, now=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class Options:
+    """`soak` in seconds. `release`: one that was prepared, instead of what paper runs now. `prepare`: write the release
+    and deploy nothing."""
+
+    source: str
+    target: str
+    soak: float
+    release: str | None = None
+    prepare: bool = False
+    require_market_data: bool = False
+    during_market: bool = False
+
+
+def promote(options: Options, *, say: Say, confirm: Confirm, watch: Watch = CLOCK) -> ExitCode:
+    """Raises IbgwError (REFUSED), with nothing changed, unless everything that a promotion needs is there."""
+    folder, live = project_folder(), Stack(options.target)
+    journal = Journal.of(folder, live.name)
+    under_way = journal.read()
+    if under_way is not None:
+        raise refuse(f"{under_way.describe()}. Next: {under_way.next_command}")
+    settings = _live_settings(live)
+    if not options.prepare:
+        _check_hours(settings, options, watch.now())
+    written = None
+    if options.release is None:
+        release = _verified(options, folder, live, say, watch)
+        written = write_release(folder / RELEASES, release)
+    else:
+        release = read_release(folder / RELEASES, options.release)
+    try:
+        _show_plan(live, release, say)
+    except IbgwError:
+        if written is not None:
+            written.unlink()
+        raise
+    if options.prepare:
+        live.name_release(release.id)
+        say(
+            f"Release {release.id} is prepared: commit {RELEASES}/{release.id}.json and Pulumi.{live.name}.yaml, then "
+            f"deploy it with: ibgw promote --to {live.name} --release {release.id}"
+        )
+        return ExitCode.OK
+    try:
+        _check_hours(settings, options, watch.now())
+        confirm(f"Bring {live.name} to release {release.id}?", live.name)
+    except IbgwError as error:
+        if written is not None:
+            say(f"Release {release.id} is kept: ibgw promote --to {live.name} --release {release.id}")
+        raise error
+    previous = _running(live)
+    entry = Entry(stack=live.name, release=release.id, previous=previous, target=release.id, phase=Phase.DEPLOYING)
+    code = go(LiveStack(live, say), journal, entry, say)
+    if code in (ExitCode.OK, ExitCode.ROLLED_BACK):
+        say(f"Commit {RELEASES}/ and Pulumi.{live.name}.yaml, so that the next checkout knows what {live.name} runs.")
+    return code
+
+
+def carry_on(target: str, *, say: Say) -> ExitCode:
+    """`ibgw promote --continue`."""
+    live = Stack(target)
+    journal = Journal.of(project_folder(), target)
+    entry = journal.read()
+    if entry is None:
+        raise refuse(f"no promotion of {target} is under way; `ibgw releases` shows what it runs")
+    say(f"{entry.describe()}: going on.")
+    return go_on(LiveStack(live, say), journal, entry, say)
+
+
+def rollback(target: str, to: str | None, *, say: Say, confirm: Confirm) -> ExitCode:
+    """Brings live to an earlier release: `to`, or the one that ran before, also out of a promotion that hangs."""
+    folder, live = project_folder(), Stack(target)
+    _live_settings(live)
+    journal = Journal.of(folder, target)
+    under_way = journal.read()
+    current = under_way.release if under_way is not None else _running(live)
+    earlier = to or (under_way.previous if under_way else None)
+    if earlier is None and current is not None:
+        earlier = releases.before(live.history(), current)
+    if earlier is None:
+        raise refuse(f"{target} ran no release before; `ibgw releases` lists what there is (--to ID)")
+    if under_way is None and earlier == current:
+        raise refuse(f"{target} runs {earlier} already")
+    release = read_release(folder / RELEASES, earlier)
+    worker = LiveStack(live, say)
+    if under_way is None:
+        say(plan.human(_plan(live, release.id)))
+    else:
+        # Its state may be in the middle of something; a preview of it would say little.
+        say(under_way.describe())
+    confirm(f"Take {target} back to release {release.id}?", target)
+    if under_way is not None:
+        worker.settle()
+    entry = Entry(
+        stack=target, release=current, previous=release.id, target=release.id, phase=Phase.ROLLING_BACK, asked=True
+    )
+    return go(worker, journal, entry, say)
+
+
+def _live_settings(live: Stack) -> Settings:
+    settings = live.settings()
+    if settings.mode is not Mode.LIVE:
+        raise refuse(f"{live.name} is a {settings.mode} stack; only live runs releases")
+    return settings
+
+
+def _running(live: Stack) -> str | None:
+    """The release that live was last brought to. None where it was never deployed."""
+    return live.contract().release if live.deployed() else None
+
+
+def _check_hours(settings: Settings, options: Options, now: datetime) -> None:
+    hours = settings.trading_hours
+    if trading(hours, now) and not options.during_market:
+        raise refuse(
+            f"it is within {options.target}'s trading hours ({hours.open} to {hours.close} {hours.time_zone}, "
+            "ibgw:tradingHours), and a promotion logs its gateways in again; wait until they are over, or say "
+            "--during-market"
+        )
+
+
+def trading(hours: TradingHours, now: datetime) -> bool:
+    """Whether `now` lies in them; their end is out."""
+    local = now.astimezone(ZoneInfo(hours.time_zone))
+    day = tuple(Weekday)[local.weekday()]
+    return day in hours.days and parse_time_of_day(hours.open) <= local.time() < parse_time_of_day(hours.close)
+
+
+def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watch) -> Release:
+    """The release that follows from what paper runs, once that is seen to be good for the whole soak."""
+    source = Stack(options.source)
+    apart = (RELEASES, f"Pulumi.{live.name}.yaml")
+    checkout = read_checkout(folder, apart_from=apart)
+    contract = source.contract()
+    paper.check_is_paper(contract)
+    paper.digest_of(contract)
+    say(f"previewing {source.name} and {live.name}")
+    pending = _plan(source)
+    if pending.changes:
+        raise refuse(
+            f"{source.name} does not run what this commit declares; deploy it first: pulumi up --stack {source.name}\n"
+            f"{plan.human(pending)}"
+        )
+    # Live's configuration, its secret, and what of it would change already without a new release.
+    _check_expected(_plan(live))
+    report = paper.soak(
+        lambda: verification.run(
+            source.contract(), [], checks=None, wait=WAIT, watch=0, strict=False, show_accounts=False, progress=say
+        ),
+        options.soak,
+        require_market_data=options.require_market_data,
+        watch=watch,
+        say=say,
+    )
+    if source.contract() != contract or read_checkout(folder, apart_from=apart) != checkout:
+        raise refuse(f"{source.name} or the work tree changed while it was verified; promote again")
+    return paper.make_release(contract, report, checkout, soaked=options.soak, now=watch.now())
+
+
+def _show_plan(live: Stack, release: Release, say: Say) -> None:
+    found = _plan(live, release.id)
+    _check_expected(found)
+    say(plan.human(found))
+    for one in found.gateways:
+        if one.asks_second_factor:
+            say(f"Have IBKR Mobile at hand: {live.name}/{one.gateway} waits for your approval during the update.")
+
+
+def _plan(stack: Stack, release: str | None = None) -> plan.Plan:
+    """Raises IbgwError (REFUSED): what the program refuses in a preview, it would refuse in the update."""
+    try:
+        return plan.read(stack.name, stack.preview(release=release))
+    except IbgwError as error:
+        raise refuse(str(error)) from None
+
+
+def _check_expected(found: plan.Plan) -> None:
+    extra = unexpected(found)
+    if extra:
+        raise refuse(
+            f"{found.stack} has changes that no release explains: {', '.join(extra)}. Deploy them by themselves first "
+            f"(pulumi up --stack {found.stack}), or take them back\n{plan.human(found)}"
+        )

@@ -1,0 +1,102 @@
+"""The records in `releases/`, and when live was brought to each: `ibgw releases` lists them, a rollback chooses one.
+
+When a release was deployed is not written down a second time: Pulumi keeps each update's configuration.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from contract.errors import IbgwError
+from infra.release import Release, read_release
+from operations.stack import RELEASE
+
+History = Sequence[Mapping[str, Any]]
+"""Updates of a stack, newest first, as `pulumi stack history --json` prints them."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """`release` is None where the record is refused, and `fault` says why. `deployed`: the end of the latest update to
+    it that succeeded (UTC, as Pulumi writes it)."""
+
+    name: str
+    release: Release | None
+    fault: str | None
+    deployed: str | None
+    current: bool
+
+    def json(self) -> dict[str, Any]:
+        known = self.release.model_dump(mode="json", by_alias=True, exclude={"report"}) if self.release else {}
+        return {
+            "id": self.name,
+            **known,
+            "verdict": self.release.report.verdict if self.release else None,
+            "deployed": self.deployed,
+            "current": self.current,
+            "fault": self.fault,
+        }
+
+
+def listed(folder: Path, history: History, current: str | None) -> list[Listed]:
+    """All records, newest first."""
+    deployed = deployments(history)
+    found = []
+    for name in sorted((path.stem for path in folder.glob("*.json")), reverse=True):
+        release, fault = None, None
+        try:
+            release = read_release(folder, name)
+        except IbgwError as error:
+            fault = str(error)
+        found.append(Listed(name, release, fault, deployed.get(name), name == current))
+    return found
+
+
+def deployments(history: History) -> dict[str, str]:
+    """Release to the end of the latest update that brought live to it: verified, since an update succeeds only so.
+    Newest first."""
+    found: dict[str, str] = {}
+    for one in history:
+        release = one.get("config", {}).get(RELEASE, {}).get("value")
+        if release and one.get("kind") == "update" and one.get("result") == "succeeded":
+            found.setdefault(release, one["endTime"])
+    return found
+
+
+def before(history: History, current: str) -> str | None:
+    """The release that live ran, verified, before `current`."""
+    return next((name for name in deployments(history) if name != current), None)
+
+
+def table(rows: Sequence[Listed], width: int = 160) -> str:
+    """For people: `*` marks what live runs. What is wrong with a refused record stands below."""
+    if not rows:
+        return "no release yet: `ibgw promote` makes the first"
+    faults: list[str] = []
+    console = Console(width=width, no_color=True, force_terminal=False)
+    shown = Table(box=None, pad_edge=False)
+    for heading in ("", "RELEASE", "VERSION", "COMMIT", "BY", "PAPER", "LIVE QUOTE", "DEPLOYED"):
+        shown.add_column(heading, overflow="fold")
+    for row in rows:
+        if row.release is None:
+            shown.add_row("", row.name, "refused")
+            faults.append(f"refused: {row.fault}")
+            continue
+        one = row.release
+        shown.add_row(
+            "*" if row.current else "",
+            row.name,
+            one.version or "-",
+            one.commit[:12],
+            one.who,
+            one.report.verdict.replace("_", " "),
+            "yes" if one.live_quote else "no",
+            row.deployed or "-",
+        )
+    with console.capture() as captured:
+        console.print(shown)
+    return "\n".join([*(line.rstrip() for line in captured.get().splitlines()), *faults])

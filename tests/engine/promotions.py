@@ -1,0 +1,234 @@
+"""Two stacks in one project, as a promotion needs them, on a sandbox; and images that differ."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import docker
+import yaml
+
+from sandbox import images
+from sandbox.environment import Sandbox, Stack
+from tests.engine.conftest import Completed, Pulumi
+from tests.engine.docker_proxy import Call, DockerProxy, Moment
+
+UP = ["up", "--yes", "--skip-preview"]
+PATIENCE = 240
+"""Seconds for an update to come to a chosen call."""
+DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+VERIFICATION = {"timeout": "40s"}
+
+# Of each image, by its tag, what its Dockerfile adds to the sandbox's gateway.
+FIRST, SECOND, BROKEN = "10.45.1k", "10.45.1l", "10.45.1m"
+ADDED = {
+    FIRST: "",
+    SECOND: "",
+    # Comes up on paper and ends at once on live.
+    BROKEN: "RUN sed -i '2i [ \"$TRADING_MODE\" != live ] || exit 1' /home/ibgateway/scripts/run.sh",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    paper: Stack
+    live: Stack
+    sandbox: Sandbox
+    client: docker.DockerClient
+    pulumi: Pulumi
+    run: Callable[..., Completed]
+    project: Callable[..., Stack]
+
+    @property
+    def folder(self) -> Path:
+        return self.paper.folder
+
+    def ibgw(self, line: str, code: int) -> Completed:
+        done = self.run(shlex.split(f"ibgw {line}"), stack=self.live, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def promote(self, line: str, code: int, *, yes: bool = True) -> Completed:
+        typed = f"--yes {self.live.name}" if yes else ""
+        return self.ibgw(f"promote --from {self.paper.name} --to {self.live.name} --soak 0s {typed} {line}", code)
+
+    def promotion_of(self, version: str) -> str:
+        """The words for `ibgw` that deploy a prepared release."""
+        return f"promote --to {self.live.name} --release {self.release(version)} --yes {self.live.name}"
+
+    def releases(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        found: list[dict[str, Any]] = json.loads(self.ibgw(f"releases --stack {self.live.name} --json", 0).stdout)[
+            "releases"
+        ]
+        return found
+
+    def release(self, version: str) -> str:
+        return next(str(one["id"]) for one in self.releases() if one["version"] == version)
+
+    @property
+    def named(self) -> str | None:
+        """What live's file names."""
+        found = yaml.safe_load((self.folder / f"Pulumi.{self.live.name}.yaml").read_text())["config"].get(
+            "ibgw:release"
+        )
+        return None if found is None else str(found)
+
+    def journal(self) -> dict[str, Any] | None:
+        path = self.folder / ".ibgw" / f"promotion-{self.live.name}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def container(self, stack: str) -> dict[str, Any]:
+        return dict(self.client.api.inspect_container(f"{self.sandbox.prefix}-{stack}-main"))
+
+    def version_on(self, stack: str) -> str:
+        """The tag of the image that runs."""
+        image = self.client.images.get(self.container(stack)["Image"])
+        return str(image.labels["variant"])
+
+    def user(self, stack: str) -> str:
+        return self.sandbox.user_of(stack, "main")
+
+    def counted(self, stack: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.sandbox.broker().status()["users"][self.user(stack)]
+        return found
+
+    def commit(self) -> None:
+        git(self.folder, "add", "-A")
+        git(self.folder, "commit", "-qm", "a change")
+
+    def paper_runs(self, version: str, **changes: Any) -> None:
+        reference = f"{self.sandbox.gateway_image.partition('@')[0]}:{version}"
+        self.project(self.paper.name, verifier=VERIFICATION, image=reference, **changes)
+        self.commit()
+        self.pulumi(UP, stack=self.paper)
+
+    @contextmanager
+    def costs(self, *, logins: int) -> Iterator[None]:
+        """So many logins of live, and nothing at all of paper."""
+        live, paper = self.counted(self.live.name), self.counted(self.paper.name)
+        container = self.container(self.paper.name)["Id"]
+        yield
+        assert self.counted(self.live.name)["logins"] - live["logins"] == logins
+        assert self.counted(self.live.name)["orders"] == self.counted(self.live.name)["what_ifs"] == 0
+        assert self.counted(self.paper.name)["attempts"] == paper["attempts"]
+        assert self.container(self.paper.name)["Id"] == container
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)
+
+
+def build(sandbox: Sandbox, client: docker.DockerClient, version: str) -> None:
+    """Builds the image and pushes it to the sandbox's registry."""
+    repository = sandbox.gateway_image.partition("@")[0]
+    dockerfile = f"FROM {sandbox.gateway_image}\nLABEL variant={version}\n{ADDED[version]}\n"
+    context = {"Dockerfile": images.ContextFile(dockerfile.encode())}
+    images.build(client, context, reference=f"{repository}:{version}", prefix=sandbox.prefix, arguments={})
+    for line in client.api.push(repository, tag=version, stream=True, decode=True):
+        assert "error" not in line, line
+
+
+@contextmanager
+def promotions(
+    sandbox: Sandbox,
+    docker_client: docker.DockerClient,
+    project: Callable[..., Stack],
+    pulumi: Pulumi,
+    run: Callable[..., Completed],
+    *,
+    name: str,
+    live_host: str | None = None,
+) -> Iterator[World]:
+    """Paper runs FIRST, live nothing yet; each stack's file is committed. `live_host`: another way to Docker."""
+    for version in ADDED:
+        build(sandbox, docker_client, version)
+    paper_name, live_name = f"paper-{name}", f"live-{name}"
+    paper = project(paper_name)
+    # Trading hours that are not now, whatever the time zone.
+    never = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
+    host = {} if live_host is None else {"dockerHost": live_host}
+    live = project(live_name, beside=paper_name, verifier=VERIFICATION, tradingHours={"days": [never]}, **host)
+    made = World(paper, live, sandbox, docker_client, pulumi, run, project)
+    (made.folder / ".gitignore").write_text(".ibgw/\n")
+    git(made.folder, "init", "--quiet")
+    git(made.folder, "config", "user.email", "trader@example.com")
+    git(made.folder, "config", "user.name", "A Trader")
+    made.paper_runs(FIRST)
+    yield made
+    for stack in (paper, live):
+        pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
+
+
+def recover(world: World, *, allowed: set[str]) -> None:
+    """Runs the command that is named until nothing is under way; then live runs one of `allowed`, verified."""
+    for _ in range(3):
+        if world.journal() is None:
+            break
+        assert (
+            f"Next: ibgw promote --continue --to {world.live.name}"
+            in world.ibgw(f"releases --stack {world.live.name}", 0).stdout
+        )
+        done = world.run(["ibgw", "promote", "--continue", "--to", world.live.name], stack=world.live, check=False)
+        assert done.returncode in (0, 6, 10), done.stdout + done.stderr
+        world.sandbox.broker().clear(world.user(world.live.name))
+    assert world.journal() is None
+    world.ibgw(f"verify --stack {world.live.name} --wait 60s", 0)
+    version = world.version_on(world.live.name)
+    assert version in allowed
+    assert world.named == world.release(version)
+
+
+def starts(world: World) -> Callable[[Call], bool]:
+    def matches(call: Call) -> bool:
+        _, collection, container, *rest = [*call.path.split("/"), "", "", ""]
+        if (call.method, collection, rest[:1]) != ("POST", "containers", ["start"]):
+            return False
+        return bool(world.client.containers.get(container).name == f"{world.sandbox.prefix}-{world.live.name}-main")
+
+    return matches
+
+
+def creates(world: World) -> Callable[[Call], bool]:
+    wanted = f"name={world.sandbox.prefix}-{world.live.name}-main"
+    return lambda call: call.path == "/containers/create" and call.query == wanted
+
+
+CALLS = {"create": creates, "start": starts}
+"""By name, the calls that an update makes to Docker for live's gateway."""
+
+
+def kill_in_the_update(world: World, proxy: DockerProxy, call: str, moment: Moment, version: str) -> None:
+    """Promotes, and kills the promotion with its engine and plug-ins before or after a call to Docker."""
+    process: list[subprocess.Popen[bytes]] = []
+    proxy.step_in(moment, CALLS[call](world), lambda: os.killpg(process[0].pid, signal.SIGKILL))
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
+    process.append(
+        subprocess.Popen(
+            ["ibgw", *world.promotion_of(version).split()],
+            env=ours | dict(world.live.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    )
+    assert process[0].wait(timeout=PATIENCE) == -signal.SIGKILL
+    found = world.journal()
+    assert found is not None
+    assert found["phase"] == "deploying"
+
+
+@contextmanager
+def docker_proxy() -> Iterator[DockerProxy]:
+    # A short path: the address of a Unix socket has room for 107 bytes (unix(7)).
+    with tempfile.TemporaryDirectory(prefix="ibgw-") as folder, DockerProxy(Path(folder) / "docker.sock") as running:
+        yield running

@@ -1,0 +1,316 @@
+"""What `ibgw promote` and `ibgw rollback` ask for before they do anything: stacks that answer from a table."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import ExitCode, IbgwError
+from contract.target import Contract
+from infra.release import RELEASES, PaperReport, Release, Soak, write_release
+from infra.settings import Settings, load
+from operations import cli, verification
+from operations.promotion import command
+from operations.promotion.command import Options
+from operations.promotion.journal import Entry, Journal, Phase
+from operations.promotion.live import LiveStack
+from operations.promotion.paper import Watch
+from tests.unit.operations_contract import contract_document
+from tests.unit.promotion_reports import check, report
+from tests.unit.test_settings import as_engine, tracked
+
+SUNDAY = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+MONDAY = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)  # 10:00 in New York
+NO_CHANGE = '{"steps": []}'
+PREVIEWS = Path(__file__).parent / "previews"
+OTHER = "20261101T000000Z-aaaaaaaaaaaa"
+
+
+@dataclass
+class World:
+    folder: Path
+    previews: dict[str, str] = field(default_factory=lambda: {"paper": NO_CHANGE, "live": NO_CHANGE})
+    with_release: str = NO_CHANGE
+    contracts: dict[str, Contract] = field(default_factory=dict)
+    verifications: list[Callable[[], None]] = field(default_factory=list)
+    now: datetime = SUNDAY
+    named: list[str | None] = field(default_factory=list)
+    gone: list[Entry] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    no: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def promote(self, **options: Any) -> ExitCode:
+        chosen: dict[str, Any] = {"source": "paper", "target": "live", "soak": 0.0} | options
+        watch = Watch(sleep=lambda _: None, now=lambda: self.now)
+        return command.promote(Options(**chosen), say=self.said.append, confirm=self.confirm, watch=watch)
+
+    def rollback(self, to: str | None = None) -> ExitCode:
+        return command.rollback("live", to, say=self.said.append, confirm=self.confirm)
+
+    def confirm(self, question: str, name: str) -> None:
+        self.asked.append(name)
+        if self.no:
+            raise IbgwError("no", exit_code=ExitCode.DECLINED)
+
+    @property
+    def journal(self) -> Journal:
+        return Journal.of(self.folder, "live")
+
+    @property
+    def records(self) -> list[str]:
+        return sorted(path.stem for path in (self.folder / RELEASES).glob("*"))
+
+    def deployed_live(self, release: str | None) -> None:
+        self.contracts["live"] = Contract.model_validate(contract_document(mode="live") | {"release": release})
+
+
+def settings_of(name: str) -> Settings:
+    config = tracked(name)
+    return load(name, as_engine(config))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(tmp_path, contracts={"paper": Contract.model_validate(contract_document())})
+
+    @dataclass(frozen=True)
+    class FakeStack:
+        name: str
+
+        def settings(self) -> Settings:
+            return settings_of(self.name)
+
+        def contract(self) -> Contract:
+            return made.contracts[self.name]
+
+        def deployed(self) -> bool:
+            return self.name in made.contracts
+
+        def preview(self, *, release: str | None = None) -> str:
+            found = made.previews[self.name] if release is None else made.with_release
+            if found.startswith("refused"):
+                raise IbgwError(found)
+            return found
+
+        def name_release(self, release: str | None) -> None:
+            made.named.append(release)
+
+        def history(self) -> list[dict[str, Any]]:
+            return made.history
+
+    def verify(*_: Any, **__: Any) -> Any:
+        if made.verifications:
+            made.verifications.pop(0)()
+        return report(stack="paper", checks=[check("market_data", data={"type": "live"})])
+
+    def go(_: Any, __: Any, entry: Entry, ___: Any) -> ExitCode:
+        made.gone.append(entry)
+        return ExitCode.OK
+
+    monkeypatch.setattr(command, "Stack", FakeStack)
+    monkeypatch.setattr(command, "project_folder", lambda: tmp_path)
+    monkeypatch.setattr(verification, "run", verify)
+    monkeypatch.setattr(command, "go", go)
+    monkeypatch.setattr(LiveStack, "settle", lambda self: None)
+    for words in (
+        ["init", "--quiet"],
+        ["config", "user.email", "trader@example.com"],
+        ["config", "user.name", "A Trader"],
+        ["commit", "--quiet", "--allow-empty", "-m", "first"],
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    return made
+
+
+def refused(world: World, act: Callable[[], ExitCode]) -> str:
+    before = world.records
+    with pytest.raises(IbgwError) as found:
+        act()
+    assert found.value.exit_code is ExitCode.REFUSED
+    assert (world.gone, world.named, world.records) == ([], [], before)
+    return str(found.value)
+
+
+def test_a_good_one_is_written_asked_for_and_deployed(world: World) -> None:
+    world.deployed_live(OTHER)
+    assert world.promote() is ExitCode.OK
+    [release] = world.records
+    assert world.asked == ["live"]
+    assert world.gone == [Entry(stack="live", release=release, previous=OTHER, target=release, phase=Phase.DEPLOYING)]
+
+
+def test_the_first_one_has_none_before_it(world: World) -> None:
+    world.promote()
+    assert world.gone[0].previous is None
+
+
+def test_a_no_keeps_the_record_and_touches_nothing(world: World) -> None:
+    world.no = True
+    with pytest.raises(IbgwError) as declined:
+        world.promote()
+    assert declined.value.exit_code is ExitCode.DECLINED
+    assert (len(world.records), world.gone, world.named) == (1, [], [])
+    assert world.said[-1].endswith(f"ibgw promote --to live --release {world.records[0]}")
+
+
+def test_prepared_is_written_and_named_and_not_deployed(world: World) -> None:
+    world.now = MONDAY  # nothing is deployed, so the hour does not matter
+    assert world.promote(prepare=True) is ExitCode.OK
+    assert (world.named, world.gone, world.asked) == (world.records, [], [])
+
+
+def test_a_prepared_one_needs_no_paper(world: World) -> None:
+    world.promote(prepare=True)
+    del world.contracts["paper"]
+    world.previews["paper"] = "refused"
+    [release] = world.records
+    assert world.promote(release=release) is ExitCode.OK
+    assert world.gone[0].target == release
+
+
+def test_within_the_trading_hours_only_when_told(world: World) -> None:
+    world.now = MONDAY
+    assert "--during-market" in refused(world, world.promote)
+    assert world.promote(during_market=True) is ExitCode.OK
+
+
+def test_a_soak_that_ends_within_the_trading_hours_does_not_deploy(world: World) -> None:
+    def open_market() -> None:
+        world.now = MONDAY
+
+    world.verifications = [open_market]
+    with pytest.raises(IbgwError, match="--during-market"):
+        world.promote()
+    assert (world.gone, world.asked) == ([], [])
+
+
+def test_one_under_way_comes_first(world: World) -> None:
+    world.journal.write(Entry(stack="live", release="r", previous=None, target="r", phase=Phase.WAITING))
+    assert "Next: ibgw promote --continue --to live" in refused(world, world.promote)
+
+
+def test_going_on_without_one_under_way_is_refused(world: World) -> None:
+    refused(world, lambda: command.carry_on("live", say=lambda _: None))
+
+
+def test_paper_runs_what_the_commit_declares(world: World) -> None:
+    world.previews["paper"] = (PREVIEWS / "time_zone.json").read_text()
+    assert "session.timeZone" in refused(world, world.promote)
+
+
+def test_live_has_no_change_that_a_release_does_not_bring(world: World) -> None:
+    world.previews["live"] = (PREVIEWS / "memory.json").read_text()
+    assert "resources.memory" in refused(world, world.promote)
+    world.previews["live"], world.with_release = NO_CHANGE, (PREVIEWS / "memory.json").read_text()
+    assert "resources.memory" in refused(world, world.promote)
+
+
+def test_what_live_s_program_refuses_is_refused(world: World) -> None:
+    world.previews["live"] = "refused: secret 'ibgw/live/main': access denied"
+    assert "access denied" in refused(world, world.promote)
+
+
+def test_paper_that_changes_meanwhile_is_not_promoted(world: World) -> None:
+    changed = contract_document()
+    changed["gateways"]["main"]["container"]["id"] = "f" * 64
+
+    def change() -> None:
+        world.contracts["paper"] = Contract.model_validate(changed)
+
+    world.verifications = [lambda: None, change]
+    assert "changed while it was verified" in refused(world, world.promote)
+
+
+def test_a_work_tree_that_changes_meanwhile_is_not_promoted(world: World) -> None:
+    world.verifications = [lambda: (world.folder / "new.py").touch()]
+    assert "new.py" in refused(world, world.promote)
+
+
+def test_paper_is_no_target_and_live_no_source(world: World) -> None:
+    assert "paper stack" in refused(world, lambda: world.promote(target="paper"))
+    world.deployed_live(None)
+    assert "its mode is live" in refused(world, lambda: world.promote(source="live"))
+
+
+# --- back ---------------------------------------------------------------------------------------------------------
+
+
+def record(world: World, day: int) -> str:
+    release = Release(
+        image="registry.invalid/gateway",
+        digest=f"sha256:{str(day) * 64}",
+        version=None,
+        commit="c" * 40,
+        created=datetime(2026, 11, day, tzinfo=UTC),
+        who="trader@example.com",
+        soak=Soak(seconds=0, verifications=3),
+        live_quote=True,
+        report=PaperReport(stack="paper", verdict="verified"),
+    )
+    write_release(world.folder / RELEASES, release)
+    return release.id
+
+
+def ran(*releases: str) -> list[dict[str, Any]]:
+    """Newest first."""
+    return [
+        {"kind": "update", "result": "succeeded", "endTime": "t", "config": {"ibgw:release": {"value": one}}}
+        for one in releases
+    ]
+
+
+def test_back_goes_to_what_ran_before(world: World) -> None:
+    first, second = record(world, 1), record(world, 2)
+    world.deployed_live(second)
+    world.history = ran(second, first)
+    assert world.rollback() is ExitCode.OK
+    assert world.asked == ["live"]
+    assert world.gone == [
+        Entry(stack="live", release=second, previous=first, target=first, phase=Phase.ROLLING_BACK, asked=True)
+    ]
+
+
+def test_back_goes_to_any_that_is_named(world: World) -> None:
+    first, second, third = (record(world, day) for day in (1, 2, 3))
+    world.deployed_live(third)
+    world.history = ran(third, second, first)
+    world.rollback(first)
+    assert world.gone[0].target == first
+
+
+def test_back_out_of_one_that_hangs_goes_to_what_ran_before_it(world: World) -> None:
+    first, second = record(world, 1), record(world, 2)
+    world.deployed_live(second)
+    world.journal.write(Entry(stack="live", release=second, previous=first, target=second, phase=Phase.STOPPED))
+    world.rollback()
+    assert (world.gone[0].target, world.gone[0].release) == (first, second)
+
+
+def test_there_is_no_way_back_before_the_first(world: World) -> None:
+    assert "ran no release before" in refused(world, world.rollback)
+    only = record(world, 1)
+    world.deployed_live(only)
+    world.history = ran(only)
+    assert "ran no release before" in refused(world, world.rollback)
+    assert "runs" in refused(world, lambda: world.rollback(only))
+
+
+# --- the command line ---------------------------------------------------------------------------------------------
+
+
+def test_ways_to_promote_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["promote", "--prepare", "--continue"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_a_yes_names_the_stack() -> None:
+    cli.confirmation("live")("Go on?", "live")
+    with pytest.raises(IbgwError, match="expected live") as declined:
+        cli.confirmation("paper")("Go on?", "live")
+    assert declined.value.exit_code is ExitCode.DECLINED
