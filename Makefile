@@ -9,6 +9,7 @@ OWN_UV := $(CACHE)/uv/bin/uv
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(OWN_UV))
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m sandbox.cli
+TOOLCHAIN := $(BIN)/python -m sandbox.toolchain
 DEPLOY := pulumi up --yes --skip-preview --suppress-outputs --stack paper
 
 # uv trusts what the machine trusts, as apt and pip do (by its new name and by its old one).
@@ -24,6 +25,12 @@ help:
 	@echo 'make test-exhaustive  the long matrices'
 	@echo 'make mutants          break the program on purpose: does a test notice?'
 	@echo 'make lint, format     check, or rewrite, the sources'
+	@echo 'make workflows        check .github/workflows: a part of lint'
+	@echo 'make previews         what this tree would do to both stacks of the sandbox, policies checked'
+	@echo 'make plan STACK=...   what it would do to a real stack; FORMAT=markdown for a pull request'
+	@echo 'make drift STACK=...  what was changed on a real stack behind its back'
+	@echo 'make release          what runs verified on paper, recorded as a release for live; deploys nothing'
+	@echo 'make tools            print the folders of the official Pulumi tools, installed if need be'
 
 .PHONY: environment
 environment: $(filter $(OWN_UV),$(UV))
@@ -51,11 +58,52 @@ sandbox-env:
 sandbox-down: environment
 	@$(SANDBOX) down
 
+# What a pull request does to both stacks, as a reviewer reads it. Against what runs in the sandbox, if there is one:
+# `make sandbox` before the change, `make previews` after it.
+PLANS := .ibgw/plans
+
+.PHONY: previews
+previews: environment
+	@$(SANDBOX) up
+	@mkdir -p $(PLANS)
+	@environment="$$($(SANDBOX) env)" && eval "$$environment" && for stack in paper live; do \
+		$(BIN)/ibgw plan --stack $$stack --format markdown >$(PLANS)/$$stack.md || exit; cat $(PLANS)/$$stack.md; \
+	done
+
+# On real stacks: with the backend and the identity of whoever calls, and the official tools on PATH.
+FORMAT ?= human
+WITH_POLICIES := PULUMI_OPTION_POLICY_PACK="$(CURDIR)/infra/policy"
+NAMED = $(if $(STACK),,$(error name a stack: make $@ STACK=paper))
+
+.PHONY: plan
+plan: environment
+	$(NAMED)@$(WITH_POLICIES) $(BIN)/ibgw plan --stack $(STACK) --format $(FORMAT)
+
+.PHONY: drift
+drift: environment
+	$(NAMED)@$(BIN)/ibgw drift --stack $(STACK)
+
+.PHONY: release
+release: environment
+	@$(WITH_POLICIES) $(BIN)/ibgw promote --from paper --to live --prepare
+
+.PHONY: tools
+tools: environment
+	@$(TOOLCHAIN) official
+
 .PHONY: lint
-lint: environment
+lint: environment workflows
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+# Offline. Without shellcheck and pyflakes, which actionlint would use only where it finds them.
+WORKFLOWS := .github/workflows
+
+.PHONY: workflows
+workflows: environment
+	@actionlint="$$($(TOOLCHAIN) actionlint)" && set -x && "$$actionlint" -shellcheck= -pyflakes= $(WORKFLOWS)/*.yml
+	$(BIN)/zizmor --offline --strict-collection --persona pedantic --no-progress --quiet $(WORKFLOWS)
 
 .PHONY: format
 format: environment

@@ -3,6 +3,7 @@
 Everything made here lives in the cache, outside the tree:
 
     cli-<version>/       the engine's CLI, built from Go modules
+    actionlint-<version>/  likewise, for `make workflows`
     official-<version>/  the official installer's folder
     home/                PULUMI_HOME of official plug-ins installed here
     bin-<hash>/          what goes on PATH for one environment: the CLI and the stand-ins that run in it
@@ -52,6 +53,12 @@ def ensure(cache: Path, say: Say) -> Toolchain:
     """
     with locked(cache / "lock"):
         return _ensure(cache, say)
+
+
+def ensure_actionlint(cache: Path, say: Say) -> Path:
+    """The executable, built now if need be. Raises IbgwError when it cannot be built."""
+    with locked(cache / "lock"):
+        return modules.build_actionlint(cache, say)
 
 
 def _ensure(cache: Path, say: Say) -> Toolchain:
