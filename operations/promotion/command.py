@@ -117,7 +117,7 @@ def rollback(target: str, to: str | None, *, say: Say, confirm: Confirm) -> Exit
     release = read_release(folder / RELEASES, earlier)
     worker = LiveStack(live, say)
     if under_way is None:
-        say(plan.human(_plan(live, release.id)))
+        _tell(_plan(live, release.id), say)
     else:
         # Its state may be in the middle of something; a preview of it would say little.
         say(under_way.describe())
@@ -193,10 +193,14 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
 def _show_plan(live: Stack, release: Release, say: Say) -> None:
     found = _plan(live, release.id)
     _check_expected(found)
+    _tell(found, say)
+
+
+def _tell(found: plan.Plan, say: Say) -> None:
     say(plan.human(found))
     for one in found.gateways:
         if one.asks_second_factor:
-            say(f"Have IBKR Mobile at hand: {live.name}/{one.gateway} waits for your approval during the update.")
+            say(f"Have IBKR Mobile at hand: {found.stack}/{one.gateway} waits for your approval during the update.")
 
 
 def _plan(stack: Stack, release: str | None = None) -> plan.Plan:
