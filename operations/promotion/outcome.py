@@ -22,7 +22,8 @@ class Outcome(StrEnum):
     """The update ended before it touched a gateway."""
 
 
-# Worst first: with several gateways, the first outcome that occurs is the stack's.
+# Worst first: with several gateways, the first outcome that occurs is the stack's. Only what points to the image is its
+# fault: a gateway that cannot reach IBKR's servers restarts again and again, and may be met while it is `starting`.
 REASONS: dict[Outcome, frozenset[Reason]] = {
     Outcome.CREDENTIALS: frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT, Reason.GUARD_HELD}),
     Outcome.PERSON: frozenset({Reason.ACCOUNT_KIND_MISMATCH, Reason.ACCOUNT_MISSING, Reason.EXPOSED}),
@@ -31,11 +32,9 @@ REASONS: dict[Outcome, frozenset[Reason]] = {
             Reason.CONTAINER_MISSING,
             Reason.CRASH_LOOPING,
             Reason.PORT_CLOSED,
-            Reason.RELAY_ONLY,
             Reason.WEDGED,
             Reason.NOT_THE_API,
             Reason.HALF_OPEN,
-            Reason.STARTING,
             Reason.VERSION_REFUSED,
             Reason.READ_ONLY_UNEXPECTED,
             Reason.OUT_OF_MEMORY,

@@ -27,6 +27,11 @@ from tests.unit.promotion_reports import report
         (("maintenance_window",), "broker"),
         (("connectivity_lost",), "broker"),
         (("competing_session",), "broker"),
+        # What a gateway shows between two attempts to reach a server that is down.
+        (("starting",), "broker"),
+        (("planned_restart",), "broker"),
+        (("relay_only",), "broker"),
+        (("not_logged_in",), "broker"),
         (("account_kind_mismatch",), "person"),
         (("exposed",), "person"),
         (("undeclared_client",), "person"),
