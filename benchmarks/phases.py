@@ -34,7 +34,7 @@ def main() -> int:
     # What `ibgw verify` imports by itself comes first: it is timed as the way to `read_contract`.
     import operations.stack
     import operations.verification
-    from healthcheck.runner import GatewayRun
+    from healthcheck.gateway_run import GatewayRun
 
     wrap(operations.stack, "read_contract")
     wrap(operations.verification, "run")

@@ -21,6 +21,7 @@ class Label(StrEnum):
     GATEWAY = "ibgw.gateway"
     ROLE = "ibgw.role"
     MODE = "ibgw.mode"
+    LIFETIME = "ibgw.lifetime"  # of the verifier's objects: seconds for which the run that made one may need it
     SECRET_ID = "ibgw.secret-id"  # noqa: S105 - a label's key, not a secret
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,12 +25,10 @@ class Attached:
 
 OWN: set[str] = set()
 """Ids and names of all containers that this process has made: of many at once, some are gone before their labels can be
-read. While one is being removed, its network lists it by an id of the endpoint's (`ep-...`) and its name."""
+read."""
 
-
-def gone(container_id: str, name: str) -> Attached:
-    """A container whose labels nobody can read any more; only of our own it is known what it was."""
-    return Attached(container_id, name, {Label.ROLE: Role.VERIFIER} if OWN & {container_id, name} else {})
+ENDPOINT = "ep-"
+"""How the id of an endpoint begins, by which a network lists a container that is being removed, beside its name."""
 
 
 class Attachments:
@@ -45,6 +43,7 @@ class Attachments:
         """`networks`: by their names."""
         self._client = client
         self._known: dict[str, Attached] = {}
+        self._named: dict[str, Attached] = {}
         self._came: dict[str, set[str]] = {name: set() for name in networks}
         self._lock = threading.Lock()
         self._since = 0.0
@@ -83,23 +82,35 @@ class Attachments:
 
     def came(self, network: str) -> tuple[Attached, ...]:
         """Everything that was attached to a network, by its name, since the beginning. Raises FAILURES."""
-        return tuple(self._container(container_id) for container_id in sorted(self._came[network]))
+        return tuple(self._known.get(one) or self.who(one, one[:12]) for one in sorted(self._came[network]))
+
+    def who(self, container_id: str, name: str) -> Attached:
+        """A container that was attached, with its labels as far as they can be known. Raises FAILURES.
+
+        One that is gone meanwhile, as the verifier's of another run may be, told them in its last events.
+        """
+        try:
+            found = self._client.containers.get(container_id)
+        except NotFound:
+            return self._gone(container_id, name)
+        self._known[container_id] = Attached(container_id, str(found.name), dict(found.labels))
+        return self._known[container_id]
+
+    def _gone(self, container_id: str, name: str) -> Attached:
+        if OWN & {container_id, name}:
+            return Attached(container_id, name, {Label.ROLE: Role.VERIFIER})
+        told, key = (self._named, name) if container_id.startswith(ENDPOINT) else (self._known, container_id)
+        if key not in told:
+            self.look()
+        return replace(told.get(key, Attached(container_id, name)), id=container_id)
 
     def _take(self, event: Mapping[str, Any]) -> None:
         actor = event["Actor"]
         attributes: Mapping[str, str] = actor.get("Attributes") or {}
         if event["Type"] == "container":
-            self._known[actor["ID"]] = Attached(actor["ID"], attributes.get("name", actor["ID"][:12]), attributes)
+            found = Attached(actor["ID"], attributes.get("name", actor["ID"][:12]), attributes)
+            self._known[found.id] = self._named[found.name] = found
         elif event["Action"] == "connect" and "container" in attributes:
             name = attributes.get("name", "")
             if name in self._came:
                 self._came[name].add(attributes["container"])
-
-    def _container(self, container_id: str) -> Attached:
-        if container_id not in self._known:
-            try:
-                found = self._client.containers.get(container_id)
-                self._known[container_id] = Attached(container_id, str(found.name), dict(found.labels))
-            except NotFound:
-                self._known[container_id] = gone(container_id, container_id[:12])
-        return self._known[container_id]

@@ -14,7 +14,7 @@ from docker.models.networks import Network
 
 from contract.target import Gateway
 from healthcheck import logs
-from healthcheck.attachments import Attached, gone
+from healthcheck.attachments import Attached, Attachments
 from healthcheck.docker_host import moment
 from healthcheck.hygiene import Facts
 from healthcheck.inspected import record
@@ -62,10 +62,13 @@ class GatewayContainer:
     One inspect serves them all, since each call over ssh may be a connection of its own.
     """
 
-    def __init__(self, client: docker.DockerClient, gateway: Gateway, egress_network: str) -> None:
+    def __init__(
+        self, client: docker.DockerClient, gateway: Gateway, egress_network: str, attachments: Attachments
+    ) -> None:
         self._client = client
         self._gateway = gateway
         self._egress_network = egress_network
+        self._attachments = attachments
         self._restarts: int | None = None  # at the first look
         self._seen: Container | None = None  # at the last look
         self._networks: dict[str, Network | None] = {}  # at the last look at the surroundings
@@ -180,16 +183,12 @@ class GatewayContainer:
 
     def _members(self, network: Network, gateway: Container) -> tuple[Attached, ...]:
         members: Mapping[str, Mapping[str, Any]] = network.attrs["Containers"] or {}
-        return tuple(self._attached(member, entry["Name"], gateway) for member, entry in members.items())
-
-    def _attached(self, container_id: str, name: str, gateway: Container) -> Attached:
-        """With its labels, as far as they are known of a container that is gone meanwhile."""
-        if container_id == gateway.id:
-            return Attached(container_id, name, dict(gateway.labels))
-        try:
-            return Attached(container_id, name, dict(self._client.containers.get(container_id).labels))
-        except NotFound:
-            return gone(container_id, name)
+        return tuple(
+            Attached(member, entry["Name"], dict(gateway.labels))
+            if member == gateway.id
+            else self._attachments.who(member, entry["Name"])
+            for member, entry in members.items()
+        )
 
     def _digests(self, image_id: str) -> tuple[str, ...]:
         """Those that the registries knew the image by; none where it is gone from the host."""

@@ -6,9 +6,10 @@ what is `healthcheck.isolation`'s business.
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -70,6 +71,40 @@ def look(client: docker.DockerClient, contract: Contract, targets: Sequence[Targ
     for views in round_.views.values():
         views.took = time.monotonic() - began
     return round_.views
+
+
+class Looks:
+    """Looks for whoever asks, one at a time: those who ask while one is under way go together in the next.
+
+    Fifty gateways that have just come up would else be tried again from two hundred containers at once.
+    """
+
+    def __init__(self, client: docker.DockerClient, contract: Contract) -> None:
+        self._client = client
+        self._contract = contract
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
+        self._lock = threading.Lock()
+        self._targets: list[Target] = []
+        self._next: Future[dict[str, Views]] | None = None  # until it begins
+
+    def __enter__(self) -> "Looks":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def ask(self, targets: Iterable[Target]) -> Future[dict[str, Views]]:
+        """The views of these, and maybe of others, by the gateways' names."""
+        with self._lock:
+            self._targets.extend(targets)
+            if self._next is None:
+                self._next = self._pool.submit(self._look)
+            return self._next
+
+    def _look(self) -> dict[str, Views]:
+        with self._lock:
+            targets, self._targets, self._next = self._targets, [], None
+        return look(self._client, self._contract, targets)
 
 
 class _Round:

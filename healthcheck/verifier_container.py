@@ -4,7 +4,7 @@ import json
 import queue
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -37,9 +37,11 @@ PROBE_SECONDS = 30
 MOST_TOGETHER = 16
 """Gateways that one container serves. Each one's network costs a tenth of a second, a container of its own a second."""
 
-# Leftovers of runs that were killed: ended a moment ago may still be read by its owner.
-ENDED_FOR = timedelta(minutes=1)
-OLDEST = timedelta(hours=1)
+BUDGET = 120
+"""Seconds beyond the time to wait after which a verifier counts as hung."""
+
+GRACE = timedelta(minutes=1)
+"""How long its owner may need to remove what has ended or outlived its time."""
 
 
 def together(items: Sequence[T]) -> list[Sequence[T]]:
@@ -76,7 +78,7 @@ class Verifier:
         self._followed = set(self._runs)
         self._lock = threading.Lock()
         name = gateways[0].name if len(gateways) == 1 else None
-        self._container = start(client, contract, networks, command, name)
+        self._container = start(client, contract, networks, command, name, wait=wait)
         threading.Thread(target=self._follow, name=f"follow-{self._container.name}", daemon=True).start()
 
     @contextmanager
@@ -192,8 +194,8 @@ def _name(contract: Contract, gateway: str | None = None) -> str:
     return f"{names.base if gateway is None else names.gateway(gateway)}-verifier-{secrets.token_hex(4)}"
 
 
-def _labels(contract: Contract, gateway: str | None = None) -> dict[str, str]:
-    return labels(
+def _labels(contract: Contract, gateway: str | None = None, wait: float = 0) -> dict[str, str]:
+    found = labels(
         prefix=contract.name_prefix,
         project=contract.project,
         stack=contract.stack,
@@ -201,6 +203,7 @@ def _labels(contract: Contract, gateway: str | None = None) -> dict[str, str]:
         role=Role.VERIFIER,
         gateway=gateway,
     )
+    return found | {str(Label.LIFETIME): f"{wait + BUDGET:.0f}"}
 
 
 def start(
@@ -209,15 +212,19 @@ def start(
     networks: Sequence[str],
     command: list[str],
     gateway: str | None = None,
+    wait: float = 0,
     **options: Any,
 ) -> Container:
-    """A running container of the verifier's image, as confined as can be. Raises FAILURES and leaves nothing then."""
+    """A running container of the verifier's image, as confined as can be. Raises FAILURES and leaves nothing then.
+
+    `wait`: seconds for which it may wait for a gateway, beyond those that it needs itself.
+    """
     first, *others = networks
     container = client.containers.create(
         contract.verifier.image_id,
         command,
         name=_name(contract, gateway),
-        labels=_labels(contract, gateway),
+        labels=_labels(contract, gateway, wait),
         network=first,
         user=USER,
         cap_drop=["ALL"],
@@ -254,7 +261,10 @@ def remove(container: Container) -> None:
 
 
 def sweep(client: docker.DockerClient, contract: Contract) -> int:
-    """Remove what earlier, killed runs of this stack left; how many containers and networks there were."""
+    """Remove what earlier, killed runs of this stack left; how many containers and networks there were.
+
+    What another run is using right now stays: each object says how long its owner may need it.
+    """
     now = moment(client.info()["SystemTime"])
     wanted = {
         Label.PREFIX: contract.name_prefix,
@@ -265,21 +275,25 @@ def sweep(client: docker.DockerClient, contract: Contract) -> int:
     containers = [
         container
         for container in client.containers.list(all=True, filters=filters, ignore_removed=True)
-        if _left_over(container, now)
+        if _outlived(container.attrs["Created"], container.labels, now) or _ended(container, now)
     ]
     for container in containers:
         remove(container)
     networks = [
         network
         for network in client.networks.list(filters=filters)
-        if now - moment(network.attrs["Created"]) > ENDED_FOR and _removed(network)
+        if _outlived(network.attrs["Created"], network.attrs["Labels"], now) and _removed(network)
     ]
     return len(containers) + len(networks)
 
 
-def _left_over(container: Container, now: datetime) -> bool:
-    age = now - moment(container.attrs["Created"])
-    return age > OLDEST or (container.status != "running" and age > ENDED_FOR)
+def _outlived(created: str, found: Mapping[str, str], now: datetime) -> bool:
+    return now - moment(created) > timedelta(seconds=float(found.get(Label.LIFETIME, 0))) + GRACE
+
+
+def _ended(container: Container, now: datetime) -> bool:
+    """Its owner reads what it says while it runs, and removes it as soon as it has ended."""
+    return container.status == "exited" and now - moment(container.attrs["State"]["FinishedAt"]) > GRACE
 
 
 def _removed(network: Network) -> bool:

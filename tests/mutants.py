@@ -31,6 +31,7 @@ CHECKS = "tests/unit/test_healthcheck_checks.py"
 ISOLATION = "tests/unit/test_healthcheck_isolation.py"
 RUNNER = "tests/unit/test_healthcheck_runner.py"
 OPTIONS = "tests/unit/test_healthcheck_runner_options.py"
+DRIFT = "tests/unit/test_operations_drift.py"
 REPLACED = "tests/engine/test_replacements.py::test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs"
 SETTLED = "tests/engine/test_main_job.py::test_a_preview_shows_no_change_not_even_after_a_refresh"
 LOOK = "async def look(context: Context) -> Finding:\n"
@@ -342,15 +343,15 @@ MUTATIONS = (
     ),
     Mutation(
         "a report's texts are not masked",
-        "healthcheck/runner.py",
+        "healthcheck/gateway_run.py",
         "        return redacted(report, self._redactor)",
         "        return report",
         f"{OPTIONS}::test_nothing_from_the_log_shows_credentials",
     ),
     Mutation(
         "the credentials are not looked up for masking",
-        "healthcheck/runner.py",
-        "            return credentials_of(self._client, self._gateway)",
+        "healthcheck/gateway_run.py",
+        "            return credentials_of(self._shared.client, self._gateway)",
         "            return ()",
         f"{OPTIONS}::test_no_exception_shows_credentials",
     ),
@@ -422,7 +423,7 @@ MUTATIONS = (
     ),
     Mutation(
         "rejected credentials leave the gateway running",
-        "healthcheck/runner.py",
+        "healthcheck/gateway_run.py",
         "            self._container.stop()\n",
         "",
         f"{RUNNER}::test_what_cannot_heal_ends_the_wait_at_once",
@@ -448,7 +449,115 @@ MUTATIONS = (
         "return account",
         "tests/unit/test_healthcheck_redact.py::test_an_account_keeps_its_kind_and_three_digits",
     ),
+    # Promotion.
+    Mutation(
+        "a release is taken under another name",
+        "infra/release.py",
+        "    if release.id != name:",
+        "    if False:",
+        "tests/unit/test_release.py::test_a_record_keeps_the_name_that_it_was_written_under",
+    ),
+    Mutation(
+        "an unexpected warning does not stop a promotion",
+        "operations/promotion/paper.py",
+        "if check.verdict is CheckVerdict.WARN and check.reason not in ACCEPTED",
+        "if check.verdict is CheckVerdict.FAIL",
+        "tests/unit/test_promotion_paper.py::test_any_other_warning_is",
+    ),
+    Mutation(
+        "paper may change while it is verified",
+        "operations/promotion/command.py",
+        "    if source.contract() != contract or ",
+        "    if ",
+        "tests/unit/test_promotion_command.py::test_paper_that_changes_meanwhile_is_not_promoted",
+    ),
+    Mutation(
+        "live's other changes go along with a release",
+        "operations/promotion/command.py",
+        "    if extra:\n",
+        "    if False:\n",
+        "tests/unit/test_promotion_command.py::test_live_has_no_change_that_a_release_does_not_bring",
+    ),
+    Mutation(
+        "a promotion does not mind the trading hours",
+        "operations/promotion/command.py",
+        "    if trading(hours, now) and not options.during_market:",
+        "    if False:",
+        "tests/unit/test_promotion_command.py::test_within_the_trading_hours_only_when_told",
+    ),
+    Mutation(
+        "rejected credentials are tried with the image before",
+        "operations/promotion/outcome.py",
+        "frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT, Reason.GUARD_HELD})",
+        "frozenset({Reason.GUARD_HELD})",
+        "tests/unit/test_promotion_outcome.py::test_the_outcome_follows_from_the_reasons",
+    ),
+    Mutation(
+        "a second factor that nobody approved is asked for again",
+        "operations/promotion/course.py",
+        "entry.at(Phase.WAITING, why), say, stop=True)",
+        "entry.at(Phase.WAITING, why), say, stop=False)",
+        "tests/unit/test_promotion_course.py::test_a_second_factor_stops_the_gateway_and_waits",
+    ),
+    Mutation(
+        "the journal is written after the deed",
+        "operations/promotion/course.py",
+        "    journal.write(entry)\n    live.name_release(entry.target)\n",
+        "    live.name_release(entry.target)\n    journal.write(entry)\n",
+        "tests/unit/test_promotion_course.py::test_killed_at_any_side_effect_it_goes_on",
+    ),
+    Mutation(
+        "a killed update's lock stays when a promotion goes on",
+        "operations/promotion/course.py",
+        "    live.settle()\n",
+        "",
+        "tests/unit/test_promotion_course.py::test_killed_at_any_side_effect_it_goes_on",
+    ),
+    # Plans without values.
+    Mutation(
+        "any version counts as the current one",
+        "infra/credentials.py",
+        'version_id is None and _CURRENT in version["versionStages"]',
+        "version_id is None",
+        "tests/stack/test_unread_values.py::test_the_version_and_all_but_the_values_are_declared_as_with_them",
+    ),
+    Mutation(
+        "an update goes on without values",
+        "infra/credentials.py",
+        "if not pulumi.runtime.is_dry_run():",
+        "if pulumi.runtime.is_dry_run() is None:",
+        "tests/stack/test_unread_values.py::test_an_update_without_the_values_declares_nothing",
+    ),
+    # Drift.
+    Mutation(
+        "the order of a list counts as drift",
+        "operations/drift.py",
+        "        return sorted(kept_parts, key=lambda part: json.dumps(part, sort_keys=True)) or None",
+        "        return list(kept_parts) or None",
+        f"{DRIFT}::test_no_order_of_dockers_or_the_providers_is_a_drift",
+    ),
+    Mutation(
+        "an input is forgotten by drift",
+        "operations/drift.py",
+        '    "logOpts": _map("log option", "HostConfig.LogConfig.Config"),\n',
+        "",
+        f"{DRIFT}::test_every_input_that_the_program_declares_has_a_row",
+    ),
+    Mutation(
+        "a refresh hides drift",
+        "operations/drift.py",
+        "    return {**read, **value} if isinstance(value, Mapping) and isinstance(read, Mapping) else value",
+        "    return value if read is None else read",
+        f"{DRIFT}::test_a_refresh_does_not_hide_what_it_recorded",
+    ),
     # What only the engine and its plug-ins show.
+    Mutation(
+        "a preview without values compares placeholders",
+        "infra/components/gateway.py",
+        "ignore_changes=None if args.credentials.were_read else CREDENTIALS,",
+        "ignore_changes=None,",
+        "tests/engine/test_plan_without_values.py::test_no_change_and_a_changed_setting",
+    ),
     Mutation(
         "the settings go with the stack",
         "infra/components/storage.py",

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,18 @@ def test_isolation_is_tried_from_every_vantage_point_and_leaves_nothing(
     }
     assert docker_client.containers.list(all=True, filters=mine, ignore_removed=True) == []
     assert docker_client.networks.list(filters=mine) == []
+
+
+def test_verifications_at_the_same_time_agree(verify: Callable[..., Any]) -> None:
+    """Neither takes the other's containers for strangers, nor sweeps them: four, of which two begin in the midst."""
+
+    def twice() -> None:
+        verify()
+        verify()
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(twice) for _ in range(2)]:
+            done.result()
 
 
 def test_what_runs_is_as_it_must_be(verify: Callable[..., Any]) -> None:

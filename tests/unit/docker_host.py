@@ -30,6 +30,7 @@ class FakeContainer:
         labels: dict[str, str] | None = None,
         log: str = "",
         created: str = STARTED,
+        finished: str = STARTED,
         ports: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
         host_config: dict[str, Any] | None = None,
@@ -48,7 +49,13 @@ class FakeContainer:
             "Id": container_id,
             "Created": created,
             "RestartCount": restarts,
-            "State": {"Status": status, "ExitCode": exit_code, "OOMKilled": oom, "StartedAt": STARTED},
+            "State": {
+                "Status": status,
+                "ExitCode": exit_code,
+                "OOMKilled": oom,
+                "StartedAt": STARTED,
+                "FinishedAt": finished,
+            },
             "Image": GATEWAY_IMAGE,
             "Mounts": [{"Type": "volume", "Name": "ibgw-paper-main-settings", "Destination": SETTINGS}],
             "Config": {

@@ -11,7 +11,7 @@ import pytest
 import requests.exceptions
 
 from contract.errors import IbgwError
-from healthcheck import runner
+from healthcheck import gateway_run, runner
 from healthcheck.docker_host import open_docker
 from healthcheck.report import Report
 from tests.unit.docker_host import FakeContainer, FakeHost
@@ -86,7 +86,7 @@ def healthy_host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     )
     add_gateway(found)
     monkeypatch.setattr(runner, "open_docker", lambda address: found)
-    monkeypatch.setattr(runner, "POLL", 0.05)
+    monkeypatch.setattr(gateway_run, "POLL", 0.05)
     return found
 
 
@@ -145,6 +145,7 @@ def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_
         "ibgw.role": "verifier",
         "ibgw.mode": "paper",
         "ibgw.gateway": "main",
+        "ibgw.lifetime": "720",  # what it may wait, and two minutes
     }
     command = options["command"]
     assert command[:5] == ["verify", "--stack", "paper", "--wait", "600"]
@@ -236,7 +237,7 @@ def test_a_verifier_that_does_not_start_is_could_not_run_and_removed(host: FakeH
 
 
 def test_a_hung_verifier_is_given_up(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "BUDGET", 0.2)
+    monkeypatch.setattr(gateway_run, "BUDGET", 0.2)
     host.verifier_lines, host.verifier_stays = [], True
     assert first(verify(host, wait=0)) == ("fail", "verifier_failed")
 
@@ -346,27 +347,32 @@ def test_accounts_in_log_lines_are_masked(host: FakeHost) -> None:
     assert "hunter2" not in text
 
 
-def test_leftovers_of_killed_runs_are_swept_and_running_ones_spared(host: FakeHost) -> None:
-    labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier"}
+def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(host: FakeHost) -> None:
+    """It is 18:30. Each may be needed for as long as its label says, and a minute more for its removal."""
+    labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier", "ibgw.lifetime": "1320"}
 
-    def add(name: str, created: str, status: str, changes: dict[str, str] | None = None) -> None:
-        host.all.append(
-            FakeContainer(
-                host, name, container_id=name, status=status, created=created, labels=labels | (changes or {})
-            )
+    def add(name: str, created: str, status: str = "running", *, finished: str = "", **changes: str) -> None:
+        changed = {f"ibgw.{key}": value for key, value in changes.items()}
+        container = FakeContainer(
+            host, name, container_id=name, status=status, created=created, finished=finished, labels=labels | changed
         )
+        host.all.append(container)
 
-    add("ended", "2026-11-22T18:10:00Z", "exited")
-    add("ancient", "2026-11-22T16:00:00Z", "running")
-    add("at-work", "2026-11-22T18:10:00Z", "running")
-    add("just-ended", "2026-11-22T18:29:30Z", "exited")
-    add("of-live", "2026-11-22T16:00:00Z", "exited", {"ibgw.stack": "live"})
-    add("of-another-prefix", "2026-11-22T16:00:00Z", "exited", {"ibgw.prefix": "other"})
+    add("ended", "2026-11-22T18:10:00Z", "exited", finished="2026-11-22T18:28:59Z")
+    add("outlived", "2026-11-22T18:06:59Z")
+    add("never-started", "2026-11-22T18:26:59Z", "created", lifetime="120")
+    add("at-work", "2026-11-22T18:07:01Z")
+    add("at-work-for-hours", "2026-11-22T12:00:00Z", lifetime="36120")
+    add("just-ended", "2026-11-22T18:10:00Z", "exited", finished="2026-11-22T18:29:30Z")
+    add("to-be-started", "2026-11-22T18:28:00Z", "created", lifetime="120")
+    add("of-live", "2026-11-22T16:00:00Z", stack="live")
+    add("of-another-prefix", "2026-11-22T16:00:00Z", prefix="other")
     told: list[str] = []
     verify(host, told=told)
-    assert host.removed[:2] == ["ended", "ancient"]
-    assert {"at-work", "just-ended", "of-live", "of-another-prefix"} <= {one.name for one in host.all}
-    assert told[0] == "removed 2 of the verifier's objects that an earlier run left behind"
+    assert host.removed[:3] == ["ended", "outlived", "never-started"]
+    spared = {"at-work", "at-work-for-hours", "just-ended", "to-be-started", "of-live", "of-another-prefix"}
+    assert spared <= {one.name for one in host.all}
+    assert told[0] == "removed 3 of the verifier's objects that an earlier run left behind"
 
 
 @pytest.mark.parametrize(
@@ -375,8 +381,17 @@ def test_leftovers_of_killed_runs_are_swept_and_running_ones_spared(host: FakeHo
 def test_the_daemons_clock_is_read_with_its_offset(host: FakeHost, system_time: str, removed: list[str]) -> None:
     """Docker API 1.41, GET /info: SystemTime is in the daemon's zone; both are about 18:30 in UTC."""
     labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier"}
-    created = "2026-11-22T18:29:59.999999999Z"
-    host.all.append(FakeContainer(host, "ended", container_id="e", status="exited", created=created, labels=labels))
+    finished = "2026-11-22T18:29:59.999999999Z"
+    host.all.append(
+        FakeContainer(
+            host,
+            "ended",
+            container_id="e",
+            status="exited",
+            finished=finished,
+            labels=labels | {"ibgw.lifetime": "36000"},
+        )
+    )
     host.system_time = system_time
     verify(host)
     assert [name for name in host.removed if name == "ended"] == removed
@@ -558,7 +573,39 @@ def test_an_answer_at_any_vantage_point_is_exposure(host: FakeHost, vantage: str
 def test_silence_without_a_control_is_tried_again_and_then_unproven(host: FakeHost) -> None:
     host.answers.clear()
     assert isolation_of(verify(host)) == ("fail", "isolation_unproven")
-    assert len(host.probes) == 6
+    assert len(host.probes) == 9, "three times from a throwaway bridge, egress and inside"
+
+
+@pytest.mark.parametrize(("missed", "verdict"), [(2, "pass"), (3, "fail")])
+def test_a_control_that_misses_its_second_is_asked_again_with_all_that_depends_on_it(
+    host: FakeHost, missed: int, verdict: str
+) -> None:
+    [(inside, _)] = host.answers.items()
+    asked: list[str] = []
+
+    def answer(networks: list[str], address: str) -> str:
+        if (networks[0], address) != inside:
+            return "unreachable"
+        asked.append(address)
+        return "api" if len(asked) > missed else "unreachable"
+
+    host.answer = answer  # type: ignore[method-assign]
+    assert isolation_of(verify(host))[0] == verdict
+    assert len(host.probes) == 9
+
+
+def test_an_answer_from_outside_at_a_later_look_is_exposure(host: FakeHost) -> None:
+    """Also where the control connects only then: what was silent before does not count."""
+    [(inside, _)] = host.answers.items()
+    looks: list[str] = []
+
+    def answer(networks: list[str], address: str) -> str:
+        if (networks[0], address) == inside:
+            looks.append(address)
+        return "unreachable" if len(host.probes) <= 3 or len(looks) < 1 else "api"
+
+    host.answer = answer  # type: ignore[method-assign]
+    assert isolation_of(verify(host)) == ("fail", "exposed")
 
 
 def test_a_gateway_that_came_up_meanwhile_is_tried_again(host: FakeHost) -> None:
@@ -609,7 +656,7 @@ def test_whoever_came_and_went_is_known_from_dockers_events(
 
 
 def test_watching_goes_on_until_there_is_something_to_tell(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "WATCH_STEP", 0.01)
+    monkeypatch.setattr(gateway_run, "WATCH_STEP", 0.01)
 
     def come_later(line: str) -> None:
         if "watching who is attached" in line:
@@ -635,10 +682,10 @@ def test_a_hint_warns_although_the_check_is_required(host: FakeHost) -> None:
 
 
 def test_a_network_that_a_killed_run_left_is_swept_unless_it_is_in_use(host: FakeHost) -> None:
-    labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier"}
+    labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier", "ibgw.lifetime": "120"}
     host.network_records |= {
-        "ibgw-paper-left": {"Created": "2026-11-22T18:00:00Z", "Labels": labels},
-        "ibgw-paper-new": {"Created": "2026-11-22T18:29:30Z", "Labels": labels},
+        "ibgw-paper-left": {"Created": "2026-11-22T18:26:59Z", "Labels": labels},
+        "ibgw-paper-new": {"Created": "2026-11-22T18:28:00Z", "Labels": labels},
         "ibgw-live-left": {"Created": "2026-11-22T18:00:00Z", "Labels": labels | {"ibgw.stack": "live"}},
     }
     verify(host)

@@ -1,6 +1,9 @@
 """Several gateways at once: one container verifies up to sixteen, and as few try them from their own networks."""
 
 import json
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from itertools import pairwise
 from typing import Any
 
@@ -143,6 +146,42 @@ def test_a_container_that_is_just_being_removed_is_known_by_its_name(
     host.verifier_lines = [healthy_report("a")]
     report = runner.verify(gateways(1), wait=0, progress=lambda line: None)
     assert report.gateways[0].checks[6].verdict.value == verdict
+
+
+def test_those_who_look_again_while_a_look_is_under_way_go_together(
+    host: FakeHost, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eighteen gateways whose controls are silent at first, no more than three groups try again."""
+    looked: list[set[str]] = []
+    all_answers, host.answers = host.answers, {}
+    asked: list[str] = []
+    everybody_asked = threading.Event()
+    real = vantage.look
+
+    def look(client: Any, contract: Contract, targets: Sequence[Target]) -> dict[str, Views]:
+        looked.append({target.gateway for target in targets})
+        if len(looked) == 2:
+            assert everybody_asked.wait(30)
+            host.answers = all_answers
+        return real(client, contract, targets)
+
+    class Counting(vantage.Looks):
+        def ask(self, targets: Iterable[Target]) -> Future[dict[str, Views]]:
+            found = list(targets)
+            future = super().ask(found)
+            asked.extend(target.gateway for target in found)
+            if len(asked) == 2 * len(contract.gateways):
+                everybody_asked.set()
+            return future
+
+    monkeypatch.setattr(vantage, "look", look)
+    monkeypatch.setattr(runner, "Looks", Counting)
+    report = runner.verify(contract, wait=0, progress=lambda line: None)
+    assert {one.checks[6].verdict.value for one in report.gateways} == {"pass"}
+    everybody = set(contract.gateways)
+    assert looked[0] == everybody
+    assert len(looked) <= 3
+    assert set().union(*looked[1:]) == everybody
 
 
 @pytest.mark.parametrize("count", [2, 3, 18, 40])
