@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 
 SLOWEST = (
+    "engine/test_promotion.py",
     "engine/test_start_guard.py",
     "engine/test_repair.py",
     "engine/test_gateway_image.py",
