@@ -65,7 +65,7 @@ STANDING = frozenset({LoginState.REJECTED, LoginState.LOCKED_OUT, LoginState.GUA
 # How a login begins, once more after each of its failures.
 EARLY = frozenset({LoginState.STARTING, LoginState.LOGIN_FORM, LoginState.SUBMITTED})
 
-# These stand while the next attempt is only beginning.
+# These stand while the next attempt is only beginning, after a restart for it too.
 LINGERING = frozenset({LoginState.SERVER_UNREACHABLE, LoginState.SECOND_FACTOR_TIMEOUT})
 
 # Dialogs come and go in a session that is well; in a login that is under way one may stand in its way.
@@ -219,7 +219,7 @@ def _replaces(state: LoginState, before: LoginState) -> bool:
     if before in STANDING:
         return state in STANDING or state is LoginState.LOGGED_IN
     if before in LINGERING:
-        return state not in EARLY
+        return state not in EARLY | {LoginState.RESTARTING}
     if state is LoginState.DIALOG_CLOSED:
         return before is LoginState.DIALOG
     return state is not LoginState.DIALOG or before in BLOCKED_BY_DIALOGS

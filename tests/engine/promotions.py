@@ -24,6 +24,7 @@ from tests.engine.docker_proxy import Call, DockerProxy, Moment
 UP = ["up", "--yes", "--skip-preview"]
 PATIENCE = 240
 """Seconds for an update to come to a chosen call."""
+COMMENT = "# What a person wrote into live's file stays there."
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 VERIFICATION = {"timeout": "40s"}
 
@@ -158,6 +159,8 @@ def promotions(
     host = {} if live_host is None else {"dockerHost": live_host}
     live = project(live_name, beside=paper_name, verifier=VERIFICATION, tradingHours={"days": [never]}, **host)
     made = World(paper, live, sandbox, docker_client, pulumi, run, project)
+    file = made.folder / f"Pulumi.{live_name}.yaml"
+    file.write_text(f"{COMMENT}\n{file.read_text()}")
     (made.folder / ".gitignore").write_text(".ibgw/\n")
     git(made.folder, "init", "--quiet")
     git(made.folder, "config", "user.email", "trader@example.com")

@@ -18,6 +18,7 @@ from tests.engine.conftest import Completed, Pulumi
 from tests.engine.docker_proxy import DockerProxy, Moment
 from tests.engine.promotions import (
     BROKEN,
+    COMMENT,
     FIRST,
     SECOND,
     World,
@@ -71,6 +72,7 @@ def test_a_no_keeps_the_release_and_a_good_promotion_costs_live_one_login(world:
     assert "what-if order: not applicable" in done.stderr
     assert world.version_on(LIVE) == FIRST
     assert (world.named, world.journal()) == (kept["id"], None)
+    assert COMMENT in (world.folder / f"Pulumi.{LIVE}.yaml").read_text()
     record = json.loads((world.folder / "releases" / f"{kept['id']}.json").read_text())
     assert record["report"]["stack"] == PAPER
     accounts = [one.account for one in world.sandbox.credentials()]

@@ -71,6 +71,10 @@ HELD = "ibgw-guard: held: this secret version was tried twice without a successf
         # Retries after an outage begin like any login.
         ([*ATTEMPT, f"{STAMP}Connection to server failed: Server disconnected", *ATTEMPT], "server_unreachable",
          "server_unreachable"),
+        ([*ATTEMPT, f"{STAMP}Connection to server failed: Server disconnected", "IBC will restart shortly",
+          f"{STAMP}Re-starting session", *ATTEMPT], "server_unreachable", "server_unreachable"),
+        ([*ATTEMPT, f"{STAMP}Connection to server failed: Server disconnected", "IBC will restart shortly",
+          *ATTEMPT, f"{STAMP}Login has completed", dialog("Restart in progress")], "restarting", "planned_restart"),
         ([*ATTEMPT, f"{STAMP}Connection to server failed: Server disconnected", *PUSH], "second_factor_pending",
          "second_factor_pending"),
         ([*ATTEMPT, dialog("Login Messages")], "dialog", "dialog_blocking"),
