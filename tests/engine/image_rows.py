@@ -83,13 +83,14 @@ RUN_SH = (
     f".> Setting timezone in {HOME}/Jts/jts.ini\n",
     ".> Starting Port Forwarding.\n",
     ".> Starting socat\n",
-    ".> Starting IBC in paper mode, with params:\n"
-    ".>\t\tVersion: 10.45.1j\n"
-    ".>\t\tprogram: gateway\n"
-    f".>\t\ttws-path: {HOME}/Jts\n"
-    f".>\t\tibc-path: {HOME}/ibc\n"
-    f".>\t\tibc-init: {HOME}/ibc/config.ini\n"
-    f".>\t\ttws-settings-path: {HOME}/Jts\n"
+    ".> Starting IBC in paper mode, with params:\n",
+    # A line each: the relay, which starts meanwhile, writes its own between them.
+    ".>\t\tVersion: 10.45.1j\n",
+    ".>\t\tprogram: gateway\n",
+    f".>\t\ttws-path: {HOME}/Jts\n",
+    f".>\t\tibc-path: {HOME}/ibc\n",
+    f".>\t\tibc-init: {HOME}/ibc/config.ini\n",
+    f".>\t\ttws-settings-path: {HOME}/Jts\n",
     ".>\t\ton2fatimeout: exit\n",
 )
 
