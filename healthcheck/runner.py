@@ -17,7 +17,12 @@ from healthcheck.vantage import Looks
 from healthcheck.verifier_container import Verifier, sweep, together
 
 REPORTS = Path(__file__).resolve().parent.parent / ".ibgw" / "reports"
-"""Where `pulumi up` and `ibgw verify` leave their reports, in the checkout: one file a stack, the latest."""
+"""Where `ibgw verify` leaves its reports, in the checkout: one file a stack, the latest."""
+
+
+def update_report(stack: str) -> Path:
+    """Where `pulumi up` leaves its report. Apart from the others: a promotion must take no other for it."""
+    return REPORTS / f"{stack}.update.json"
 
 
 def verify(

@@ -24,6 +24,9 @@ _VERSIONS = "aws:secretsmanager/getSecretVersions:getSecretVersions"
 _CURRENT = "AWSCURRENT"
 _DENIED = "AccessDenied"
 _NOT_READ = "not read"
+
+UNREAD = "not read, since this identity may not"
+"""How the warning of a preview without values begins."""
 """In place of a value in a preview without values. Nothing is ever created with it: an update insists on values."""
 
 
@@ -194,7 +197,7 @@ async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> 
         )
     if unread:
         pulumi.log.warn(
-            f"not read, since this identity may not: the values of {', '.join(map(repr, unread))}. The preview goes by "
+            f"{UNREAD}: the values of {', '.join(map(repr, unread))}. The preview goes by "
             "their versions; that they are well-formed and that no two gateways have the same user is for the update "
             "to check, which reads them"
         )

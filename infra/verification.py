@@ -40,13 +40,13 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
     """Verifies once everything is up, at every update and in no preview.
 
     The result is no output: an output that fails would leave the stack without any after a first update, when they are
-    needed most. It goes to the diagnostics and to `.ibgw/reports/<stack>.json`.
+    needed most. It goes to the diagnostics and to `.ibgw/reports/<stack>.update.json`.
     """
     if pulumi.runtime.is_dry_run():
         return
     # Here, since a preview verifies nothing and should not wait for what a verification loads.
     from healthcheck.report import render_human
-    from healthcheck.runner import REPORTS, verify, write_report
+    from healthcheck.runner import update_report, verify, write_report
 
     async def run(value: dict[str, Any]) -> int:
         try:
@@ -60,7 +60,7 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
                 )
         except IbgwError as error:
             raise pulumi.RunError(f"the verification of stack {spec.stack!r} could not run: {error}") from None
-        write_report(report, REPORTS / f"{spec.stack}.json")
+        write_report(report, update_report(spec.stack))
         text = render_human(report)
         if report.exit_code != ExitCode.OK:
             raise pulumi.RunError(text)

@@ -68,8 +68,8 @@ def deployments(history: History) -> dict[str, str]:
 
 
 def before(history: History, current: str) -> str | None:
-    """The release that live ran, verified, before `current`."""
-    return next((name for name in deployments(history) if name != current), None)
+    """The newest release below `current` that live has run, verified. Ids sort by time."""
+    return max((name for name in deployments(history) if name < current), default=None)
 
 
 def table(rows: Sequence[Listed], width: int = 160) -> str:

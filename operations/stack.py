@@ -123,8 +123,8 @@ class Stack:
         self._pulumi("config", *change, *(("--config-file", str(file)) if file is not None else ()))
 
     def history(self) -> list[dict[str, Any]]:
-        """What was done to the stack, newest first, as the engine's JSON has it."""
-        found: list[dict[str, Any]] = json.loads(self._pulumi("stack", "history", "--json"))
+        """What was done to the stack, newest first, as the engine's JSON has it; the last thousand."""
+        found: list[dict[str, Any]] = json.loads(self._pulumi("stack", "history", "--json", "--page-size", "1000"))
         return found
 
     def up(self) -> bool:

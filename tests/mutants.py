@@ -495,9 +495,30 @@ MUTATIONS = (
     Mutation(
         "a second factor that nobody approved is asked for again",
         "operations/promotion/course.py",
-        "entry.at(Phase.WAITING, why), say, stop=True)",
-        "entry.at(Phase.WAITING, why), say, stop=False)",
+        "        live.stop(pending)\n",
+        "",
         "tests/unit/test_promotion_course.py::test_a_second_factor_stops_the_gateway_and_waits",
+    ),
+    Mutation(
+        "a release that fails is deployed again and again",
+        "operations/promotion/journal.py",
+        "return self.previous not in (None, self.target)",
+        "return self.previous is not None and self.phase is Phase.DEPLOYING",
+        "tests/unit/test_promotion_course.py::test_a_release_that_is_the_one_before_has_no_way_back",
+    ),
+    Mutation(
+        "a prepared release is deployed by another program",
+        "operations/promotion/command.py",
+        "    check_same_program(folder, release.commit)\n",
+        "",
+        "tests/unit/test_promotion_command.py::test_a_prepared_one_is_deployed_by_the_program_that_paper_ran",
+    ),
+    Mutation(
+        "a rollback goes forward",
+        "operations/releases.py",
+        "(name for name in deployments(history) if name < current)",
+        "(name for name in deployments(history) if name != current)",
+        "tests/unit/test_promotion_command.py::test_back_never_goes_forward",
     ),
     Mutation(
         "the journal is written after the deed",

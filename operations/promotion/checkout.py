@@ -38,6 +38,27 @@ def read_checkout(folder: Path, *, apart_from: Sequence[str]) -> Checkout:
     return Checkout(commit=_git(folder, "rev-parse", "--verify", "HEAD"), who=who)
 
 
+DEPLOYED = ("infra", "contract", "healthcheck", "Pulumi.yaml", "uv.lock")
+"""What an update runs, beside the stack's own file."""
+
+
+def check_same_program(folder: Path, commit: str) -> None:
+    """Raises IbgwError (REFUSED) where what an update runs is not what it was at `commit`, which paper ran."""
+    try:
+        changed = _git(folder, "diff", "--name-only", commit, "--", *DEPLOYED).splitlines()
+    except IbgwError:
+        raise IbgwError(
+            f"the release was verified at commit {commit}, which this checkout does not have: git fetch it first",
+            exit_code=ExitCode.REFUSED,
+        ) from None
+    if changed:
+        raise IbgwError(
+            f"what an update runs has changed since commit {commit[:12]}, at which paper was verified: "
+            f"{', '.join(changed[:SHOWN])}. Check that commit's program out, or promote anew",
+            exit_code=ExitCode.REFUSED,
+        )
+
+
 def _git(folder: Path, *arguments: str, may_fail: bool = False) -> str:
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)

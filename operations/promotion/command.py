@@ -1,7 +1,8 @@
 """`ibgw promote` and `ibgw rollback`: what is asked before anything is done, and then the course."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from infra.settings import Settings, TradingHours, Weekday
 from infra.times import parse_time_of_day
 from operations import plan, releases, verification
 from operations.promotion import paper
-from operations.promotion.checkout import read_checkout
+from operations.promotion.checkout import check_same_program, read_checkout
 from operations.promotion.course import Say, go, go_on
 from operations.promotion.expected import unexpected
 from operations.promotion.journal import Entry, Journal, Phase
@@ -50,19 +51,23 @@ def promote(options: Options, *, say: Say, confirm: Confirm, watch: Watch = CLOC
     folder, live = project_folder(), Stack(options.target)
     journal = Journal.of(folder, live.name)
     under_way = journal.read()
-    if under_way is not None:
+    if under_way is not None and under_way.phase is not Phase.STOPPED and not options.prepare:
         raise refuse(f"{under_way.describe()}. Next: {under_way.next_command}")
     settings = _live_settings(live)
+    previous = None
     if not options.prepare:
         _check_hours(settings, options, watch.now())
+        previous = under_way.previous if under_way is not None else _last_verified(live)
+        if previous is not None:
+            read_release(folder / RELEASES, previous)  # the way back
     written = None
     if options.release is None:
         release = _verified(options, folder, live, say, watch)
         written = write_release(folder / RELEASES, release)
     else:
-        release = read_release(folder / RELEASES, options.release)
+        release = _prepared(options.release, options, folder, live)
     try:
-        _show_plan(live, release, say)
+        _show_plan(live, release, say, unread=options.prepare)
     except IbgwError:
         if written is not None:
             written.unlink()
@@ -81,9 +86,9 @@ def promote(options: Options, *, say: Say, confirm: Confirm, watch: Watch = CLOC
         if written is not None:
             say(f"Release {release.id} is kept: ibgw promote --to {live.name} --release {release.id}")
         raise error
-    previous = _running(live)
     entry = Entry(stack=live.name, release=release.id, previous=previous, target=release.id, phase=Phase.DEPLOYING)
-    code = go(LiveStack(live, say), journal, entry, say)
+    with _ready(live, journal, under_way, say) as worker:
+        code = go(worker, journal, entry, say)
     if code in (ExitCode.OK, ExitCode.ROLLED_BACK):
         say(f"Commit {RELEASES}/ and Pulumi.{live.name}.yaml, so that the next checkout knows what {live.name} runs.")
     return code
@@ -97,7 +102,8 @@ def carry_on(target: str, *, say: Say) -> ExitCode:
     if entry is None:
         raise refuse(f"no promotion of {target} is under way; `ibgw releases` shows what it runs")
     say(f"{entry.describe()}: going on.")
-    return go_on(LiveStack(live, say), journal, entry, say)
+    with _telling_what_is_next(journal, say):
+        return go_on(LiveStack(live, say), journal, entry, say)
 
 
 def rollback(target: str, to: str | None, *, say: Say, confirm: Confirm) -> ExitCode:
@@ -106,28 +112,75 @@ def rollback(target: str, to: str | None, *, say: Say, confirm: Confirm) -> Exit
     _live_settings(live)
     journal = Journal.of(folder, target)
     under_way = journal.read()
+    history = live.history()
     current = under_way.release if under_way is not None else _running(live)
     earlier = to or (under_way.previous if under_way else None)
     if earlier is None and current is not None:
-        earlier = releases.before(live.history(), current)
+        earlier = releases.before(history, current)
     if earlier is None:
         raise refuse(f"{target} ran no release before; `ibgw releases` lists what there is (--to ID)")
     if under_way is None and earlier == current:
         raise refuse(f"{target} runs {earlier} already")
+    if earlier not in releases.deployments(history):
+        raise refuse(f"{target} has never run {earlier}, verified; what is new is promoted: ibgw promote --release ID")
     release = read_release(folder / RELEASES, earlier)
-    worker = LiveStack(live, say)
     if under_way is None:
-        _tell(_plan(live, release.id), say)
+        _tell(_plan(live, release.id)[0], say)
     else:
         # Its state may be in the middle of something; a preview of it would say little.
         say(under_way.describe())
     confirm(f"Take {target} back to release {release.id}?", target)
-    if under_way is not None:
-        worker.settle()
     entry = Entry(
         stack=target, release=current, previous=release.id, target=release.id, phase=Phase.ROLLING_BACK, asked=True
     )
-    return go(worker, journal, entry, say)
+    with _ready(live, journal, under_way, say) as worker:
+        if under_way is not None and _same_image(folder, under_way.target, release):
+            # The update will not replace what was stopped for want of an approval.
+            worker.start(under_way.unapproved)
+        return go(worker, journal, entry, say)
+
+
+@contextmanager
+def _ready(live: Stack, journal: Journal, seen: Entry | None, say: Say) -> Iterator[LiveStack]:
+    """For a course that begins now, after a soak or a question. Raises IbgwError (REFUSED) where another has begun
+    since its beginning was read."""
+    if journal.read() != seen:
+        raise refuse(f"another promotion or rollback of {live.name} began meanwhile; see `ibgw releases`")
+    worker = LiveStack(live, say)
+    with _telling_what_is_next(journal, say):
+        if seen is not None:
+            worker.settle()
+        yield worker
+
+
+@contextmanager
+def _telling_what_is_next(journal: Journal, say: Say) -> Iterator[None]:
+    """However it ends: while something is under way, the last word is how it goes on."""
+    try:
+        yield
+    finally:
+        entry = journal.read()
+        if entry is not None:
+            say(f"{entry.describe()}. Next: {entry.next_command} (or back: ibgw rollback --stack {entry.stack})")
+
+
+def _same_image(folder: Path, name: str, release: Release) -> bool:
+    return read_release(folder / RELEASES, name).digest == release.digest
+
+
+def _prepared(name: str, options: Options, folder: Path, live: Stack) -> Release:
+    """A release that was written before, if the program that would deploy it is still the one that paper ran."""
+    release = read_release(folder / RELEASES, name)
+    read_checkout(folder, apart_from=_apart(live))
+    check_same_program(folder, release.commit)
+    if options.require_market_data and not release.live_quote:
+        raise refuse(f"release {name} was verified without a live quote, and --require-market-data insists on one")
+    return release
+
+
+def _apart(live: Stack) -> tuple[str, str]:
+    """What of the checkout a promotion itself changes."""
+    return RELEASES, f"Pulumi.{live.name}.yaml"
 
 
 def _live_settings(live: Stack) -> Settings:
@@ -140,6 +193,11 @@ def _live_settings(live: Stack) -> Settings:
 def _running(live: Stack) -> str | None:
     """The release that live was last brought to. None where it was never deployed."""
     return live.contract().release if live.deployed() else None
+
+
+def _last_verified(live: Stack) -> str | None:
+    """The one of the last update that succeeded: verified, since an update succeeds only so."""
+    return next(iter(releases.deployments(live.history())), None)
 
 
 def _check_hours(settings: Settings, options: Options, now: datetime) -> None:
@@ -162,20 +220,21 @@ def trading(hours: TradingHours, now: datetime) -> bool:
 def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watch) -> Release:
     """The release that follows from what paper runs, once that is seen to be good for the whole soak."""
     source = Stack(options.source)
-    apart = (RELEASES, f"Pulumi.{live.name}.yaml")
-    checkout = read_checkout(folder, apart_from=apart)
+    checkout = read_checkout(folder, apart_from=_apart(live))
     contract = source.contract()
     paper.check_is_paper(contract)
     paper.digest_of(contract)
     say(f"previewing {source.name} and {live.name}")
-    pending = _plan(source)
+    pending, _ = _plan(source)
     if pending.changes:
         raise refuse(
             f"{source.name} does not run what this commit declares; deploy it first: pulumi up --stack {source.name}\n"
             f"{plan.human(pending)}"
         )
     # Live's configuration, its secret, and what of it would change already without a new release.
-    _check_expected(_plan(live))
+    current, warned = _plan(live)
+    _check_read(warned, unread=options.prepare)
+    _check_expected(current)
     report = paper.soak(
         lambda: verification.run(
             source.contract(), [], checks=None, wait=WAIT, watch=0, strict=False, show_accounts=False, progress=say
@@ -185,13 +244,16 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
         watch=watch,
         say=say,
     )
-    if source.contract() != contract or read_checkout(folder, apart_from=apart) != checkout:
+    if source.contract() != contract or read_checkout(folder, apart_from=_apart(live)) != checkout:
         raise refuse(f"{source.name} or the work tree changed while it was verified; promote again")
     return paper.make_release(contract, report, checkout, soaked=options.soak, now=watch.now())
 
 
-def _show_plan(live: Stack, release: Release, say: Say) -> None:
-    found = _plan(live, release.id)
+def _show_plan(live: Stack, release: Release, say: Say, *, unread: bool) -> None:
+    found, warned = _plan(live, release.id)
+    for text in warned:
+        say(text)
+    _check_read(warned, unread=unread)
     _check_expected(found)
     _tell(found, say)
 
@@ -203,12 +265,24 @@ def _tell(found: plan.Plan, say: Say) -> None:
             say(f"Have IBKR Mobile at hand: {found.stack}/{one.gateway} waits for your approval during the update.")
 
 
-def _plan(stack: Stack, release: str | None = None) -> plan.Plan:
-    """Raises IbgwError (REFUSED): what the program refuses in a preview, it would refuse in the update."""
+def _plan(stack: Stack, release: str | None = None) -> tuple[plan.Plan, list[str]]:
+    """The plan, and what the preview warned of.
+
+    Raises IbgwError (REFUSED): what the program refuses in a preview, it would refuse in the update.
+    """
     try:
-        return plan.read(stack.name, stack.preview(release=release))
+        preview = stack.preview(release=release)
     except IbgwError as error:
         raise refuse(str(error)) from None
+    return plan.read(stack.name, preview), plan.warnings(preview)
+
+
+def _check_read(warned: list[str], *, unread: bool) -> None:
+    """A preview goes on without the secret's value where it may not be read; a promotion does so only to prepare."""
+    from infra.credentials import UNREAD
+
+    if not unread and any(UNREAD in text for text in warned):
+        raise refuse("live's secret cannot be read by this identity, and an update needs its value")
 
 
 def _check_expected(found: plan.Plan) -> None:

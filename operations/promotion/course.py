@@ -3,7 +3,7 @@
 Every step can be done again: a promotion that was killed goes on with the step that its journal names.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,15 +11,15 @@ from contract.errors import ExitCode
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, Report
 from operations.promotion.journal import Entry, Journal, Phase
-from operations.promotion.outcome import Outcome, judge
+from operations.promotion.outcome import Outcome, judge, unapproved
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """`report`: of the verification at the update's end; None where the update ended before that. `touched`: whether
-    another container runs than before."""
+    """`report`: of the verification at the update's end, or of one made afterwards where the update ended before that;
+    None where neither could be. `touched`: whether another container runs than before."""
 
     succeeded: bool
     touched: bool
@@ -38,11 +38,11 @@ class Live(Protocol):
     def settle(self) -> None:
         """Puts right what a killed update left: a stale lock, pending operations, unrecorded objects."""
 
-    def stop(self) -> None:
-        """Stops the gateways that run, with time to log out."""
+    def stop(self, gateways: Sequence[str]) -> None:
+        """Stops these, with time to log out."""
 
-    def start(self) -> None:
-        """Starts those that do not."""
+    def start(self, gateways: Sequence[str]) -> None:
+        """Starts these, unless they run."""
 
 
 def go(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
@@ -64,41 +64,43 @@ def go(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
         case Outcome.NOT_DEPLOYED if fresh:
             live.name_release(entry.release if entry.back else entry.previous)
             journal.close()
-            say(f"The update refused, and no gateway of {entry.stack} was touched. Its file names what runs there.")
+            say(f"The update refused, and no gateway of {entry.stack} was touched. Its file names what ran there.")
             return ExitCode.REFUSED
-        case Outcome.NOT_DEPLOYED:
-            say(f"The update could not run; nothing more was done. {entry.describe()}. Next: {entry.next_command}")
+        case Outcome.NOT_DEPLOYED if not entry.back or entry.asked:
+            say("The update could not run; nothing more was done.")
             return ExitCode.COULD_NOT_RUN
-        case Outcome.IMAGE if not entry.back and entry.previous is not None:
+        case Outcome.IMAGE if entry.can_go_back:
             say(f"Release {entry.target} fails on {entry.stack}{told}: going back to {entry.previous}.")
             return go(live, journal, entry.going_back(), say)
-        case Outcome.SECOND_FACTOR:
-            # Stopped, so that it does not ask again by itself; first the journal, since a stop may take a minute.
-            return _wait(live, journal, entry.at(Phase.WAITING, why), say, stop=True)
-        case Outcome.BROKER:
-            return _wait(live, journal, entry.at(Phase.WAITING, why), say, stop=False)
-        case _:
-            stopped = entry.at(Phase.STOPPED, why)
-            journal.write(stopped)
-            say(
-                f"{entry.stack} needs a person{told}: it was brought to release {entry.target} and is not verified. "
-                f"`ibgw doctor --stack {entry.stack}` says what to do. Next, once that is done: {stopped.next_command}"
-            )
-            return ExitCode.NEEDS_A_PERSON
+    waits = outcome in (Outcome.SECOND_FACTOR, Outcome.BROKER)
+    pending = unapproved(done.report) if done.report is not None else ()
+    # First the journal, since a stop may take a minute.
+    journal.write(entry.at(Phase.WAITING if waits else Phase.STOPPED, why, pending))
+    if pending:
+        live.stop(pending)
+        say(f"Nobody approved the login of {', '.join(pending)}: stopped, so that it is not asked for again by itself.")
+    if waits:
+        say(f"{entry.stack} runs release {entry.target} and is not verified yet{told}.")
+        return ExitCode.TIMED_OUT
+    say(
+        f"{entry.stack} needs a person{told}: it was brought to release {entry.target} and is not verified. "
+        f"`ibgw doctor --stack {entry.stack}` says what to do."
+    )
+    return ExitCode.NEEDS_A_PERSON
 
 
 def go_on(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
     """From where the journal says that it is."""
     live.settle()
-    if entry.phase is Phase.WAITING:
-        live.start()
+    if entry.unapproved:
+        live.start(entry.unapproved)
     return go(live, journal, entry.resumed(), say)
 
 
 def _judge(done: Deployed) -> tuple[Outcome, tuple[Reason, ...]]:
     if done.report is None:
-        # Without a report the program did not get to its end: Docker refused to make or to start the container.
-        return (Outcome.IMAGE if done.touched else Outcome.NOT_DEPLOYED), ()
+        # The program did not get to its end. Whose fault it is cannot be told.
+        return (Outcome.PERSON if done.touched else Outcome.NOT_DEPLOYED), ()
     outcome, reasons = judge(done.report)
     return (Outcome.PERSON if outcome is Outcome.VERIFIED and not done.succeeded else outcome), reasons
 
@@ -111,15 +113,3 @@ def _what_ifs(report: Report | None) -> list[str]:
         for check in gateway.checks
         if report is not None and check.name is CheckName.ORDER_CAPABILITY
     ]
-
-
-def _wait(live: Live, journal: Journal, entry: Entry, say: Say, *, stop: bool) -> ExitCode:
-    journal.write(entry)
-    if stop:
-        live.stop()
-        say(f"Nobody approved the login. {entry.stack} is stopped, so that it does not ask again by itself.")
-    say(
-        f"{entry.stack} runs release {entry.target} and is not verified yet: {', '.join(entry.why)}. "
-        f"Next, once that is over: {entry.next_command} (or go back: ibgw rollback --stack {entry.stack})"
-    )
-    return ExitCode.TIMED_OUT

@@ -28,7 +28,8 @@ class Phase(StrEnum):
 
 class Entry(BaseModel):
     """`release` is what was asked for, `previous` what ran before (None: nothing), `target` the one of the two that
-    live is being brought to. `asked`: a person asked to go back; nothing has failed. `why`: reasons, for people."""
+    live is being brought to. `asked`: a person asked to go back; nothing has failed. `why`: reasons, for people.
+    `unapproved`: the gateways that were stopped because nobody approved their login."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -40,17 +41,21 @@ class Entry(BaseModel):
     phase: Phase
     asked: bool = False
     why: tuple[str, ...] = ()
+    unapproved: tuple[str, ...] = ()
+
+    @property
+    def can_go_back(self) -> bool:
+        return self.previous not in (None, self.target)
 
     @property
     def back(self) -> bool:
         return self.target != self.release
 
-    def at(self, phase: Phase, why: tuple[str, ...] = ()) -> "Entry":
-        return self.model_copy(update={"phase": phase, "why": why})
+    def at(self, phase: Phase, why: tuple[str, ...] = (), unapproved: tuple[str, ...] = ()) -> "Entry":
+        return self.model_copy(update={"phase": phase, "why": why, "unapproved": unapproved})
 
     def going_back(self) -> "Entry":
-        """To `previous`, which there must be."""
-        assert self.previous is not None
+        """To `previous`, where it `can_go_back`."""
         return self.model_copy(update={"target": self.previous, "phase": Phase.ROLLING_BACK, "why": ()})
 
     def resumed(self) -> "Entry":

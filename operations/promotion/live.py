@@ -1,12 +1,14 @@
 """Everything that a promotion does to the live stack: its file, its update, its gateways."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from contract.errors import IbgwError
 from contract.names import Label, Role
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.report import Report
-from healthcheck.runner import REPORTS
+from healthcheck.runner import update_report, verify
 from operations import lifecycle
 from operations.promotion.course import Deployed, Say
 from operations.prompt import confirm
@@ -26,29 +28,44 @@ class LiveStack:
         self.stack.name_release(release)
 
     def deploy(self) -> Deployed:
-        # The program leaves its report there; an older one must not be taken for it.
-        path = REPORTS / f"{self.stack.name}.json"
+        path = update_report(self.stack.name)
         path.unlink(missing_ok=True)
         before = self._containers()
         succeeded = self.stack.up()
+        touched = self._containers() != before
         report = Report.model_validate_json(path.read_bytes()) if path.exists() else None
-        return Deployed(succeeded=succeeded, touched=self._containers() != before, report=report)
+        if report is None and touched:
+            report = self._look()
+        return Deployed(succeeded=succeeded, touched=touched, report=report)
+
+    def _look(self) -> Report | None:
+        """After an update that ended in the middle: what became of the gateways. None where that cannot be seen."""
+        try:
+            return verify(self.stack.contract(), wait=0, progress=self.say)
+        except IbgwError as error:
+            self.say(str(error))
+            return None
 
     def settle(self) -> None:
-        for action in repair(self.stack, yes=True, say=self.say, ask=confirm).done:
-            self.say(f"done: {action.text}")
+        outcome = repair(self.stack, yes=True, say=self.say, ask=confirm)
+        for text in (*(f"done: {action.text}" for action in outcome.done), *outcome.notes):
+            self.say(text)
 
-    def stop(self) -> None:
-        self._each(lifecycle.stop)
+    def stop(self, gateways: Sequence[str]) -> None:
+        self._each(lifecycle.stop, gateways)
 
-    def start(self) -> None:
-        self._each(lifecycle.start)
+    def start(self, gateways: Sequence[str]) -> None:
+        self._each(lifecycle.start, gateways)
 
-    def _each(self, act: lifecycle.Act) -> None:
+    def _each(self, act: lifecycle.Act, gateways: Sequence[str]) -> None:
+        """One whose container is gone is passed over: the update that follows makes it anew, or says so."""
         contract = self.stack.contract()
         with closing(open_docker(contract.docker_host)) as client:
-            for gateway in contract.gateways.values():
-                act(client, contract, gateway, self.say)
+            for name in gateways:
+                try:
+                    act(client, contract, contract.gateways[name], self.say)
+                except IbgwError as error:
+                    self.say(str(error))
 
     def _containers(self) -> frozenset[str]:
         """The ids of the stack's gateways on the Docker host."""

@@ -64,3 +64,12 @@ def judge(report: Report) -> tuple[Outcome, tuple[Reason, ...]]:
             return outcome, reasons
     waits = all(EXPLANATIONS[reason].side is Side.IBKR or EXPLANATIONS[reason].heals for reason in reasons)
     return (Outcome.BROKER if reasons and waits else Outcome.PERSON), reasons
+
+
+def unapproved(report: Report) -> tuple[str, ...]:
+    """The gateways that wait for a second factor."""
+    return tuple(
+        one.gateway
+        for one in report.gateways
+        if any(check.reason in REASONS[Outcome.SECOND_FACTOR] for check in red(one.checks))
+    )

@@ -1,5 +1,6 @@
 """What `ibgw promote` and `ibgw rollback` ask for before they do anything: stacks that answer from a table."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +28,6 @@ SUNDAY = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MONDAY = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)  # 10:00 in New York
 NO_CHANGE = '{"steps": []}'
 PREVIEWS = Path(__file__).parent / "previews"
-OTHER = "20261101T000000Z-aaaaaaaaaaaa"
 
 
 @dataclass
@@ -118,14 +118,16 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(verification, "run", verify)
     monkeypatch.setattr(command, "go", go)
     monkeypatch.setattr(LiveStack, "settle", lambda self: None)
-    for words in (
-        ["init", "--quiet"],
-        ["config", "user.email", "trader@example.com"],
-        ["config", "user.name", "A Trader"],
-        ["commit", "--quiet", "--allow-empty", "-m", "first"],
-    ):
-        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "config", "user.email", "trader@example.com")
+    git(tmp_path, "config", "user.name", "A Trader")
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "first")
     return made
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def refused(world: World, act: Callable[[], ExitCode]) -> str:
@@ -138,11 +140,12 @@ def refused(world: World, act: Callable[[], ExitCode]) -> str:
 
 
 def test_a_good_one_is_written_asked_for_and_deployed(world: World) -> None:
-    world.deployed_live(OTHER)
+    before = record(world, 1)
+    world.history = ran(before)
     assert world.promote() is ExitCode.OK
-    [release] = world.records
+    [release] = [one for one in world.records if one != before]
     assert world.asked == ["live"]
-    assert world.gone == [Entry(stack="live", release=release, previous=OTHER, target=release, phase=Phase.DEPLOYING)]
+    assert world.gone == [Entry(stack="live", release=release, previous=before, target=release, phase=Phase.DEPLOYING)]
 
 
 def test_the_first_one_has_none_before_it(world: World) -> None:
@@ -195,6 +198,63 @@ def test_one_under_way_comes_first(world: World) -> None:
     assert "Next: ibgw promote --continue --to live" in refused(world, world.promote)
 
 
+def test_one_that_needs_a_person_can_be_replaced_by_another(world: World) -> None:
+    before = record(world, 1)
+    (world.folder / ".gitignore").write_text(".ibgw/\n")
+    git(world.folder, "add", "-A")
+    git(world.folder, "commit", "--quiet", "-m", "ignore")
+    stopped = Entry(stack="live", release="r", previous=before, target="r", phase=Phase.STOPPED)
+    world.journal.write(stopped)
+    assert world.promote() is ExitCode.OK
+    assert world.gone[0].previous == before
+
+
+def test_one_that_began_meanwhile_is_not_overwritten(world: World) -> None:
+    def begin() -> None:
+        (world.folder / ".git" / "info" / "exclude").write_text(".ibgw/\n")
+        world.journal.write(Entry(stack="live", release="r", previous=None, target="r", phase=Phase.DEPLOYING))
+
+    world.verifications = [begin]
+    with pytest.raises(IbgwError, match="began meanwhile"):
+        world.promote()
+    assert world.gone == []
+
+
+def test_without_the_record_of_what_runs_there_is_no_way_back(world: World) -> None:
+    world.history = ran("20261101T000000Z-111111111111")
+    assert "no file releases/20261101T000000Z-111111111111.json" in refused(world, world.promote)
+
+
+def test_a_prepared_one_is_deployed_by_the_program_that_paper_ran(world: World) -> None:
+    world.promote(prepare=True)
+    [release] = world.records
+    world.named.clear()
+    (world.folder / "infra").mkdir()
+    (world.folder / "infra" / "spec.py").write_text("changed")
+    assert "infra/" in refused(world, lambda: world.promote(release=release))  # not committed
+    git(world.folder, "add", "infra")
+    git(world.folder, "commit", "--quiet", "-m", "a change")
+    assert "infra/spec.py. Check that" in refused(world, lambda: world.promote(release=release))
+    git(world.folder, "reset", "--hard", "--quiet", "HEAD^")
+    (world.folder / "README.md").write_text("no part of the program")
+    git(world.folder, "add", "README.md")
+    git(world.folder, "commit", "--quiet", "-m", "documentation")
+    assert world.promote(release=release) is ExitCode.OK
+
+
+def test_a_prepared_one_without_a_live_quote_is_not_one_with(world: World) -> None:
+    release = record(world, 1, live_quote=False, commit=git(world.folder, "rev-parse", "HEAD"))
+    assert "without a live quote" in refused(world, lambda: world.promote(release=release, require_market_data=True))
+
+
+def test_a_secret_that_cannot_be_read_only_prepares(world: World) -> None:
+    warning = "warning: not read, since this identity may not: the values of 'ibgw/live/main'."
+    world.previews["live"] = world.with_release = json.dumps({"steps": [], "diagnostics": [{"message": warning}]})
+    assert "cannot be read by this identity" in refused(world, world.promote)
+    assert world.promote(prepare=True) is ExitCode.OK
+    assert warning in world.said
+
+
 def test_going_on_without_one_under_way_is_refused(world: World) -> None:
     refused(world, lambda: command.carry_on("live", say=lambda _: None))
 
@@ -241,16 +301,16 @@ def test_paper_is_no_target_and_live_no_source(world: World) -> None:
 # --- back ---------------------------------------------------------------------------------------------------------
 
 
-def record(world: World, day: int) -> str:
+def record(world: World, day: int, *, live_quote: bool = True, commit: str = "c" * 40) -> str:
     release = Release(
         image="registry.invalid/gateway",
         digest=f"sha256:{str(day) * 64}",
         version=None,
-        commit="c" * 40,
+        commit=commit,
         created=datetime(2026, 11, day, tzinfo=UTC),
         who="trader@example.com",
         soak=Soak(seconds=0, verifications=3),
-        live_quote=True,
+        live_quote=live_quote,
         report=PaperReport(stack="paper", verdict="verified"),
     )
     write_release(world.folder / RELEASES, release)
@@ -276,6 +336,17 @@ def test_back_goes_to_what_ran_before(world: World) -> None:
     ]
 
 
+def test_back_never_goes_forward(world: World) -> None:
+    first, second, third = (record(world, day) for day in (1, 2, 3))
+    world.deployed_live(second)
+    world.history = ran(second, third, first)  # it was taken back from the third already
+    world.rollback()
+    assert world.gone[0].target == first
+    world.gone.clear()
+    world.history = ran(second, first)
+    assert "has never run" in refused(world, lambda: world.rollback(third))
+
+
 def test_back_goes_to_any_that_is_named(world: World) -> None:
     first, second, third = (record(world, day) for day in (1, 2, 3))
     world.deployed_live(third)
@@ -287,6 +358,7 @@ def test_back_goes_to_any_that_is_named(world: World) -> None:
 def test_back_out_of_one_that_hangs_goes_to_what_ran_before_it(world: World) -> None:
     first, second = record(world, 1), record(world, 2)
     world.deployed_live(second)
+    world.history = ran(first)
     world.journal.write(Entry(stack="live", release=second, previous=first, target=second, phase=Phase.STOPPED))
     world.rollback()
     assert (world.gone[0].target, world.gone[0].release) == (first, second)

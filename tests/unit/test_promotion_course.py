@@ -1,6 +1,6 @@
 """The course of a deployment to live: what follows from each outcome, and from being killed anywhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,12 +73,12 @@ class World:
         for _ in self.effect("settle"):
             self.locked = False
 
-    def stop(self) -> None:
-        for _ in self.effect("stop"):
+    def stop(self, gateways: Sequence[str]) -> None:
+        for _ in self.effect(f"stop {' '.join(gateways)}"):
             self.running = False
 
-    def start(self) -> None:
-        for _ in self.effect("start"):
+    def start(self, gateways: Sequence[str]) -> None:
+        for _ in self.effect(f"start {' '.join(gateways)}"):
             self.running = True
 
     @property
@@ -161,7 +161,7 @@ def test_a_second_factor_stops_the_gateway_and_waits(tmp_path: Path) -> None:
 def test_the_broker_s_side_is_waited_for_with_the_gateway_running(tmp_path: Path) -> None:
     made = world(tmp_path, new="system_unavailable")
     assert promote(made) is ExitCode.TIMED_OUT
-    assert (made.runs, made.running, "stop" in made.done) == (NEW, True, False)
+    assert (made.runs, made.running, "stop main" in made.done) == (NEW, True, False)
 
 
 def test_rejected_credentials_are_not_tried_with_the_image_before(tmp_path: Path) -> None:
@@ -187,12 +187,49 @@ def test_an_update_that_refuses_when_going_on_keeps_the_journal(tmp_path: Path) 
     assert (made.file, found.target) == (NEW, NEW)
 
 
-def test_an_update_without_a_report_that_touched_a_gateway_is_the_image_s_fault(
+def test_an_update_that_ended_in_the_middle_is_nobody_s_proven_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = world(tmp_path, new="-")
     monkeypatch.setattr(World, "verdict", staticmethod(lambda reason: None if reason else report()))
-    assert promote(made) is ExitCode.ROLLED_BACK
+    assert promote(made) is ExitCode.NEEDS_A_PERSON
+    assert made.done.count("deploy") == 1
+
+
+def test_a_release_that_is_the_one_before_has_no_way_back(tmp_path: Path) -> None:
+    made = world(tmp_path, new="wedged")
+    same = Entry(stack="live", release=NEW, previous=NEW, target=NEW, phase=Phase.DEPLOYING)
+    assert go(made, made.journal, same, lambda _: None) is ExitCode.NEEDS_A_PERSON
+    assert made.done.count("deploy") == 1
+
+
+def test_a_way_back_whose_update_refuses_needs_a_person(tmp_path: Path) -> None:
+    class Refusing(World):
+        def deploy(self) -> Deployed:
+            self.refuses = self.file == OLD
+            return super().deploy()
+
+    made = Refusing(tmp_path / "promotion-live.json", {NEW: "wedged", OLD: ""})
+    assert promote(made) is ExitCode.NEEDS_A_PERSON
+    found = made.journal.read()
+    assert found is not None
+    assert (found.phase, found.target) == (Phase.STOPPED, OLD)
+
+
+@pytest.mark.parametrize(("other", "code"), [("", 6), ("login_failed", 11), ("exposed", 11)])
+def test_only_the_gateway_that_nobody_approved_is_stopped_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str, code: int
+) -> None:
+    pending = report("second_factor_pending").gateways[0]
+    beside = report(*([other] if other else [])).gateways[0].model_copy(update={"gateway": "beside"})
+    both = Report.of("live", [pending, beside])
+    made = world(tmp_path, new="-")
+    monkeypatch.setattr(World, "verdict", staticmethod(lambda reason: both if reason else report()))
+    assert promote(made) == code
+    assert made.done[-1] == "stop main"
+    made.reasons[NEW] = ""
+    carry_on(made)
+    assert [done for done in made.done if done.startswith("start")] == ["start main"]
 
 
 def test_a_failed_update_is_not_kept_whatever_its_report_says(tmp_path: Path) -> None:
@@ -263,7 +300,6 @@ def test_killed_at_any_side_effect_it_can_be_taken_back(tmp_path: Path, story: s
             assert made.file == made.runs
             continue
         made.settle()
-        made.running = made.running or made.runs == NEW
         back = Entry(stack="live", release=NEW, previous=OLD, target=OLD, phase=Phase.ROLLING_BACK, asked=True)
         code = go(made, made.journal, back, lambda _: None)
         assert code is ExitCode.OK

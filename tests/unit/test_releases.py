@@ -53,6 +53,7 @@ def test_the_one_before_is_what_live_ran_verified() -> None:
     assert before(HISTORY, SECOND) == FIRST
     assert before(HISTORY, THIRD) == SECOND
     assert before(HISTORY[3:4], SECOND) is None
+    assert before([update(SECOND), update(THIRD), update(SECOND), update(FIRST)], SECOND) == FIRST
 
 
 def test_the_table_marks_what_runs_and_shows_what_is_refused(tmp_path: Path) -> None:
