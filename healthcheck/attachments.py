@@ -87,8 +87,11 @@ class Attachments:
     def who(self, container_id: str, name: str) -> Attached:
         """A container that was attached, with its labels as far as they can be known. Raises FAILURES.
 
-        One that is gone meanwhile, as the verifier's of another run may be, told them in its last events.
+        Read once, as the labels of a container never change: each gateway's check meets all the others on `egress`. One
+        that is gone meanwhile, as the verifier's of another run may be, told them in its last events.
         """
+        if container_id in self._known:
+            return replace(self._known[container_id], name=name)
         try:
             found = self._client.containers.get(container_id)
         except NotFound:

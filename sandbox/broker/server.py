@@ -11,7 +11,8 @@ A gateway opens one TCP connection for each login and keeps it for as long as th
     (nothing)          -> clock, state, notice, restart, taken-over: what changes at the broker reaches gateways at once
 
 Before that, when it starts, it asks over UDP at the same port for the time and for what is to go wrong: a program that
-ends before its login must not be seen to have reached anybody by TCP, which is how a real login is told from none.
+ends before its login, or finds the login server down, must not be seen to have reached anybody by TCP, which is how a
+real login is told from none.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from . import logins, scenarios
 from .clock import Clock
 from .logins import UserState, Verdict
 from .market import Market
-from .scenarios import Accounts, Api, Conditions, Connectivity, Elsewhere, Event, Farm, Push
+from .scenarios import Accounts, Api, Conditions, Connectivity, Elsewhere, Event, Farm, Login, Push
 from .service import Service
 from .users import SecondFactor, User
 
@@ -144,8 +145,9 @@ class Broker:
     def _starting(self, data: bytes) -> jsonlines.Message:
         """The answer to a gateway that starts and says `IbLoginId=...`, as it stands in IBC's config.ini."""
         state = self.states.get(properties.parse(data).get("IbLoginId", "").strip())
-        crash = 0 if state is None else state.conditions.crash
-        return {"crash": crash, "now": int(self.clock.now()), "clock": self.clock.setting()}
+        found = Conditions() if state is None else state.conditions
+        down = found.login is Login.DOWN
+        return {"crash": found.crash, "down": down, "now": int(self.clock.now()), "clock": self.clock.setting()}
 
     async def _on_gateway(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link: Link | None = None

@@ -17,11 +17,12 @@ class LinkLost(Exception):
 
 
 class BrokerLink:
-    """One connection. `login` first; then `run`, beside which `ask` may be used."""
+    """One connection. `login` first; then `run`, beside which `ask` may be used. `down`: it is never made."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, down: bool = False) -> None:
         self._host = host
         self._port = port
+        self._down = down
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -29,6 +30,8 @@ class BrokerLink:
 
     async def connect(self, timeout: float) -> None:
         """Raises LinkLost when the broker cannot be reached within `timeout` seconds."""
+        if self._down:
+            raise LinkLost("the login server takes no connection")
         opening = asyncio.open_connection(self._host, self._port, limit=jsonlines.LINE_LIMIT)
         try:
             self._reader, writer = await asyncio.wait_for(opening, timeout)

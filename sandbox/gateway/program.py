@@ -135,7 +135,7 @@ class Gateway:
             settings.announce_ignored()
             saves = asyncio.create_task(_save_settings(settings.announce_saves()))
             console.log(f"TWS Settings directory is: {self._options.folder}")
-            automation = Automation(settings, lambda: BrokerLink(*self._broker))
+            automation = Automation(settings, lambda: BrokerLink(*self._broker, down=self._start.down))
             schedule = asyncio.create_task(_cold_restart(settings))
             session = asyncio.create_task(self._serve(automation, mode))
             try:

@@ -1,7 +1,7 @@
 """What the program asks the broker when it starts: the time, and what is to go wrong.
 
-Over UDP, since a program that ends before its login must not be seen to have reached anybody by TCP. Without an answer
-it goes on.
+Over UDP, since a program that ends before its login, or finds the login server down, must not be seen to have reached
+anybody by TCP. Without an answer it goes on.
 """
 
 import json
@@ -40,9 +40,10 @@ LATER = frozenset({UNHANDLED, 1101, 1107, 1108, 1109, 1110, LOGIN_TIMED_OUT, 111
 
 @dataclass(frozen=True)
 class Start:
-    """`crash`: the exit status that this run is to end with, 0 for none."""
+    """`crash`: the exit status that this run is to end with, 0 for none. `down`: no login server is there."""
 
     crash: int = 0
+    down: bool = False
 
     def before_session(self) -> None:
         """Raises Exit if this run ends before it has begun its session."""
@@ -69,7 +70,7 @@ def ask(broker: tuple[str, int], ini: Path) -> Start:
             except OSError:  # out of reach, or too late
                 continue
             CLOCK.follow(answer["clock"])
-            return Start(answer["crash"])
+            return Start(answer["crash"], answer["down"])
     return Start()
 
 

@@ -241,12 +241,22 @@ def test_updates_are_counted_and_a_rejected_gateway_is_stopped(
     assert attempts(broker, user) - before == 2
 
 
-def test_without_a_way_out_no_attempt_is_used_up(
-    container: Container, broker: BrokerControl, user: str, sandbox: Sandbox, docker_client: docker.DockerClient
+@pytest.mark.parametrize("cause", ["no way out", "login server down"])
+def test_attempts_that_reach_nobody_are_not_used_up(
+    cause: str,
+    container: Container,
+    broker: BrokerControl,
+    user: str,
+    sandbox: Sandbox,
+    docker_client: docker.DockerClient,
 ) -> None:
-    """A host that boots before its network: IBC restarts again and again, and once there is a way out it logs in."""
+    """A host that boots before its network, or an outage of IBKR's: IBC restarts again and again, and logs in once it
+    can."""
     egress = docker_client.networks.get(f"{sandbox.prefix}-{STACK}-egress")
-    egress.disconnect(container)
+    if cause == "no way out":
+        egress.disconnect(container)
+    else:
+        broker.scenario("login-server-down", user)
     began, before = time.time(), attempts(broker, user, "logins")
     try:
         container.start()
@@ -254,7 +264,10 @@ def test_without_a_way_out_no_attempt_is_used_up(
         assert HELD not in log_since(container, began)
         assert attempts(broker, user, "logins") == before
     finally:
-        egress.connect(container)
+        if cause == "no way out":
+            egress.connect(container)
+        else:
+            broker.clear(user)
     until(lambda: attempts(broker, user, "logins") > before, "the gateway logs in once it can")
 
 
