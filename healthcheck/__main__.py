@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help=f"run and report only these and what they need, with commas: {', '.join(CheckName)}",
     )
+    verify.add_argument(
+        "--stay", type=float, default=0, metavar="SECONDS", help="how long to stay after the reports, without a session"
+    )
     verify.add_argument("--show-accounts", action="store_true", help="do not mask account numbers")
 
     probing = commands.add_parser("probe", help="say what answers at addresses", description="Say what answers.")
@@ -102,8 +105,13 @@ def _verify(options: argparse.Namespace) -> int:
         emit(ReportEvent(report=report))
         return report
 
+    async def all_of_them() -> list[GatewayReport]:
+        reports = await asyncio.gather(*(verify(gateway) for gateway in gateways))
+        await asyncio.sleep(options.stay)
+        return reports
+
     async def run() -> list[GatewayReport]:
-        task = asyncio.gather(*(verify(gateway) for gateway in gateways))
+        task = asyncio.create_task(all_of_them())
         # As process 1 of a container we get no default handler; a cancelled session still disconnects cleanly.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await task

@@ -1,17 +1,20 @@
-"""Who was attached to a gateway's networks while nobody looked, from Docker's events."""
+"""Who is attached to the gateways' networks, and who was while nobody looked, from Docker's events."""
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import docker
 from docker.errors import NotFound
+from docker.models.networks import Network
 
 from contract.names import Label, Role
 from healthcheck.docker_host import moment
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,20 +34,41 @@ ENDPOINT = "ep-"
 """How the id of an endpoint begins, by which a network lists a container that is being removed, beside its name."""
 
 
-class Attachments:
-    """Reads the events in pieces, since Docker remembers only the last 256 of all kinds; for all gateways of a run.
+class Shared(Generic[T]):
+    """What many ask at the same moment, asked once: each gets an answer to a question put after its own."""
 
-    Events of containers are read too: they alone tell the name and labels of one that is gone again.
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._answers: list[tuple[float, T]] = []
+
+    def get(self) -> T:
+        """Raises what asking raises."""
+        wanted = time.monotonic()
+        with self._lock:
+            if not self._answers or self._answers[0][0] < wanted:
+                began = time.monotonic()
+                self._answers = [(began, self._ask())]
+            return self._answers[0][1]
+
+
+class Attachments:
+    """Who is on the gateways' networks, for all gateways of a run.
+
+    Reads the events in pieces, since Docker remembers only the last 256 of all kinds. Those of containers are read too:
+    they alone tell the name and labels of one that is gone again.
     """
 
     EVENTS = ("connect", "create", "start", "die", "destroy")
 
-    def __init__(self, client: docker.DockerClient, networks: Iterable[str]) -> None:
-        """`networks`: by their names."""
+    def __init__(self, client: docker.DockerClient, networks: Iterable[str], egress_network: str) -> None:
+        """`networks`: the api networks. All by their names."""
         self._client = client
         self._known: dict[str, Attached] = {}
         self._named: dict[str, Attached] = {}
-        self._came: dict[str, set[str]] = {name: set() for name in networks}
+        self._came: dict[str, set[str]] = {name: set() for name in (*networks, egress_network)}
+        self._look_at_events = Shared(self._look)
+        self._egress = Shared(lambda: self.network(egress_network))
         self._lock = threading.Lock()
         self._since = 0.0
         self._ahead = 0.0
@@ -62,8 +86,7 @@ class Attachments:
 
     def look(self) -> None:
         """Takes in what happened up to now. Raises FAILURES."""
-        with self._lock:
-            self._look()
+        self._look_at_events.get()
 
     def _look(self) -> None:
         until = time.time() + self._ahead
@@ -80,6 +103,16 @@ class Attachments:
             self._take(event)
         self._since = until
 
+    def egress(self) -> Network | None:
+        """As it is now; None where there is none. Every gateway is on it. Raises FAILURES."""
+        return self._egress.get()
+
+    def network(self, name: str) -> Network | None:
+        try:
+            return self._client.networks.get(name)
+        except NotFound:
+            return None
+
     def came(self, network: str) -> tuple[Attached, ...]:
         """Everything that was attached to a network, by its name, since the beginning. Raises FAILURES."""
         return tuple(self._known.get(one) or self.who(one, one[:12]) for one in sorted(self._came[network]))
@@ -90,14 +123,16 @@ class Attachments:
         Read once, as the labels of a container never change: each gateway's check meets all the others on `egress`. One
         that is gone meanwhile, as the verifier's of another run may be, told them in its last events.
         """
-        if container_id in self._known:
-            return replace(self._known[container_id], name=name)
-        try:
-            found = self._client.containers.get(container_id)
-        except NotFound:
-            return self._gone(container_id, name)
-        self._known[container_id] = Attached(container_id, str(found.name), dict(found.labels))
-        return self._known[container_id]
+        with self._lock:  # many ask for the same ones at once
+            if container_id in self._known:
+                return replace(self._known[container_id], name=name)
+            try:
+                found = self._client.containers.get(container_id)
+                self._known[container_id] = Attached(container_id, str(found.name), dict(found.labels))
+                return self._known[container_id]
+            except NotFound:
+                pass
+        return self._gone(container_id, name)
 
     def _gone(self, container_id: str, name: str) -> Attached:
         if OWN & {container_id, name}:

@@ -2,11 +2,15 @@
 
 import io
 import tarfile
+from pathlib import PurePosixPath
 
 import docker
 from docker.errors import NotFound
 
 from contract.target import PASSWORD_FILE, USER_ID_FILE, Gateway
+
+FOLDER = PurePosixPath(USER_ID_FILE).parent
+"""Of both: one archive of it takes Docker half the time of two."""
 
 
 def credentials_of(client: docker.DockerClient, gateway: Gateway) -> tuple[str, ...]:
@@ -14,14 +18,15 @@ def credentials_of(client: docker.DockerClient, gateway: Gateway) -> tuple[str, 
 
     Empty where there is no such container or file.
     """
+    try:
+        archive, _ = client.api.get_archive(gateway.container.name, str(FOLDER))
+    except NotFound:
+        return ()
     found = []
-    for path in (USER_ID_FILE, PASSWORD_FILE):
-        try:
-            archive, _ = client.api.get_archive(gateway.container.name, path)
-        except NotFound:
-            continue
-        with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
-            file = files.extractfile(files.getmembers()[0])
-            if file is not None:
-                found.append(file.read().decode("utf-8", "replace").rstrip("\n"))
+    with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
+        for member in files:
+            if str(FOLDER.parent / member.name) in (USER_ID_FILE, PASSWORD_FILE):
+                file = files.extractfile(member)
+                if file is not None:
+                    found.append(file.read().decode("utf-8", "replace").rstrip("\n"))
     return tuple(found)

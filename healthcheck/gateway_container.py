@@ -106,7 +106,7 @@ class GatewayContainer:
         if container is None:
             return Obstacle(Reason.CONTAINER_MISSING, f"no container {self._gateway.container.name}")
         name = self._gateway.api.network
-        self._networks = {wanted: self._network(wanted) for wanted in (name, self._egress_network)}
+        self._networks = {name: self._attachments.network(name), self._egress_network: self._attachments.egress()}
         api, egress = self._networks[name], self._networks[self._egress_network]
         if api is None:
             return Obstacle(Reason.NETWORK_MISSING, f"no network {name}")
@@ -121,11 +121,12 @@ class GatewayContainer:
             on_egress=() if egress is None else self._members(egress, container),
         )
 
-    def target(self) -> Target | None:
+    def target(self, *, afresh: bool = False) -> Target | None:
         """Where to try to reach it; None while it has no address."""
-        if self._seen is None:
+        container = self._look() if afresh else self._seen
+        if container is None:
             return None
-        networks: Mapping[str, Mapping[str, Any]] = self._seen.attrs["NetworkSettings"]["Networks"]
+        networks: Mapping[str, Mapping[str, Any]] = container.attrs["NetworkSettings"]["Networks"]
         addresses = tuple(entry["IPAddress"] for entry in networks.values() if entry.get("IPAddress"))
         routers = tuple(
             str(entry["Gateway"])
@@ -136,8 +137,11 @@ class GatewayContainer:
         )
         return Target(self._gateway.name, addresses, routers) if addresses else None
 
-    def facts(self) -> Facts | None:
-        """For the hygiene check, after `surroundings`; None without a container or its api network."""
+    def facts(self, owner: tuple[int, int] | None) -> Facts | None:
+        """For the hygiene check, after `surroundings`; None without a container or its api network.
+
+        `owner`: of its settings, as `owner_of_settings` read it.
+        """
         container, api = self._seen, self._networks.get(self._gateway.api.network)
         if container is None or api is None:
             return None
@@ -147,7 +151,7 @@ class GatewayContainer:
             record=record(self._gateway, container.attrs, api.attrs, None if egress is None else egress.attrs),
             inspected=container.attrs,
             digests=self._digests(container.attrs["Image"]),
-            owner=self._owner_of_settings(container),
+            owner=owner,
             restarts=state.restarts,
             out_of_memory=state.out_of_memory,
             started_at=state.started_at,
@@ -175,12 +179,6 @@ class GatewayContainer:
         text = container.logs(since=state.started_at.timestamp(), tail=LOG_LINES)
         return logs.read(text.decode("utf-8", "replace").splitlines())
 
-    def _network(self, name: str) -> Network | None:
-        try:
-            return self._client.networks.get(name)
-        except NotFound:
-            return None
-
     def _members(self, network: Network, gateway: Container) -> tuple[Attached, ...]:
         members: Mapping[str, Mapping[str, Any]] = network.attrs["Containers"] or {}
         return tuple(
@@ -198,8 +196,14 @@ class GatewayContainer:
             return ()
         return tuple(sorted({digest.rpartition("@")[2] for digest in image.attrs["RepoDigests"] or ()}))
 
-    def _owner_of_settings(self, container: Container) -> tuple[int, int] | None:
-        """User and group of the settings' folder, from the first header of its archive: nothing runs in the gateway."""
+    def owner_of_settings(self) -> tuple[int, int] | None:
+        """User and group of the settings' folder, from the first header of its archive: nothing runs in the gateway.
+
+        None where none are mounted.
+        """
+        container = self._seen
+        if container is None:
+            return None
         mounted = [
             mount["Destination"]
             for mount in container.attrs["Mounts"]

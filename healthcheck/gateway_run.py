@@ -3,10 +3,10 @@
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -53,6 +53,9 @@ HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
 LOOKS = 3
 """How often a gateway is tried from the vantage points, at most, before its isolation counts as unproven."""
 
+ARCHIVES = 2
+"""Files that are read out of containers at a time: each costs Docker a process, and verifiers start beside it."""
+
 # After these the gateway is stopped: every further attempt counts at IBKR.
 STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})
 
@@ -71,6 +74,8 @@ class Verification:
     interrupted: threading.Event
     attachments: Attachments
     looks: Looks
+    verifiers: Mapping[str, Future[Verifier]]
+    archives: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(ARCHIVES))
 
 
 class Teller:
@@ -115,7 +120,7 @@ class GatewayRun:
         self._obstacle: Obstacle | None = None
         self._failure: Exception | None = None
         self._first_look: isolation.Surroundings | None = None
-        self.verifier: Future[Verifier] | None = None
+        self._owner: tuple[int, int] | None = None
 
     @property
     def gateway(self) -> Gateway:
@@ -129,13 +134,8 @@ class GatewayRun:
     def begin(self) -> Target | None:
         """The first look at Docker, before which the watch over attachments begins. What to try to reach, if it runs.
 
-        What stands in the way is kept for `report`.
+        What stands in the way is kept for `report`. Says nothing yet: what must not be told is read there.
         """
-        self._redactor = Redactor(
-            show_accounts=self._shared.show_accounts,
-            accounts=self._gateway.expected_accounts,
-            credentials=self._credentials(),
-        )
         try:
             self._obstacle = self._container.obstacle()
             found = self._container.surroundings()
@@ -153,20 +153,31 @@ class GatewayRun:
     def _credentials(self) -> tuple[str, ...]:
         """None where they cannot be read, as where the container is gone: the report is due all the same."""
         try:
-            return credentials_of(self._shared.client, self._gateway)
+            with self._shared.archives:
+                return credentials_of(self._shared.client, self._gateway)
         except (*FAILURES, OSError, tarfile.TarError):
             return ()
 
     def report(self, views: "Future[dict[str, Views]]") -> GatewayReport:
         answered = True
+        # Before anything is said, and beside the start of the verifier: Docker is slow at it.
+        self._redactor = Redactor(
+            show_accounts=self._shared.show_accounts,
+            accounts=self._gateway.expected_accounts,
+            credentials=self._credentials(),
+        )
         try:
             if self._failure is not None:
                 raise self._failure
+            if CheckName.HYGIENE in self._wanted:
+                with self._shared.archives:
+                    self._owner = self._container.owner_of_settings()
             outcome = self._api_checks()
             self._stop_if_needed(outcome.checks)
             checks = list(outcome.checks)
             if CheckName.ISOLATION in self._wanted:
                 checks.append(self._isolation(outcome.checks, views))
+            self._leave()
             if CheckName.HYGIENE in self._wanted:
                 checks.append(self._hygiene(outcome.checks))
         except FAILURES as error:
@@ -209,32 +220,31 @@ class GatewayRun:
     def _run_verifier(self) -> Outcome:
         began = time.monotonic()
         latest: ProgressEvent | None = None
-        assert self.verifier is not None
-        verifier = self._awaited(self.verifier)
-        with verifier.followed(self._gateway.name) as run:
-            while not run.over:
-                event = run.next_event(POLL)
-                if isinstance(event, ReportEvent):
-                    return Outcome(self._explained(event.report.checks), event.report)
-                if isinstance(event, ProgressEvent):
-                    latest = event
-                elapsed = time.monotonic() - began
-                if self._shared.interrupted.is_set():
-                    return self._blocked(Obstacle(Reason.VERIFIER_FAILED, "interrupted"))
-                if elapsed > self._shared.wait + BUDGET:
-                    return self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"no report after {elapsed:.0f} s"))
-                self._watch_attachments()
-                obstacle = self._container.obstacle()
-                if obstacle is not None:
-                    return self._blocked(obstacle, waited_ms=round(elapsed * 1000))
-                if latest is not None:
-                    checks = self._explained(latest.checks)
-                    if _hopeless(checks):
-                        return Outcome(checks, waited_ms=round(elapsed * 1000))
-                    self._tell(checks, elapsed)
-            return self._blocked(
-                Obstacle(Reason.VERIFIER_FAILED, f"the verifier gave no report: {verifier.complaint(run)}")
-            )
+        verifier = self._awaited(self._shared.verifiers[self._gateway.name])
+        run = verifier.run(self._gateway.name)
+        while not run.over:
+            event = run.next_event(POLL)
+            if isinstance(event, ReportEvent):
+                return Outcome(self._explained(event.report.checks), event.report)
+            if isinstance(event, ProgressEvent):
+                latest = event
+            elapsed = time.monotonic() - began
+            if self._shared.interrupted.is_set():
+                return self._blocked(Obstacle(Reason.VERIFIER_FAILED, "interrupted"))
+            if elapsed > self._shared.wait + BUDGET:
+                return self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"no report after {elapsed:.0f} s"))
+            self._watch_attachments()
+            obstacle = self._container.obstacle()
+            if obstacle is not None:
+                return self._blocked(obstacle, waited_ms=round(elapsed * 1000))
+            if latest is not None:
+                checks = self._explained(latest.checks)
+                if _hopeless(checks):
+                    return Outcome(checks, waited_ms=round(elapsed * 1000))
+                self._tell(checks, elapsed)
+        return self._blocked(
+            Obstacle(Reason.VERIFIER_FAILED, f"the verifier gave no report: {verifier.complaint(run)}")
+        )
 
     def _tell(self, checks: Sequence[CheckResult], elapsed: float) -> None:
         first = next(iter(red(checks)), None)
@@ -251,8 +261,15 @@ class GatewayRun:
         now = self._shared.attachments.now()
         return explained(found, self._container.reading(), self._gateway, self._shared.contract.stack, now)
 
+    def _leave(self) -> None:
+        """The verifier, for good."""
+        started = self._shared.verifiers.get(self._gateway.name)
+        if started is not None and started.exception() is None:
+            started.result().leave(self._gateway.name)
+
     def _stop_if_needed(self, checks: Sequence[CheckResult]) -> None:
         if any(check.reason in STOPPING for check in red(checks)):
+            self._leave()
             self._say(f"stopping the gateway, so that it cannot lock the account (up to {self._container.grace()} s)")
             self._container.stop()
 
@@ -262,6 +279,8 @@ class GatewayRun:
         connected = any(check.name is CheckName.CONNECTED and check.verdict is CheckVerdict.PASS for check in checks)
         if first is None:
             return self._skipped(CheckName.ISOLATION, checks)
+        tried = self._tried(views, connected)
+        self._leave()
         if connected:
             self._watch_on(first)
         last = self._container.surroundings()
@@ -271,7 +290,6 @@ class GatewayRun:
             finding = Finding(last.seen, last.reason)
         else:
             finding = isolation.judge(self._shared.contract, self._gateway, self._observed(first, last))
-            tried = self._tried(views, connected)
             if tried is not None:
                 finding = isolation.joined(finding, isolation.judge_views(self._gateway, tried))
             elif finding.reason is None:
@@ -288,7 +306,7 @@ class GatewayRun:
         name = self._gateway.name
         found = self._awaited(views).get(name, Views())
         for _ in range(LOOKS - 1):
-            target = self._container.target()
+            target = self._container.target(afresh=True)
             if isolation.conclusive(self._gateway, found) or not connected or target is None:
                 break
             found = self._awaited(self._shared.looks.ask([target]))[name]
@@ -330,7 +348,7 @@ class GatewayRun:
     def _hygiene(self, checks: Sequence[CheckResult]) -> CheckResult:
         """After the isolation check, whose last look at Docker it uses."""
         began = time.monotonic()
-        facts = self._container.facts()
+        facts = self._container.facts(self._owner)
         if facts is None:
             return self._skipped(CheckName.HYGIENE, checks)
         finding = hygiene.judge(self._gateway, facts, self._shared.attachments.now())

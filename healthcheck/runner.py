@@ -12,6 +12,7 @@ from healthcheck.attachments import Attachments
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.gateway_run import GatewayRun, Verification
 from healthcheck.order import OVER_API, with_needs
+from healthcheck.redact import Redactor
 from healthcheck.report import CheckName, Report
 from healthcheck.vantage import Looks
 from healthcheck.verifier_container import Verifier, sweep, together
@@ -54,7 +55,8 @@ def verify(
     wanted = [contract.gateways[name] for name in gateways or contract.gateways]
     client = open_docker(contract.docker_host)
     over = interrupted or threading.Event()
-    attachments = Attachments(client, [*(gateway.api.network for gateway in wanted), contract.egress_network])
+    verifiers: dict[str, Future[Verifier]] = {}
+    attachments = Attachments(client, [gateway.api.network for gateway in wanted], contract.egress_network)
     try:
         with docker_errors(f"Docker host {contract.docker_host}", "check the daemon and verify again"):
             left = sweep(client, contract)
@@ -63,7 +65,7 @@ def verify(
             progress(f"removed {left} of the verifier's objects that an earlier run left behind")
         # Two for each gateway: one that follows it and, at most, one that starts its verifier.
         with (
-            Looks(client, contract) as looks,
+            Looks(client, contract, verifiers) as looks,
             ThreadPoolExecutor(max_workers=2 * len(wanted), thread_name_prefix="verify") as pool,
         ):
             shared = Verification(
@@ -77,9 +79,9 @@ def verify(
                 interrupted=over,
                 attachments=attachments,
                 looks=looks,
+                verifiers=verifiers,
             )
             runs = [GatewayRun(shared, gateway) for gateway in wanted]
-            verifiers: list[Future[Verifier]] = []
             try:
                 found = [future.result() for future in [pool.submit(run.begin) for run in runs]]
                 targets = [target for target in found if target is not None]
@@ -89,17 +91,18 @@ def verify(
                     started = pool.submit(
                         Verifier, client, contract, beside, names, wait=wait, show_accounts=show_accounts
                     )
-                    verifiers.append(started)
-                    for run in group:
-                        run.verifier = started
+                    verifiers.update({one.name: started for one in beside})
                 views = looks.ask(targets)
                 reports = [future.result() for future in [pool.submit(run.report, views) for run in runs]]
             finally:
                 # Also after Ctrl-C: leaving the pool waits for the threads, which remove their containers.
                 over.set()
-                for verifier in verifiers:
-                    if not verifier.cancel() and verifier.exception() is None:
-                        verifier.result().leave(*contract.gateways)
+                futures = [one for one in set(verifiers.values()) if not one.cancel()]
+                running = [one.result() for one in futures if one.exception() is None]
+                for verifier in running:
+                    verifier.leave(*contract.gateways)
+                for complaint in filter(None, [verifier.gone() for verifier in running]):
+                    progress(Redactor().text(complaint))
     finally:
         client.close()
     return Report.of(contract.stack, reports)

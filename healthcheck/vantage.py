@@ -1,6 +1,6 @@
 """Tries to reach gateways from where nobody must, and from inside their own network, which must work.
 
-One container a vantage point serves all gateways of a run; on their own networks, one serves several. Who may conclude
+One container a vantage point serves all gateways of a run; on their own networks, their verifiers do. Who may conclude
 what is `healthcheck.isolation`'s business.
 """
 
@@ -19,13 +19,10 @@ from docker.errors import NotFound
 from contract.target import PORTS, VNC_PORT, Contract
 from healthcheck.docker_host import FAILURES
 from healthcheck.probe import Answer, probe_all
-from healthcheck.verifier_container import ProbeFailed, run_probe, throwaway_bridge, together
+from healthcheck.verifier_container import ProbeFailed, Verifier, run_probe, throwaway_bridge
 
 # The relay's and the gateway's own port of both modes, and VNC's.
 TRIED_PORTS = (*sorted(port for ports in PORTS.values() for port in ports), VNC_PORT)
-
-MOST_AT_ONCE = 16
-"""Probes' containers that run at the same time."""
 
 
 class Vantage(StrEnum):
@@ -62,10 +59,18 @@ class Views:
     took: float = 0
 
 
-def look(client: docker.DockerClient, contract: Contract, targets: Sequence[Target]) -> dict[str, Views]:
-    """The views of each gateway, by its name, after two or three seconds. What fails is in them."""
+def look(
+    client: docker.DockerClient,
+    contract: Contract,
+    targets: Sequence[Target],
+    verifiers: Mapping[str, Future[Verifier]],
+) -> dict[str, Views]:
+    """The views of each gateway, by its name, after two or three seconds. What fails is in them.
+
+    `verifiers`: by the gateways' names, those that start or run beside them.
+    """
     began = time.monotonic()
-    round_ = _Round(client, contract, targets)
+    round_ = _Round(client, contract, targets, verifiers)
     if targets:
         round_.run()
     for views in round_.views.values():
@@ -79,9 +84,12 @@ class Looks:
     Fifty gateways that have just come up would else be tried again from two hundred containers at once.
     """
 
-    def __init__(self, client: docker.DockerClient, contract: Contract) -> None:
+    def __init__(
+        self, client: docker.DockerClient, contract: Contract, verifiers: Mapping[str, Future[Verifier]]
+    ) -> None:
         self._client = client
         self._contract = contract
+        self._verifiers = verifiers
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
         self._lock = threading.Lock()
         self._targets: list[Target] = []
@@ -104,88 +112,98 @@ class Looks:
     def _look(self) -> dict[str, Views]:
         with self._lock:
             targets, self._targets, self._next = self._targets, [], None
-        return look(self._client, self._contract, targets)
+        return look(self._client, self._contract, targets, self._verifiers)
 
 
 class _Round:
-    def __init__(self, client: docker.DockerClient, contract: Contract, targets: Sequence[Target]) -> None:
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        contract: Contract,
+        targets: Sequence[Target],
+        verifiers: Mapping[str, Future[Verifier]],
+    ) -> None:
         self._client = client
         self._contract = contract
         self._targets = targets
+        self._verifiers = verifiers
         self.views = {target.gateway: Views() for target in targets}
 
     def run(self) -> None:
-        everything = {target.gateway: Vantage.BRIDGE for target in self._targets}
         jobs = [
-            lambda: self._ask((), everything),
-            lambda: self._ask((self._contract.egress_network,), dict.fromkeys(everything, Vantage.EGRESS)),
-            *(lambda names=names, asked=asked: self._ask(self._api(names), asked) for names, asked in self._inside()),
+            lambda: self._ask(None, self._targets, Vantage.BRIDGE),
+            lambda: self._ask(self._contract.egress_network, self._targets, Vantage.EGRESS),
+            *(lambda at=at, asked=asked: self._ask(at, asked, Vantage.OTHER_API) for at, asked in self._neighbours()),
+            *(lambda at=at, asked=asked: self._ask_inside(at, asked) for at, asked in self._inside()),
             self._ask_from_here,
         ]
-        with ThreadPoolExecutor(max_workers=min(len(jobs), MOST_AT_ONCE), thread_name_prefix="probe") as pool:
+        with ThreadPoolExecutor(max_workers=len(jobs), thread_name_prefix="probe") as pool:
             for future in [pool.submit(job) for job in jobs]:
                 future.result()
 
-    def _inside(self) -> list[tuple[Sequence[str], dict[str, Vantage]]]:
-        """For groups of gateways, who is asked from a container on their api networks: these, and as neighbours others.
+    def _inside(self) -> Iterable[tuple[Future[Verifier], Sequence[Target]]]:
+        """The verifiers, which are on their gateways' api networks, each with what it is to try."""
+        groups: dict[Future[Verifier], list[Target]] = {}
+        for target in self._targets:
+            groups.setdefault(self._verifiers[target.gateway], []).append(target)
+        return groups.items()
 
-        There are two halves, and a group is part of one half, so that no gateway is the neighbour of its own network.
-        """
-        asked = [target.gateway for target in self._targets]
-        halves = [asked[::2], asked[1::2] or self._neighbour_of(asked[0])]
-        jobs: list[tuple[Sequence[str], dict[str, Vantage]]] = []
-        for half, others in (halves, reversed(halves)):
-            for at, group in enumerate(together(half)):
-                neighbours = others if at == 0 else []
-                jobs.append(
-                    (
-                        group,
-                        {name: Vantage.INSIDE for name in group if name in asked}
-                        | {name: Vantage.OTHER_API for name in neighbours if name in asked},
-                    )
-                )
-        if not halves[1]:
-            self.views[asked[0]].not_applicable[Vantage.OTHER_API] = "the stack has one gateway"
-        return jobs
-
-    def _neighbour_of(self, gateway: str) -> list[str]:
+    def _neighbours(self) -> Iterable[tuple[str, Sequence[Target]]]:
+        """Api networks, each with what is to be tried from there: all from the first one's but that one itself."""
+        first, *others = self._targets
         names = list(self._contract.gateways)
-        neighbour = names[(names.index(gateway) + 1) % len(names)]
-        return [neighbour] if neighbour != gateway else []
+        second = others[0].gateway if others else names[(names.index(first.gateway) + 1) % len(names)]
+        if second == first.gateway:
+            self.views[second].not_applicable[Vantage.OTHER_API] = "the stack has one gateway"
+            return
+        yield self._api(second), [first]
+        if others:
+            yield self._api(first.gateway), others
 
-    def _api(self, gateways: Iterable[str]) -> tuple[str, ...]:
-        return tuple(self._contract.gateways[name].api.network for name in gateways)
+    def _api(self, gateway: str) -> str:
+        return self._contract.gateways[gateway].api.network
 
-    def _ask(self, networks: Sequence[str], asked: Mapping[str, Vantage]) -> None:
-        """Asks gateways from one container on these networks; without any, from a throwaway bridge."""
-        targets = [target for target in self._targets if target.gateway in asked]
-        tried = [address for target in targets for address in target.tried]
-        outside = {address for one in targets if asked[one.gateway] is not Vantage.INSIDE for address in one.tried}
+    def _ask_inside(self, verifier: Future[Verifier], targets: Sequence[Target]) -> None:
         try:
-            if not networks:
-                with throwaway_bridge(self._client, self._contract) as bridge:
-                    answers = self._confirmed([bridge], tried, outside)
-            else:
-                answers = self._confirmed(networks, tried, outside)
+            answers = verifier.result().probe(_tried(targets))
         except (*FAILURES, ProbeFailed) as error:
-            for target in targets:
-                vantage = asked[target.gateway]
-                if vantage is Vantage.OTHER_API and isinstance(error, NotFound) and len(networks) == 1:
-                    self.views[target.gateway].not_applicable[vantage] = f"network {networks[0]} does not exist"
-                else:
-                    self.views[target.gateway].failed[vantage] = str(error)
+            self._fail(targets, Vantage.INSIDE, error)
         else:
-            for target in targets:
-                self.views[target.gateway].answers[asked[target.gateway]] = _of(target, answers)
+            self._keep(targets, Vantage.INSIDE, answers)
 
-    def _confirmed(self, networks: Sequence[str], tried: Sequence[str], outside: set[str]) -> dict[str, Answer]:
+    def _ask(self, network: str | None, targets: Sequence[Target], vantage: Vantage) -> None:
+        """Asks gateways from a container on this network; without one, from a throwaway bridge."""
+        try:
+            if network is None:
+                with throwaway_bridge(self._client, self._contract) as bridge:
+                    answers = self._confirmed(bridge, _tried(targets))
+            else:
+                answers = self._confirmed(network, _tried(targets))
+        except (*FAILURES, ProbeFailed) as error:
+            if vantage is Vantage.OTHER_API and isinstance(error, NotFound):
+                for target in targets:
+                    self.views[target.gateway].not_applicable[vantage] = f"network {network} does not exist"
+            else:
+                self._fail(targets, vantage, error)
+        else:
+            self._keep(targets, vantage, answers)
+
+    def _fail(self, targets: Iterable[Target], vantage: Vantage, error: Exception) -> None:
+        for target in targets:
+            self.views[target.gateway].failed[vantage] = str(error)
+
+    def _keep(self, targets: Iterable[Target], vantage: Vantage, answers: Mapping[str, Answer]) -> None:
+        for target in targets:
+            self.views[target.gateway].answers[vantage] = {address: answers[address] for address in target.tried}
+
+    def _confirmed(self, network: str, tried: Sequence[str]) -> dict[str, Answer]:
         """What should be silent and is not is asked again, and what it then says counts: whenever a network is made,
         Docker takes its isolation rule out of the packets' way and puts it back on top, and lets some through for a
         moment (EnsureJumpRule in setup_ip_tables.go of its bridge driver)."""
-        answers = dict(run_probe(self._client, self._contract, networks, tried))
-        loud = [address for address in tried if address in outside and answers[address] is not Answer.UNREACHABLE]
+        answers = dict(run_probe(self._client, self._contract, [network], tried))
+        loud = [address for address in tried if answers[address] is not Answer.UNREACHABLE]
         if loud:
-            answers |= run_probe(self._client, self._contract, networks, loud)
+            answers |= run_probe(self._client, self._contract, [network], loud)
         return answers
 
     def _ask_from_here(self) -> None:
@@ -195,9 +213,7 @@ class _Round:
             for views in self.views.values():
                 views.not_applicable[Vantage.BEYOND] = absent
             return
-        answers = asyncio.run(probe_all(address for target in self._targets for address in target.tried))
-        for target in self._targets:
-            self.views[target.gateway].answers[Vantage.BEYOND] = _of(target, answers)
+        self._keep(self._targets, Vantage.BEYOND, asyncio.run(probe_all(_tried(self._targets))))
 
     def _why_not_beyond(self) -> str | None:
         if not self._contract.docker_host.startswith("ssh://"):
@@ -207,8 +223,8 @@ class _Round:
         return None
 
 
-def _of(target: Target, answers: Mapping[str, Answer]) -> dict[str, Answer]:
-    return {address: answers[address] for address in target.tried}
+def _tried(targets: Iterable[Target]) -> list[str]:
+    return [address for target in targets for address in target.tried]
 
 
 def _is_ours(addresses: Iterable[str]) -> bool:

@@ -31,6 +31,9 @@ MEMORY = "256m"
 PROCESSES = 64
 USER = "65534:65534"
 
+PROBE = ["python3", "-m", "healthcheck.probe"]
+"""Not `healthcheck probe`, which is the same and loads the API client first."""
+
 PROBE_SECONDS = 30
 """How long a probe's container may take; its attempts themselves take two seconds at most."""
 
@@ -53,7 +56,7 @@ def together(items: Sequence[T]) -> list[Sequence[T]]:
 class Verifier:
     """A running container that verifies gateways, attached to the api networks of all of them.
 
-    Each of its gateways is `followed` once; the container is removed when the last has what it wants.
+    It stays for whoever asks what answers from there, until it has been left by all of its gateways.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Verifier:
         show_accounts: bool,
     ) -> None:
         """Starts it. Raises FAILURES."""
-        command = ["verify", "--stack", contract.stack, "--wait", f"{wait:g}"]
+        command = ["verify", "--stack", contract.stack, "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
         for gateway in gateways:
             command += ["--gateway-json", gateway.model_dump_json()]
         command += ["--checks", ",".join(checks)]
@@ -75,28 +78,46 @@ class Verifier:
             command.append("--show-accounts")
         networks = [gateway.api.network for gateway in gateways]
         self._runs = {gateway.name: VerifierRun() for gateway in gateways}
-        self._followed = set(self._runs)
+        self._not_left = set(self._runs)
+        self._without_report = set(self._runs)
+        self._removal: threading.Thread | None = None
+        self._failure = ""
         self._lock = threading.Lock()
         name = gateways[0].name if len(gateways) == 1 else None
         self._container = start(client, contract, networks, command, name, wait=wait)
         threading.Thread(target=self._follow, name=f"follow-{self._container.name}", daemon=True).start()
 
-    @contextmanager
-    def followed(self, gateway: str) -> Iterator["VerifierRun"]:
-        """What it tells of one of its gateways. Raises FAILURES."""
-        try:
-            yield self._runs[gateway]
-        finally:
-            self.leave(gateway)
+    def run(self, gateway: str) -> "VerifierRun":
+        """What it tells of one of its gateways."""
+        return self._runs[gateway]
+
+    def probe(self, addresses: Iterable[str]) -> dict[str, Answer]:
+        """As `run_probe`, from where it is: attaching a container of its own would cost more than all the rest."""
+        code, output = self._container.exec_run([*PROBE, *addresses])
+        assert isinstance(output, bytes)  # neither a stream nor a socket was asked for
+        return _answers(output, code, "inside")
 
     def leave(self, *gateways: str) -> None:
-        """These are no longer followed."""
+        """These need it no longer. After the last it is removed, beside what goes on: Docker is slow at it."""
         with self._lock:
-            was_followed = bool(self._followed)
-            self._followed.difference_update(gateways)
-            last = was_followed and not self._followed
-        if last:
-            remove(self._container)
+            self._not_left.difference_update(gateways)
+            if self._not_left or self._removal is not None:
+                return
+            self._removal = threading.Thread(target=self._remove, name=f"remove-{self._container.name}")
+            self._removal.start()
+
+    def gone(self) -> str:
+        """Waits until it is removed, after it has been left by all. What Docker said if it is not, else nothing."""
+        if self._removal is not None:
+            self._removal.join()
+        return self._failure
+
+    def _remove(self) -> None:
+        try:
+            # One that has reported on all has disconnected from all.
+            remove(self._container, at_once=not self._without_report)
+        except FAILURES as error:
+            self._failure = f"{self._container.name} could not be removed, which the next run does: {error}"
 
     def complaint(self, run: "VerifierRun") -> str:
         """What it wrote beside events, and how it ended; for a verifier that gave no report."""
@@ -120,7 +141,10 @@ class Verifier:
     def _take(self, line: bytes) -> None:
         try:
             event = EVENT.validate_json(line)
-            self._runs[event.gateway if isinstance(event, ProgressEvent) else event.report.gateway].put(event)
+            gateway = event.gateway if isinstance(event, ProgressEvent) else event.report.gateway
+            if isinstance(event, ReportEvent):
+                self._without_report.discard(gateway)
+            self._runs[gateway].put(event)
         except (ValidationError, KeyError):
             self._complain("it printed a line that is no event")
 
@@ -159,20 +183,22 @@ def run_probe(
 
     Raises FAILURES, and ProbeFailed when the container ran and gave no answers.
     """
-    # Not `healthcheck probe`, which is the same and loads the API client first.
-    container = start(client, contract, networks, [*addresses], entrypoint=["python3", "-m", "healthcheck.probe"])
+    container = start(client, contract, networks, [*addresses], entrypoint=PROBE)
     try:
         code = container.wait(timeout=PROBE_SECONDS)["StatusCode"]
-        output = container.logs(stdout=True, stderr=True).decode("utf-8", "replace")
+        output = container.logs(stdout=True, stderr=True)
     finally:
         remove(container)
+    return _answers(output, code, ", ".join(networks))
+
+
+def _answers(output: bytes, code: int | None, where: str) -> dict[str, Answer]:
+    text = output.decode("utf-8", "replace")
     try:
-        answers = [json.loads(line) for line in output.splitlines()]
+        answers = [json.loads(line) for line in text.splitlines()]
         return {answer["address"]: Answer(answer["answer"]) for answer in answers}
     except (ValueError, KeyError, TypeError):
-        raise ProbeFailed(
-            f"a probe from {', '.join(networks)} ended with exit code {code}: {output.strip()[-200:]}"
-        ) from None
+        raise ProbeFailed(f"a probe from {where} ended with exit code {code}: {text.strip()[-200:]}") from None
 
 
 class ProbeFailed(Exception):
@@ -250,10 +276,11 @@ def start(
     return container
 
 
-def remove(container: Container) -> None:
-    """SIGTERM first, so that it disconnects from the gateway, then remove it. Somebody else may do so meanwhile."""
+def remove(container: Container, *, at_once: bool = False) -> None:
+    """Unless `at_once`, SIGTERM first, so that it disconnects from the gateway. Somebody else may do so meanwhile."""
     try:
-        container.stop(timeout=3)
+        if not at_once:
+            container.stop(timeout=3)
         container.remove(force=True)
     except APIError as error:
         if error.status_code not in (404, 409):

@@ -128,6 +128,8 @@ class FakeVerifier(FakeContainer):
         super().__init__(host, name, container_id="f" * 64, status="created", labels=options["labels"])
         self.options = options
         self.ended = threading.Event()
+        self.asked: list[list[str]] = []
+        """The addresses of each probe that was run in it."""
 
     def start(self) -> None:
         if self._host.start_fails:
@@ -151,6 +153,13 @@ class FakeVerifier(FakeContainer):
         super().stop(timeout)
         self.ended.set()
 
+    def exec_run(self, command: list[str]) -> tuple[int, bytes]:
+        assert command[:3] == ["python3", "-m", "healthcheck.probe"]
+        if self not in self._host.all:
+            raise APIError("is not running")
+        self.asked.append(command[3:])
+        return 0, self._host.answers_from([self.options["network"], *self.connected], command[3:])
+
 
 class FakeProbe(FakeContainer):
     """Answers from its network, as the host's `answers` say."""
@@ -169,11 +178,7 @@ class FakeProbe(FakeContainer):
         return {"StatusCode": 0}
 
     def logs(self, **options: Any) -> Any:
-        networks = [self.options["network"], *self.connected]
-        lines = [
-            {"address": address, "answer": self._host.answer(networks, address)} for address in self.options["command"]
-        ]
-        return "".join(json.dumps(line) + "\n" for line in lines).encode()
+        return self._host.answers_from([self.options["network"], *self.connected], self.options["command"])
 
 
 @dataclass
@@ -229,13 +234,15 @@ class FakeHost:
         return self
 
     def get_archive(self, container: str, path: str) -> tuple[Iterator[bytes], dict[str, Any]]:
-        if path not in self.files:
-            raise NotFound(f"no file {path} in {container}")
-        archive, content = io.BytesIO(), self.files[path].encode()
+        found = {name: text for name, text in self.files.items() if name.startswith(f"{path}/")}
+        if not found:
+            raise NotFound(f"no folder {path} in {container}")
+        archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            entry = tarfile.TarInfo(path.rpartition("/")[2])
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
+            for name, text in found.items():
+                entry = tarfile.TarInfo(name.removeprefix(f"{path.rpartition('/')[0]}/"))
+                entry.size = len(text.encode())
+                tar.addfile(entry, io.BytesIO(text.encode()))
         return iter([archive.getvalue()]), {}
 
     @property
@@ -268,6 +275,11 @@ class FakeHost:
             if (known, address) in self.answers:
                 return self.answers[known, address]
         return "unreachable"
+
+    def answers_from(self, networks: list[str], addresses: list[str]) -> bytes:
+        """What a probe prints there."""
+        lines = [{"address": address, "answer": self.answer(networks, address)} for address in addresses]
+        return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
     def events(self, since: str, until: str, filters: dict[str, list[str]], decode: bool) -> Iterator[dict[str, Any]]:
         assert decode

@@ -1,12 +1,16 @@
 """Who was attached, of containers that are gone when they are looked at: another run's verifier comes and goes too."""
 
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from healthcheck.attachments import Attachments
+from healthcheck.attachments import Attachments, Shared
 from healthcheck.report import CheckResult
-from tests.unit.docker_host import FakeHost
+from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.test_healthcheck_runner import API, container_event, healthy_host, network_event, verify
 
 GONE = "8" * 64
@@ -60,8 +64,67 @@ def test_a_container_that_goes_after_its_connection_was_read_is_known_by_what_fo
         def events(self, **_: Any) -> Any:  # type: ignore[override]
             return iter(pieces.pop(0))
 
-    attachments = Attachments(Host(), [API])  # type: ignore[arg-type]
+    attachments = Attachments(Host(), [API], "ibgw-paper-egress")  # type: ignore[arg-type]
     attachments.begin()
     attachments.look()
     [found] = attachments.came(API)
     assert (found.id, found.name, found.labels["ibgw.role"]) == (GONE, NAME, "verifier")
+
+
+def test_a_container_is_asked_for_once_and_keeps_the_name_that_its_network_tells() -> None:
+    """Each of fifty gateways finds the other forty-nine on egress."""
+    asked: list[str] = []
+
+    class Host(FakeHost):
+        def get(self, name: str) -> FakeContainer:
+            asked.append(name)
+            return super().get(name)
+
+    host = Host()
+    host.all.append(FakeContainer(host, "bot", container_id=GONE, labels={"app": "bot"}))
+    attachments = Attachments(host, [API], "ibgw-paper-egress")  # type: ignore[arg-type]
+    assert attachments.who(GONE, "bot").labels == {"app": "bot"}
+    renamed = attachments.who(GONE, "renamed")
+    assert (renamed.name, renamed.labels, asked) == ("renamed", {"app": "bot"}, [GONE])
+
+
+def test_those_who_ask_while_a_question_is_under_way_share_the_next_one() -> None:
+    answers = iter(range(100))
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def ask() -> int:
+        answer = next(answers)
+        under_way.set()
+        assert go_on.wait(30)
+        return answer
+
+    shared = Shared(ask)
+    with ThreadPoolExecutor(max_workers=9) as pool:
+        first = pool.submit(shared.get)
+        assert under_way.wait(30)
+        # What is under way was put before they asked: it may miss what they want to know.
+        others = [pool.submit(shared.get) for _ in range(8)]
+        while sum(one.running() for one in others) < 8:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        go_on.set()
+        assert first.result() == 0
+        found = {one.result() for one in others}
+    assert 0 not in found
+    assert len(found) < len(others)
+
+
+def test_what_was_asked_before_is_asked_again_and_a_failure_is_no_answer() -> None:
+    answers: Iterator[int | OSError] = iter([1, OSError("no"), 2])
+
+    def ask() -> int:
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    shared = Shared(ask)
+    assert shared.get() == 1
+    with pytest.raises(OSError, match="no"):
+        shared.get()
+    assert shared.get() == 2

@@ -157,6 +157,22 @@ def test_sigterm_disconnects_and_ends_with_143() -> None:
         assert process.returncode == 143
 
 
+def test_it_stays_after_its_report_as_long_as_it_is_told_and_keeps_no_session() -> None:
+    command = [sys.executable, "-m", "healthcheck", "verify", "--stay", "60", "--checks", "connected"]
+    with serving() as server:
+        process = subprocess.Popen(
+            [*command, "--gateway-json", json.dumps(entry(server.port))], cwd=ROOT, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "report"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        assert server.open_connections == 0
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 143
+
+
 def test_probe_tells_what_answers(capsys: pytest.CaptureFixture[str]) -> None:
     answers = [answer(closed_port(), capsys)]
     for talk in (None, silent, echo, hang_up):

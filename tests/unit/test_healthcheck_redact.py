@@ -118,21 +118,30 @@ def test_an_empty_credential_masks_nothing() -> None:
 
 @pytest.mark.parametrize("password", NASTY)
 def test_credentials_are_read_from_the_gateways_container(password: str) -> None:
-    files = {"/run/secrets/tws_userid": "someone", "/run/secrets/tws_password": escaped(password)}
+    files = {
+        "/run/secrets/secret_version": "v1",
+        "/run/secrets/tws_userid": "someone",
+        "/run/secrets/tws_password": escaped(password),
+    }
 
     def archive(container: str, path: str) -> tuple[Iterator[bytes], dict[str, str]]:
-        assert container == GATEWAY.container.name
-        content, buffer = files[path].encode(), io.BytesIO()
+        assert (container, path) == (GATEWAY.container.name, "/run/secrets")
+        buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
-            entry = tarfile.TarInfo(path.rpartition("/")[2])
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
+            folder = tarfile.TarInfo("secrets")
+            folder.type = tarfile.DIRTYPE
+            tar.addfile(folder)
+            for name, text in files.items():
+                entry = tarfile.TarInfo(name.removeprefix("/run/"))
+                entry.size = len(text.encode())
+                tar.addfile(entry, io.BytesIO(text.encode()))
         return iter([buffer.getvalue()]), {}
 
     client = MagicMock()
     client.api.get_archive.side_effect = archive
     found = credentials_of(client, GATEWAY)
     shown = Redactor(credentials=found).text(f"user someone, password {password}")
+    assert len(found) == 2
     assert "someone" not in shown
     assert password not in shown
 

@@ -148,8 +148,8 @@ def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_
         "ibgw.lifetime": "720",  # what it may wait, and two minutes
     }
     command = options["command"]
-    assert command[:5] == ["verify", "--stack", "paper", "--wait", "600"]
-    assert json.loads(command[6])["api"] == entry()["api"]
+    assert command[:7] == ["verify", "--stack", "paper", "--wait", "600", "--stay", "120"]
+    assert json.loads(command[8])["api"] == entry()["api"]
 
 
 @pytest.mark.parametrize(
@@ -543,13 +543,16 @@ def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: F
         probe.options["network"] if "-verifier-" not in probe.options["network"] else "throwaway": probe
         for probe in host.probes
     }
-    assert set(tried) == {"throwaway", API, EGRESS}
+    assert set(tried) == {"throwaway", EGRESS}
     wanted = {f"{host.address(network)}:{port}" for network in (API, EGRESS) for port in (4001, 4002, 4003, 4004, 5900)}
     for probe in host.probes:
         assert set(probe.options["command"]) == wanted
         assert probe.options["entrypoint"] == ["python3", "-m", "healthcheck.probe"]
         assert probe.options["cap_drop"] == ["ALL"]
         assert probe.options["labels"]["ibgw.role"] == "verifier"
+    # From inside, the verifier itself.
+    [asked] = host.verifiers[0].asked
+    assert (set(asked), host.verifiers[0].options["network"]) == (wanted, API)
     assert isolation_of(report) == ("pass", None)
     assert report.gateways[0].checks[6].data["control"] == "connects"
 
@@ -573,7 +576,7 @@ def test_an_answer_at_any_vantage_point_is_exposure(host: FakeHost, vantage: str
 def test_silence_without_a_control_is_tried_again_and_then_unproven(host: FakeHost) -> None:
     host.answers.clear()
     assert isolation_of(verify(host)) == ("fail", "isolation_unproven")
-    assert len(host.probes) == 9, "three times from a throwaway bridge, egress and inside"
+    assert (len(host.probes), len(host.verifiers[0].asked)) == (6, 3), "a throwaway bridge and egress; inside"
 
 
 @pytest.mark.parametrize(("missed", "verdict"), [(2, "pass"), (3, "fail")])
@@ -591,7 +594,7 @@ def test_a_control_that_misses_its_second_is_asked_again_with_all_that_depends_o
 
     host.answer = answer  # type: ignore[method-assign]
     assert isolation_of(verify(host))[0] == verdict
-    assert len(host.probes) == 9
+    assert (len(host.probes), len(host.verifiers[0].asked)) == (6, 3)
 
 
 def test_an_answer_from_outside_at_a_later_look_is_exposure(host: FakeHost) -> None:
@@ -602,7 +605,7 @@ def test_an_answer_from_outside_at_a_later_look_is_exposure(host: FakeHost) -> N
     def answer(networks: list[str], address: str) -> str:
         if (networks[0], address) == inside:
             looks.append(address)
-        return "unreachable" if len(host.probes) <= 3 or len(looks) < 1 else "api"
+        return "unreachable" if len(host.probes) <= 2 or len(looks) < 1 else "api"
 
     host.answer = answer  # type: ignore[method-assign]
     assert isolation_of(verify(host)) == ("fail", "exposed")

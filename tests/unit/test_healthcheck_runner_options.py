@@ -14,7 +14,7 @@ from contract.target import PASSWORD_FILE, USER_ID_FILE
 from healthcheck import runner
 from healthcheck.report import CheckName, Report
 from operations import formats
-from tests.unit.docker_host import FakeHost
+from tests.unit.docker_host import FakeHost, FakeVerifier
 from tests.unit.gateways import checks as levels
 from tests.unit.gateways import gateway, stack
 from tests.unit.test_healthcheck_redact import NASTY, escaped
@@ -134,6 +134,25 @@ def test_an_interrupted_run_ends_and_removes_its_container(host: FakeHost) -> No
     assert "interrupted" in report.gateways[0].checks[0].seen
     assert host.verifiers[0].name in host.removed
     assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == []
+    assert host.verifiers[0].stopped_with == [3], "it was in the middle, and must disconnect"
+
+
+def test_a_verifier_that_has_reported_is_removed_without_a_wait(host: FakeHost) -> None:
+    assert verify(host).verdict.value == "verified"
+    assert host.verifiers[0].stopped_with == []
+
+
+def test_a_verifier_that_cannot_be_removed_is_told_and_changes_no_verdict(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise docker.errors.APIError("device or resource busy")
+
+    monkeypatch.setattr(FakeVerifier, "remove", refuse)
+    told: list[str] = []
+    report = runner.verify(stack(gateway()), wait=0, progress=told.append)
+    assert report.verdict.value == "verified"
+    assert "could not be removed, which the next run does: device or resource busy" in told[-1]
 
 
 # --- waiting ------------------------------------------------------------------------------------------------------

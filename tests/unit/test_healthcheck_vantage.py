@@ -1,10 +1,14 @@
 """From where a gateway is tried, and what this machine itself can say: only from beyond the Docker host."""
 
+from concurrent.futures import Future
+
 import pytest
 
 from contract.target import Contract
 from healthcheck import vantage
+from healthcheck.docker_host import FAILURES
 from healthcheck.vantage import Target, Vantage, Views
+from healthcheck.verifier_container import Verifier
 from tests.unit.docker_host import FakeHost
 from tests.unit.gateways import entry, gateway, stack
 from tests.unit.tws_server import closed_port, serving
@@ -19,11 +23,24 @@ def over_ssh(*names: str) -> Contract:
 
 
 def look(contract: Contract, port: int, *, routers: tuple[str, ...] = ELSEWHERE, host: FakeHost | None = None) -> Views:
-    found = host or FakeHost(network_records={API: {}, EGRESS: {}})
+    found = host or FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}})
     target = Target("main", ("127.0.0.1",), routers)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vantage, "TRIED_PORTS", (port,))
-        return vantage.look(found, contract, [target])["main"]  # type: ignore[arg-type]
+        return vantage.look(found, contract, [target], verifiers(found, contract))["main"]  # type: ignore[arg-type]
+
+
+def verifiers(host: FakeHost, contract: Contract) -> dict[str, Future[Verifier]]:
+    """One beside each gateway."""
+    started: dict[str, Future[Verifier]] = {}
+    for one in contract.gateways.values():
+        started[one.name] = Future()
+        try:
+            found = Verifier(host, contract, [one], [], wait=0, show_accounts=False)  # type: ignore[arg-type]
+            started[one.name].set_result(found)
+        except FAILURES as error:
+            started[one.name].set_exception(error)
+    return started
 
 
 def test_over_ssh_this_machine_is_a_vantage_point() -> None:
@@ -70,7 +87,15 @@ def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, to
 def test_what_answers_from_inside_is_asked_once() -> None:
     host = FakeHost(network_records={API: {}, EGRESS: {}}, answers={(API, "127.0.0.1:4004"): "api"})
     assert look(stack(), 4004, host=host).answers[Vantage.INSIDE] == {"127.0.0.1:4004": "api"}
-    assert len(host.probes) == 3  # inside, a throwaway bridge, egress
+    assert len(host.probes) == 2  # a throwaway bridge, egress
+
+
+def test_a_verifier_that_is_gone_is_no_control() -> None:
+    host, contract = FakeHost(network_records={API: {}, EGRESS: {}}), stack()
+    started = verifiers(host, contract)
+    started["main"].result().leave("main")
+    views = vantage.look(host, contract, [Target("main", ("127.0.0.1",), ())], started)  # type: ignore[arg-type]
+    assert "not running" in views["main"].failed[Vantage.INSIDE]
 
 
 def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
@@ -83,7 +108,7 @@ def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
 
 def test_nothing_to_try_makes_no_container() -> None:
     host = FakeHost()
-    assert vantage.look(host, stack(), []) == {}  # type: ignore[arg-type]
+    assert vantage.look(host, stack(), [], {}) == {}  # type: ignore[arg-type]
     assert host.probes == []
 
 

@@ -50,7 +50,7 @@ def host(main: Container, other: Container) -> MagicMock:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as files:
         content = PASSWORD.replace(" ", "\\u0020").encode()
-        entry = tarfile.TarInfo("tws_password")
+        entry = tarfile.TarInfo("secrets/tws_password")
         entry.size = len(content)
         files.addfile(entry, io.BytesIO(content))
     client = MagicMock()
