@@ -17,7 +17,7 @@ from contract.errors import ExitCode
 from contract.target import Gateway
 from healthcheck import VERSION, probe
 from healthcheck.attempts import verify_gateway
-from healthcheck.events import EVENT, ProgressEvent, ReportEvent
+from healthcheck.events import EVENT, ProbeEvent, ProgressEvent, ReportEvent
 from healthcheck.order import named
 from healthcheck.redact import RedactingFilter, Redactor
 from healthcheck.report import CheckName, CheckResult, GatewayReport, Report
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         help="run the checks of a gateway",
         description="Run the checks of a gateway and print one JSON object a line: progress events, then the report. "
         "Exit codes: 0 verified (warnings included), 2 bad usage, 3 failed, 5 nothing that was asked for could run, "
-        "6 timed out on something that may heal.",
+        "6 timed out on something that may heal. SIGUSR1 asks what answers at the gateways' client ports.",
     )
     source = verify.add_mutually_exclusive_group()
     source.add_argument(
@@ -92,7 +92,7 @@ def _verify(options: argparse.Namespace) -> int:
     redactor = Redactor(show_accounts=options.show_accounts, accounts=accounts)
     _log_to_stderr(redactor)
 
-    def emit(event: ProgressEvent | ReportEvent) -> None:
+    def emit(event: ProgressEvent | ProbeEvent | ReportEvent) -> None:
         line = json.dumps(redactor.value(EVENT.dump_python(event, mode="json")), ensure_ascii=False)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -110,10 +110,21 @@ def _verify(options: argparse.Namespace) -> int:
         await asyncio.sleep(options.stay)
         return reports
 
+    async def look() -> None:
+        found = await asyncio.gather(*(probe.probe_name(gateway.api.host, gateway.api.port) for gateway in gateways))
+        emit(ProbeEvent(answers={gateway.name: answers for gateway, answers in zip(gateways, found, strict=True)}))
+
     async def run() -> list[GatewayReport]:
         task = asyncio.create_task(all_of_them())
+        looks: list[asyncio.Task[None]] = []
+
+        def begin_look() -> None:
+            if all(one.done() for one in looks):
+                looks[:] = [asyncio.create_task(look())]
+
         # As process 1 of a container we get no default handler; a cancelled session still disconnects cleanly.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, begin_look)
         return await task
 
     try:

@@ -1,8 +1,10 @@
 """Who is attached to the gateways' networks, and who was while nobody looked, from Docker's events."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -12,7 +14,7 @@ from docker.errors import NotFound
 from docker.models.networks import Network
 
 from contract.names import Label, Role
-from healthcheck.docker_host import moment
+from healthcheck.docker_host import FAILURES, moment
 
 T = TypeVar("T")
 
@@ -35,21 +37,27 @@ ENDPOINT = "ep-"
 
 
 class Shared(Generic[T]):
-    """What many ask at the same moment, asked once: each gets an answer to a question put after its own."""
+    """What many ask at the same moment, asked once: each gets the answer, or the failure, of a question put after its
+    own."""
 
     def __init__(self, ask: Callable[[], T]) -> None:
         self._ask = ask
         self._lock = threading.Lock()
-        self._answers: list[tuple[float, T]] = []
+        self._began = -math.inf
+        self._last: Future[T] = Future()
 
     def get(self) -> T:
         """Raises what asking raises."""
         wanted = time.monotonic()
         with self._lock:
-            if not self._answers or self._answers[0][0] < wanted:
-                began = time.monotonic()
-                self._answers = [(began, self._ask())]
-            return self._answers[0][1]
+            if self._began < wanted:
+                began, answer = time.monotonic(), Future[T]()
+                try:
+                    answer.set_result(self._ask())
+                except FAILURES as error:
+                    answer.set_exception(error)
+                self._began, self._last = began, answer
+            return self._last.result()
 
 
 class Attachments:
@@ -115,24 +123,26 @@ class Attachments:
 
     def came(self, network: str) -> tuple[Attached, ...]:
         """Everything that was attached to a network, by its name, since the beginning. Raises FAILURES."""
-        return tuple(self._known.get(one) or self.who(one, one[:12]) for one in sorted(self._came[network]))
+        return tuple(self.who(one) for one in sorted(self._came[network]))
 
-    def who(self, container_id: str, name: str) -> Attached:
+    def who(self, container_id: str, name: str | None = None) -> Attached:
         """A container that was attached, with its labels as far as they can be known. Raises FAILURES.
+
+        `name`: as its network tells it.
 
         Read once, as the labels of a container never change: each gateway's check meets all the others on `egress`. One
         that is gone meanwhile, as the verifier's of another run may be, told them in its last events.
         """
         with self._lock:  # many ask for the same ones at once
             if container_id in self._known:
-                return replace(self._known[container_id], name=name)
+                return replace(self._known[container_id], name=name or self._known[container_id].name)
             try:
                 found = self._client.containers.get(container_id)
                 self._known[container_id] = Attached(container_id, str(found.name), dict(found.labels))
                 return self._known[container_id]
             except NotFound:
                 pass
-        return self._gone(container_id, name)
+        return self._gone(container_id, name or container_id[:12])
 
     def _gone(self, container_id: str, name: str) -> Attached:
         if OWN & {container_id, name}:

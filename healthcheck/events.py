@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from healthcheck.probe import Answer
 from healthcheck.report import CheckResult, GatewayReport, Model
 
 
@@ -16,12 +17,19 @@ class ProgressEvent(Model):
     checks: tuple[CheckResult, ...]
 
 
+class ProbeEvent(Model):
+    """After SIGUSR1: what answers at each gateway's client port, by the gateway's name and its address at present."""
+
+    event: Literal["probe"] = "probe"
+    answers: dict[str, dict[str, Answer]]
+
+
 class ReportEvent(Model):
-    """The last line."""
+    """The last line of a gateway."""
 
     event: Literal["report"] = "report"
     report: GatewayReport
 
 
-Event = Annotated[ProgressEvent | ReportEvent, Field(discriminator="event")]
-EVENT: TypeAdapter[ProgressEvent | ReportEvent] = TypeAdapter(Event)
+Event = Annotated[ProgressEvent | ProbeEvent | ReportEvent, Field(discriminator="event")]
+EVENT: TypeAdapter[ProgressEvent | ProbeEvent | ReportEvent] = TypeAdapter(Event)

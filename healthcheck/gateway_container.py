@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import docker
-from docker.errors import ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 
@@ -57,9 +57,8 @@ class State:
 
 
 class GatewayContainer:
-    """Looks at a gateway's container by its fixed name. `obstacle` looks afresh, the others at what it saw.
-
-    One inspect serves them all, since each call over ssh may be a connection of its own.
+    """Looks at a gateway's container by its fixed name. `obstacle` and `surroundings` look afresh, the others at what
+    they saw: each call over ssh may be a connection of its own.
     """
 
     def __init__(
@@ -137,11 +136,8 @@ class GatewayContainer:
         )
         return Target(self._gateway.name, addresses, routers) if addresses else None
 
-    def facts(self, owner: tuple[int, int] | None) -> Facts | None:
-        """For the hygiene check, after `surroundings`; None without a container or its api network.
-
-        `owner`: of its settings, as `owner_of_settings` read it.
-        """
+    def facts(self) -> Facts | None:
+        """For the hygiene check, after `surroundings`; None without a container or its api network."""
         container, api = self._seen, self._networks.get(self._gateway.api.network)
         if container is None or api is None:
             return None
@@ -151,7 +147,7 @@ class GatewayContainer:
             record=record(self._gateway, container.attrs, api.attrs, None if egress is None else egress.attrs),
             inspected=container.attrs,
             digests=self._digests(container.attrs["Image"]),
-            owner=owner,
+            owner=self._owner_of_settings(container),
             restarts=state.restarts,
             out_of_memory=state.out_of_memory,
             started_at=state.started_at,
@@ -196,14 +192,8 @@ class GatewayContainer:
             return ()
         return tuple(sorted({digest.rpartition("@")[2] for digest in image.attrs["RepoDigests"] or ()}))
 
-    def owner_of_settings(self) -> tuple[int, int] | None:
-        """User and group of the settings' folder, from the first header of its archive: nothing runs in the gateway.
-
-        None where none are mounted.
-        """
-        container = self._seen
-        if container is None:
-            return None
+    def _owner_of_settings(self, container: Container) -> tuple[int, int] | None:
+        """User and group of the settings' folder, from the first header of its archive: nothing runs in the gateway."""
         mounted = [
             mount["Destination"]
             for mount in container.attrs["Mounts"]
@@ -220,8 +210,11 @@ class GatewayContainer:
             head += chunk
             if len(head) >= HEAD:
                 break
-        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as tar:
-            folder = tar.next()
+        try:
+            with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as tar:
+                folder = tar.next()
+        except tarfile.TarError as error:
+            raise DockerException(f"the archive of {mounted[0]} is broken: {error}") from error
         return None if folder is None else (folder.uid, folder.gid)
 
 

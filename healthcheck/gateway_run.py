@@ -120,7 +120,6 @@ class GatewayRun:
         self._obstacle: Obstacle | None = None
         self._failure: Exception | None = None
         self._first_look: isolation.Surroundings | None = None
-        self._owner: tuple[int, int] | None = None
 
     @property
     def gateway(self) -> Gateway:
@@ -169,9 +168,6 @@ class GatewayRun:
         try:
             if self._failure is not None:
                 raise self._failure
-            if CheckName.HYGIENE in self._wanted:
-                with self._shared.archives:
-                    self._owner = self._container.owner_of_settings()
             outcome = self._api_checks()
             self._stop_if_needed(outcome.checks)
             checks = list(outcome.checks)
@@ -306,8 +302,10 @@ class GatewayRun:
         name = self._gateway.name
         found = self._awaited(views).get(name, Views())
         for _ in range(LOOKS - 1):
+            if isolation.conclusive(self._gateway, found) or not connected or self._shared.interrupted.is_set():
+                break
             target = self._container.target(afresh=True)
-            if isolation.conclusive(self._gateway, found) or not connected or target is None:
+            if target is None:
                 break
             found = self._awaited(self._shared.looks.ask([target]))[name]
         return found if connected or isolation.conclusive(self._gateway, found) else None
@@ -348,7 +346,8 @@ class GatewayRun:
     def _hygiene(self, checks: Sequence[CheckResult]) -> CheckResult:
         """After the isolation check, whose last look at Docker it uses."""
         began = time.monotonic()
-        facts = self._container.facts(self._owner)
+        with self._shared.archives:
+            facts = self._container.facts()
         if facts is None:
             return self._skipped(CheckName.HYGIENE, checks)
         finding = hygiene.judge(self._gateway, facts, self._shared.attachments.now())

@@ -95,7 +95,7 @@ def verify(
                 views = looks.ask(targets)
                 reports = [future.result() for future in [pool.submit(run.report, views) for run in runs]]
             finally:
-                # Also after Ctrl-C: leaving the pool waits for the threads, which remove their containers.
+                # Also after Ctrl-C: leaving the pool waits for the threads, which remove their probes.
                 over.set()
                 futures = [one for one in set(verifiers.values()) if not one.cancel()]
                 running = [one.result() for one in futures if one.exception() is None]

@@ -165,11 +165,17 @@ class _Round:
 
     def _ask_inside(self, verifier: Future[Verifier], targets: Sequence[Target]) -> None:
         try:
-            answers = verifier.result().probe(_tried(targets))
+            answers = verifier.result().probe()
         except (*FAILURES, ProbeFailed) as error:
             self._fail(targets, Vantage.INSIDE, error)
         else:
-            self._keep(targets, Vantage.INSIDE, answers)
+            for target in targets:
+                # What has moved meanwhile proves nothing about the addresses that were tried from outside.
+                self.views[target.gateway].answers[Vantage.INSIDE] = {
+                    address: answer
+                    for address, answer in answers.get(target.gateway, {}).items()
+                    if address in target.tried
+                }
 
     def _ask(self, network: str | None, targets: Sequence[Target], vantage: Vantage) -> None:
         """Asks gateways from a container on this network; without one, from a throwaway bridge."""
@@ -180,13 +186,20 @@ class _Round:
             else:
                 answers = self._confirmed(network, _tried(targets))
         except (*FAILURES, ProbeFailed) as error:
-            if vantage is Vantage.OTHER_API and isinstance(error, NotFound):
+            if vantage is Vantage.OTHER_API and network is not None and not self._exists(network):
                 for target in targets:
                     self.views[target.gateway].not_applicable[vantage] = f"network {network} does not exist"
             else:
                 self._fail(targets, vantage, error)
         else:
             self._keep(targets, vantage, answers)
+
+    def _exists(self, network: str) -> bool:
+        try:
+            self._client.networks.get(network)
+        except FAILURES as error:
+            return not isinstance(error, NotFound)
+        return True
 
     def _fail(self, targets: Iterable[Target], vantage: Vantage, error: Exception) -> None:
         for target in targets:

@@ -20,7 +20,7 @@ from contract.names import Label, Names, Role, labels
 from contract.target import Contract, Gateway
 from healthcheck.attachments import OWN
 from healthcheck.docker_host import FAILURES, moment
-from healthcheck.events import EVENT, ProgressEvent, ReportEvent
+from healthcheck.events import EVENT, ProbeEvent, ProgressEvent, ReportEvent
 from healthcheck.probe import Answer
 from healthcheck.report import CheckName
 
@@ -31,17 +31,17 @@ MEMORY = "256m"
 PROCESSES = 64
 USER = "65534:65534"
 
-PROBE = ["python3", "-m", "healthcheck.probe"]
-"""Not `healthcheck probe`, which is the same and loads the API client first."""
-
 PROBE_SECONDS = 30
 """How long a probe's container may take; its attempts themselves take two seconds at most."""
+
+PROBE_AGAIN = 0.5
+"""Seconds after which a verifier that may not have heard is asked again what answers."""
 
 MOST_TOGETHER = 16
 """Gateways that one container serves. Each one's network costs a tenth of a second, a container of its own a second."""
 
 BUDGET = 120
-"""Seconds beyond the time to wait after which a verifier counts as hung."""
+"""Seconds beyond the time to wait after which a verifier counts as hung; for so long it stays after its reports."""
 
 GRACE = timedelta(minutes=1)
 """How long its owner may need to remove what has ended or outlived its time."""
@@ -80,6 +80,8 @@ class Verifier:
         self._runs = {gateway.name: VerifierRun() for gateway in gateways}
         self._not_left = set(self._runs)
         self._without_report = set(self._runs)
+        self._probes: queue.Queue[Mapping[str, Mapping[str, Answer]]] = queue.Queue()
+        self._probing = threading.Lock()
         self._removal: threading.Thread | None = None
         self._failure = ""
         self._lock = threading.Lock()
@@ -91,11 +93,23 @@ class Verifier:
         """What it tells of one of its gateways."""
         return self._runs[gateway]
 
-    def probe(self, addresses: Iterable[str]) -> dict[str, Answer]:
-        """As `run_probe`, from where it is: attaching a container of its own would cost more than all the rest."""
-        code, output = self._container.exec_run([*PROBE, *addresses])
-        assert isinstance(output, bytes)  # neither a stream nor a socket was asked for
-        return _answers(output, code, "inside")
+    def probe(self) -> Mapping[str, Mapping[str, Answer]]:
+        """What answers at the client ports of its gateways, by their names and addresses, as seen from where it is.
+
+        Attaching another container there would cost more than all the rest, and docker-py cannot read what an exec says
+        over ssh. Raises FAILURES and ProbeFailed.
+        """
+        with self._probing:
+            while not self._probes.empty():
+                self._probes.get()
+            # A signal that comes before Python has its handler is lost: process 1 has no default ones.
+            for _ in range(round(PROBE_SECONDS / PROBE_AGAIN)):
+                self._container.kill("SIGUSR1")
+                try:
+                    return self._probes.get(timeout=PROBE_AGAIN)
+                except queue.Empty:
+                    continue
+        raise ProbeFailed(f"the verifier did not tell within {PROBE_SECONDS} s what answers from inside")
 
     def leave(self, *gateways: str) -> None:
         """These need it no longer. After the last it is removed, beside what goes on: Docker is slow at it."""
@@ -141,6 +155,9 @@ class Verifier:
     def _take(self, line: bytes) -> None:
         try:
             event = EVENT.validate_json(line)
+            if isinstance(event, ProbeEvent):
+                self._probes.put(event.answers)
+                return
             gateway = event.gateway if isinstance(event, ProgressEvent) else event.report.gateway
             if isinstance(event, ReportEvent):
                 self._without_report.discard(gateway)
@@ -183,26 +200,26 @@ def run_probe(
 
     Raises FAILURES, and ProbeFailed when the container ran and gave no answers.
     """
-    container = start(client, contract, networks, [*addresses], entrypoint=PROBE)
+    asked = [*addresses]
+    # Not `healthcheck probe`, which is the same and loads the API client first.
+    container = start(client, contract, networks, asked, entrypoint=["python3", "-m", "healthcheck.probe"])
     try:
         code = container.wait(timeout=PROBE_SECONDS)["StatusCode"]
-        output = container.logs(stdout=True, stderr=True)
+        output = container.logs(stdout=True, stderr=True).decode("utf-8", "replace")
     finally:
         remove(container)
-    return _answers(output, code, ", ".join(networks))
-
-
-def _answers(output: bytes, code: int | None, where: str) -> dict[str, Answer]:
-    text = output.decode("utf-8", "replace")
     try:
-        answers = [json.loads(line) for line in text.splitlines()]
-        return {answer["address"]: Answer(answer["answer"]) for answer in answers}
+        lines = [json.loads(line) for line in output.splitlines()]
+        answers = {line["address"]: Answer(line["answer"]) for line in lines}
+        return {address: answers[address] for address in asked}
     except (ValueError, KeyError, TypeError):
-        raise ProbeFailed(f"a probe from {where} ended with exit code {code}: {text.strip()[-200:]}") from None
+        raise ProbeFailed(
+            f"a probe from {', '.join(networks)} ended with exit code {code}: {output.strip()[-200:]}"
+        ) from None
 
 
 class ProbeFailed(Exception):
-    """A probe's container ran and did not do its work."""
+    """A container ran and did not tell what answers."""
 
 
 @contextmanager

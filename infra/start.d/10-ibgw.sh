@@ -125,8 +125,9 @@ find_java() {
 	return 1
 } 2>/dev/null
 
-# Whether a TCP connection to beyond this container stands or has stood within the last minute. The relay's and the
-# screen's own clients come in from outside and do not count; SYN_SENT (02) reached nobody, LISTEN (0A) is no connection.
+# Whether a TCP connection to beyond this container stands, or has stood within the last minute and was closed from here.
+# The relay's and the screen's own clients come in from outside and do not count; SYN_SENT (02) reached nobody, LISTEN
+# (0A) is no connection.
 # Asked five times a second, so without a new process.
 reached_broker() {
 	local line lines more relay screen=170C
@@ -178,8 +179,9 @@ watch() {
 		fi
 		[[ $confirmed == yes ]] && continue
 		[[ $reached == no ]] && reached_broker && reached=yes
-		# Until the login is confirmed: every 2 s at first, less often the longer it takes, never two at a time.
-		if ((++pause >= wait)); then
+		# Until the login is confirmed: every 2 s at first, less often the longer it takes, never two at a time. Without
+		# the broker there is none, and a question that is not answered would keep this loop from meeting a connection.
+		if ((++pause >= wait)) && [[ $reached == yes ]]; then
 			pause=0 wait=$((wait < 150 ? wait + 5 : wait))
 			if logged_in; then
 				confirmed=yes

@@ -2,10 +2,13 @@
 
 import io
 import json
+import queue
 import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
@@ -128,8 +131,11 @@ class FakeVerifier(FakeContainer):
         super().__init__(host, name, container_id="f" * 64, status="created", labels=options["labels"])
         self.options = options
         self.ended = threading.Event()
-        self.asked: list[list[str]] = []
-        """The addresses of each probe that was run in it."""
+        self.looks = 0
+        """How often it was asked what answers."""
+        self._told: queue.Queue[str] = queue.Queue()
+        words = pairwise(options["command"])
+        self.gateways = [json.loads(text) for word, text in words if word == "--gateway-json"]
 
     def start(self) -> None:
         if self._host.start_fails:
@@ -146,19 +152,34 @@ class FakeVerifier(FakeContainer):
         # In pieces that end where no line ends, as a network would.
         for start in range(0, len(text), 700):
             yield text[start : start + 700]
-        if self._host.verifier_stays:
-            self.ended.wait(30)
+        # A real one stays after all of its reports as well, and gives none only when it dies.
+        events = [json.loads(line) for line in self._host.verifier_lines if line.startswith("{")]
+        reported = {event["report"]["gateway"] for event in events if event["event"] == "report"}
+        whole = reported >= {one["name"] for one in self.gateways}
+        while (self._host.verifier_stays or whole) and not self.ended.is_set():
+            with suppress(queue.Empty):
+                yield self._told.get(timeout=0.01).encode()
+        self.ended.set()
 
     def stop(self, timeout: int | None = None) -> None:
         super().stop(timeout)
         self.ended.set()
 
-    def exec_run(self, command: list[str]) -> tuple[int, bytes]:
-        assert command[:3] == ["python3", "-m", "healthcheck.probe"]
-        if self not in self._host.all:
+    def kill(self, signal: str) -> None:
+        assert signal == "SIGUSR1"
+        if self.ended.is_set():
             raise APIError("is not running")
-        self.asked.append(command[3:])
-        return 0, self._host.answers_from([self.options["network"], *self.connected], command[3:])
+        self.looks += 1
+        answers = {}
+        for one in self.gateways:
+            network = one["api"]["network"]
+            address = f"{self._host.address(network)}:{one['api']['port']}"
+            answers[one["name"]] = {address: self._host.answer([network], address)}
+        self._told.put(json.dumps({"event": "probe", "answers": answers}) + "\n")
+
+    def remove(self, force: bool = False) -> None:
+        super().remove(force)
+        self.ended.set()
 
 
 class FakeProbe(FakeContainer):
@@ -178,7 +199,13 @@ class FakeProbe(FakeContainer):
         return {"StatusCode": 0}
 
     def logs(self, **options: Any) -> Any:
-        return self._host.answers_from([self.options["network"], *self.connected], self.options["command"])
+        if self._host.probes_say is not None:
+            return self._host.probes_say
+        networks = [self.options["network"], *self.connected]
+        lines = [
+            {"address": address, "answer": self._host.answer(networks, address)} for address in self.options["command"]
+        ]
+        return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 @dataclass
@@ -217,6 +244,8 @@ class FakeHost:
     probes: list[FakeProbe] = field(default_factory=list)
     answers: dict[tuple[str, str], str] = field(default_factory=dict)
     """What answers, by the network that is asked from (`throwaway` for a bridge made for it) and the address."""
+    probes_say: bytes | None = None
+    """What a probe prints instead of its answers."""
     digests: list[str] = field(default_factory=list)
     happened: list[dict[str, Any]] = field(default_factory=list)
     network_in_use: bool = False
@@ -275,11 +304,6 @@ class FakeHost:
             if (known, address) in self.answers:
                 return self.answers[known, address]
         return "unreachable"
-
-    def answers_from(self, networks: list[str], addresses: list[str]) -> bytes:
-        """What a probe prints there."""
-        lines = [{"address": address, "answer": self.answer(networks, address)} for address in addresses]
-        return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
     def events(self, since: str, until: str, filters: dict[str, list[str]], decode: bool) -> Iterator[dict[str, Any]]:
         assert decode

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from docker.errors import DockerException
 
 from healthcheck.attachments import Attachments, Shared
 from healthcheck.report import CheckResult
@@ -114,17 +115,30 @@ def test_those_who_ask_while_a_question_is_under_way_share_the_next_one() -> Non
     assert len(found) < len(others)
 
 
-def test_what_was_asked_before_is_asked_again_and_a_failure_is_no_answer() -> None:
-    answers: Iterator[int | OSError] = iter([1, OSError("no"), 2])
+@pytest.mark.parametrize("failure", [DockerException("no"), ZeroDivisionError("no")])
+def test_what_was_asked_before_is_asked_again_after_a_failure_too(failure: Exception) -> None:
+    answers: Iterator[int | Exception] = iter([1, failure, 2])
 
     def ask() -> int:
         answer = next(answers)
-        if isinstance(answer, OSError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
     shared = Shared(ask)
     assert shared.get() == 1
-    with pytest.raises(OSError, match="no"):
+    with pytest.raises(type(failure), match="no"):
         shared.get()
     assert shared.get() == 2
+
+
+def test_who_came_keeps_the_name_that_is_known() -> None:
+    """One that comes to two gateways' networks by `docker network connect`, of which its own events tell nothing."""
+    host = FakeHost()
+    host.all.append(FakeContainer(host, "bot", container_id=GONE))
+    networks = [API, "ibgw-paper-other-api"]
+    attachments = Attachments(host, networks, "ibgw-paper-egress")  # type: ignore[arg-type]
+    attachments.begin()
+    host.happened = [network_event(GONE, network=name) for name in networks]
+    attachments.look()
+    assert [[one.name for one in attachments.came(name)] for name in (*networks, API)] == [["bot"]] * 3

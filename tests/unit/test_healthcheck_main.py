@@ -157,7 +157,7 @@ def test_sigterm_disconnects_and_ends_with_143() -> None:
         assert process.returncode == 143
 
 
-def test_it_stays_after_its_report_as_long_as_it_is_told_and_keeps_no_session() -> None:
+def test_it_stays_after_its_report_without_a_session_and_tells_what_answers_when_asked() -> None:
     command = [sys.executable, "-m", "healthcheck", "verify", "--stay", "60", "--checks", "connected"]
     with serving() as server:
         process = subprocess.Popen(
@@ -168,6 +168,9 @@ def test_it_stays_after_its_report_as_long_as_it_is_told_and_keeps_no_session() 
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1)
         assert server.open_connections == 0
+        process.send_signal(signal.SIGUSR1)
+        told = json.loads(process.stdout.readline())
+        assert told == {"event": "probe", "answers": {"main": {f"127.0.0.1:{server.port}": "api"}}}
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
         assert process.returncode == 143

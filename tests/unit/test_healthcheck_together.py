@@ -16,7 +16,7 @@ from healthcheck.verifier_container import together
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, entry, gateway, stack
 from tests.unit.test_healthcheck_runner import EGRESS, HEALTHY, healthy_host
-from tests.unit.test_healthcheck_vantage import verifiers
+from tests.unit.test_healthcheck_vantage import looked
 
 
 def gateways(count: int) -> Contract:
@@ -190,11 +190,11 @@ def test_each_is_tried_from_its_own_network_and_from_others_alone(count: int) ->
     contract = gateways(count)
     host = FakeHost(network_records={name: {} for name in (EGRESS, *map(api_of, contract.gateways))})
     for name in contract.gateways:
-        host.answers[api_of(name), f"{address_of(name)}:4004"] = "api"
+        host.answers[api_of(name), f"{FakeHost.address(api_of(name))}:4004"] = "api"
     views = look(host, contract)
     for name in contract.gateways:
         answers = views[name].answers
-        assert answers[Vantage.INSIDE][f"{address_of(name)}:4004"] == "api"
+        assert answers[Vantage.INSIDE] == {f"{FakeHost.address(api_of(name))}:4004": "api"}
         assert set(answers[Vantage.OTHER_API].values()) == {"unreachable"}
         assert not views[name].failed
     # A throwaway bridge, egress, and two api networks: a network more is what costs.
@@ -215,5 +215,5 @@ def address_of(name: str) -> str:
 
 
 def look(host: FakeHost, contract: Contract) -> dict[str, Views]:
-    targets = [Target(name, (address_of(name),), ()) for name in contract.gateways]
-    return vantage.look(host, contract, targets, verifiers(host, contract))  # type: ignore[arg-type]
+    targets = [Target(name, (address_of(name), FakeHost.address(api_of(name))), ()) for name in contract.gateways]
+    return looked(host, contract, targets)

@@ -1,15 +1,18 @@
 """From where a gateway is tried, and what this machine itself can say: only from beyond the Docker host."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
+from docker.errors import NotFound
 
 from contract.target import Contract
 from healthcheck import vantage
 from healthcheck.docker_host import FAILURES
 from healthcheck.vantage import Target, Vantage, Views
 from healthcheck.verifier_container import Verifier
-from tests.unit.docker_host import FakeHost
+from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import entry, gateway, stack
 from tests.unit.tws_server import closed_port, serving
 
@@ -22,16 +25,33 @@ def over_ssh(*names: str) -> Contract:
     return stack(*gateways).model_copy(update={"docker_host": "ssh://user@host"})
 
 
-def look(contract: Contract, port: int, *, routers: tuple[str, ...] = ELSEWHERE, host: FakeHost | None = None) -> Views:
+def look(
+    contract: Contract,
+    port: int,
+    *,
+    routers: tuple[str, ...] = ELSEWHERE,
+    host: FakeHost | None = None,
+    address: str = "127.0.0.1",
+) -> Views:
     found = host or FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}})
-    target = Target("main", ("127.0.0.1",), routers)
+    target = Target("main", (address,), routers)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vantage, "TRIED_PORTS", (port,))
-        return vantage.look(found, contract, [target], verifiers(found, contract))["main"]  # type: ignore[arg-type]
+        return looked(found, contract, [target])["main"]
+
+
+def looked(host: FakeHost, contract: Contract, targets: Sequence[Target]) -> dict[str, Views]:
+    started = verifiers(host, contract)
+    views = vantage.look(host, contract, targets, started)  # type: ignore[arg-type]
+    for name, verifier in started.items():
+        if verifier.exception() is None:
+            verifier.result().leave(name)
+    return views
 
 
 def verifiers(host: FakeHost, contract: Contract) -> dict[str, Future[Verifier]]:
     """One beside each gateway."""
+    host.verifier_stays = True
     started: dict[str, Future[Verifier]] = {}
     for one in contract.gateways.values():
         started[one.name] = Future()
@@ -84,16 +104,44 @@ def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, to
     assert next(said, None) is None
 
 
-def test_what_answers_from_inside_is_asked_once() -> None:
-    host = FakeHost(network_records={API: {}, EGRESS: {}}, answers={(API, "127.0.0.1:4004"): "api"})
-    assert look(stack(), 4004, host=host).answers[Vantage.INSIDE] == {"127.0.0.1:4004": "api"}
-    assert len(host.probes) == 2  # a throwaway bridge, egress
+def test_inside_the_verifier_is_asked_and_what_has_moved_is_no_control() -> None:
+    now = FakeHost.address(API)
+    for tried, found in ((now, {f"{now}:4004": "api"}), ("127.0.0.1", {})):
+        host = FakeHost(network_records={API: {}, EGRESS: {}}, answers={(API, f"{now}:4004"): "api"})
+        assert look(stack(), 4004, host=host, address=tried).answers[Vantage.INSIDE] == found
+        assert len(host.probes) == 2  # a throwaway bridge, egress
+
+
+def test_a_probe_that_ends_without_its_answers_has_failed() -> None:
+    host = FakeHost(network_records={API: {}, EGRESS: {}}, probes_say=b"")
+    views = look(stack(), 4004, host=host)
+    assert {Vantage.BRIDGE, Vantage.EGRESS} <= set(views.failed)
+    assert "ended with exit code 0" in views.failed[Vantage.EGRESS]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_only_a_neighbour_whose_network_is_gone_is_not_applicable(exists: bool) -> None:
+    host = FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}})
+    start = host.create
+
+    def create(image: str, command: list[str], name: str, **options: Any) -> FakeContainer:
+        if options["network"] == SECOND and "entrypoint" in options:
+            if not exists:
+                del host.network_records[SECOND]
+            raise NotFound("no such image, or no such network")
+        return start(image, command, name, **options)
+
+    host.create = create  # type: ignore[method-assign]
+    views = look(over_ssh("main", "second"), 4004, host=host)
+    assert (Vantage.OTHER_API in views.failed) is exists
+    assert (Vantage.OTHER_API in views.not_applicable) is not exists
 
 
 def test_a_verifier_that_is_gone_is_no_control() -> None:
     host, contract = FakeHost(network_records={API: {}, EGRESS: {}}), stack()
     started = verifiers(host, contract)
     started["main"].result().leave("main")
+    started["main"].result().gone()
     views = vantage.look(host, contract, [Target("main", ("127.0.0.1",), ())], started)  # type: ignore[arg-type]
     assert "not running" in views["main"].failed[Vantage.INSIDE]
 
@@ -103,7 +151,7 @@ def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
     views = look(stack(), 4004, host=host)
     assert set(views.failed) == {Vantage.INSIDE, Vantage.BRIDGE, Vantage.EGRESS}
     assert all("cannot start" in text for text in views.failed.values())
-    assert host.all == []
+    assert host.all == [], "also what has been created only"
 
 
 def test_nothing_to_try_makes_no_container() -> None:
