@@ -30,6 +30,7 @@ SETTINGS = "tests/unit/test_settings.py"
 CHECKS = "tests/unit/test_healthcheck_checks.py"
 ISOLATION = "tests/unit/test_healthcheck_isolation.py"
 RUNNER = "tests/unit/test_healthcheck_runner.py"
+VANTAGE = "tests/unit/test_healthcheck_vantage.py"
 OPTIONS = "tests/unit/test_healthcheck_runner_options.py"
 DRIFT = "tests/unit/test_operations_drift.py"
 REPLACED = "tests/engine/test_replacements.py::test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs"
@@ -420,6 +421,27 @@ MUTATIONS = (
         "    if strangers:",
         "    if False:",
         f"{ISOLATION}::test_an_undeclared_container_is_named",
+    ),
+    Mutation(
+        "a control at an address that nobody tried counts",
+        "healthcheck/vantage.py",
+        "                    if address in target.tried\n",
+        "",
+        f"{VANTAGE}::test_inside_the_verifier_is_asked_and_what_has_moved_is_no_control",
+    ),
+    Mutation(
+        "a probe that gave no answers is silence",
+        "healthcheck/verifier_container.py",
+        "{address: answers[address] for address in asked}",
+        "{address: answers.get(address, Answer.UNREACHABLE) for address in asked}",
+        f"{VANTAGE}::test_a_probe_that_ends_without_its_answers_has_failed",
+    ),
+    Mutation(
+        "a vantage point that could not be used is not applicable",
+        "healthcheck/vantage.py",
+        "            return not isinstance(error, NotFound)\n        return True\n",
+        "            return not isinstance(error, NotFound)\n        return False\n",
+        f"{VANTAGE}::test_only_a_neighbour_whose_network_is_gone_is_not_applicable",
     ),
     Mutation(
         "rejected credentials leave the gateway running",
