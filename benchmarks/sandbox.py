@@ -193,8 +193,10 @@ class Crowd:
         wait_until(lambda: self.sessions() == len(self.containers), seconds=START_SECONDS)
 
     def sessions(self) -> int:
-        """How many gateways have a session at the broker."""
-        return sum(bool(user["sessions"]) for user in self._sandbox.broker().status()["users"].values())
+        """How many of its gateways have a session at the broker: others may be on the sandbox as well."""
+        users = self._sandbox.broker().status()["users"]
+        own = [self._users[gateway.secret_id].user_id for gateway in self._described.gateways.values()]
+        return sum(bool(users[user_id]["sessions"]) for user_id in own)
 
     def seconds(self, name: str) -> float | None:
         """From the container's last start to its login."""
