@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import pytest
 import yaml
 
 from sandbox import images
@@ -47,6 +48,8 @@ class World:
     pulumi: Pulumi
     run: Callable[..., Completed]
     project: Callable[..., Stack]
+    proxy: DockerProxy
+    """What live's Docker is reached through."""
 
     @property
     def folder(self) -> Path:
@@ -141,36 +144,36 @@ def build(sandbox: Sandbox, client: docker.DockerClient, version: str) -> None:
 
 
 @contextmanager
-def promotions(
-    sandbox: Sandbox,
-    docker_client: docker.DockerClient,
-    project: Callable[..., Stack],
-    pulumi: Pulumi,
-    run: Callable[..., Completed],
-    *,
-    name: str,
-    live_host: str | None = None,
-) -> Iterator[World]:
-    """Paper runs FIRST, live nothing yet; each stack's file is committed. `live_host`: another way to Docker."""
+def promotions(request: pytest.FixtureRequest, name: str) -> Iterator[World]:
+    """The stacks `paper-NAME` and `live-NAME`: paper runs FIRST, live nothing yet; each stack's file is committed."""
+    fixtures = ("sandbox", "docker_client", "project", "pulumi", "run")
+    sandbox, docker_client, project, pulumi, run = [request.getfixturevalue(one) for one in fixtures]
     for version in ADDED:
         build(sandbox, docker_client, version)
     paper_name, live_name = f"paper-{name}", f"live-{name}"
     paper = project(paper_name)
     # Trading hours that are not now, whatever the time zone.
     never = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
-    host = {} if live_host is None else {"dockerHost": live_host}
-    live = project(live_name, beside=paper_name, verifier=VERIFICATION, tradingHours={"days": [never]}, **host)
-    made = World(paper, live, sandbox, docker_client, pulumi, run, project)
-    file = made.folder / f"Pulumi.{live_name}.yaml"
-    file.write_text(f"{COMMENT}\n{file.read_text()}")
-    (made.folder / ".gitignore").write_text(".ibgw/\n")
-    git(made.folder, "init", "--quiet")
-    git(made.folder, "config", "user.email", "trader@example.com")
-    git(made.folder, "config", "user.name", "A Trader")
-    made.paper_runs(FIRST)
-    yield made
-    for stack in (paper, live):
-        pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
+    # A short path: the address of a Unix socket has room for 107 bytes (unix(7)).
+    with tempfile.TemporaryDirectory(prefix="ibgw-") as folder, DockerProxy(Path(folder) / "docker.sock") as proxy:
+        live = project(
+            live_name,
+            beside=paper_name,
+            verifier=VERIFICATION,
+            tradingHours={"days": [never]},
+            dockerHost=proxy.url,
+        )
+        made = World(paper, live, sandbox, docker_client, pulumi, run, project, proxy)
+        file = made.folder / f"Pulumi.{live_name}.yaml"
+        file.write_text(f"{COMMENT}\n{file.read_text()}")
+        (made.folder / ".gitignore").write_text(".ibgw/\n")
+        git(made.folder, "init", "--quiet")
+        git(made.folder, "config", "user.email", "trader@example.com")
+        git(made.folder, "config", "user.name", "A Trader")
+        made.paper_runs(FIRST)
+        yield made
+        for stack in (paper, live):
+            pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
 
 
 def recover(world: World, *, allowed: set[str]) -> None:
@@ -210,10 +213,10 @@ CALLS = {"create": creates, "start": starts}
 """By name, the calls that an update makes to Docker for live's gateway."""
 
 
-def kill_in_the_update(world: World, proxy: DockerProxy, call: str, moment: Moment, version: str) -> None:
+def kill_in_the_update(world: World, call: str, moment: Moment, version: str) -> None:
     """Promotes, and kills the promotion with its engine and plug-ins before or after a call to Docker."""
     process: list[subprocess.Popen[bytes]] = []
-    proxy.step_in(moment, CALLS[call](world), lambda: os.killpg(process[0].pid, signal.SIGKILL))
+    world.proxy.step_in(moment, CALLS[call](world), lambda: os.killpg(process[0].pid, signal.SIGKILL))
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
     process.append(
         subprocess.Popen(
@@ -229,10 +232,3 @@ def kill_in_the_update(world: World, proxy: DockerProxy, call: str, moment: Mome
     found = world.journal()
     assert found is not None
     assert found["phase"] == "deploying"
-
-
-@contextmanager
-def docker_proxy() -> Iterator[DockerProxy]:
-    # A short path: the address of a Unix socket has room for 107 bytes (unix(7)).
-    with tempfile.TemporaryDirectory(prefix="ibgw-") as folder, DockerProxy(Path(folder) / "docker.sock") as running:
-        yield running

@@ -7,22 +7,20 @@ import json
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import docker
 import pytest
 
 from sandbox.broker.control import BrokerControl
-from sandbox.environment import Sandbox, Stack
-from tests.engine.conftest import Completed, Pulumi
-from tests.engine.docker_proxy import DockerProxy, Moment
+from sandbox.environment import Sandbox
+from tests.engine.conftest import Completed
+from tests.engine.docker_proxy import Moment
 from tests.engine.promotions import (
     BROKEN,
     COMMENT,
     FIRST,
     SECOND,
     World,
-    docker_proxy,
     kill_in_the_update,
     promotions,
     recover,
@@ -32,22 +30,8 @@ PAPER, LIVE = "paper-promo", "live-promo"
 
 
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[DockerProxy]:
-    with docker_proxy() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(
-    proxy: DockerProxy,
-    sandbox: Sandbox,
-    docker_client: docker.DockerClient,
-    project: Callable[..., Stack],
-    pulumi: Pulumi,
-    run: Callable[..., Completed],
-) -> Iterator[World]:
-    """Live is reached through the proxy."""
-    with promotions(sandbox, docker_client, project, pulumi, run, name="promo", live_host=proxy.url) as made:
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with promotions(request, "promo") as made:
         yield made
 
 
@@ -225,10 +209,10 @@ def test_what_changes_while_it_is_verified_is_not_promoted(world: World) -> None
     assert world.releases() == kept
 
 
-def test_killed_with_its_update_it_goes_on(world: World, proxy: DockerProxy) -> None:
+def test_killed_with_its_update_it_goes_on(world: World) -> None:
     """At the call that leaves most behind: a lock, a pending operation and a container that nobody knows. All other
     moments are test_promotion_killed's."""
     container, attempts = world.container(PAPER)["Id"], world.counted(PAPER)["attempts"]
-    kill_in_the_update(world, proxy, "create", Moment.AFTER, SECOND)
+    kill_in_the_update(world, "create", Moment.AFTER, SECOND)
     recover(world, allowed={SECOND})
     assert (world.container(PAPER)["Id"], world.counted(PAPER)["attempts"]) == (container, attempts)

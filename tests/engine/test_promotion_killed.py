@@ -2,22 +2,18 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import docker
 import pytest
 
 from sandbox.broker.control import BrokerControl
-from sandbox.environment import Sandbox, Stack
-from tests.engine.conftest import Completed, Pulumi
-from tests.engine.docker_proxy import DockerProxy, Moment
+from tests.engine.docker_proxy import Moment
 from tests.engine.promotions import (
     BROKEN,
     CALLS,
     FIRST,
     SECOND,
     World,
-    docker_proxy,
     kill_in_the_update,
     promotions,
     recover,
@@ -27,22 +23,9 @@ PAPER, LIVE = "paper-killed", "live-killed"
 
 
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[DockerProxy]:
-    with docker_proxy() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(
-    proxy: DockerProxy,
-    sandbox: Sandbox,
-    docker_client: docker.DockerClient,
-    project: Callable[..., Stack],
-    pulumi: Pulumi,
-    run: Callable[..., Completed],
-) -> Iterator[World]:
-    """Live runs FIRST; SECOND and BROKEN are prepared. Live is reached through the proxy."""
-    with promotions(sandbox, docker_client, project, pulumi, run, name="killed", live_host=proxy.url) as made:
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Live runs FIRST; SECOND and BROKEN are prepared."""
+    with promotions(request, "killed") as made:
         for version in (BROKEN, SECOND):
             made.paper_runs(version)
             made.promote("--prepare", 0)
@@ -118,6 +101,6 @@ def test_the_record_is_written_or_not(settled: World, moment: str) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", list(Moment), ids=lambda moment: moment.value)
 @pytest.mark.parametrize("call", CALLS)
-def test_killed_with_its_update_it_goes_on(settled: World, proxy: DockerProxy, call: str, moment: Moment) -> None:
-    kill_in_the_update(settled, proxy, call, moment, SECOND)
+def test_killed_with_its_update_it_goes_on(settled: World, call: str, moment: Moment) -> None:
+    kill_in_the_update(settled, call, moment, SECOND)
     recover(settled, allowed={SECOND})

@@ -260,6 +260,21 @@ def test_what_cannot_heal_ends_the_wait_at_once(
     assert container.stopped_with == ([75] if stops else []), "stopped with its own grace, or left alone"
 
 
+def test_a_rejected_gateway_is_stopped_also_where_its_settings_cannot_be_read(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise docker.errors.APIError("no space left on device")
+
+    container = add_gateway(host, log=REJECTED)
+    monkeypatch.setattr(container, "get_archive", refuse)
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
+    report = verify(host)
+    assert report.exit_code == 5
+    assert "no space left on device" in report.gateways[0].checks[0].seen
+    assert container.stopped_with == [75]
+
+
 def test_a_lock_is_reported_with_its_length(host: FakeHost) -> None:
     add_gateway(host, log=LOCKED)
     host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
@@ -594,6 +609,21 @@ def test_a_control_that_misses_its_second_is_asked_again_with_all_that_depends_o
     host.answer = answer  # type: ignore[method-assign]
     assert isolation_of(verify(host))[0] == verdict
     assert (len(host.probes), host.verifiers[0].looks) == (6, 3)
+
+
+def test_an_interrupted_run_does_not_look_again(host: FakeHost) -> None:
+    """Interrupted at the second look, when the verifier has long reported: the third is left out."""
+    stop = threading.Event()
+
+    def answer(networks: list[str], address: str) -> str:
+        if len(host.probes) > 2:
+            stop.set()
+        return "unreachable"
+
+    host.answer = answer  # type: ignore[method-assign]
+    report = runner.verify(stack(), wait=60, progress=lambda line: None, interrupted=stop)
+    assert isolation_of(report) == ("fail", "isolation_unproven")
+    assert (len(host.probes), host.verifiers[0].looks) == (4, 2)
 
 
 def test_an_answer_from_outside_at_a_later_look_is_exposure(host: FakeHost) -> None:
