@@ -285,7 +285,7 @@ def start(
     OWN.update((str(container.id), str(container.name)))
     try:
         for network in others:
-            client.networks.get(network).connect(container)
+            client.api.connect_container_to_network(str(container.id), network)
         container.start()
     except FAILURES:
         remove(container)

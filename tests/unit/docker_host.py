@@ -128,7 +128,8 @@ class FakeVerifier(FakeContainer):
     """Prints its lines, then stays until it is stopped, or ends at once."""
 
     def __init__(self, host: "FakeHost", name: str, options: dict[str, Any]) -> None:
-        super().__init__(host, name, container_id="f" * 64, status="created", labels=options["labels"])
+        container_id = ("f" * (64 - len(host.verifiers))).ljust(64, "0")
+        super().__init__(host, name, container_id=container_id, status="created", labels=options["labels"])
         self.options = options
         self.ended = threading.Event()
         self.looks = 0
@@ -217,9 +218,6 @@ class FakeNetwork:
     def id(self) -> str:
         return str(self.attrs["Name"])
 
-    def connect(self, container: FakeContainer) -> None:
-        container.connected.append(self.id)
-
     def remove(self) -> None:
         if self.host.network_in_use:
             raise APIError("has active endpoints", response=FakeResponse(403))  # type: ignore[arg-type]
@@ -273,6 +271,9 @@ class FakeHost:
                 entry.size = len(text.encode())
                 tar.addfile(entry, io.BytesIO(text.encode()))
         return iter([archive.getvalue()]), {}
+
+    def connect_container_to_network(self, container: str, network: str) -> None:
+        self.get(container).connected.append(network)
 
     @property
     def containers(self) -> "FakeHost":
