@@ -12,7 +12,6 @@ import requests.exceptions
 
 from contract.errors import IbgwError
 from healthcheck import gateway_run, runner
-from healthcheck.docker_host import open_docker
 from healthcheck.report import Report
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, checks, entry, gateway, stack
@@ -479,12 +478,6 @@ def test_a_sweep_that_fails_is_could_not_run(host: FakeHost, monkeypatch: pytest
         runner.verify(stack(), wait=0, progress=lambda line: None)
     assert failure.value.exit_code == 5
     assert host.closed
-
-
-def test_docker_over_plain_tcp_is_not_opened() -> None:
-    with pytest.raises(IbgwError, match=r"tcp://127\.0\.0\.1:1: expected unix:///path or ssh://") as refusal:
-        open_docker("tcp://127.0.0.1:1")
-    assert refusal.value.exit_code == 5
 
 
 def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
