@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import ib_async
@@ -151,7 +152,10 @@ def test_streaming_and_snapshot_quotes() -> None:
 
 def test_historical_bars() -> None:
     async def work(recorder: Recorder) -> None:
-        bars = await recorder.ib.reqHistoricalDataAsync(spy(), "", "1 D", "1 hour", "TRADES", useRTH=True, formatDate=2)
+        evening = datetime(2026, 11, 20, 22, tzinfo=UTC)
+        bars = await recorder.ib.reqHistoricalDataAsync(
+            spy(), evening, "1 D", "1 hour", "TRADES", useRTH=True, formatDate=2
+        )
         assert len(bars) == 7  # 09:30 to 10:00, and the six hours until 16:00
         assert all(bar.low <= bar.open <= bar.high for bar in bars)
         # ib_async takes error 321 for a warning, and would wait for its whole timeout.
