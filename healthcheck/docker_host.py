@@ -4,16 +4,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 import docker
 from docker.errors import DockerException
-from docker.transport import UnixHTTPAdapter
 from requests.exceptions import RequestException
 
 from contract.errors import ExitCode, IbgwError
+from healthcheck.docker_connections import keep_connections
 from healthcheck.redact import Redactor
-from healthcheck.ssh_socket import start_ssh_without_fork
 
 FAILURES = (DockerException, RequestException)
 """What docker-py raises: its own, and those of the connection that it asks over."""
@@ -22,17 +20,6 @@ CONNECTIONS = 1000
 """Kept at most, which is more than the threads that ever ask at once: urllib3 warns of each that finds no room."""
 
 SCHEMES = ("unix://", "ssh://")
-
-
-class _OnePool(UnixHTTPAdapter):
-    """docker-py's connections through a socket, kept for whatever is asked next.
-
-    By itself it has a pool for each path that is asked for, so that hardly any connection serves twice, and closes the
-    oldest beyond 25 even while an answer is read from it. That was a third of the CPU time of a verification.
-    """
-
-    def get_connection(self, url: str | bytes | None, proxies: Any = None) -> Any:
-        return super().get_connection("", proxies)
 
 
 def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
@@ -46,7 +33,7 @@ def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
             f"Docker host {host}: expected unix:///path or ssh://user@host[:port]; others lack encryption or login",
             exit_code=ExitCode.COULD_NOT_RUN,
         )
-    start_ssh_without_fork()
+    keep_connections()
     opened: list[docker.DockerClient] = []
     failures: list[Exception] = []
 
@@ -56,10 +43,8 @@ def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
                 base_url=host,
                 timeout=round(timeout),
                 use_ssh_client=host.startswith("ssh://"),
+                max_pool_size=CONNECTIONS,
             )
-            if host.startswith("unix://"):
-                adapter = _OnePool(host.removeprefix("unix://"), round(timeout), max_pool_size=CONNECTIONS)
-                client.api.mount("http+docker://", adapter)
             client.ping()
             opened.append(client)
         except (*FAILURES, OSError, ValueError) as error:

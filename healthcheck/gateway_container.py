@@ -58,7 +58,7 @@ class State:
 
 class GatewayContainer:
     """Looks at a gateway's container by its fixed name. `obstacle` and `surroundings` look afresh, the others at what
-    they saw: each call over ssh may be a connection of its own.
+    they saw.
     """
 
     def __init__(

@@ -96,8 +96,7 @@ class Verifier:
     def probe(self) -> Mapping[str, Mapping[str, Answer]]:
         """What answers at the client ports of its gateways, by their names and addresses, as seen from where it is.
 
-        Attaching another container there would cost more than all the rest, and docker-py cannot read what an exec says
-        over ssh. Raises FAILURES and ProbeFailed.
+        Attaching another container there would cost more than all the rest. Raises FAILURES and ProbeFailed.
         """
         with self._probing:
             while not self._probes.empty():

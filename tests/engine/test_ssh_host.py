@@ -24,8 +24,9 @@ STACK = "paper-ssh"
 def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """A port with an sshd behind it, and a folder whose `ssh` has this test's own configuration.
 
-    OpenSSH takes the home folder from the password database, so a test cannot give it another ~/.ssh/config; the
-    wrapper stands for the operator's.
+    The sshd has the limits that it has by itself: ten logins under way, ten sessions a connection. OpenSSH takes the
+    home folder from the password database, so a test cannot give it another ~/.ssh/config; the wrapper stands for the
+    operator's.
     """
     folder = tmp_path_factory.mktemp("ssh")
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -39,7 +40,7 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\n"
         f"PidFile {folder}/pid\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nStrictModes no\n"
-        "UsePAM no\nMaxStartups 100\nMaxSessions 100\n"
+        "UsePAM no\n"
     )
     host_key = (folder / "host.pub").read_text()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
@@ -53,7 +54,7 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/config "$@"\n')
     wrapper.chmod(0o755)
     Path("/run/sshd").mkdir(exist_ok=True)
-    server = subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([sshd, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")])
     wait_for(port)
     yield port, bin_folder
     server.terminate()
@@ -85,8 +86,20 @@ def test_a_settled_stack_over_ssh_previews_as_unchanged(stack: Stack, pulumi: Pu
     pulumi(["preview", "--expect-no-changes"], stack=stack)
 
 
-def test_verify_works_over_ssh(stack: Stack, run: Callable[..., Completed]) -> None:
+def test_verify_works_over_ssh_with_few_logins(
+    stack: Stack, ssh: tuple[int, Path], run: Callable[..., Completed]
+) -> None:
+    log = ssh[1].parent / "log"
+    before = log.read_text().count("Accepted publickey")
     assert "VERIFIED" in run(["ibgw", "verify", "--stack", STACK, "--wait", "0s"], stack=stack).stdout
+    # Some 70 requests, of which fewer than ten are under way at a time.
+    assert 0 < log.read_text().count("Accepted publickey") - before < 15
+
+
+def test_a_soft_restart_works_over_ssh(stack: Stack, run: Callable[..., Completed]) -> None:
+    """It needs the answer of a command in the container."""
+    assert "keeps its session" in run(["ibgw", "restart", "--soft", "--stack", STACK], stack=stack).stdout
+    assert "VERIFIED" in run(["ibgw", "verify", "--stack", STACK, "--wait", "60s"], stack=stack).stdout
 
 
 def test_forward_works_over_ssh_and_ends_cleanly(stack: Stack, pulumi: Pulumi) -> None:

@@ -56,15 +56,14 @@ def _connect(host: str) -> "APIClient":
     from docker import APIClient
     from docker.errors import DockerException
 
-    from healthcheck.ssh_socket import start_ssh_without_fork
+    from healthcheck.docker_connections import keep_connections
 
-    start_ssh_without_fork()
+    keep_connections()
     try:
         return APIClient(
             base_url=host,
             version="auto",
             timeout=_CALL_TIMEOUT,
-            num_pools=_CONNECTIONS,
             max_pool_size=_CONNECTIONS,
             use_ssh_client=host.startswith("ssh://"),
         )
