@@ -19,9 +19,10 @@ from typing import Any
 import boto3
 import docker
 from docker.models.containers import Container
-from docker.types import Healthcheck, IPAMConfig, IPAMPool, LogConfig
+from docker.types import Healthcheck, LogConfig
 
 from benchmarks.console import say
+from benchmarks.networks import create_network
 from contract import target
 from contract.errors import ExitCode
 from healthcheck.report import render_human
@@ -130,17 +131,7 @@ def by_hand(stack: Stack, described: spec.StackSpec) -> target.Contract:
         tag=described.names.verifier_image,
         buildargs={"BASE_IMAGE": described.base_image},
     )
-    networks = {
-        network.name: client.networks.create(
-            network.name,
-            driver="bridge",
-            internal=network.internal,
-            options=network.options,
-            labels=network.labels,
-            ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(network.subnet))]),
-        )
-        for network in (described.egress, gateway.api_network)
-    }
+    networks = {network.name: create_network(client, network) for network in (described.egress, gateway.api_network)}
     client.volumes.create(gateway.settings_volume.name, labels=gateway.settings_volume.labels)
     volumes = {mount.volume: {"bind": mount.path, "mode": "rw"} for mount in gateway.mounts}
     client.containers.run(

@@ -20,12 +20,12 @@ from datetime import datetime
 from ipaddress import IPv4Network
 
 from docker.models.containers import Container
-from docker.types import IPAMConfig, IPAMPool
 
 from benchmarks import load, processes
 from benchmarks.console import progress, say
 from benchmarks.deploy import gateway_container
 from benchmarks.load import Answers
+from benchmarks.networks import create_network
 from benchmarks.own_sandbox import own_sandbox
 from benchmarks.processes import Memory
 from contract.target import PORTS
@@ -145,14 +145,7 @@ class Crowd:
         assert self._described.image is not None
         image = self._client.images.pull(self._described.image).id
         assert image is not None
-        egress = self._described.egress
-        self._client.networks.create(
-            egress.name,
-            driver="bridge",
-            options=egress.options,
-            labels=egress.labels,
-            ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(egress.subnet))]),
-        )
+        create_network(self._client, self._described.egress)
         volumes = [mount.volume for gateway in self._described.gateways.values() for mount in gateway.mounts]
         paths = {volume: f"/volumes/{at}" for at, volume in enumerate(volumes)}
         self._client.containers.run(
@@ -170,7 +163,7 @@ class Crowd:
         for name, gateway in self._described.gateways.items():
             user = self._users[gateway.secret_id]
             self.containers[name] = gateway_container(
-                self._client, gateway, image, egress.name, user.user_id, user.password, user.version_id
+                self._client, gateway, image, self._described.egress.name, user.user_id, user.password, user.version_id
             )
 
     def alone(self, name: str, rounds: int) -> list[float]:

@@ -20,11 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from docker.types import IPAMConfig, IPAMPool
-
 from benchmarks.console import progress, say
 from benchmarks.contenders import BARE, OURS, ROUNDS
 from benchmarks.deploy import with_pulumi
+from benchmarks.networks import create_network
 from benchmarks.own_sandbox import own_sandbox
 from benchmarks.sandbox import MOST_GATEWAYS, Crowd, machine
 from contract import target
@@ -97,14 +96,7 @@ class Many(Crowd):
     def create(self) -> None:
         super().create()
         for name, gateway in self._described.gateways.items():
-            network = self._client.networks.create(
-                gateway.api_network.name,
-                driver="bridge",
-                internal=gateway.api_network.internal,
-                options=gateway.api_network.options,
-                labels=gateway.api_network.labels,
-                ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(gateway.api_network.subnet))]),
-            )
+            network = create_network(self._client, gateway.api_network)
             network.connect(self.containers[name])
 
     def contract(self, verifier: target.Verifier) -> Contract:
