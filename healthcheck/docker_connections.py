@@ -11,7 +11,8 @@ import os
 import socket
 import subprocess
 import threading
-from contextlib import suppress
+import time
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from docker.api import client
@@ -19,6 +20,12 @@ from docker.transport import SSHHTTPAdapter, UnixHTTPAdapter, sshconn
 
 LOGINS = threading.BoundedSemaphore(4)
 """Under way at a time: beyond ten an sshd refuses some (sshd_config, MaxStartups)."""
+
+IDLE = 30
+"""Seconds after which a connection over ssh is not used again: what lies between may have forgotten it."""
+
+ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
+"""An ssh by itself waits for ever for a host that is gone, and docker-py's reading from it knows no timeout."""
 
 
 class _UnixAdapter(UnixHTTPAdapter):
@@ -33,7 +40,7 @@ class _SshAdapter(SSHHTTPAdapter):
         super().__init__(*args, **options)
         self._pool = _SshPool(timeout=self.timeout, maxsize=self.max_pool_size, host=self.ssh_host)
 
-    def get_connection(self, url: str | bytes | None, proxies: Any = None) -> "_SshPool":
+    def get_connection(self, url: str | bytes | None, proxies: Any = None) -> sshconn.SSHConnectionPool:
         return self._pool
 
     def close(self) -> None:
@@ -42,10 +49,16 @@ class _SshAdapter(SSHHTTPAdapter):
 
 
 class _SshPool(sshconn.SSHConnectionPool):
+    def _put_conn(self, connection: Any) -> None:
+        if connection is not None and connection.sock is not None:
+            connection.sock.idle_since = time.monotonic()
+        super()._put_conn(connection)
+
     def _get_conn(self, timeout: Any = None) -> Any:
         """As urllib3 has it, and docker-py has not: one that has ended meanwhile is connected again."""
         connection: Any = super()._get_conn(timeout)
-        if connection.sock is not None and connection.sock.proc.poll() is not None:
+        ssh: _Ssh | None = connection.sock
+        if ssh is not None and (ssh.ended or time.monotonic() - ssh.idle_since > IDLE):
             connection.close()
         return connection
 
@@ -58,21 +71,25 @@ class _Ssh(sshconn.SSHSocket):
     """
 
     proc: subprocess.Popen[bytes] | None
+    idle_since = 0.0
+    _readers = 0
+    _closed_by_owner = False
 
     def connect(self, *_: object, **__: object) -> None:
-        """Logs in, and has an answer from Docker then. Raises OSError and HTTPException, and leaves no process then."""
+        """Logs in, and has an answer from Docker then. Raises OSError, and leaves no process then."""
         user = ["-l", self.user] if self.user else []
         port = ["-p", self.port] if self.port else []
         # docker-py drops these two as well: they belong to this Python, not to ssh.
         environment = {key: os.environ[key] for key in os.environ if key not in ("LD_LIBRARY_PATH", "SSL_CERT_FILE")}
-        with LOGINS:
+        with LOGINS, ExitStack() as undo:
             self.proc = subprocess.Popen(
-                ["ssh", *user, *port, "--", self.host, "docker system dial-stdio"],
+                ["ssh", *ALIVE, *user, *port, "--", self.host, "docker system dial-stdio"],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
             )
+            undo.callback(self._end)
             assert isinstance(self.proc.stdout, io.BufferedReader)
             self._output = _Output(self.proc.stdout.detach(), self)
             try:
@@ -80,17 +97,35 @@ class _Ssh(sshconn.SSHSocket):
                 answer = http.client.HTTPResponse(self)
                 answer.begin()
                 answer.read()
-            except (OSError, http.client.HTTPException):
-                self.close()
-                raise
+            except (OSError, http.client.HTTPException) as error:
+                # urllib3 passes over a broken pipe, and then has no connection to read from.
+                raise ConnectionError(f"ssh {self.host} ended without an answer of Docker's") from error
+            undo.pop_all()
+
+    @property
+    def ended(self) -> bool:
+        return self.proc is None or self.proc.poll() is not None
 
     def recv(self, n: int, *_: int) -> bytes:
         return self._output.read1(n)
 
     def makefile(self, *_: object) -> "_Output":  # type: ignore[override]  # for http.client, which reads bytes
+        self._readers += 1
         return self._output
 
     def close(self) -> None:
+        """As with any socket, whoever still reads from it may go on until the answer's end."""
+        self._closed_by_owner = True
+        if self._readers <= 0:
+            self._end()
+
+    def done_reading(self) -> None:
+        """An answer has been read from it, or will not be."""
+        self._readers -= 1
+        if self._closed_by_owner and self._readers <= 0:
+            self._end()
+
+    def _end(self) -> None:
         if self.proc is not None and self.proc.stdin is not None:
             self.proc.terminate()
             with suppress(BrokenPipeError):
@@ -112,6 +147,7 @@ class _Output(io.BufferedReader):
 
     def close(self) -> None:
         """Not yet: the process closes it."""
+        self.channel.done_reading()
 
 
 def keep_connections() -> None:

@@ -13,14 +13,14 @@ import pytest
 
 from contract.errors import IbgwError
 from healthcheck import docker_connections
-from healthcheck.docker_host import open_docker
+from healthcheck.docker_host import FAILURES, open_docker
 
 SSH = """\
 #!{python}
 # As `ssh HOST docker system dial-stdio`: what comes in goes to Docker's socket, and the other way round.
 import os, socket, sys, threading
 
-if sys.argv[1:] != ["-l", "me", "-p", "2222", "--", "host", "docker system dial-stdio"]:
+if sys.argv[5:] != ["-l", "me", "-p", "2222", "--", "host", "docker system dial-stdio"]:
     sys.exit(255)
 docker = socket.socket(socket.AF_UNIX)
 docker.connect({socket!r})
@@ -34,6 +34,10 @@ threading.Thread(target=out, daemon=True).start()
 while data := os.read(0, 65536):
     docker.sendall(data)
 """
+
+
+REST = 50_000
+"""Characters that make an answer longer than any buffer."""
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -50,10 +54,12 @@ class Answering(http.server.BaseHTTPRequestHandler):
             time.sleep(0.05)
             self.server.come(-1)
             self.new = False
-        text = b"OK" if self.path.endswith("/_ping") else b'{"ApiVersion": "1.41"}'
+        text = b"OK" if self.path.endswith("/_ping") else b'{"ApiVersion": "1.41", "Rest": "%s"}' % (b"x" * REST)
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
+        if self.path.endswith("/announced/json"):
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(text)
         if self.path.endswith("/last/json"):
@@ -124,6 +130,35 @@ def test_a_connection_that_docker_has_closed_is_made_again(engine: StandIn, host
     assert client.api.inspect_container("next")["ApiVersion"] == "1.41"
     client.close()
     assert engine.connections == opened + 1
+
+
+def test_an_answer_is_read_to_its_end_where_docker_closes_after_it(host: str) -> None:
+    client = open_docker(host)
+    assert len(client.api.inspect_container("announced")["Rest"]) == REST
+    assert len(client.api.inspect_container("next")["Rest"]) == REST
+    client.close()
+
+
+def test_an_ssh_that_was_idle_for_long_is_not_used_again(
+    engine: StandIn, ssh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_docker(ssh)
+    opened = engine.connections
+    monkeypatch.setattr(docker_connections, "IDLE", 0)
+    client.api.inspect_container("next")
+    client.close()
+    assert engine.connections == opened + 1
+
+
+def test_a_later_login_that_fails_is_one_of_dockers_failures(
+    ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_docker(ssh)
+    monkeypatch.setattr(docker_connections, "IDLE", 0)
+    (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    with pytest.raises(FAILURES, match="ssh host ended without an answer"):
+        client.ping()
+    client.close()
 
 
 def test_few_logins_are_under_way_at_a_time(engine: StandIn, ssh: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
-_CONNECTIONS = 32
+# Kept at most: as many as sandbox.plugins.process has workers.
+_CONNECTIONS = 128
 # Seconds that one call may take. A stop waits for the container's grace, a build and a pull for as long as they take.
 _CALL_TIMEOUT = 3600
 # terraform-provider-docker: networkRemoveRefreshTimeout, volumeReadRefreshTimeout.
