@@ -47,9 +47,11 @@ PORTS: dict[Mode, Ports] = {Mode.LIVE: Ports(4003, 4001), Mode.PAPER: Ports(4004
 VNC_PORT = 5900
 
 COMMAND_PORT = 7462
-"""IBC's command server, on 127.0.0.1 in the container where the gateway restarts itself daily (IBC's config.ini,
-CommandServerPort; the number is the one that its documentation uses)."""
+"""IBC's command server, on 127.0.0.1 in the container (IBC's config.ini, CommandServerPort; the number is the one that
+its documentation uses)."""
 
+STATUS_PORT = 4010
+"""Where a gateway's supervisor answers its status line, on the `api` network."""
 
 USER_ID_FILE = "/run/secrets/tws_userid"
 PASSWORD_FILE = "/run/secrets/tws_password"  # noqa: S105 - a path
@@ -111,6 +113,13 @@ class Secret(Model):
     version_id: str
 
 
+class Offline(Model):
+    """Hours of every day in which the gateway is logged out."""
+
+    from_: Annotated[str, Field(alias="from")]
+    until: str
+
+
 class Schedule(Model):
     """Times of day, `HH:MM`, 24 h, in `time_zone`; `cold_restart` is on Sundays."""
 
@@ -118,6 +127,7 @@ class Schedule(Model):
     auto_restart: str | None = None
     auto_logoff: str | None = None
     cold_restart: str | None = None
+    offline: Offline | None = None
 
 
 class QuoteContract(Model):

@@ -14,6 +14,7 @@ def describe_gateway(
     spec: StackSpec, gateway: GatewaySpec, version_id: str, container_id: str, repo_digest: str
 ) -> target.Gateway:
     settings = gateway.settings
+    offline = settings.session.offline
     ports = target.PORTS[spec.mode]
     contract = settings.checks.market_data.contract
     return target.Gateway(
@@ -41,6 +42,7 @@ def describe_gateway(
             auto_restart=settings.session.auto_restart,
             auto_logoff=settings.session.auto_logoff,
             cold_restart=settings.session.cold_restart,
+            offline=offline and target.Offline(**offline.model_dump(by_alias=True)),
         ),
         second_factor=settings.second_factor.method,
         checks=target.Checks(

@@ -22,7 +22,7 @@ def record(stack: StackSpec, gateway: GatewaySpec) -> GatewayRecord:
         secret_id=gateway.secret_id,
         environment=gateway.environment,
         labels=gateway.labels,
-        arguments=gateway.probe.test,
+        arguments=(*gateway.command, *gateway.probe.test),
         published=(),
         network_mode="bridge",
         api_driver=gateway.api_network.driver,

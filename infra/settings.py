@@ -221,14 +221,30 @@ class Api(_Settings):
     master_client_id: Annotated[int, Field(ge=0)] | None = None
 
 
+class Offline(_Settings):
+    """Hours of every day in which the gateway is logged out, in the session's time zone."""
+
+    from_: Annotated[TimeOfDay, Field(alias="from")]
+    until: TimeOfDay
+
+    @model_validator(mode="after")
+    def _leaves_time(self) -> Self:
+        if apart(self.from_, self.until) < timedelta(minutes=15):
+            raise ValueError(f"from {self.from_} and until {self.until} are less than 15 minutes apart")
+        return self
+
+
 class Session(_Settings):
-    """When the gateway restarts or logs off, and who wins when the user is logged in elsewhere."""
+    """When the gateway restarts, logs off or is logged out, what heals by itself, and who wins when the user is logged
+    in elsewhere."""
 
     existing_session: ExistingSession = ExistingSession.PRIMARY
     time_zone: TimeZone = "America/New_York"
     auto_restart: TimeOfDay | None = None
     auto_logoff: TimeOfDay | None = None
     cold_restart: TimeOfDay | None = None
+    offline: Offline | None = None
+    heal: bool = True
     save_settings: Annotated[Duration, AfterValidator(lambda value: _between(value, "5m", "12h"))] | None = timedelta(
         minutes=30
     )
@@ -416,6 +432,11 @@ class Settings(_Settings):
                 )
             if self.mode is Mode.LIVE and gateway.vnc.enabled:
                 raise ValueError(f"{where}.vnc.enabled: refused on live: whoever sees the screen can trade")
+            if self.mode is Mode.LIVE and not gateway.account.expected:
+                raise ValueError(
+                    f"{where}.account.expected: missing; on live name the accounts that the user logs in to, such as "
+                    '["U1234567"], so that a login that shows others is noticed'
+                )
             for account in gateway.account.expected:
                 if account.startswith("D") != (self.mode is Mode.PAPER):
                     raise ValueError(

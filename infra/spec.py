@@ -7,20 +7,21 @@ description. Facts about the image are from its Dockerfile, run.sh, common.sh an
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network
-from pathlib import Path
 
 from contract.names import Label, Names, Role, labels
-from contract.target import COMMAND_PORT, PASSWORD_FILE, PORTS, CheckLevel, ClientIds, Mode, SecondFactor
+from contract.target import PORTS, CheckLevel, Mode, SecondFactor
 from infra import settings as config
+from infra import supervisor
 from infra.addresses import api_subnets, egress_subnet
+from infra.properties import escape
 from infra.times import twelve_hour
 
 HOME = "/home/ibgateway"
 UID = 1000
 SETTINGS_PATH = f"{HOME}/tws_settings"
 LOGS_PATH = f"{HOME}/debug_logs"
-START_SCRIPTS = "start.d"
-START_SCRIPT_PATH = f"{HOME}/{START_SCRIPTS}/10-ibgw.sh"
+SUPERVISOR_PATH = f"{HOME}/ibgw/supervisor.sh"
+"""The container's first process. The image's own, run.sh, is its child."""
 VNC_PASSWORD_PATH = f"{HOME}/vnc_password"
 
 SECRETS_PATH = "/run/secrets"
@@ -32,10 +33,10 @@ ICC = "com.docker.network.bridge.enable_icc"
 
 PROBE_TIMEOUT = timedelta(seconds=10)
 PROBE_RETRIES = 3
-MAXIMUM_ATTEMPTS = 2
-"""Logins that one version of a secret may try without success, whatever restarts the gateway."""
-
-_START_SCRIPT = Path(__file__).parent / START_SCRIPTS / "10-ibgw.sh"
+RUN_PATH = "/tmp/ibgw"  # noqa: S108 - in the container, where nobody else is
+"""What the supervisor keeps only as long as the container lives."""
+NO_FORWARDING = {"net.ipv4.ip_forward": "0"}
+"""Docker switches it on in every container; no packet goes through a gateway."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class GatewaySpec:
     container_name: str
     owner_name: str
     environment: dict[str, str]
-    start_script: str
+    command: tuple[str, ...]
+    supervisor: str
     secret_id: str
     secret_version: str | None
     api_network: NetworkSpec
@@ -92,6 +94,7 @@ class GatewaySpec:
     stop_grace: timedelta
     capabilities_dropped: tuple[str, ...]
     security_options: tuple[str, ...]
+    sysctls: dict[str, str]
     log_driver: str
     log_options: dict[str, str]
     restart: str
@@ -131,26 +134,6 @@ def probe_script(port: int) -> str:
     )
 
 
-def start_script(mode: Mode, gateway: config.Gateway) -> str:
-    """The one file in `start.d`: user id into IBC's template, the start guard, and what the image does only once."""
-    values = {
-        "PORT": PORTS[mode].inner,
-        "CLIENT_ID": ClientIds().testing[0],
-        "LIMIT": MAXIMUM_ATTEMPTS,
-        # A restart on command borrows the time of the daily one (IBC, RestartTask): offered only where there is one.
-        "COMMANDS": COMMAND_PORT if gateway.session.auto_restart is not None else 0,
-        "DEBUG": _yes(gateway.debug.enabled),
-        "RELOGIN": _yes(gateway.second_factor.relogin),
-        "VNC": _yes(gateway.vnc.enabled),
-        "LOGS": LOGS_PATH,
-        "SECRETS": SECRETS_PATH,
-    }
-    script = _START_SCRIPT.read_text(encoding="utf-8")
-    for key, value in values.items():
-        script = script.replace(f"@{key}@", str(value))
-    return script
-
-
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
@@ -163,9 +146,7 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
     session = gateway.session
     found = {
         "TRADING_MODE": mode.value,
-        "TWS_PASSWORD_FILE": PASSWORD_FILE,
         "TWS_SETTINGS_PATH": SETTINGS_PATH,
-        "START_SCRIPTS": START_SCRIPTS,
         "TWS_ACCEPT_INCOMING": gateway.api.accept_incoming.value,
         "READ_ONLY_API": _yes(gateway.api.read_only),
         "ALLOW_BLIND_TRADING": _yes(gateway.api.allow_blind_trading),
@@ -176,14 +157,15 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
         "TZ": session.time_zone,
         "TWOFA_TIMEOUT_ACTION": gateway.second_factor.on_timeout.value,
         "TWOFA_EXIT_INTERVAL": str(round(gateway.second_factor.exit_interval.total_seconds())),
-        # The start script renders `yes` only for a secret version that has logged in before.
+        # The supervisor renders `yes` only for a secret version that has logged in before.
         "RELOGIN_AFTER_TWOFA_TIMEOUT": "no",
         "JAVA_HEAP_SIZE": str(gateway.resources.java_heap),
     }
     if gateway.api.master_client_id is not None:
         found["TWS_MASTER_CLIENT_ID"] = str(gateway.api.master_client_id)
     if gateway.second_factor.method is SecondFactor.PUSH and gateway.second_factor.device is not None:
-        found["TWOFA_DEVICE"] = gateway.second_factor.device
+        # It goes where the credentials go: through the image's envsubst and Java's properties.
+        found["TWOFA_DEVICE"] = escape(gateway.second_factor.device)
     if session.auto_restart is not None:
         found["AUTO_RESTART_TIME"] = twelve_hour(session.auto_restart)
     if session.auto_logoff is not None:
@@ -225,7 +207,10 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
             container_name=names.gateway(name),
             owner_name=names.settings_owner(name),
             environment=environment(settings.mode, gateway),
-            start_script=start_script(settings.mode, gateway),
+            command=(SUPERVISOR_PATH,),
+            supervisor=supervisor.render(
+                settings.mode, gateway, paths={"SECRETS": SECRETS_PATH, "LOGS": LOGS_PATH, "RUN": RUN_PATH}
+            ),
             secret_id=gateway.credentials.secret_id,
             secret_version=gateway.credentials.version_id,
             api_network=NetworkSpec(
@@ -251,6 +236,7 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
             stop_grace=gateway.container.stop_grace,
             capabilities_dropped=("ALL",),
             security_options=("no-new-privileges:true",),
+            sysctls=NO_FORWARDING,
             log_driver="json-file",
             log_options={
                 "max-size": gateway.container.log_max_size,

@@ -168,7 +168,7 @@ class Sandbox:
 
     def _project(self, say: Say) -> None:
         """The generated project folder, and the stacks in the sandbox's own backend."""
-        self._write_project(self.project_folder, {stack: self._document(stack) for stack in project.STACKS})
+        self._write_project(self.project_folder, {stack: self._with_accounts(self._document(stack)) for stack in project.STACKS})
         passphrase = self.folder / "passphrase"
         if not passphrase.exists():
             write_private(passphrase, secrets.token_urlsafe(24))
@@ -273,9 +273,10 @@ class Sandbox:
         }
         document = project.override(project.override(document, {"gateways": own_secrets}), changes)
         folder = self.folder / "stacks" / (beside or name)
-        self._write_project(folder, {name: document})
         with self.alone():
             new = self._vault.add(project.logins(document))
+            document = self._with_accounts(document)
+            self._write_project(folder, {name: document})
             secrets_manager.fill(new, port=self._port(secrets_manager.PROCESS))
             self._internet(self._say)
             env = {**self.env(), "PULUMI_OPTION_CWD": str(folder)}
@@ -334,6 +335,16 @@ class Sandbox:
             for name, gateway in gateways.items()
         }
         return project.override(tracked, {"gateways": own})
+
+    def _with_accounts(self, document: project.Document) -> project.Document:
+        """The generated accounts in the place of the tracked files' PLACEHOLDER."""
+        accounts = {credential.secret_id: credential.account for credential in self.credentials()}
+        own = {
+            name: {"account": {"expected": [accounts[gateway["credentials"]["secretId"]]]}}
+            for name, gateway in document["config"]["ibgw:gateways"].items()
+            if gateway.get("account", {}).get("expected") == [project.PLACEHOLDER]
+        }
+        return project.override(document, {"gateways": own})
 
     def _document(self, stack: str) -> project.Document:
         return project.stack(

@@ -18,6 +18,8 @@ from sandbox.secrets_manager import Login
 PROJECT_FILE = "Pulumi.yaml"
 SALT = "encryptionsalt"
 STACKS = ("paper", "live")
+PLACEHOLDER = "U0000000"
+"""The account in the tracked live file, which a person replaces by the user's own."""
 
 Document = dict[str, Any]
 

@@ -12,7 +12,7 @@ from infra.components.storage import Storage, StorageArgs
 from infra.credentials import Credentials
 from infra.spec import (
     SECRET_FILE_MODE,
-    START_SCRIPT_PATH,
+    SUPERVISOR_PATH,
     VERSION_FILE,
     GatewaySpec,
 )
@@ -53,6 +53,7 @@ class Gateway(pulumi.ComponentResource):
             name,
             name=spec.container_name,
             image=args.image_id,
+            command=list(spec.command),
             envs=[f"{key}={value}" for key, value in sorted(spec.environment.items())],
             # The first two are what CREDENTIALS names.
             uploads=[
@@ -65,7 +66,7 @@ class Gateway(pulumi.ComponentResource):
                 docker.ContainerUploadArgs(
                     file=VERSION_FILE, content=args.credentials.version_id, permissions=SECRET_FILE_MODE
                 ),
-                docker.ContainerUploadArgs(file=START_SCRIPT_PATH, content=spec.start_script, permissions="0555"),
+                docker.ContainerUploadArgs(file=SUPERVISOR_PATH, content=spec.supervisor, permissions="0555"),
             ],
             volumes=[
                 docker.ContainerVolumeArgs(volume_name=mount.volume, container_path=mount.path) for mount in spec.mounts
@@ -82,6 +83,7 @@ class Gateway(pulumi.ComponentResource):
             ),
             capabilities=docker.ContainerCapabilitiesArgs(drops=list(spec.capabilities_dropped)),
             security_opts=list(spec.security_options),
+            sysctls=spec.sysctls,
             # Equal, so that there is no swap; without the second one every preview would show a change.
             memory=spec.memory,
             memory_swap=spec.memory,

@@ -1,0 +1,104 @@
+"""The first process of a gateway's container: `supervisor.sh` with one gateway's values in it. Pure."""
+
+from importlib.resources import files
+from pathlib import Path
+from shlex import quote
+
+from contract.target import COMMAND_PORT, PORTS, STATUS_PORT, VNC_PORT, ClientIds, Mode
+from healthcheck.logs import PROFILE, LoginState
+from infra import settings as config
+from infra.times import parse_time_of_day
+
+MAXIMUM_ATTEMPTS = 2
+"""Logins that one version of a secret may try without success, whatever restarts the gateway."""
+LOGINS_AN_HOUR = 5
+"""Full logins within an hour that nobody asked to end, after which the gateway is held."""
+HEALS_A_DAY = 3
+UNWELL_SECONDS = 180
+"""For how long the API is wedged or half open before the gateway is restarted."""
+FORM_SECONDS = 300
+"""IBC's LoginDialogDisplayTimeout. Its own 60 s are too short where a dozen gateways start on two cores at once."""
+
+WORDS: dict[LoginState, str] = {
+    LoginState.LOGIN_FORM: "form",
+    LoginState.SUBMITTED: "submitted",
+    LoginState.SECOND_FACTOR_PENDING: "factor",
+    LoginState.SECOND_FACTOR_CLOSED: "second_factor_denied",
+    LoginState.SECOND_FACTOR_TIMEOUT: "second_factor_timeout",
+    LoginState.REJECTED: "rejected",
+    LoginState.LOCKED_OUT: "locked_out",
+    LoginState.EXISTING_SESSION: "competing_session",
+    LoginState.SERVER_UNREACHABLE: "unreachable",
+    LoginState.SYSTEM_UNAVAILABLE: "unavailable",
+    LoginState.VERSION_REFUSED: "version_refused",
+    LoginState.RELOGIN_REQUIRED: "relogin",
+    LoginState.LOGGED_IN: "logged_in",
+}
+"""What a state is called in the container. A state that is not here decides nothing there."""
+
+_SCRIPT = Path(__file__).with_name("supervisor.sh")
+
+
+def render(mode: Mode, gateway: config.Gateway, *, paths: dict[str, str]) -> str:
+    """The script for one gateway. `paths`: SECRETS, LOGS and RUN, where the container has its credentials, its debug
+    logs, and what only lives as long as the container."""
+    session = gateway.session
+    offline = session.offline
+    values: dict[str, object] = {
+        **paths,
+        "MODE": mode.value,
+        "PORT": PORTS[mode].inner,
+        "RELAY_PORT": PORTS[mode].client,
+        "SCREEN_PORT": VNC_PORT,
+        "COMMANDS": COMMAND_PORT,
+        "STATUS_PORT": STATUS_PORT,
+        "CLIENT_ID": ClientIds().testing[0],
+        "LIMIT": MAXIMUM_ATTEMPTS,
+        "LOGINS_AN_HOUR": LOGINS_AN_HOUR,
+        "GRACE": round(gateway.container.stop_grace.total_seconds()),
+        "HEAL": _yes(session.heal),
+        "HEALS_A_DAY": HEALS_A_DAY,
+        "UNWELL_SECONDS": UNWELL_SECONDS,
+        "AUTO_RESTART": _minute(session.auto_restart),
+        "AUTO_LOGOFF": _minute(session.auto_logoff),
+        "COLD_RESTART": _minute(session.cold_restart),
+        "OFFLINE_FROM": _minute(offline and offline.from_),
+        "OFFLINE_UNTIL": _minute(offline and offline.until),
+        "DEBUG": _yes(gateway.debug.enabled),
+        "RELOGIN": _yes(gateway.second_factor.relogin),
+        "VNC": _yes(gateway.vnc.enabled),
+        "FORM_SECONDS": FORM_SECONDS,
+        "ZONE_RULES": zone_rules(session.time_zone),
+        "LINES": "\n".join(f"\t{quote(row)}" for row in line_table()),
+    }
+    script = _SCRIPT.read_text(encoding="utf-8")
+    for key, value in values.items():
+        script = script.replace(f"@{key}@", str(value))
+    return script
+
+
+def line_table() -> list[str]:
+    """Each row of the automation's table as `word pattern`, in its order, since the first match counts."""
+    return [" ".join((WORDS.get(state, "none"), pattern.pattern.replace(r"\d", "[0-9]"))) for pattern, state in PROFILE.lines]
+
+
+def zone_rules(time_zone: str) -> str:
+    """A zone's rules as POSIX writes them, `EST5EDT,M3.2.0,M11.1.0`: the last line of its file (RFC 8536, 3.3).
+
+    Always of the package `tzdata`, so that every machine renders the same script. A zone without a rule that goes on
+    has its last one.
+    """
+    data = files("tzdata").joinpath("zoneinfo", *time_zone.split("/")).read_bytes()
+    return data.rstrip(b"\n").rpartition(b"\n")[2].decode("ascii")
+
+
+def _minute(time_of_day: str | None) -> int:
+    """Minutes since midnight; -1 for none."""
+    if time_of_day is None:
+        return -1
+    at = parse_time_of_day(time_of_day)
+    return at.hour * 60 + at.minute
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,877 @@
+#!/bin/bash
+# The first process of a gateway's container. The image's files stay as they are: its run.sh is the child of this one.
+#
+# It decides when a login may be made (start guard, pauses, offline hours), sees to it that every end is a logout, ends a
+# login that shows accounts of the wrong kind, heals what a restart heals, and answers one line about itself on a port of
+# the `api` network. It never starts the gateway a second time: it ends, Docker starts the container again, and the next
+# start waits by what the settings volume remembers.
+#
+# On the settings volume, in guard/, which outlives the container:
+#   VERSION.attempts  the attempts of a secret's version since its last good login, then a line for each: time and outcome
+#   VERSION.ok        exists once that version has logged in
+#   history           the starts of the last hour that nobody asked to end: time, and start, login, unreachable, late_form
+#                     or competing
+#   pause             the time until which the gateway stays logged out, written by `ibgw stop --for`
+#   give_way          exists from a planned logout to the next login, which then gives way to a person's session
+#   heals, planned, stopped   what was healed and when; the last planned event, due and done; how the last session ended
+# All times are seconds since the epoch.
+#
+# Not run with `set -u`, since a name that is not set would end the gateway without a logout; the tests run it so.
+
+readonly MODE=@MODE@ PORT=@PORT@ RELAY_PORT=@RELAY_PORT@ SCREEN_PORT=@SCREEN_PORT@ COMMANDS=@COMMANDS@ STATUS_PORT=@STATUS_PORT@
+readonly CLIENT_ID=@CLIENT_ID@ LIMIT=@LIMIT@ LOGINS_AN_HOUR=@LOGINS_AN_HOUR@ GRACE=@GRACE@
+readonly HEAL=@HEAL@ HEALS_A_DAY=@HEALS_A_DAY@ UNWELL_SECONDS=@UNWELL_SECONDS@
+readonly AUTO_RESTART=@AUTO_RESTART@ AUTO_LOGOFF=@AUTO_LOGOFF@ COLD_RESTART=@COLD_RESTART@ # minutes of the day; -1: none
+readonly OFFLINE_FROM=@OFFLINE_FROM@ OFFLINE_UNTIL=@OFFLINE_UNTIL@
+readonly DEBUG=@DEBUG@ RELOGIN=@RELOGIN@ VNC=@VNC@ FORM_SECONDS=@FORM_SECONDS@
+readonly SECRETS=@SECRETS@ LOGS=@LOGS@
+# The image has no time zones, so this shell is told the rules of its own; Java knows the zone by its name.
+readonly ZONE="${TZ:-}"
+export TZ='@ZONE_RULES@'
+
+readonly SETTINGS="${TWS_SETTINGS_PATH:?}"
+readonly CONFIG="${IBC_INI:-$HOME/ibc/config.ini}"
+readonly TEMPLATE="${IBC_INI_TMPL:-$CONFIG.tmpl}"
+readonly PRISTINE="$TEMPLATE.image"
+readonly GUARD="$SETTINGS/guard" RUN="@RUN@"
+readonly STATUS_FILE="$RUN/status"
+VERSION="$(<"$SECRETS/secret_version")"
+readonly VERSION
+readonly ATTEMPTS="$GUARD/$VERSION.attempts" SUCCEEDED="$GUARD/$VERSION.ok"
+
+readonly STOPPED=143 AGAIN=75 # exit codes: asked to stop; ended so that the next start waits its turn
+readonly STALE=5              # minutes after which no soft restart is under way any more
+readonly NEAR=10              # minutes around a planned event in which nothing is healed, and within which it must come
+readonly UNREACHABLE_PAUSE=60 LONGEST_PAUSE=600 COMPETING_PAUSE=900 # seconds
+
+# The lines of what drives the gateway: each a word and a pattern, the first that matches counts.
+readonly LINES=(
+@LINES@
+)
+
+# --- what is known ------------------------------------------------------------------------------------------------
+
+PHASE=starting SINCE=$EPOCHSECONDS # of the login, as the status tells it
+HOLD=none UNTIL=0                  # why no login is made, and until when where that is known
+STOP=""                            # set by a signal
+COUNT=0 OUTCOMES=()                # of the secret's version
+HISTORY=()
+CHILD="" LOG="" LINE="" # the image's run.sh, and its output
+JAVA="" STARTED=0       # the gateway's process, as PID:STARTTIME, and since when
+KIND=none               # how that process logs in: password or saved (session)
+OPEN=no                 # an attempt is under way whose end is not known
+REACHED=no CONFIRMED=no SESSION=no
+FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
+API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
+DUE=0 DONE=0 EVENT=none
+LAST_STOP=none NOW=0 LOOKED=0 TEXT_FOLLOWS=no LOCKED=no LAUNCHED=no ENDING=no SERVER=""
+
+say() { echo "ibgw: $*"; }
+
+# Seconds that no clock's correction moves.
+uptime() { read -r NOW _ </proc/uptime && NOW=${NOW%.*}; }
+
+phase() {
+	[[ $PHASE == "$1" ]] && return
+	PHASE=$1 SINCE=$EPOCHSECONDS
+	publish
+}
+
+# --- the volume's memory ------------------------------------------------------------------------------------------
+
+# keep FILE LINE...: on disk before its name is, so that a crash leaves the old text or the new one, never half of it.
+keep() {
+	printf '%s\n' "${@:2}" >"$1.new" && sync "$1.new" && mv "$1.new" "$1" && sync "$GUARD"
+} 2>/dev/null
+
+load_attempts() {
+	local lines=()
+	COUNT=0 OUTCOMES=()
+	[[ -e $ATTEMPTS ]] || return 0
+	mapfile -t lines <"$ATTEMPTS"
+	COUNT=${lines[0]:-} OUTCOMES=("${lines[@]:1}")
+	# What cannot be read as a number counts as exhausted: holding back is the safe mistake.
+	[[ $COUNT =~ ^[0-9]+$ ]] || COUNT=$LIMIT
+} 2>/dev/null
+
+save_attempts() { keep "$ATTEMPTS" "$COUNT" "${OUTCOMES[@]}"; }
+
+last_outcome() {
+	OUTCOME=unknown
+	((${#OUTCOMES[@]})) && OUTCOME=${OUTCOMES[-1]#* }
+}
+
+# An attempt begins: counted before the form can appear, which takes seconds.
+begin_attempt() {
+	((COUNT += 1))
+	OUTCOMES+=("$EPOCHSECONDS unknown")
+	save_attempts || return 1
+	OPEN=yes
+	HISTORY+=("$EPOCHSECONDS start")
+	keep "$GUARD/history" "${HISTORY[@]}"
+	say "attempt $COUNT of $LIMIT"
+}
+
+# outcome WORD: how the attempt under way ended, as far as is known.
+outcome() {
+	[[ $OPEN == yes && ${#OUTCOMES[@]} -gt 0 ]] || return 0
+	[[ ${OUTCOMES[-1]#* } == "$1" ]] && return 0
+	OUTCOMES[-1]="$EPOCHSECONDS $1"
+	save_attempts
+}
+
+# mark WORD: what became of the last start.
+mark() {
+	((${#HISTORY[@]})) || return 0
+	HISTORY[-1]="${HISTORY[-1]% *} $1"
+	keep "$GUARD/history" "${HISTORY[@]}"
+}
+
+confirmed() {
+	[[ $CONFIRMED == yes ]] && return
+	CONFIRMED=yes SESSION=yes LOGIN=$EPOCHSECONDS FACTOR=0 RELOGIN_SINCE=0
+	if [[ $KIND == password ]]; then
+		OPEN=no COUNT=0 OUTCOMES=()
+		save_attempts && : >"$SUCCEEDED"
+		mark login
+	fi
+	rm -f "$GUARD/give_way"
+	# Until the end is seen: a container that is killed leaves this word.
+	keep "$GUARD/stopped" killed
+	say "logged in"
+	phase logged_in
+}
+
+# The gateway's process is gone. An attempt that reached nobody is taken back: without a way out no password was tried,
+# and a host that comes up before its network must not use the attempts up.
+process_ended() {
+	if [[ $OPEN == yes ]]; then
+		if [[ $REACHED == no ]] && ! reached_broker; then
+			((COUNT -= 1))
+			unset 'OUTCOMES[-1]'
+			save_attempts && say "attempt taken back: it reached nobody"
+			mark unreachable
+		else
+			last_outcome
+			[[ $OUTCOME == unknown ]] && outcome ended
+		fi
+		OPEN=no
+	fi
+	JAVA="" CONFIRMED=no SESSION=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0
+	planned_done
+}
+
+load_history() {
+	local entry last kept=()
+	HISTORY=()
+	[[ -e $GUARD/history ]] && mapfile -t HISTORY <"$GUARD/history"
+	# By the last entry's hour: a hold lasts until a person ends it, however long that takes.
+	last=${HISTORY[-1]:-0}
+	for entry in "${HISTORY[@]}"; do
+		[[ $entry =~ ^[0-9]+\ [a-z_]+$ ]] && ((${entry% *} > ${last% *} - 3600)) && kept+=("$entry")
+	done
+	HISTORY=("${kept[@]}")
+	LOGINS=0
+	for entry in "${HISTORY[@]}"; do
+		[[ $entry == *\ login || $entry == *\ late_form ]] && ((LOGINS += 1))
+	done
+	((LOGINS >= LOGINS_AN_HOUR)) && return
+	((${last% *} > EPOCHSECONDS - 3600)) || HISTORY=()
+} 2>/dev/null
+
+# --- may the gateway log in? ----------------------------------------------------------------------------------------
+
+minute_of_day() {
+	local hour minute
+	printf -v hour '%(%H)T' "$EPOCHSECONDS"
+	printf -v minute '%(%M)T' "$EPOCHSECONDS"
+	printf -v WEEKDAY '%(%u)T' "$EPOCHSECONDS"
+	MINUTE=$((10#$hour * 60 + 10#$minute))
+}
+
+# within MINUTE FROM UNTIL: of the day, past midnight too.
+within() { (($2 <= $3 ? $2 <= $1 && $1 < $3 : $2 <= $1 || $1 < $3)); }
+
+# Sets UNTIL when the gateway is to be logged out now, by the clock or for a time.
+logged_out_by_plan() {
+	local until=0
+	# A time that cannot be read is no pause: whoever wrote it is told by the status that there is none.
+	[[ -s $GUARD/pause ]] && read -r until <"$GUARD/pause"
+	if [[ $until =~ ^[0-9]{1,12}$ ]] && ((until > EPOCHSECONDS)); then
+		PLAN=paused UNTIL=$until
+		return 0
+	fi
+	minute_of_day
+	if ((OFFLINE_FROM >= 0)) && within "$MINUTE" "$OFFLINE_FROM" "$OFFLINE_UNTIL"; then
+		PLAN=offline UNTIL=$((EPOCHSECONDS - EPOCHSECONDS % 60 + (OFFLINE_UNTIL - MINUTE + 1440) % 1440 * 60))
+		return 0
+	fi
+	return 1
+} 2>/dev/null
+
+pause_until() {
+	local starts=${#HISTORY[@]} entry seconds longest=$LONGEST_PAUSE
+	PAUSED_UNTIL=0
+	((starts)) || return 0
+	entry=${HISTORY[-1]}
+	seconds=$((5 << (starts > 8 ? 7 : starts - 1)))
+	case $entry in
+	*\ unreachable) longest=$UNREACHABLE_PAUSE ;;
+	*\ competing) seconds=$COMPETING_PAUSE longest=$COMPETING_PAUSE ;;
+	esac
+	PAUSED_UNTIL=$((${entry% *} + (seconds < longest ? seconds : longest)))
+}
+
+# hold WORD UNTIL TEXT: says once why no login is made.
+hold() {
+	[[ $HOLD == "$1" && $UNTIL == "$2" ]] && return 1
+	HOLD=$1 UNTIL=$2 PHASE=$1 SINCE=$EPOCHSECONDS
+	say "$3"
+	publish
+	return 1
+}
+
+# Whether the gateway may be started now; if not, HOLD says why.
+gate() {
+	if [[ $LOCKED == no ]]; then
+		flock -n "$LOCK" && LOCKED=yes || hold volume 0 "held: volume: another container has $SETTINGS" || return
+	fi
+	if [[ $AUTOMATION != ibc ]]; then
+		hold automation 0 "held: automation: $AUTOMATION" || return
+	fi
+	if logged_out_by_plan; then
+		: >"$GUARD/give_way"
+		hold "$PLAN" "$UNTIL" "$PLAN until $UNTIL" || return
+	fi
+	load_attempts
+	load_history
+	last_outcome
+	if ((COUNT >= LIMIT)); then
+		hold attempts 0 "held: attempts: $OUTCOME" || return
+	fi
+	if ((LOGINS >= LOGINS_AN_HOUR)); then
+		hold logins 0 "held: logins: $LOGINS within an hour ended by themselves" || return
+	fi
+	pause_until
+	if ((PAUSED_UNTIL > EPOCHSECONDS)); then
+		hold pause "$PAUSED_UNTIL" "waiting: pause until $PAUSED_UNTIL" || return
+	fi
+	if ! keep "$GUARD/history" "${HISTORY[@]}"; then
+		hold unwritable 0 "held: unwritable: attempts cannot be recorded in $GUARD" || return
+	fi
+	HOLD=none UNTIL=0
+}
+
+# What drives the gateway, by the image's content. Only IBC takes its credentials as this script gives them.
+find_automation() {
+	if [[ -f $IBC_PATH/IBC.jar ]] && grep -q ibcstart.sh "$SCRIPT_PATH"/*.sh && [[ ${USE_IBG_CONTROLLER:-no} != yes ]]; then
+		AUTOMATION=ibc
+	elif grep -qi 'ibg.controller' "$SCRIPT_PATH"/*.sh; then
+		AUTOMATION=ibg_controller
+	elif grep -qi 'ibcontroller\|ib-controller' "$SCRIPT_PATH"/*.sh; then
+		AUTOMATION=ibcontroller
+	else
+		AUTOMATION=unknown
+	fi
+} 2>/dev/null
+
+# --- what the image is given ----------------------------------------------------------------------------------------
+
+# The template that the image substitutes into, from the image's own: a key that it lacks is appended.
+render() {
+	local line key end="" give_way=no
+	declare -A set=(
+		[IbLoginId]="$(<"$SECRETS/tws_userid")"
+		[IbPassword]="$(<"$SECRETS/tws_password")"
+		# Retries inside one process, which nothing outside can count beforehand: only with a version that has worked, and
+		# whose last login succeeded.
+		[ReloginAfterSecondFactorAuthenticationTimeout]=no
+		[CommandServerPort]="$COMMANDS"
+		# Without an address IBC would listen to the whole api network.
+		[BindAddress]=127.0.0.1
+		[ControlFrom]=
+		[LoginDialogDisplayTimeout]="$FORM_SECONDS"
+	)
+	[[ $RELOGIN == yes && -f $SUCCEEDED && $COUNT == 0 ]] && set[ReloginAfterSecondFactorAuthenticationTimeout]=yes
+	[[ -e $GUARD/give_way && ${EXISTING_SESSION_DETECTED_ACTION:-} != manual ]] && set[ExistingSessionDetectedAction]=secondary
+	if [[ $DEBUG == yes ]]; then
+		# Only windows that IBC does not know: with all of them it would log the filled login form, user id included.
+		set[LogStructureScope]=unknown set[LogStructureWhen]=open set[IncludeStackTraceForExceptions]=yes
+	fi
+	while IFS= read -r line || [[ -n $line ]]; do
+		[[ $line == *$'\r' ]] && end=$'\r'
+		key=${line%%=*}
+		if [[ $line == *=* && -v set[$key] ]]; then
+			line="$key=${set[$key]}$end"
+			unset "set[$key]"
+		fi
+		printf '%s\n' "$line"
+	done <"$PRISTINE"
+	for key in "${!set[@]}"; do
+		printf '%s=%s%s\n' "$key" "${set[$key]}" "$end"
+	done
+}
+
+prepare() {
+	umask 077
+	mkdir -p "$RUN"
+	[[ -f $PRISTINE ]] || cp "$TEMPLATE" "$PRISTINE"
+	mkdir -p "$GUARD"
+	find_automation
+	[[ -s $GUARD/stopped ]] && read -r LAST_STOP <"$GUARD/stopped"
+	[[ -s $GUARD/planned ]] && read -r EVENT DUE DONE <"$GUARD/planned"
+	exec {LOCK}>"$GUARD/lock"
+} 2>/dev/null
+
+before_login() {
+	# The image writes the time zone only once.
+	if [[ -f $SETTINGS/jts.ini ]] && ! grep -qx "TimeZone=$TIME_ZONE" "$SETTINGS/jts.ini"; then
+		sed -i "s|^TimeZone=.*|TimeZone=$TIME_ZONE|" "$SETTINGS/jts.ini"
+	fi
+	if [[ $VNC == yes ]]; then
+		# New at each start and never in any configuration: x11vnc shows it in its arguments.
+		head -c 6 /dev/urandom | od -An -tx1 | tr -d ' \n' >"${VNC_SERVER_PASSWORD_FILE:?}"
+	fi
+	# A display that was killed leaves its socket, and the image would take that for the new one.
+	rm -f /tmp/.X11-unix/X1
+	# IBC keeps the file of a soft restart: once that is over, a start with it fills nothing into the form, for ever.
+	find "$SETTINGS" -mindepth 2 -maxdepth 2 -name autorestart -mmin "+$STALE" -delete
+	chmod 600 "$TEMPLATE"
+	render >"$TEMPLATE"
+}
+
+forget_saved_session() { rm -f "$SETTINGS"/*/autorestart; }
+
+# --- the processes ----------------------------------------------------------------------------------------------------
+
+# starttime PID: in clock ticks since boot, so that a recycled pid is another process.
+starttime() {
+	local stat
+	read -r stat <"/proc/$1/stat" || return 1
+	# shellcheck disable=SC2086
+	set -- ${stat##*) }
+	[[ $1 != Z ]] && START=${20}
+} 2>/dev/null
+
+# find_process PATTERN: sets PID and ARGUMENTS of the process with this container's configuration, or fails.
+find_process() {
+	local file
+	for file in /proc/[0-9]*/cmdline; do
+		mapfile -d '' -t ARGUMENTS <"$file" || continue
+		# shellcheck disable=SC2053
+		[[ ${#ARGUMENTS[@]} -gt 1 && ${ARGUMENTS[*]} == *"$CONFIG"* && ${ARGUMENTS[*]} == $1 ]] || continue
+		PID=${file#/proc/} PID=${PID%/cmdline}
+		return 0
+	done
+	return 1
+} 2>/dev/null
+
+find_java() { find_process '*java *IbcGateway *' && [[ ${ARGUMENTS[0]##*/} == java ]]; }
+
+java_alive() { [[ -n $JAVA ]] && starttime "${JAVA%:*}" && [[ ${JAVA#*:} == "$START" ]]; }
+
+child_alive() { [[ -n $CHILD ]] && kill -0 "$CHILD" 2>/dev/null; }
+
+# Whether a TCP connection to beyond this container stands, or has stood within the last minute and was closed from here.
+# What comes in from outside does not count: the relay's clients, the status, the screen. SYN_SENT (02) reached nobody,
+# LISTEN (0A) is no connection. Asked five times a second, so without a new process.
+reached_broker() {
+	local line lines more relay status screen
+	printf -v relay '%04X' "$RELAY_PORT"
+	printf -v status '%04X' "$STATUS_PORT"
+	printf -v screen '%04X' "$SCREEN_PORT"
+	mapfile -t lines </proc/net/tcp
+	mapfile -t more </proc/net/tcp6
+	for line in "${lines[@]}" "${more[@]}"; do
+		# shellcheck disable=SC2086
+		set -- $line # its number, own address, remote address, state
+		[[ $4 != 02 && $4 != 0A && $4 != st ]] || continue
+		case ${2##*:} in "$relay" | "$status" | "$screen") continue ;; esac
+		case $3 in
+		*7F:* | 00000000000000000000000001000000:*) ;; # 127.0.0.0/8, mapped or not, and ::1
+		*) return 0 ;;
+		esac
+	done
+	return 1
+} 2>/dev/null
+
+# connections PORT: sets CONNECTIONS to how many are established there, and LISTENS.
+connections() {
+	local line lines more port
+	printf -v port '%04X' "$1"
+	CONNECTIONS=0 LISTENS=no
+	mapfile -t lines </proc/net/tcp
+	mapfile -t more </proc/net/tcp6
+	for line in "${lines[@]}" "${more[@]}"; do
+		# shellcheck disable=SC2086
+		set -- $line
+		[[ ${2##*:} == "$port" ]] || continue
+		case $4 in 01) ((CONNECTIONS += 1)) ;; 0A) LISTENS=yes ;; esac
+	done
+} 2>/dev/null
+
+launch() {
+	exec {LOG}< <(
+		exec {LOCK}>&-
+		TZ="$ZONE" exec "$SCRIPT_PATH/run.sh" 2>&1
+	)
+	CHILD=$!
+	phase starting
+}
+
+# A new process of the gateway, or the end of the known one.
+watch_java() {
+	java_alive && return
+	if [[ -n $JAVA ]]; then
+		process_ended
+		phase restarting
+	fi
+	find_java && starttime "$PID" || return
+	JAVA="$PID:$START" STARTED=$EPOCHSECONDS REACHED=no PROBED=0
+	case "${ARGUMENTS[*]}" in
+	*\ -Drestart=*) KIND=saved ;;
+	*) KIND=password ;;
+	esac
+	phase starting
+	[[ $KIND == saved ]] && LAUNCHED=yes && return
+	# IBC starts the gateway again without a pause and without asking: only the next start may, which waits its turn.
+	if [[ $LAUNCHED == yes ]]; then
+		kill -KILL "${JAVA%:*}" 2>/dev/null
+		end again "the gateway started again for a full login"
+	elif ! begin_attempt; then
+		kill -KILL "${JAVA%:*}" 2>/dev/null
+		end again "attempts cannot be recorded in $GUARD"
+	fi
+	LAUNCHED=yes
+}
+
+# --- the API ----------------------------------------------------------------------------------------------------------
+
+# One message of the API: a big-endian length, then that many bytes; its fields end with NUL, printed as lines.
+message() {
+	local length
+	length="$(timeout 5 head -c 4 <&3 | od -An -tu1)" || return 1
+	# shellcheck disable=SC2086
+	set -- $length
+	(($# == 4)) || return 1
+	timeout 5 head -c $(($1 * 16777216 + $2 * 65536 + $3 * 256 + $4)) <&3 | tr '\0' '\n'
+}
+
+# ask_api ID: prints `ok ACCOUNTS`, `accounts ACCOUNTS` (logged in, but no next order id: half open), `taken`, `closed`
+# (nobody accepts), `ended` (accepted and closed without a word), `silent` or `half_open`. Logged in means that startApi
+# returns managed accounts (API reference: message 15 after START_API, 71); versions up to 178 are answered as text.
+ask_api() {
+	local start fields accounts="" next=""
+	{ exec 3<>"/dev/tcp/127.0.0.1/$PORT"; } 2>/dev/null || { echo closed && return; }
+	printf 'API\x00\x00\x00\x00\x09v100..178' >&3
+	local began=$EPOCHREALTIME
+	message >/dev/null || {
+		((${EPOCHREALTIME%.*} - ${began%.*} >= 4)) && echo silent || echo ended
+		return
+	}
+	start="$(printf '71\n2\n%d\n\n' "$1" | wc -c)"
+	# shellcheck disable=SC2059
+	printf "\\x00\\x00\\x00\\x$(printf '%02x' "$start")71\\x002\\x00$1\\x00\\x00" >&3
+	for _ in {1..20}; do
+		fields=()
+		mapfile -t fields < <(message)
+		((${#fields[@]})) || break
+		case ${fields[0]} in
+		15) accounts=${fields[2]:-} ;;
+		9) next=${fields[2]:-} ;;
+		4) [[ ${fields[3]:-} == 326 ]] && echo taken && return ;;
+		esac
+		[[ -n $accounts && -n $next ]] && echo "ok $accounts" && return
+	done
+	[[ -n $accounts ]] && echo "accounts $accounts" || echo half_open
+} 2>/dev/null
+
+# With the next id where another client has this one.
+ask_api_under_a_free_id() {
+	local id answer
+	for id in "$CLIENT_ID" $((CLIENT_ID + 1)) $((CLIENT_ID + 2)); do
+		answer="$(ask_api "$id")"
+		[[ $answer == taken ]] || break
+	done
+	echo "$answer"
+}
+
+# Asks in the background, so that nothing waits for an answer: often while a login is under way, and once a minute later.
+probe() {
+	local every=60
+	if [[ -n $PROBE ]]; then
+		kill -0 "$PROBE" 2>/dev/null || take_answer
+		return
+	fi
+	[[ -n $JAVA ]] || return
+	if [[ $CONFIRMED == no ]]; then
+		# Without the broker there is no login, and without the port nobody to ask.
+		[[ $REACHED == yes ]] || return
+		every=$((EPOCHSECONDS - STARTED < 300 ? 1 : 5))
+	elif ((UNWELL)); then
+		every=15
+	fi
+	((NOW - PROBED >= every)) || return
+	connections "$PORT"
+	[[ $LISTENS == yes || $CONFIRMED == yes ]] || return
+	PROBED=$NOW
+	ask_api_under_a_free_id >"$RUN/answer" &
+	PROBE=$!
+}
+
+take_answer() {
+	local word accounts account
+	PROBE=""
+	read -r word accounts <"$RUN/answer" || return
+	if [[ $word == ended ]]; then
+		# The gateway takes 32 clients, and they are logged in.
+		connections "$PORT"
+		((CONNECTIONS >= 32)) && word=full || word=silent
+	fi
+	case $word in
+	ok | accounts)
+		for account in ${accounts//,/ }; do
+			# Paper accounts begin with D (DU, DF, DI), live accounts do not.
+			if [[ $MODE == paper && $account != D* || $MODE == live && $account == D* ]]; then
+				COUNT=$LIMIT OUTCOMES=("$EPOCHSECONDS wrong_account") OPEN=no SESSION=yes
+				save_attempts
+				end again "the login shows accounts of the wrong kind for $MODE"
+				return
+			fi
+		done
+		confirmed
+		;;
+	taken | full) confirmed ;;
+	esac
+	[[ $word == accounts ]] && word=half_open
+	API=$word
+	case $word in
+	ok | taken | full) UNWELL=0 HEALED=no ;;
+	*) [[ $SESSION == yes && $word != closed ]] && ((UNWELL == 0)) && UNWELL=$NOW ;;
+	esac
+	if [[ $CONFIRMED == yes ]]; then
+		((UNWELL)) && phase unwell || phase logged_in
+	fi
+}
+
+# --- the lines of what drives the gateway -----------------------------------------------------------------------------
+
+classify() {
+	local row
+	WORD=""
+	shopt -s nocasematch
+	for row in "${LINES[@]}"; do
+		if [[ $1 =~ ${row#* } ]]; then
+			WORD=${row%% *}
+			break
+		fi
+	done
+	shopt -u nocasematch
+}
+
+# A line of the image's output: passed on, and read for what it says of the login. What follows from a line is never more
+# than a reason, an outcome's name, or an earlier end of what would be counted anyway.
+on_line() {
+	printf '%s\n' "$1"
+	[[ -n $1 && $ENDING == no ]] || return
+	classify "$1"
+	if [[ $TEXT_FOLLOWS == yes ]]; then
+		# IBC prints a dialog's text on the line after its title.
+		TEXT_FOLLOWS=no
+		[[ -n $WORD && $WORD != none ]] || WORD=login_error
+	fi
+	case $WORD in
+	"" | none) return ;;
+	text_follows) TEXT_FOLLOWS=yes && return ;;
+	form) if [[ $KIND == saved && $CONFIRMED == no ]]; then token_refused; else phase login; fi ;;
+	submitted)
+		[[ $CONFIRMED == yes ]] || phase login
+		[[ $1 =~ Login\ attempt:\ ([0-9]+) ]] && ((BASH_REMATCH[1] > 1)) && another_attempt
+		;;
+	factor) FACTOR=$EPOCHSECONDS && phase second_factor ;;
+	relogin) uptime && RELOGIN_SINCE=$NOW ;;
+	logged_in) SESSION=yes FACTOR=0 RELOGIN_SINCE=0 ;;
+	*)
+		FACTOR=0
+		outcome "$WORD"
+		[[ $WORD == competing_session || $WORD == late_form ]] && mark "${WORD%_session}"
+		[[ $CONFIRMED == yes ]] || phase "$WORD"
+		# It may try again inside the same process.
+		case $WORD in
+		rejected | locked_out | second_factor_timeout)
+			[[ $OPEN == yes ]] && ((COUNT >= LIMIT)) && used_up
+			;;
+		esac
+		;;
+	esac
+}
+
+# IBC logs in again inside one process (after a lock-out or a missed second factor).
+another_attempt() {
+	[[ $OPEN == yes ]] || return
+	((COUNT < LIMIT)) && begin_attempt || used_up
+}
+
+used_up() {
+	kill -KILL "${JAVA%:*}" 2>/dev/null
+	end again "the attempts with this version of the secret are used up"
+}
+
+# At most a fifth of a second, in this shell: a `sleep` would be a new process five times a second, for ever.
+tick() {
+	local part="" status
+	if [[ -n $LOG ]]; then
+		IFS= read -rt 0.2 -u "$LOG" part
+		status=$?
+		LINE+=$part
+		if ((status == 0)); then
+			part=$LINE LINE=""
+			on_line "$part"
+		elif ((status <= 128)); then # its end: run.sh and all that it started are gone
+			exec {LOG}<&-
+			LOG=""
+		fi
+		return
+	fi
+	read -rt 0.2 -u "$TICK"
+}
+
+# --- healing ------------------------------------------------------------------------------------------------------------
+
+near_plan() {
+	local at
+	minute_of_day
+	for at in "$AUTO_RESTART" "$AUTO_LOGOFF" "$COLD_RESTART" "$OFFLINE_FROM"; do
+		((at >= 0)) && within "$MINUTE" $(((at - NEAR + 1440) % 1440)) $(((at + NEAR) % 1440)) && return 0
+	done
+	return 1
+}
+
+# may_heal: at most HEALS_A_DAY within a day; HEALS is how many there were.
+may_heal() {
+	local entry lines=()
+	HEALS=0 LAST_HEAL=none
+	[[ -s $GUARD/heals ]] && mapfile -t lines <"$GUARD/heals"
+	KEPT=()
+	for entry in "${lines[@]}"; do
+		[[ $entry =~ ^[0-9]+\ [a-z_]+$ ]] && ((${entry% *} > EPOCHSECONDS - 86400)) && KEPT+=("$entry") && LAST_HEAL=${entry#* }
+	done
+	HEALS=${#KEPT[@]}
+	[[ $HEAL == yes ]] && ((HEALS < HEALS_A_DAY))
+}
+
+record_heal() {
+	keep "$GUARD/heals" "${KEPT[@]}" "$EPOCHSECONDS $1" && say "heal: $1"
+}
+
+# The API is wedged or half open: one soft restart an outage, which keeps the session.
+heal_api() {
+	((UNWELL && NOW - UNWELL >= UNWELL_SECONDS)) && [[ $HEALED == no ]] || return
+	((AUTO_RESTART >= 0 && FACTOR == 0 && RELOGIN_SINCE == 0)) && ! near_plan && may_heal || return
+	HEALED=yes
+	record_heal soft_restart && command_ibc RESTART || say "heal: soft_restart could not be asked for"
+}
+
+# The saved session was refused: the gateway stands at its login form, into which nothing is filled, for ever.
+token_refused() {
+	say "token refused"
+	forget_saved_session
+	phase token_refused
+	load_attempts
+	if ((COUNT < LIMIT)) && may_heal && record_heal full_login; then
+		end again "a full login"
+	fi
+}
+
+# --- the end ------------------------------------------------------------------------------------------------------------
+
+# Sent over a connection that stays open: IBC answers before it acts.
+command_ibc() {
+	{ exec {CHANNEL}<>"/dev/tcp/127.0.0.1/$COMMANDS" && echo "$1" >&"$CHANNEL"; } 2>/dev/null
+}
+
+# log_out: the gateway closes itself, as by its menu, or is ended some seconds before the grace is over.
+log_out() {
+	local began had=$SESSION asked=no
+	uptime
+	began=$NOW
+	phase stopping
+	# First the script that would start the gateway again, and what would make it do so.
+	find_process '*ibcstart.sh *' && kill -KILL "$PID" 2>/dev/null
+	forget_saved_session
+	LAST_STOP=no_session
+	if [[ -n $JAVA ]] || { find_java && starttime "$PID" && JAVA="$PID:$START"; }; then
+		command_ibc STOP || kill -TERM "${JAVA%:*}" 2>/dev/null
+		while java_alive; do
+			tick
+			uptime
+			if ((NOW - began >= GRACE - 5)); then
+				kill -KILL "${JAVA%:*}" 2>/dev/null
+				[[ $had == yes ]] && LAST_STOP=stranded
+				break
+			elif ((NOW - began >= (GRACE - 5) / 2)) && [[ $asked == no ]]; then
+				kill -TERM "${JAVA%:*}" 2>/dev/null
+				asked=yes
+			fi
+		done
+		[[ $had == yes && $LAST_STOP != stranded ]] && LAST_STOP=clean
+	fi
+	keep "$GUARD/stopped" "$LAST_STOP"
+}
+
+# end again REASON: so that the next start waits its turn. end stop: asked to.
+end() {
+	[[ $ENDING == no ]] || return
+	ENDING=yes
+	if [[ $1 == stop ]]; then
+		say "stopping"
+	else
+		say "ending: $2"
+	fi
+	log_out
+	if [[ $1 == stop && ${#HISTORY[@]} -gt 0 && -n $CHILD ]]; then
+		# Somebody's wish is no fault of the gateway, so no pause follows from it.
+		unset 'HISTORY[-1]'
+		keep "$GUARD/history" "${HISTORY[@]}"
+	fi
+	[[ -n $JAVA ]] && process_ended
+	child_alive && kill -TERM "$CHILD" 2>/dev/null
+	for _ in {1..10}; do
+		child_alive || break
+		tick
+	done
+	[[ $LAST_STOP == no_session ]] && say "stopped: no session" || say "stopped: $LAST_STOP"
+	[[ $1 == stop ]] && exit "$STOPPED"
+	exit "$AGAIN"
+}
+
+# The image's run.sh has ended by itself, and so does the container; Docker starts it again.
+child_ended() {
+	local code
+	java_alive && end again "run.sh ended before the gateway"
+	wait "$CHILD"
+	code=$?
+	while [[ -n $LOG ]] && IFS= read -rt 0.1 -u "$LOG" LINE; do on_line "$LINE"; done
+	[[ -n $JAVA ]] && process_ended
+	keep "$GUARD/stopped" ended
+	exit "$code"
+}
+
+# --- plans and status -----------------------------------------------------------------------------------------------------
+
+# Once a minute at most: whether a planned event is due now.
+plan_due() {
+	local event=none
+	minute_of_day
+	if ((MINUTE == AUTO_RESTART)); then
+		event=auto_restart
+	elif ((MINUTE == AUTO_LOGOFF)); then
+		event=auto_logoff
+	elif ((MINUTE == COLD_RESTART && WEEKDAY == 7)); then
+		event=cold_restart
+	fi
+	[[ $event != none && $SESSION == yes ]] && ((EPOCHSECONDS - DUE > 120)) || return
+	EVENT=$event DUE=$EPOCHSECONDS DONE=0
+	keep "$GUARD/planned" "$EVENT $DUE $DONE"
+}
+
+# The gateway's process ended: the planned event's doing, if one was due just now.
+planned_done() {
+	((DUE && DONE == 0 && EPOCHSECONDS - DUE <= NEAR * 60)) || return
+	DONE=$EPOCHSECONDS
+	keep "$GUARD/planned" "$EVENT $DUE $DONE"
+}
+
+# Bytes that the container uses, as `docker stats` counts them, in cgroups of version 2 or 1.
+memory() {
+	local used=0 key value folder=/sys/fs/cgroup
+	if [[ -r $folder/memory.current ]]; then
+		read -r used <"$folder/memory.current"
+	elif [[ -r $folder/memory/memory.usage_in_bytes ]]; then
+		folder+=/memory
+		read -r used <"$folder/memory.usage_in_bytes"
+	fi
+	MEMORY=$used
+	while read -r key value; do
+		case $key in inactive_file | total_inactive_file) MEMORY=$((used > value ? used - value : 0)) ;; esac
+	done <"$folder/memory.stat"
+} 2>/dev/null
+
+# One line of closed words and numbers, written over the old one in one go: a reader sees the one or the other.
+publish() {
+	local words=none entry
+	((${#OUTCOMES[@]})) && words="" && for entry in "${OUTCOMES[@]}"; do words+="${words:+,}${entry#* }"; done
+	memory
+	connections "$RELAY_PORT"
+	may_heal
+	printf '%-600s\n' "v=1 phase=$PHASE since=$SINCE hold=$HOLD until=$UNTIL now=$EPOCHSECONDS mode=$MODE \
+automation=$AUTOMATION started=$STARTED kind=$KIND login=$LOGIN api=$API attempts=$COUNT limit=$LIMIT outcomes=$words \
+logins=${LOGINS:-0} factor=$FACTOR event=$EVENT due=$DUE done=$DONE heals=$HEALS healed=$LAST_HEAL memory=$MEMORY \
+clients=$CONNECTIONS stopped=$LAST_STOP" 1<>"$STATUS_FILE"
+}
+
+serve_status() {
+	[[ -n $SERVER ]] && kill -0 "$SERVER" 2>/dev/null && return
+	(
+		exec {LOCK}>&-
+		exec socat -U "TCP-LISTEN:$STATUS_PORT,fork,reuseaddr,max-children=16" "OPEN:$STATUS_FILE,rdonly"
+	) 2>/dev/null &
+	SERVER=$!
+}
+
+each_second() {
+	uptime
+	((NOW == LOOKED)) && return
+	LOOKED=$NOW
+	if ((NOW % 5 == 0)); then
+		serve_status
+		publish
+	fi
+	[[ -n $CHILD ]] || return
+	plan_due
+	heal_api
+	if ((RELOGIN_SINCE && NOW - RELOGIN_SINCE > 120)); then
+		RELOGIN_SINCE=0
+		token_refused
+	fi
+	if logged_out_by_plan; then
+		: >"$GUARD/give_way"
+		end again "$PLAN until $UNTIL"
+	fi
+}
+
+main() {
+	trap 'STOP=yes' TERM INT
+	uptime
+	exec {TICK}<> <(:)
+	prepare
+	publish
+	serve_status
+	until gate; do
+		for _ in {1..5}; do
+			tick
+			[[ -n $STOP ]] && end stop
+		done
+		each_second
+	done
+	before_login
+	launch
+	if [[ $DEBUG == yes ]]; then
+		# The gateway writes its logs among its settings; kept apart they outlive a reset of those.
+		while sleep 30; do
+			find "$SETTINGS" -maxdepth 2 \( -name '*.log' -o -name '*.ibenc' \) -exec cp -u --parents {} "$LOGS/" \; ||
+				say "debug: logs could not be copied to $LOGS"
+		done &
+	fi
+	while true; do
+		tick
+		[[ -n $STOP ]] && end stop
+		watch_java
+		[[ $CONFIRMED == no && $REACHED == no && -n $JAVA ]] && reached_broker && REACHED=yes
+		probe
+		each_second
+		child_alive || child_ended
+	done
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main

@@ -1,0 +1,523 @@
+"""The first process of a gateway's container: every end is a logout, every login is counted, every wait has a word."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from infra.supervisor import zone_rules
+from tests.unit.supervised import VERSION, Run, Supervised
+
+STAMP = "2026-11-26 12:00:00:000 IBC: "
+FORM = f"{STAMP}Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT"
+SUBMITTED = f"{STAMP}Click button: Paper Log In"
+REJECTED = f"{STAMP}detected dialog entitled: Unrecognized Username or Password; event=Opened"
+SECOND_FACTOR = f"{STAMP}detected dialog entitled: Second Factor Authentication; event=Opened"
+COMPETING = f"{STAMP}End this session and let the other session proceed (scenario 2)"
+SESSION = "ibgw:gateways.main.session"
+PLANNED = {"autoRestart": "23:59", "coldRestart": "07:05"}
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Supervised:
+    return Supervised(tmp_path)
+
+
+@pytest.fixture
+def runs() -> Iterator[list[Run]]:
+    """Those that are still to be ended."""
+    started: list[Run] = []
+    yield started
+    for run in started:
+        run.kill()
+
+
+def at(minutes: int) -> str:
+    """The time of day in New York, some minutes from now."""
+    return f"{datetime.now(ZoneInfo('America/New_York')) + timedelta(minutes=minutes):%H:%M}"
+
+
+# --- the script -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stack", ["paper", "live"])
+def test_the_script_is_valid_and_complete(stack: str, tmp_path: Path) -> None:
+    text = Supervised(tmp_path, stack).script.read_text()
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    assert " LIMIT=2 " in text
+    assert "@" not in "".join(line for line in text.splitlines() if line.startswith("readonly") and "[@]" not in line)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Zurich", "Asia/Kolkata", "Australia/Sydney", "Etc/UTC"])
+def test_the_shell_tells_the_time_of_a_zone_that_the_image_lacks(zone: str) -> None:
+    for month in range(1, 13):
+        instant = datetime(2027, month, 28, 3, 30, tzinfo=ZoneInfo("UTC"))
+        told = subprocess.run(
+            ["bash", "-c", f"export TZ='{zone_rules(zone)}'; printf '%(%a %H:%M)T' {instant.timestamp():.0f}"],
+            capture_output=True, text=True, check=True, env={"LC_ALL": "C"},
+        ).stdout  # fmt: skip
+        assert told == f"{instant.astimezone(ZoneInfo(zone)):%a %H:%M}"
+
+
+# --- what the image is given ------------------------------------------------------------------------------------------
+
+
+def rendered(box: Supervised) -> list[str]:
+    box.bash("load_attempts; before_login")
+    return box.template.read_text().split("\n")
+
+
+def test_the_credentials_go_into_the_template_and_into_no_environment(box: Supervised) -> None:
+    rendered(box)
+    lines = rendered(box)  # the same container again: nothing is entered twice
+    assert lines[:2] == [r"IbLoginId=some\u002Dbody", r"IbPassword=Pass\u0024word"]
+    assert oct(box.template.stat().st_mode & 0o777) == "0o600"
+
+
+def test_a_key_that_the_template_lacks_is_appended(box: Supervised) -> None:
+    """Without these lines IBC's command server is off, or listens on all addresses for anybody."""
+    lines = rendered(box)
+    assert lines[2] == "BindAddress=127.0.0.1"
+    assert {"ControlFrom=", "LoginDialogDisplayTimeout=300"} <= set(lines)
+    assert f"CommandServerPort={box.ports['commands']}" in lines
+
+
+def test_the_template_s_line_ends_stay(box: Supervised) -> None:
+    box.template.write_bytes(b"IbLoginId=${TWS_USERID}\r\nBindAddress=\r\n")
+    box.bash("load_attempts; before_login")
+    assert all(line.endswith(b"\r") for line in box.template.read_bytes().split(b"\n")[:-1])
+
+
+def test_relogin_is_only_for_a_version_whose_last_login_succeeded(tmp_path: Path) -> None:
+    box = Supervised(tmp_path, **{"ibgw:gateways.main.secondFactor": {"method": "push", "relogin": True}})
+    key = "ReloginAfterSecondFactorAuthenticationTimeout"
+    assert f"{key}=no" in rendered(box)
+    (box.guard / f"{VERSION}.ok").touch()
+    assert f"{key}=yes" in rendered(box)
+    (box.guard / f"{VERSION}.attempts").write_text("1\n")
+    assert f"{key}=no" in rendered(box)
+
+
+def test_debugging_logs_no_window_that_holds_the_user_id(tmp_path: Path) -> None:
+    """IBC's LogStructureScope=all would log the filled login form."""
+    lines = rendered(Supervised(tmp_path, **{"ibgw:gateways.main.debug": {"enabled": True}}))
+    assert {"LogStructureScope=unknown", "IncludeStackTraceForExceptions=yes"} <= set(lines)
+
+
+def test_an_existing_jts_ini_gets_the_configured_time_zone(box: Supervised) -> None:
+    jts = box.settings / "jts.ini"
+    jts.write_text("[Logon]\nTimeZone=Etc/UTC\nLocale=en\n")
+    rendered(box)
+    assert jts.read_text() == "[Logon]\nTimeZone=America/New_York\nLocale=en\n"
+
+
+def test_the_screen_has_a_new_password_at_each_start(tmp_path: Path) -> None:
+    box = Supervised(tmp_path, **{"ibgw:gateways.main.vnc": {"enabled": True}})
+    rendered(box)
+    first = (box.home / "vnc_password").read_text()
+    rendered(box)
+    assert len(first) == 12
+    assert (box.home / "vnc_password").read_text() != first
+
+
+@pytest.mark.parametrize(("minutes", "stays"), [(1, True), (10, False)])
+def test_only_a_fresh_autorestart_file_is_used(box: Supervised, minutes: int, stays: bool) -> None:
+    file = box.settings / "abc" / "autorestart"
+    file.parent.mkdir()
+    file.touch()
+    os.utime(file, (time.time() - minutes * 60,) * 2)
+    rendered(box)
+    assert file.exists() is stays
+
+
+# --- when a login may be made -------------------------------------------------------------------------------------------
+
+
+def gate(box: Supervised) -> str:
+    return box.bash('gate; echo "$HOLD"').splitlines()[-1]
+
+
+@pytest.mark.parametrize("count", ["2\n", "7\n", "", "many\n"])
+def test_a_used_up_or_unreadable_count_holds(box: Supervised, count: str) -> None:
+    box.guard.mkdir()
+    (box.guard / f"{VERSION}.attempts").write_text(count)
+    assert "ibgw: held: attempts: unknown" in box.bash("gate")
+
+
+def test_a_hold_names_how_the_last_attempt_ended(box: Supervised) -> None:
+    box.guard.mkdir()
+    (box.guard / f"{VERSION}.attempts").write_text("2\n1 rejected\n2 competing_session\n")
+    assert "ibgw: held: attempts: competing_session" in box.bash("gate")
+
+
+def test_a_new_version_of_the_secret_starts_anew(box: Supervised) -> None:
+    box.guard.mkdir()
+    (box.guard / "v0.attempts").write_text("2\n")
+    assert gate(box) == "none"
+
+
+def history(box: Supervised, *entries: tuple[int, str]) -> None:
+    box.guard.mkdir(exist_ok=True)
+    now = int(time.time())
+    (box.guard / "history").write_text("".join(f"{now - ago} {word}\n" for ago, word in entries))
+
+
+@pytest.mark.parametrize(
+    ("entries", "seconds"),
+    [
+        ([(1, "login")], 4),
+        ([(30, "login"), (1, "login")], 9),
+        ([(90, "login"), (60, "login"), (30, "login"), (1, "login")], 39),
+        ([(1, "unreachable")] * 9, 59),
+        ([(1, "start")] * 9, 599),
+        ([(1, "competing")], 899),
+        ([(10, "login")], 0),
+        ([(4000, "login")] * 3, 0),
+    ],
+)
+def test_pauses_grow_with_the_starts_that_nobody_asked_to_end(
+    box: Supervised, entries: list[tuple[int, str]], seconds: int
+) -> None:
+    history(box, *entries)
+    said = box.bash('gate; echo "$HOLD $((UNTIL ? UNTIL - EPOCHSECONDS : 0))"').splitlines()[-1].split()
+    assert said[0] == ("pause" if seconds else "none")
+    assert abs(int(said[1]) - seconds) <= 1
+
+
+@pytest.mark.parametrize("word", ["login", "late_form"])
+def test_five_within_an_hour_hold_until_a_person_goes_on(box: Supervised, word: str) -> None:
+    history(box, *[(9000 + ago, word) for ago in (50, 40, 30, 20)])
+    assert gate(box) == "none"
+    history(box, *[(9000 + ago, word) for ago in (50, 40, 30, 20, 10)])
+    assert gate(box) == "logins"
+
+
+def test_what_cannot_be_recorded_is_not_tried(box: Supervised) -> None:
+    assert box.bash('keep() { return 1; }; gate; echo "$HOLD"').endswith("unwritable")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [("exec java -jar ibg-controller.jar", "ibg_controller"), ("exec ibcontroller run", "ibcontroller"), ("", "unknown")],
+)
+def test_only_ibc_is_started(box: Supervised, content: str, word: str) -> None:
+    (box.home / "scripts" / "run.sh").write_text(f"#!/bin/bash\n{content}\n")
+    assert f"ibgw: held: automation: {word}" in box.bash("gate")
+
+
+def test_offline_hours_hold_and_end(tmp_path: Path) -> None:
+    box = Supervised(tmp_path, **{SESSION: {**PLANNED, "offline": {"from": at(-5), "until": at(30)}}})
+    word, until = box.bash('gate; echo "$HOLD $UNTIL"').splitlines()[-1].split()
+    assert word == "offline"
+    assert 28 * 60 <= int(until) - time.time() <= 31 * 60
+    box.render(**{SESSION: {**PLANNED, "offline": {"from": at(5), "until": at(35)}}})
+    assert gate(box) == "none"
+
+
+def test_a_pause_lies_on_the_volume_and_its_end_gives_way(box: Supervised) -> None:
+    box.guard.mkdir()
+    (box.guard / "pause").write_text(f"{int(time.time()) + 600}\n")
+    assert gate(box) == "paused"
+    (box.guard / "pause").write_text(f"{int(time.time()) - 1}\n")
+    assert gate(box) == "none"
+    assert "ExistingSessionDetectedAction=secondary" in rendered(box)
+    box.bash("confirmed")
+    assert not any(line.startswith("ExistingSession") for line in rendered(box))
+
+
+def test_two_containers_on_one_volume_never_log_in_both(box: Supervised, runs: list[Run]) -> None:
+    runs.append(box.start())
+    runs[0].until_phase("logged_in")
+    assert "ibgw: held: volume" in box.bash("gate")
+    assert box.events == ["start", "login"]
+
+
+# --- a stop is a logout -----------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_is_a_logout(box: Supervised) -> None:
+    run = box.start()
+    run.until_phase("logged_in")
+    assert run.stop() == 143
+    assert box.events == ["start", "login", "STOP", "logout"]
+    assert "ibgw: stopped: clean" in box.output
+
+
+@pytest.mark.parametrize("lines", [[FORM], [FORM, SUBMITTED, SECOND_FACTOR]])
+def test_a_stop_without_a_session_is_none(box: Supervised, lines: list[str]) -> None:
+    box.plan(logs_in=False, lines=lines)
+    run = box.start()
+    run.until_phase("second_factor" if SECOND_FACTOR in lines else "login")
+    assert run.stop() == 143
+    assert box.events == ["start", "STOP"]
+    assert "ibgw: stopped: no session" in box.output
+
+
+def test_a_stop_while_it_is_held_ends_at_once(box: Supervised) -> None:
+    box.guard.mkdir()
+    (box.guard / f"{VERSION}.attempts").write_text("2\n1 rejected\n2 rejected\n")
+    run = box.start()
+    run.until(lambda: box.status().get("hold") == "attempts")
+    assert run.stop() == 143
+    assert box.events == []
+
+
+def test_a_gateway_that_does_not_react_is_ended_before_the_grace_is_over(box: Supervised) -> None:
+    box.plan(deaf=True)
+    box.script.write_text(box.script.read_text().replace("GRACE=90", "GRACE=7"))
+    run = box.start()
+    run.until_phase("logged_in")
+    began = time.monotonic()
+    assert run.stop() == 143
+    assert time.monotonic() - began < 7
+    assert "ibgw: stopped: stranded" in box.output
+    assert (box.guard / "stopped").read_text() == "stranded\n"
+
+
+def test_a_stop_ends_ibc_s_own_restarts(box: Supervised) -> None:
+    """A leftover autorestart file made ibcstart.sh start Java again and again after a stop."""
+    run = box.start()
+    run.until_phase("logged_in")
+    (box.settings / "abc").mkdir()
+    (box.settings / "abc" / "autorestart").touch()
+    (box.home / "again").touch()
+    assert run.stop() == 143
+    assert box.events == ["start", "login", "STOP", "logout"]
+    assert not (box.settings / "abc" / "autorestart").exists()
+
+
+def test_a_killed_container_leaves_word_of_it(box: Supervised) -> None:
+    run = box.start()
+    run.until_phase("logged_in")
+    run.kill()
+    assert box.bash('echo "$LAST_STOP"') == "killed"
+
+
+# --- attempts -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_login_clears_the_count(box: Supervised) -> None:
+    box.guard.mkdir()
+    (box.guard / f"{VERSION}.attempts").write_text("1\n1 rejected\n")
+    run = box.start()
+    run.until_phase("logged_in")
+    run.stop()
+    assert box.attempts() == ["0"]
+
+
+def test_a_rejected_version_is_tried_twice_whatever_restarts_it(box: Supervised, runs: list[Run]) -> None:
+    box.plan(logs_in=False, lines=[FORM, SUBMITTED, REJECTED])
+    run = box.start()
+    run.until(lambda: box.attempts() == ["1", "rejected"])
+    run.kill()
+    (box.guard / "history").unlink()
+    assert box.start().code() == 75
+    runs.append(box.until_held())
+    assert box.status()["hold"] == "attempts"
+    assert box.attempts() == ["2", "rejected", "rejected"]
+    assert box.events.count("start") == 2
+
+
+def test_ibc_s_own_restart_for_a_full_login_waits_its_turn(box: Supervised, runs: list[Run]) -> None:
+    """ibcstart.sh starts Java again at once, for ever; the second one never gets to its form here."""
+    box.plan(logs_in=False, ends_after=0.1, lines=[FORM, SUBMITTED], form=0.8)
+    (box.home / "again").touch()
+    assert box.start().code() == 75
+    assert box.attempts() == ["1", "ended"]
+    runs.append(box.until_held())
+    assert box.status()["hold"] == "pause"
+
+
+def test_an_attempt_that_reaches_nobody_is_taken_back(box: Supervised) -> None:
+    box.plan(logs_in=False, ends_after=0.2)
+    run = box.start(reached=False)
+    assert run.code() == 0
+    assert "ibgw: attempt taken back: it reached nobody" in box.output
+    assert box.attempts() == ["0"]
+    assert (box.guard / "history").read_text().split()[1:] == ["unreachable"]
+
+
+def test_two_that_met_another_session_say_so(box: Supervised, runs: list[Run]) -> None:
+    box.plan(logs_in=False, ends_after=0.5, lines=[FORM, SUBMITTED, COMPETING])
+    for _ in range(2):
+        assert box.start().code() == 0
+        assert (box.guard / "history").read_text().split()[-1] == "competing"
+        (box.guard / "history").unlink()
+    runs.append(box.until_held())
+    assert "ibgw: held: attempts: competing_session" in box.output
+
+
+def test_an_answer_that_the_id_is_taken_proves_a_login(box: Supervised) -> None:
+    box.plan(api="taken")
+    run = box.start()
+    run.until_phase("logged_in")
+    run.stop()
+    assert box.attempts() == ["0"]
+
+
+def test_32_clients_that_leave_no_place_prove_a_login(box: Supervised) -> None:
+    code = 'connections() { CONNECTIONS=%d LISTENS=yes; }; mkdir -p "$RUN"; echo ended >"$RUN/answer"; take_answer; '
+    assert box.bash(code % 32 + 'echo "$API"').endswith("full")
+    assert box.bash(code % 31 + 'echo "$API"').endswith("silent")
+
+
+def test_a_soft_restart_is_no_attempt(box: Supervised) -> None:
+    run = box.start()
+    run.until_phase("logged_in")
+    for nights in (1, 2, 3):
+        box.bash("command_ibc RESTART")
+        run.until(lambda: box.events.count("login saved") == nights, "a soft restart")  # noqa: B023
+        run.until(lambda: box.output.count("ibgw: logged in") == nights + 1, "confirmed")  # noqa: B023
+    assert box.output.count("ibgw: attempt") == 1
+    assert run.stop() == 143
+    assert box.events.count("logout") == 1
+
+
+def test_a_gateway_that_ends_after_each_login_is_held_after_five(box: Supervised, runs: list[Run]) -> None:
+    box.plan(ends_after=1.5)
+    for _ in range(5):
+        path = box.guard / "history"
+        if path.exists():  # the pauses are for others to wait through
+            path.write_text("".join(f"{int(line.split()[0]) - 700} login\n" for line in path.read_text().splitlines()))
+        assert box.start().code() == 0
+    runs.append(box.until_held())
+    assert box.status()["hold"] == "logins"
+    assert box.events.count("login") == 5
+
+
+def test_restarts_that_somebody_asked_for_need_no_pause(box: Supervised) -> None:
+    for _ in range(6):
+        run = box.start()
+        run.until_phase("logged_in")
+        assert run.stop() == 143
+    assert "held" not in box.output
+    assert "waiting" not in box.output
+
+
+# --- accounts, healing, plans -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stack", "account"), [("paper", "U1234567"), ("live", "DU1234567"), ("paper", "DU1,U2")])
+def test_a_login_that_shows_the_wrong_kind_of_accounts_is_ended(
+    tmp_path: Path, runs: list[Run], stack: str, account: str
+) -> None:
+    box = Supervised(tmp_path, stack)
+    box.plan(accounts=account)
+    assert box.start().code() == 75
+    assert box.events == ["start", "login", "STOP", "logout"]
+    runs.append(box.until_held())
+    assert "ibgw: held: attempts: wrong_account" in box.output
+
+
+def quickly(box: Supervised) -> None:
+    """Probes and heals in seconds instead of minutes."""
+    text = box.script.read_text()
+    for before, after in (("UNWELL_SECONDS=180", "UNWELL_SECONDS=2"), ("every=60", "every=1"), ("every=15", "every=1")):
+        assert before in text
+        text = text.replace(before, after)
+    box.script.write_text(text)
+
+
+@pytest.mark.parametrize("api", ["wedged", "half_open"])
+def test_a_wedged_api_is_restarted_once_an_outage(box: Supervised, api: str) -> None:
+    box.render(**{SESSION: {"autoRestart": at(120)}})
+    quickly(box)
+    run = box.start()
+    run.until_phase("logged_in")
+    box.plan(api=api)  # for the process that comes next
+    box.bash("command_ibc RESTART")
+    run.until(lambda: "ibgw: heal: soft_restart" in box.output, "healed")
+    run.until(lambda: box.events.count("login saved") == 2, "restarted")
+    time.sleep(12)
+    assert box.output.count("heal: soft_restart") == 1
+    run.stop()
+    assert box.status()["heals"] == "1"
+
+
+def test_nothing_is_healed_around_a_planned_restart_or_where_it_is_off(box: Supervised) -> None:
+    ill = 'NOW=1000 UNWELL=1 SESSION=yes; command_ibc() { echo asked; }; heal_api; echo "$HEALED"'
+    for session, healed in (
+        ({"autoRestart": at(120)}, "yes"),
+        ({"autoRestart": at(5)}, "no"),
+        ({"autoRestart": at(-5)}, "no"),
+        ({"autoRestart": at(120), "heal": False}, "no"),
+        ({"autoLogoff": at(120)}, "no"),
+    ):
+        box.render(**{SESSION: session})
+        (box.guard / "heals").unlink(missing_ok=True)
+        assert box.bash(ill).splitlines()[-1] == healed, session
+    box.render(**{SESSION: {"autoRestart": at(120)}})
+    (box.guard / "heals").write_text(f"{int(time.time()) - 60} soft_restart\n" * 3)
+    assert box.bash(ill).splitlines()[-1] == "no"
+    for trouble in ("FACTOR=1;", "RELOGIN_SINCE=1;"):
+        (box.guard / "heals").unlink(missing_ok=True)
+        assert box.bash(trouble + ill).splitlines()[-1] == "no"
+
+
+def test_a_refused_token_is_named_and_cured_by_one_full_login(box: Supervised) -> None:
+    box.plan(token_refused=True, saved_lines=[f"{STAMP}Re-starting session", FORM])
+    run = box.start()
+    run.until_phase("logged_in")
+    box.bash("command_ibc RESTART")
+    assert run.code() == 75
+    assert "ibgw: token refused" in box.output
+    assert "ibgw: heal: full_login" in box.output
+    assert not (box.settings / "abc" / "autorestart").exists()
+    (box.guard / "history").unlink()
+    again = box.start()
+    again.until_phase("logged_in")
+    again.stop()
+    assert box.events.count("login") == 2
+
+
+def test_a_refused_token_waits_where_healing_is_off(box: Supervised) -> None:
+    box.render(**{SESSION: {**PLANNED, "heal": False}})
+    box.plan(token_refused=True, saved_lines=[f"{STAMP}Re-starting session", FORM])
+    run = box.start()
+    run.until_phase("logged_in")
+    box.bash("command_ibc RESTART")
+    run.until_phase("token_refused")
+    assert not (box.settings / "abc" / "autorestart").exists()
+    assert run.stop() == 143
+    assert box.events.count("login") == 1
+
+
+def test_a_pause_that_begins_is_a_logout(box: Supervised, runs: list[Run]) -> None:
+    run = box.start()
+    run.until_phase("logged_in")
+    (box.guard / "pause").write_text(f"{int(time.time()) + 600}\n")
+    assert run.code() == 75
+    assert box.events[-1] == "logout"
+    runs.append(box.until_held())
+    assert box.status()["phase"] == "paused"
+
+
+def test_a_planned_restart_is_proved_by_what_happened(box: Supervised) -> None:
+    box.render(**{SESSION: {"autoRestart": at(0)}})
+    run = box.start()
+    run.until_phase("logged_in")
+    run.until(lambda: box.status()["event"] == "auto_restart", "due")
+    assert box.status()["done"] == "0"
+    box.bash("command_ibc RESTART")
+    run.until(lambda: box.status()["done"] != "0", "done")
+    run.stop()
+
+
+# --- the status ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_status_is_one_line_of_closed_words_and_numbers(box: Supervised, runs: list[Run]) -> None:
+    runs.append(box.start())
+    runs[0].until_phase("logged_in")
+    runs[0].until(lambda: box.status()["api"] == "ok")
+    line = (box.home / "run" / "status").read_text()
+    assert line.count("\n") == 1
+    assert "some" not in line
+    status = box.status()
+    assert (status["mode"], status["kind"], status["attempts"], status["limit"]) == ("paper", "password", "0", "2")
+    assert abs(int(status["login"]) - time.time()) < 30
