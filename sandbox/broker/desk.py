@@ -24,9 +24,10 @@ class Position:
 
 @dataclass
 class Order:
-    """An order that was really placed. `status` as the API's orderStatus names it.
+    """An order. `status` as the API's orderStatus names it.
 
-    `ended`: when it was filled or cancelled, in seconds since the epoch.
+    `parent`: the order to which it is attached. `staged`: it waits in the gateway, since neither it nor another of its
+    family was placed with `transmit`. `ended`: when it was filled or cancelled, in seconds since the epoch.
     """
 
     order_id: int
@@ -36,6 +37,8 @@ class Order:
     contract: Contract
     request: dict[str, Any]
     status: str
+    parent: "Order | None" = None
+    staged: bool = False
     filled: float = 0.0
     average_price: float = 0.0
     ended: float | None = None
@@ -47,6 +50,20 @@ class Order:
     @property
     def open(self) -> bool:
         return self.status in ("PreSubmitted", "Submitted")
+
+    @property
+    def working(self) -> bool:
+        """Open, and at the broker's servers."""
+        return self.open and not self.staged
+
+    @property
+    def held(self) -> bool:
+        """Attached to an order that has not been filled yet."""
+        return self.open and self.parent is not None and self.parent.status != "Filled"
+
+    @property
+    def root(self) -> "Order":
+        return self if self.parent is None else self.parent.root
 
 
 @dataclass(frozen=True)

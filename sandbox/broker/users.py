@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from sandbox.gateway.accounts import is_master
+
 TOTP_STEP = 30  # seconds (RFC 6238, 4.1: the default)
 TOTP_DIGITS = 6
 
@@ -23,7 +25,8 @@ class SecondFactor(StrEnum):
 
 @dataclass(frozen=True)
 class User:
-    """One user of the broker with the accounts it may trade. Paper accounts begin with D, live ones with U."""
+    """One user of the broker with the accounts it may trade. Paper accounts begin with D, live ones with U; a financial
+    adviser has a master account as well, F or on paper DF."""
 
     user_id: str
     password: str = field(repr=False)
@@ -33,8 +36,9 @@ class User:
     totp_secret: str = field(default="", repr=False)  # base32, as authenticator apps take it
 
     def accounts(self, mode: str) -> tuple[str, ...]:
-        """The accounts that a login in this trading mode (`paper` or `live`) sees."""
-        return self.paper_accounts if mode == "paper" else self.live_accounts
+        """The accounts that a login in this trading mode (`paper` or `live`) sees, a master account first."""
+        accounts = self.paper_accounts if mode == "paper" else self.live_accounts
+        return tuple(sorted(accounts, key=lambda account: not is_master(account)))
 
     def confirms(self, code: str, at: float) -> bool:
         """Whether a typed code is right at a time (seconds since the epoch), one step early or late included

@@ -37,9 +37,9 @@ def read_order(fields: Fields, version: int) -> tuple[int, bool, Json]:
         fields.skip(8 * fields.integer())  # combo legs
         fields.skip(fields.integer())  # prices of the legs
         fields.skip(2 * fields.integer())  # routing parameters
-    fields.skip(7)  # sharesAllocation, discretionaryAmt, goodAfterTime, goodTillDate, faGroup, faMethod, faPercentage
-    if version < FA_PROFILE_DESUPPORT:
-        fields.skip(1)
+    fields.skip(4)  # sharesAllocation, discretionaryAmt, goodAfterTime, goodTillDate
+    allocation = [fields.text() for _ in range(4 if version < FA_PROFILE_DESUPPORT else 3)]
+    order["allocated"] = any(allocation)  # faGroup, faMethod, faPercentage, faProfile
     # modelCode, shortSaleSlot, designatedLocation, exemptCode, ocaType, rule80A, settlingFirm, allOrNone, minQty,
     # percentOffset, eTradeOnly, firmQuoteOnly, nbboPriceCap, auctionStrategy, startingPrice, stockRefPrice, delta,
     # stockRangeLower, stockRangeUpper, overridePercentageConstraints, volatility, volatilityType
@@ -155,7 +155,7 @@ def order_status(order: Json) -> Row:
     remaining = float(order["request"]["quantity"]) - order["filled"]
     return [
         3, order["order_id"], order["status"], order["filled"], remaining, order["average_price"], order["perm_id"],
-        order["request"]["parent_id"], order["average_price"], order["client_id"], "", 0,
+        order["request"]["parent_id"], order["average_price"], order["client_id"], "child" if order["held"] else "", 0,
     ]  # fmt: skip
 
 

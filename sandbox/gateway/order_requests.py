@@ -55,6 +55,9 @@ class OrderRequests:
     async def place(self, client: "Client", fields: Fields) -> None:
         order_id, what_if, order = order_messages.read_order(fields, client.version)
         order |= {"order_id": order_id, "client_id": client.client_id}
+        if order["allocated"]:
+            self._server.refuse(client, order_id, "placeOrder with an allocation (faGroup, faMethod, faProfile)")
+            return
         if what_if:
             await self._what_if(client, order_id, order)
             return

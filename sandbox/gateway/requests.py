@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from .account_requests import AccountRequests
+from .accounts import is_master
 from .link import LinkLost
 from .market_requests import MarketRequests
 from .order_requests import OrderRequests
@@ -61,8 +62,8 @@ class Requests:
             15: Request("reqAutoOpenOrders", None, orders.auto_open, writes=True),
             16: Request("reqAllOpenOrders", None, orders.all_open, writes=True),
             17: Request("reqManagedAccts", None, self._managed_accounts),
-            18: Request("requestFA", None, self._advisors_only),
-            19: Request("replaceFA", None, self._advisors_only),
+            18: Request("requestFA", None, self._advisors_only("requestFA")),
+            19: Request("replaceFA", None, self._advisors_only("replaceFA")),
             20: Request("reqHistoricalData", 1, market.bars),
             21: Request("exerciseOptions", 2),
             22: Request("reqScannerSubscription", 1),
@@ -169,8 +170,14 @@ class Requests:
     async def _current_time(self, client: "Client", fields: Fields) -> None:
         client.send([49, 1, int(self._server.now())])
 
-    async def _advisors_only(self, client: "Client", fields: Fields) -> None:
-        client.error(-1, *NOT_AN_ADVISOR)
+    def _advisors_only(self, name: str) -> Handler:
+        async def handler(client: "Client", fields: Fields) -> None:
+            if any(map(is_master, self._server.session.state.accounts)):
+                self._server.refuse(client, -1, f"{name} of an adviser")
+            else:
+                client.error(-1, *NOT_AN_ADVISOR)
+
+        return handler
 
     async def _soft_dollar_tiers(self, client: "Client", fields: Fields) -> None:
         client.send([77, fields.integer(), 0])

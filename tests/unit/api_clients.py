@@ -45,6 +45,9 @@ class Ticket:
     what_if: bool = False
     tif: str = "DAY"
     transmit: bool = True
+    parent: int = 0
+    account: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Filter:
 
     symbol: str = ""
     side: str = ""
+    since: str = ""
 
 
 class ApiClient(Protocol):
@@ -121,7 +125,8 @@ class Recorder:
 
 
 def _order_status(values: Event) -> Event:
-    return values[:4]  # id, status, filled, remaining
+    """Id, status, filled and remaining; and why it is held, where it is."""
+    return values[:4] + ((values[9],) if values[9] else ())
 
 
 class IbAsync:
@@ -187,12 +192,15 @@ class IbAsync:
                 tif=argument.tif,
                 whatIf=argument.what_if,
                 transmit=argument.transmit,
+                parentId=argument.parent,
+                account=argument.account,
+                faGroup=argument.group,
             )
             if argument.limit is not None:
                 order.lmtPrice = argument.limit
             return order
         if isinstance(argument, Filter):
-            return ib_async.ExecutionFilter(symbol=argument.symbol, side=argument.side)
+            return ib_async.ExecutionFilter(symbol=argument.symbol, side=argument.side, time=argument.since)
         return argument
 
     def server_version(self) -> int:
@@ -279,12 +287,13 @@ class Ibapi:
             order = IbapiOrder()
             order.action, order.totalQuantity, order.orderType = argument.action, argument.quantity, argument.kind
             order.tif, order.whatIf, order.transmit = argument.tif, argument.what_if, argument.transmit
+            order.parentId, order.account, order.faGroup = argument.parent, argument.account, argument.group
             if argument.limit is not None:
                 order.lmtPrice = argument.limit
             return order
         if isinstance(argument, Filter):
             chosen = IbapiFilter()
-            chosen.symbol, chosen.side = argument.symbol, argument.side
+            chosen.symbol, chosen.side, chosen.time = argument.symbol, argument.side, argument.since
             return chosen
         return argument
 

@@ -10,7 +10,7 @@ from sandbox.broker.market import Market
 from sandbox.broker.orders import OrderDesk
 from sandbox.broker.users import User
 
-ACCOUNT = "DU1111111"
+ACCOUNT, OTHER_ACCOUNT = "DU1111111", "DU1111112"
 MONDAY_NOON = 1_795_453_200.0  # 2026-11-23 12:00 in New York
 MIDNIGHT = 12 * 3600.0
 SPY = {"symbol": "SPY", "sec_type": "STK", "exchange": "SMART", "currency": "USD"}
@@ -23,11 +23,19 @@ class Desk:
         self.clock = Clock()
         self.clock.set(at=MONDAY_NOON)
         self.market = Market()
-        self.state = UserState(User("trader", "right", ("U1111111",), (ACCOUNT,)), scenario)
+        self.state = UserState(User("trader", "right", ("U1111111",), (ACCOUNT, OTHER_ACCOUNT)), scenario)
         self.orders = OrderDesk(self.market, self.clock)
 
     def ask(self, what: str, **request: Any) -> Any:
         return getattr(self.orders, what)(self.state, (ACCOUNT,), request)
+
+    def bracket(self, **parent: Any) -> list[str]:
+        """Orders 1, and 2 that is attached to it."""
+        assert self.place(1, **parent, transmit=False) == []
+        return self.place(2, action="SELL", order_type="MKT", parent_id=1)
+
+    def statuses(self) -> list[str]:
+        return [order.status for order in self.state.accounts[ACCOUNT].orders]
 
     def place(self, order_id: int = 1, client_id: int = 7, **more: Any) -> list[str]:
         """The kinds of steps, errors by their code."""
@@ -42,6 +50,7 @@ class Desk:
             "limit_price": 100.0,
             "tif": "DAY",
             "transmit": True,
+            "parent_id": 0,
         }
         return steps(self.ask("place", **request | more))
 
@@ -129,4 +138,97 @@ def test_what_is_refused(more: dict[str, Any], code: str) -> None:
 def test_an_order_needs_an_account_where_there_are_two() -> None:
     desk = Desk()
     request = {"order_id": 1, "client_id": 7, "contract": SPY, "account": "", "order_type": "MKT", "limit_price": None}
-    assert steps(desk.orders.place(desk.state, (ACCOUNT, "DU2"), request)) == ["435"]
+    assert steps(desk.orders.place(desk.state, (ACCOUNT, "DU2"), request)) == ["321"]
+
+
+def test_a_child_is_not_filled_before_its_parent() -> None:
+    """Bracket Orders of the TWS API reference. Here the child is a market order, and the parent waits for its price."""
+    desk = Desk()
+    assert desk.bracket() == ["open", "open", "open"]
+    assert desk.statuses() == ["Submitted", "PreSubmitted"]
+    assert desk.ask("work") == {"steps": [], "open": 2}
+    assert desk.ask("executions") == {"executions": []}
+    assert [order["held"] for order in desk.ask("orders")["orders"]] == [False, True]
+    # A change that names no parent leaves it attached.
+    assert desk.place(2, action="SELL", order_type="MKT", quantity=9.0) == ["open"]
+    assert [order["request"]["parent_id"] for order in desk.ask("orders")["orders"]] == [0, 1]
+    desk.state.accounts[ACCOUNT].orders[0].request["limit_price"] = 900.0
+    answer = desk.ask("work")
+    assert [step["order"]["order_id"] for step in answer["steps"] if step["kind"] == "execution"] == [1, 2]
+    assert (desk.statuses(), answer["open"]) == (["Filled", "Filled"], 0)
+
+
+def test_a_family_waits_for_the_exchange_together() -> None:
+    """Recorded: api_bracket_trigger_aapl of ThomasMarcelis/ibkr-go."""
+    desk = Desk("market-hours")
+    desk.clock.set(at=MONDAY_NOON - 6 * 3600)
+    assert desk.bracket(order_type="MKT") == ["open", "399", "open"] * 2
+    assert desk.statuses() == ["PreSubmitted", "PreSubmitted"]
+    desk.clock.set(at=MONDAY_NOON)
+    assert steps(desk.ask("work")) == ["open", "execution", "open", "commission"] * 2
+
+
+def test_what_was_not_transmitted_does_not_count() -> None:
+    desk = Desk()
+    assert desk.place(transmit=False) == []
+    assert (desk.state.counters.orders, desk.ask("orders"), desk.ask("work")) == (
+        0,
+        {"orders": []},
+        {"steps": [], "open": 0},
+    )
+    assert desk.ask("next_id", client_id=7) == {"next_id": 2}
+    assert steps(desk.ask("cancel", order_id=1, client_id=7)) == ["status", "202"]
+    assert desk.ask("orders", completed=True) == {"orders": []}
+
+
+def test_a_change_that_is_not_transmitted_changes_nothing() -> None:
+    desk = Desk()
+    assert desk.place() == ["open", "open"]
+    assert desk.place(limit_price=900.0, transmit=False) == []
+    assert desk.ask("work") == {"steps": [], "open": 1}
+    assert desk.ask("orders")["orders"][0]["request"]["limit_price"] == 100.0
+
+
+def test_a_change_beyond_the_accounts_means_changes_nothing() -> None:
+    desk = Desk()
+    assert desk.place() == ["open", "open"]
+    assert desk.place(quantity=1e6) == ["201"]
+    assert desk.ask("orders")["orders"][0]["request"]["quantity"] == 10.0
+
+
+def test_a_family_ends_with_its_parent() -> None:
+    """Each is told of once (recorded: api_bracket_place_aapl, a global cancel)."""
+    desk = Desk()
+    desk.bracket()
+    assert steps(desk.ask("cancel_all")) == ["status", "202"] * 2
+    assert desk.statuses() == ["Cancelled", "Cancelled"]
+    desk = Desk()
+    assert desk.bracket(tif="IOC") == ["open", "open", "open", "status", "202", "status", "202"]
+
+
+def test_a_parent_outlives_its_child() -> None:
+    desk = Desk()
+    desk.bracket()
+    assert steps(desk.ask("cancel", order_id=2, client_id=7)) == ["status", "202"]
+    assert desk.statuses() == ["Submitted", "Cancelled"]
+
+
+def test_a_family_that_the_broker_refuses_is_gone() -> None:
+    desk = Desk("order-rejected")
+    assert desk.bracket() == ["201", "201"]
+    assert (desk.statuses(), desk.state.counters.orders) == ([], 0)
+
+
+def test_a_parent_is_an_order_of_the_same_client_and_account() -> None:
+    desk = Desk()
+    assert desk.place(transmit=False) == []
+    assert desk.place(2, client_id=8, parent_id=1) == ["135"]
+    request = {"account": OTHER_ACCOUNT, "parent_id": 1, "order_id": 3, "client_id": 7, "contract": SPY}
+    request |= {"order_type": "MKT", "limit_price": None, "quantity": 1.0, "action": "BUY", "transmit": True}
+    assert steps(desk.orders.place(desk.state, (ACCOUNT, OTHER_ACCOUNT), request)) == ["135"]
+    assert desk.state.counters.orders == 0
+
+
+@pytest.mark.parametrize(("mode", "accounts"), [("paper", ("DF1", "DU1", "DU2")), ("live", ("F1", "U1"))])
+def test_a_masters_account_comes_first(mode: str, accounts: tuple[str, ...]) -> None:
+    assert User("adviser", "right", ("U1", "F1"), ("DU1", "DF1", "DU2")).accounts(mode) == accounts

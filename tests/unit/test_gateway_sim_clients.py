@@ -13,6 +13,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from sandbox.broker.users import User
 from sandbox.gateway import market_requests
 from sandbox.gateway.api import Timing
 from tests.unit.api_clients import KINDS, ApiClient, Event, Filter, Instrument, Ticket, connected, wait_for
@@ -490,14 +491,149 @@ ROWS = [
     ),
     Row(
         "an order that is not to be transmitted",
-        [order(1, Ticket("MKT", transmit=False)), order(1, Ticket("MKT"))],
+        [order(1, Ticket("MKT", transmit=False)), ("reqAllOpenOrders",), ("reqIds", 1), order(1, Ticket("MKT"))],
         [
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            ("openOrderEnd",),
+            ("nextValidId", 2),
             ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
             ("orderStatus", 1, "Submitted", 0.0, 10.0),
             ("orderStatus", 1, "Filled", 10.0, 0.0),
         ],
-        "[ref] Order, transmit",
+        "[rec] api_transmit_false_then_transmit_aapl: nothing is told of it before",
+    ),
+    Row(
+        "an order that was never transmitted is cancelled",
+        [
+            order(1, Ticket("MKT", transmit=False)),
+            order(2, Ticket("LMT", "SELL", limit=900.0, parent=1, transmit=False)),
+            ("cancelOrder", 1),
+            order(2, Ticket("LMT", "SELL", limit=900.0)),
+        ],
+        [
+            ("orderStatus", 1, "Cancelled", 0.0, 10.0),
+            error(1, 202, "Order Canceled - reason:Order was discarded."),
+            error(2, 103, "Duplicate order id"),
+        ],
+        "[rec] api_bracket_trailing_stop_aapl: not a word of its child",
+    ),
+    Row(
+        "a bracket goes out with its last child, the parent first",
+        [
+            order(1, Ticket("MKT", transmit=False)),
+            order(2, Ticket("LMT", "SELL", limit=900.0, parent=1, transmit=False)),
+            order(3, Ticket("LMT", "SELL", limit=950.0, parent=1)),
+        ],
+        [
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            ("orderStatus", 2, "PreSubmitted", 0.0, 10.0, "child"),
+            ("orderStatus", 3, "PreSubmitted", 0.0, 10.0, "child"),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
+            ("orderStatus", 1, "Filled", 10.0, 0.0),
+            ("orderStatus", 2, "Submitted", 0.0, 10.0),
+            ("orderStatus", 3, "Submitted", 0.0, 10.0),
+        ],
+        "[ref] Bracket Orders; [rec] api_bracket_place_aapl, whyHeld",
+    ),
+    Row(
+        "a child waits for its parent, whatever the market",
+        [
+            order(1, Ticket("LMT", limit=100.0, transmit=False)),
+            order(2, Ticket("MKT", "SELL", parent=1)),
+            ("reqAllOpenOrders",),
+            order(1, Ticket("LMT", limit=900.0)),
+        ],
+        [
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            ("orderStatus", 2, "PreSubmitted", 0.0, 10.0, "child"),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("orderStatus", 2, "PreSubmitted", 0.0, 10.0, "child"),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
+            ("orderStatus", 1, "Filled", 10.0, 0.0),
+            ("orderStatus", 2, "Submitted", 0.0, 10.0),
+            ("execDetails", -1, "SPY", "SLD", 10.0, 7),
+            ("orderStatus", 2, "Filled", 10.0, 0.0),
+        ],
+        "[ref] Bracket Orders, Attaching Orders",
+    ),
+    Row(
+        "a cancelled parent takes its children along",
+        [
+            order(1, Ticket("LMT", limit=100.0, transmit=False)),
+            order(2, Ticket("LMT", "SELL", limit=900.0, parent=1)),
+            ("cancelOrder", 1),
+        ],
+        [
+            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            ("orderStatus", 2, "PreSubmitted", 0.0, 10.0, "child"),
+            ("orderStatus", 1, "Submitted", 0.0, 10.0),
+            ("orderStatus", 1, "Cancelled", 0.0, 10.0),
+            error(1, 202, "Order Canceled - reason:"),
+            ("orderStatus", 2, "Cancelled", 0.0, 10.0),
+            error(2, 202, "Order Canceled - reason:"),
+        ],
+        "[rec] api_bracket_place_aapl",
+    ),
+    Row(
+        "a child that is filled ends its siblings",
+        [
+            order(1, Ticket("MKT", transmit=False)),
+            order(2, Ticket("LMT", "SELL", limit=900.0, parent=1, transmit=False)),
+            order(3, Ticket("LMT", "SELL", limit=100.0, parent=1)),
+        ],
+        [
+            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
+            ("execDetails", -1, "SPY", "SLD", 10.0, 7),
+            error(2, 202, "Order Canceled - reason:"),
+        ],
+        "[rec] api_bracket_place_aapl: children are one OCA group",
+    ),
+    Row(
+        "a child of no order",
+        [order(2, Ticket("MKT", "SELL", parent=1))],
+        [error(2, 135, "Can't find order with id = 1")],
+        "[rec] users' threads",
+        never=("openOrder",),
+    ),
+    Row(
+        "a child comes after its parent was filled",
+        [order(1, Ticket("MKT")), order(2, Ticket("LMT", "SELL", limit=900.0, parent=1))],
+        [error(2, 201, "Order rejected - reason:Parent order is being cancelled.")],
+        "[rec] users' threads",
+    ),
+    Row(
+        "a child is changed after its parent was filled",
+        [
+            order(1, Ticket("MKT", transmit=False)),
+            order(2, Ticket("LMT", "SELL", limit=900.0, parent=1)),
+            order(2, Ticket("LMT", "SELL", limit=901.0, parent=1)),
+            order(2, Ticket("LMT", "SELL", limit=100.0)),
+        ],
+        [
+            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
+            error(2, 135, "Can't find order with id = 1"),
+            ("execDetails", -1, "SPY", "SLD", 10.0, 7),
+        ],
+        "[rec] users' threads: without its parent's id it is taken",
+    ),
+    Row(
+        "a parent beyond the account's means takes its children along",
+        [
+            order(1, Ticket("LMT", quantity=100_000, limit=100.0, transmit=False)),
+            order(2, Ticket("LMT", "SELL", limit=900.0, parent=1)),
+        ],
+        [error(1, 201, ANY), error(2, 201, "Order rejected - reason:Parent order is being cancelled.")],
+        "[ref] Bracket Orders; [rec] users' threads, the text",
+        never=("openOrder",),
+    ),
+    Row(
+        "an order with an allocation",
+        [order(1, Ticket("MKT", group="Everyone"))],
+        [error(1, 505, "Fatal Error: Unknown message id.")],
+        "[own] groups of accounts are not known here",
+        never=("openOrder",),
     ),
     Row(
         "an immediate order that cannot be filled",
@@ -980,3 +1116,48 @@ def test_market_data_lines_are_shared_by_all_clients(place: World, kind: str, mo
         assert [event for event in other.events if event[0] == "error" and event[1] > 0] == [
             error(2, 101, "Max number of tickers has been reached")
         ]
+
+
+TWO = User("trader", "right", (), ("DU1111111", "DU1111112"))
+# The master is named last: the login is told of it first.
+ADVISER = User("trader", "right", (), ("DU1111111", "DU1111112", "DF9999999"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_order_names_its_account_where_there_are_several(kind: str) -> None:
+    """[rec] users' threads."""
+    with world(TWO) as place, connected(kind, place.api_port) as client:
+        client.request(*order(1, Ticket("MKT")))
+        client.request(*order(2, Ticket("MKT", account="DU1111112")))
+        fence(client)
+        text = "Error validating request.-'v' : cause - You must specify an account."
+        assert error(1, 321, text) in client.events
+        assert ("orderStatus", 2, "Filled", 10.0, 0.0) in client.events
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_advisers_orders_are_for_clients_accounts(kind: str) -> None:
+    """[ref] Message Codes, 436; [rec] users' threads. What-if orders are orders in this. What the sandbox lacks of an
+    adviser's means it refuses by name."""
+    with world(ADVISER) as place, connected(kind, place.api_port) as client:
+        assert ("managedAccounts", "DF9999999,DU1111111,DU1111112") in client.events
+        client.request(*order(1, Ticket("MKT")))
+        client.request(*order(2, Ticket("MKT", account="DF9999999")))
+        client.request(*order(3, Ticket("LMT", limit=300.0, what_if=True, account="DF9999999")))
+        client.request(*order(4, Ticket("LMT", limit=300.0, what_if=True, account="DU1111112")))
+        client.request(*order(5, Ticket("MKT", account="DU1111112")))
+        client.request(*order(6, Ticket("MKT", account="DF1")))
+        client.request("requestFA", 1)
+        fence(client)
+        text = "You must specify an allocation (either a single account, group, or profile)."
+        refused = [event for event in client.events if event[0] == "error" and event[2] in (436, 321, 505)]
+        assert refused == [
+            error(1, 436, text),
+            error(2, 436, text),
+            error(3, 436, text),
+            error(6, 321, "Error validating request.-'v' : cause - Invalid account code"),
+            error(-1, 505, "Fatal Error: Unknown message id."),
+        ]
+        assert ("openOrder", 4, "SPY", "LMT", True, "PreSubmitted", "1500.00", "750.00", "") in client.events
+        assert ("orderStatus", 5, "Filled", 10.0, 0.0) in client.events
+        assert "API client 7: requestFA of an adviser is not implemented" in place.log
