@@ -3,7 +3,7 @@
 import asyncio
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -25,6 +25,23 @@ NO_GENERIC_TICKS = (
 DELAYED = (3, 4)  # market data types
 STOCK_RULE, PAIR_RULE = (26, 0.01), (239, 0.00005)  # market rules: number, smallest step of a price
 
+# What the gateway says of a time that it cannot read (atreyuxtrading/atreyu-backtrader-api #14), and of one without a
+# zone (pst-group/pysystemtrade #1028).
+WRONG_TIME = (
+    10314,
+    "End Date/Time: The date, time, or time-zone entered is invalid. The correct format is yyyymmdd hh:mm:ss xx/xxxx "
+    "where yyyymmdd and xx/xxxx are optional. E.g.: 20031126 15:59:00 US/Eastern  Note that there is a space between "
+    "the date and time, and between the time and time-zone.  If no date is specified, current date is assumed. If no "
+    "time-zone is specified, local time-zone is assumed(deprecated).  You can also provide yyyymmddd-hh:mm:ss time is "
+    "in UTC. Note that there is a dash between the date and time in UTC notation.",
+)
+IMPLIED_ZONE = (
+    2174,
+    "Warning: You submitted request with date-time attributes without explicit time zone. Please switch to use "
+    "yyyymmdd-hh:mm:ss in UTC or use instrument time zone, like US/Eastern. Implied time zone functionality will be "
+    "removed in the next API release",
+)
+
 DAY = 86_400  # seconds
 # What the gateway answers to any other size; some of those that it takes are missing in its list.
 BAR_SIZES = {
@@ -43,6 +60,23 @@ WRONG_BAR_SIZE = (
     "Error validating request.-'bS' : cause - Historical data bar size setting is invalid. Legal ones are: "
     + ", ".join(BAR_SIZES),
 )
+# The longest span of a duration by its unit, and what it is called (wboayue/rust-ibapi #837 for seconds and days, tried
+# on a paper gateway; ib-api-reloaded/ib_async #229; weeks and months as in deepentropy/ibx).
+LONGEST = {"D": (365, "days"), "W": (52, "weeks"), "M": (12, "months")}
+MOST_SECONDS = 86_400
+
+
+class Refused(Exception):
+    """A request that the gateway refuses: code and text of the error."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+def _bars_refused(cause: str) -> Refused:
+    return Refused(321, f"Error validating request.-'bS' : cause - {cause}")
 
 
 @dataclass
@@ -175,20 +209,23 @@ class MarketRequests:
         if fields.flag() or what == "SCHEDULE":
             self._server.refuse(client, request_id, "reqHistoricalData with keepUpToDate or SCHEDULE")
             return
-        seconds = (BAR_SIZES | ALSO_TAKEN).get(size)
         if not contract["exchange"]:
             client.error(request_id, *NO_EXCHANGE)
             return
+        until = read_time(client, request_id, end, self._server.now())
+        number, unit = span(duration)
+        if what == "ADJUSTED_LAST" and until is not None:
+            raise _bars_refused("End date not supported with adjusted last")
+        seconds = (BAR_SIZES | ALSO_TAKEN).get(size)
         if seconds is None:
             client.error(request_id, *WRONG_BAR_SIZE)
             return
-        number, unit = span(duration)
         answer = await self._server.ask(
             client,
             request_id,
             "bars",
             contract=contract,
-            end=end_seconds(end),
+            end=until,
             size=seconds,
             number=number,
             unit=unit,
@@ -207,25 +244,58 @@ class MarketRequests:
 
 
 def span(duration: str) -> tuple[int, str]:
-    """`1 D` to its parts. Raises ValueError for what the API does not know."""
-    match = re.fullmatch(r"(\d+) ([SDWMY])", duration)
+    """`1 D` to its parts; seconds without a unit. Raises Refused for what the gateway does not take."""
+    match = re.fullmatch(r"(\d+)(?: ([SDWMY]))?", duration)
     if match is None:
-        raise ValueError(f"invalid duration {duration!r}")
-    return int(match[1]), match[2]
+        raise _bars_refused(
+            "When specifying a unit, historical data request duration format is integer{SPACE}unit (S|D|W|M|Y)."
+        )
+    number, unit = int(match[1]), match[2] or "S"
+    if number == 0:
+        raise _bars_refused("Historical data requested duration is invalid.")
+    if unit == "S" and number > MOST_SECONDS:
+        raise _bars_refused(f"Historical data request for greater than {MOST_SECONDS} seconds rejected.")
+    longest, units = LONGEST.get(unit, (number, ""))
+    if number > longest:
+        requests = "requests" if unit == "D" else "request"
+        raise _bars_refused(
+            f"Historical data {requests} for durations longer than {longest} {units} must be made in years."
+        )
+    return number, unit
 
 
-def end_seconds(end: str) -> float | None:
-    """The end of a history request, `20261123 14:30:00 US/Eastern` (UTC without a zone), to seconds; None: now.
+def read_time(client: "Client", request_id: int, text: str, now: float) -> float | None:
+    """The time of a request to seconds since the epoch; None where it has none.
 
-    Raises ValueError for what the API does not know.
+    `20261123 14:30:00 US/Eastern`, or `20261123-14:30:00`, which is UTC; without a date, today. Without a zone it is
+    the gateway's own, and the client is warned. Raises Refused for what the gateway does not take.
     """
-    if not end:
+    if not text:
         return None
-    match = re.fullmatch(r"(\d{8})[ -](\d\d:\d\d:\d\d)(?: (\S+))?", end)
-    if match is None:
-        raise ValueError(f"invalid end time {end!r}")
+    match = re.fullmatch(r"(?:(\d{8})([ -]))?(\d\d:\d\d:\d\d)(?: (\S+))?", text)
+    if match is None or (match[2] == "-" and match[4]):
+        raise Refused(*WRONG_TIME)
+    zone = UTC if match[2] == "-" else _zone(match[4]) if match[4] else None
+    day = match[1] or f"{datetime.fromtimestamp(now, zone):%Y%m%d}"
     try:
-        zone = ZoneInfo(match[3]) if match[3] else UTC
-    except ZoneInfoNotFoundError as problem:
-        raise ValueError(f"invalid time zone {match[3]!r}") from problem
-    return datetime.strptime(f"{match[1]} {match[2]}", "%Y%m%d %H:%M:%S").replace(tzinfo=zone).timestamp()
+        found = datetime.strptime(f"{day} {match[3]}", "%Y%m%d %H:%M:%S").replace(tzinfo=zone).timestamp()
+    except ValueError as problem:
+        raise Refused(*WRONG_TIME) from problem
+    if zone is None:
+        client.error(request_id, *IMPLIED_ZONE)
+    return found
+
+
+def _zone(name: str) -> tzinfo:
+    """UTC, or a zone with a place in its name, as the gateway asks for: `xx/xxxx`. GMT is refused
+    (atreyuxtrading/atreyu-backtrader-api #14), and EST, which was its example once, with it. Raises Refused."""
+    if name == "UTC":
+        return UTC
+    if name == messages.EXCHANGE_ZONE:  # a name that not every zone database has
+        return messages.ZONE
+    if "/" not in name:
+        raise Refused(*WRONG_TIME)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
+        raise Refused(*WRONG_TIME) from problem

@@ -14,7 +14,7 @@ from .wire import Field, Fields
 
 # The time zone of every instrument here, and of the times that go with one: as IBKR names it, and what it is.
 EXCHANGE_ZONE = "US/Eastern"
-_ZONE = ZoneInfo("America/New_York")
+ZONE = ZoneInfo("America/New_York")
 
 ADVANCED_ORDER_REJECT = 166
 DURATION = 158
@@ -157,5 +157,5 @@ def bars(request_id: int, found: list[Json], *, daily: bool, as_seconds: bool) -
 
 def instant(seconds: float) -> str:
     """A time as a gateway set to the instruments' time zone sends it: `20260825 14:11:30 US/Eastern`."""
-    local = datetime.fromtimestamp(seconds, UTC).astimezone(_ZONE)
+    local = datetime.fromtimestamp(seconds, UTC).astimezone(ZONE)
     return f"{local:%Y%m%d %H:%M:%S} {EXCHANGE_ZONE}"

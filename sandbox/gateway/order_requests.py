@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import order_messages
 from .link import LinkLost
-from .market_requests import end_seconds
+from .market_requests import read_time
 from .messages import Json
 from .wire import Fields
 
@@ -114,7 +114,7 @@ class OrderRequests:
         fields.skip(1)
         request_id, client_id, account, since = fields.integer(), fields.integer(), fields.text(), fields.text()
         symbol, kind, exchange, side = fields.text(), fields.text(), fields.text(), fields.text()
-        after = end_seconds(since) or 0.0
+        after = read_time(client, request_id, since, self._server.now()) or 0.0
         answer = await self._server.ask(client, request_id, "executions")
         if answer is None:
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .account_requests import AccountRequests
 from .accounts import is_master
 from .link import LinkLost
-from .market_requests import MarketRequests
+from .market_requests import MarketRequests, Refused
 from .order_requests import OrderRequests
 from .wire import Fields
 
@@ -147,6 +147,8 @@ class Requests:
         else:
             try:
                 await request.handler(client, Fields(row[1:]))
+            except Refused as refused:
+                client.error(request_id, refused.code, refused.text)
             except ValueError as problem:
                 self._server.log(f"API client {client.client_id}: malformed {request.name}: {problem}")
                 client.error(request_id, 320, f"Error reading request. {problem}")

@@ -5,6 +5,7 @@ name), [rec] messages recorded at real gateways in 2025 and 2026 and published (
 error texts in users' threads), [own] nothing but this simulator's own market and accounts.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pytest
 from sandbox.broker.users import User
 from sandbox.gateway import market_requests
 from sandbox.gateway.api import Timing
+from sandbox.gateway.clock import CLOCK
 from tests.unit.api_clients import KINDS, ApiClient, Event, Filter, Instrument, Ticket, connected, wait_for
 from tests.unit.gateway_sim_world import World, world
 
@@ -37,8 +39,10 @@ def quotes(request_id: int, contract: Instrument, *, snapshot: bool = False) -> 
     return ("reqMktData", request_id, contract, "", snapshot, False, [])
 
 
-def bars(request_id: int, contract: Instrument, size: str, show: str, end: str = "") -> tuple[Any, ...]:
-    return ("reqHistoricalData", request_id, contract, end, "1 D", size, show, 1, 1, False, [])
+def bars(
+    request_id: int, contract: Instrument, size: str, show: str, end: str = "", duration: str = "1 D"
+) -> tuple[Any, ...]:
+    return ("reqHistoricalData", request_id, contract, end, duration, size, show, 1, 1, False, [])
 
 
 def order(order_id: int, ticket: Ticket, contract: Instrument = SPY) -> tuple[Any, ...]:
@@ -77,6 +81,18 @@ BAR_SIZES = (
     "1 hour, 2 hours, 3 hours, 4 hours, 8 hours, 1 day, 1W, 1M"
 )
 HOURS = [f"20261120 {hour}:00 US/Eastern" for hour in ("09:30", "10:00", "11:00", "12:00", "13:00", "14:00", "15:00")]
+WRONG_TIME = (
+    "End Date/Time: The date, time, or time-zone entered is invalid. The correct format is yyyymmdd hh:mm:ss xx/xxxx "
+    "where yyyymmdd and xx/xxxx are optional. E.g.: 20031126 15:59:00 US/Eastern  Note that there is a space between "
+    "the date and time, and between the time and time-zone.  If no date is specified, current date is assumed. If no "
+    "time-zone is specified, local time-zone is assumed(deprecated).  You can also provide yyyymmddd-hh:mm:ss time is "
+    "in UTC. Note that there is a dash between the date and time in UTC notation."
+)
+IMPLIED_ZONE = (
+    "Warning: You submitted request with date-time attributes without explicit time zone. Please switch to use "
+    "yyyymmdd-hh:mm:ss in UTC or use instrument time zone, like US/Eastern. Implied time zone functionality will be "
+    "removed in the next API release"
+)
 LIVE = [("tickPrice", 5, kind, ANY) for kind in (1, 2, 4, 6, 7, 9, 14)]
 LATE = [("tickPrice", 5, kind, ANY) for kind in (66, 67, 68, 72, 73, 75, 76)]
 
@@ -389,6 +405,80 @@ ROWS = [
             )
         ],
         "[rec] users' threads",
+    ),
+    *(
+        Row(f"bars until {end}", [bars(20, SPY, "1 hour", "TRADES", end)], [*seen], source)
+        for seen, source, ends in [
+            (
+                [("historicalDataEnd", 20, HOURS[0], HOURS[-1])],
+                "[ref] Historical Bar Data: a zone with its place, or UTC, also with a dash",
+                [
+                    "20261121 15:00:00 US/Eastern",
+                    "20261121 20:00:00 Europe/London",
+                    "20261121 20:00:00 UTC",
+                    "20261121-20:00:00",
+                ],
+            ),
+            (
+                [error(20, 10314, WRONG_TIME)],
+                "[rec] users' threads",
+                [
+                    "20261121 20:00:00 GMT",
+                    "20261121 15:00:00 EST",
+                    "20261121 15:00:00 America/Nowhere",
+                    "20261121 15:00:00 America/Argentina",
+                    "20261121-20:00:00 UTC",
+                    "2026-11-21 20:00:00 UTC",
+                    "20261121 20:00 UTC",
+                    "20261121",
+                    "20261321 20:00:00 UTC",
+                    "yesterday",
+                ],
+            ),
+        ]
+        for end in ends
+    ),
+    Row(
+        "adjusted bars until a time",
+        [bars(20, SPY, "1 day", "ADJUSTED_LAST", "20261121-20:00:00")],
+        [error(20, 321, "Error validating request.-'bS' : cause - End date not supported with adjusted last")],
+        "[rec] users' threads",
+        never=("historicalData",),
+    ),
+    Row(
+        "adjusted bars until now",
+        [bars(20, SPY, "1 day", "ADJUSTED_LAST")],
+        [("historicalData", 20, ANY), ("historicalDataEnd", 20, ANY, ANY)],
+        "[rec] users' threads",
+    ),
+    *(
+        Row(
+            f"bars of {duration}",
+            [bars(20, SPY, "1 day", "TRADES", duration=duration)],
+            [error(20, 321, f"Error validating request.-'bS' : cause - {cause}")],
+            "[rec] users' threads",
+            never=("historicalData",),
+        )
+        for duration, cause in [
+            ("366 D", "Historical data requests for durations longer than 365 days must be made in years."),
+            ("53 W", "Historical data request for durations longer than 52 weeks must be made in years."),
+            ("13 M", "Historical data request for durations longer than 12 months must be made in years."),
+            ("86401 S", "Historical data request for greater than 86400 seconds rejected."),
+            ("0 D", "Historical data requested duration is invalid."),
+            (
+                "1 fortnight",
+                "When specifying a unit, historical data request duration format is integer{SPACE}unit (S|D|W|M|Y).",
+            ),
+        ]
+    ),
+    *(
+        Row(
+            f"bars of {duration} are to be had",
+            [bars(20, SPY, "1 day", "TRADES", duration=duration)],
+            [("historicalDataEnd", 20, ANY, ANY)],
+            "[ref] Historical Bar Data",
+        )
+        for duration in ("365 D", "52 W", "12 M", "2 Y", "86400 S", "3600")
     ),
     Row(
         "trades of a currency pair",
@@ -1116,6 +1206,38 @@ def test_market_data_lines_are_shared_by_all_clients(place: World, kind: str, mo
         assert [event for event in other.events if event[0] == "error" and event[1] > 0] == [
             error(2, 101, "Max number of tickers has been reached")
         ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_time_without_a_zone_is_the_gateways_own(place: World, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2174, and never UTC ([rec] users' threads). Here the gateway's clock is New York's, five hours behind UTC."""
+    clear(place)
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        with connected(kind, place.api_port) as client:
+            fence(client)
+            client.request(*bars(20, SPY, "1 hour", "TRADES", "20261120 13:00:00"))
+            fence(client)
+            assert ("historicalDataEnd", 20, HOURS[0], HOURS[3]) in client.events
+            place.control.clock(at=1_795_203_000.0)  # 2026-11-20 14:30 in New York: today, where no date is given
+            assert wait_for(lambda: abs(CLOCK.now() - 1_795_203_000.0) < 60)
+            client.request(*bars(21, SPY, "1 hour", "TRADES", "13:00:00"))
+            client.request(*order(1, Ticket("MKT")))
+            client.request("reqExecutions", 22, Filter(since="20261120 14:29:00"))
+            client.request("reqExecutions", 23, Filter(since="20261120 14:40:00"))
+            client.request("reqExecutions", 24, Filter(since="20261120 14:29:00 EST"))
+            fence(client)
+            assert ("historicalDataEnd", 21, HOURS[0], HOURS[3]) in client.events
+            assert [event[1] for event in client.events if event[0] == "execDetails" and event[1] > 0] == [22]
+            assert error(24, 10314, WRONG_TIME) in client.events
+            warned = [event for event in client.events if event[0] == "error" and event[2] == 2174]
+            assert warned == [error(number, 2174, IMPLIED_ZONE) for number in (20, 21, 22, 23)]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        place.control.clock(real=True)
+        assert wait_for(lambda: abs(CLOCK.now() - time.time()) < 60)
 
 
 TWO = User("trader", "right", (), ("DU1111111", "DU1111112"))

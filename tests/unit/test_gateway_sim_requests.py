@@ -263,7 +263,7 @@ def test_what_no_client_sends_at_this_version_is_refused_too(place: World, numbe
         (b"62\x001\0", "320"),  # too few fields
         (
             b"20\x009001\x000\0SPY\0STK\0\x000\0\0\0SMART\0\0USD\0\0\x000\0\x001 hour\x00x\x001\0TRADES\x001\x000\0\0",
-            "320",
+            "321",
         ),
         (b"1\x0011\x00x\0", "320"),  # no number
     ],
