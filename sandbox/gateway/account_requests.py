@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import messages
 from .messages import Json, Row
+from .notices import UNSUBSCRIBED
 from .wire import Fields
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ TOO_MANY_SUMMARIES = (
     "previous request first",
 )
 WRONG_ACCOUNT = (321, "Error validating request.-'bS' : cause - Invalid account code")
+# Then, in braces, the ids of those clients (erdewit/ib_insync #197, blampe/IbPy #12).
+OTHER_ACCOUNT = (2101, "Unable subscribe to account as the following clients are subscribed to a different account.")
 NOT_SUBSCRIBED = {
     "profit": (10185, "Failed to cancel PNL (not subscribed)"),
     "profit-single": (10186, "Failed to cancel PNL single (not subscribed)"),
@@ -29,9 +32,13 @@ Look = Callable[[], Awaitable[list[Row] | None]]
 
 @dataclass
 class Feed:
-    """What one subscription shows. `look` returns all of it, or None when the broker has answered with an error."""
+    """What one subscription shows. `look` returns all of it, or None when the broker has answered with an error.
+
+    `account`: of account updates alone.
+    """
 
     look: Look
+    account: str = ""
     every_tick: bool = False  # else only now and then, and when an order was filled
     sent: set[tuple[object, ...]] = field(default_factory=set)
 
@@ -74,14 +81,26 @@ class AccountRequests:
         client.send([64, 1, request_id])
 
     async def updates(self, client: "Client", fields: Fields) -> None:
+        """One account at a time, of all clients together: another client is refused a different one, and who asks for a
+        second gives up the first (TWS API reference, Message Codes, 2100 and 2101). That 2100 answers a plain
+        unsubscription too was seen by users (joshuaulrich/IBrokers #8)."""
         fields.skip(1)
         subscribe, name = fields.flag(), fields.text()
         if not subscribe:
-            client.feeds.pop(("updates", 0), None)
+            if client.feeds.pop(("updates", 0), None) is not None:
+                client.error(-1, *UNSUBSCRIBED)
             return
         if not self._known(client, -1, name):
             return
         account = name or next(iter(self._server.session.state.accounts), "")
+        watching = [(other, other.feeds.get(("updates", 0))) for other in self._server.clients]
+        different = [other for other, feed in watching if feed is not None and feed.account != account]
+        if others := [str(other.client_id) for other in different if other is not client]:
+            code, text = OTHER_ACCOUNT
+            client.error(-1, code, f"{text}{{{', '.join(others)}}}")
+            return
+        if different:
+            client.error(-1, *UNSUBSCRIBED)
 
         def row(account: str, tag: str, value: str, currency: str) -> Row:
             return [6, 2, tag, value, currency, account]
@@ -96,7 +115,7 @@ class AccountRequests:
             clock = strftime("%H:%M", localtime(self._server.now()))
             return [[6, 2, "AccountCode", account, "", account], *money, *portfolio, [8, 1, clock]]
 
-        await self._subscribe(client, "updates", 0, look)
+        await self._subscribe(client, "updates", 0, look, account=account)
         client.send([54, 1, account])
 
     async def updates_multi(self, client: "Client", fields: Fields) -> None:
@@ -174,9 +193,16 @@ class AccountRequests:
         return handler
 
     async def _subscribe(
-        self, client: "Client", kind: str, request_id: int, look: Look, *, every_tick: bool = False
+        self,
+        client: "Client",
+        kind: str,
+        request_id: int,
+        look: Look,
+        *,
+        account: str = "",
+        every_tick: bool = False,
     ) -> None:
-        feed = client.feeds[kind, request_id] = Feed(look, every_tick)
+        feed = client.feeds[kind, request_id] = Feed(look, account, every_tick)
         for row in await feed.news():
             client.send(row)
 

@@ -31,5 +31,7 @@ HISTORY_FARM_BROKEN = Notice(2105, "HMDS data farm connection is broken:ushmds")
 HISTORY_FARM_OK = Notice(2106, "HMDS data farm connection is OK:ushmds")
 DEFINITION_FARM_BROKEN = Notice(2157, "Sec-def data farm connection is broken:secdefil")
 DEFINITION_FARM_OK = Notice(2158, "Sec-def data farm connection is OK:secdefil")
+# To the client whose subscription to account updates has ended: its own doing, or it asked for another account.
+UNSUBSCRIBED = Notice(2100, "API client has been unsubscribed from account data.")
 # To one request, not to all: what a session without live data of its own gets while another of the user has it.
 COMPETING = Notice(10197, "No market data during competing live session")

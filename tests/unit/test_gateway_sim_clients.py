@@ -93,6 +93,7 @@ IMPLIED_ZONE = (
     "yyyymmdd-hh:mm:ss in UTC or use instrument time zone, like US/Eastern. Implied time zone functionality will be "
     "removed in the next API release"
 )
+UNSUBSCRIBED = "API client has been unsubscribed from account data."
 LIVE = [("tickPrice", 5, kind, ANY) for kind in (1, 2, 4, 6, 7, 9, 14)]
 LATE = [("tickPrice", 5, kind, ANY) for kind in (66, 67, 68, 72, 73, 75, 76)]
 
@@ -167,6 +168,15 @@ ROWS = [
         [("updateAccountValue", "AccountCode", ACCOUNT, "", ACCOUNT)],
         "[rec] account_updates",
         only="AccountCode",
+    ),
+    *(
+        Row(
+            name,
+            [("reqAccountUpdates", True, ACCOUNT), *[("reqAccountUpdates", False, ACCOUNT)] * times],
+            [error(-1, 2100, UNSUBSCRIBED)],
+            "[rec] users' threads",
+        )
+        for name, times in [("account updates are ended", 1), ("account updates are ended twice", 2)]
     ),
     Row(
         "account updates of somebody else's account",
@@ -1243,6 +1253,48 @@ def test_a_time_without_a_zone_is_the_gateways_own(place: World, kind: str, monk
 TWO = User("trader", "right", (), ("DU1111111", "DU1111112"))
 # The master is named last: the login is told of it first.
 ADVISER = User("trader", "right", (), ("DU1111111", "DU1111112", "DF9999999"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_account_updates_are_of_one_account_for_all_clients(kind: str) -> None:
+    """[ref] Message Codes, 2100 and 2101; [rec] the text of 2101, which names the clients that are in the way."""
+    with ExitStack() as stack:
+        place = stack.enter_context(world(TWO))
+        leaving = stack.enter_context(ExitStack())
+        first, third = (
+            stack.enter_context(connected(kind, place.api_port, number, readonly=True)) for number in (5, 7)
+        )
+        second = leaving.enter_context(connected(kind, place.api_port, 6, readonly=True))
+        for client in (first, second, third):  # whatever they asked for when they connected
+            client.request("reqAccountUpdates", False, "")
+            fence(client)
+            client.events.clear()
+
+        def told(client: ApiClient) -> list[Event]:
+            fence(client)
+            names = ("error", "accountDownloadEnd")
+            found = [event for event in client.events if event[0] in names]
+            client.events.clear()
+            return found
+
+        first.request("reqAccountUpdates", True, "DU1111112")
+        assert told(first) == [("accountDownloadEnd", "DU1111112")]
+        in_the_way = "Unable subscribe to account as the following clients are subscribed to a different account."
+        second.request("reqAccountUpdates", True, "DU1111111")
+        assert told(second) == [error(-1, 2101, in_the_way + "{5}")]
+        second.request("reqAccountUpdates", True, "DU1111112")
+        assert told(second) == [("accountDownloadEnd", "DU1111112")]
+        third.request("reqAccountUpdates", True, "")  # the first account
+        assert told(third) == [error(-1, 2101, in_the_way + "{5, 6}")]
+        # Who has a subscription is refused another account too, as long as somebody else shares the first.
+        first.request("reqAccountUpdates", True, "DU1111111")
+        assert told(first) == [error(-1, 2101, in_the_way + "{6}")]
+        leaving.close()
+        assert wait_for(lambda: place.server is not None and len(place.server.clients) == 2)
+        first.request("reqAccountUpdates", True, "DU1111111")
+        assert told(first) == [error(-1, 2100, UNSUBSCRIBED), ("accountDownloadEnd", "DU1111111")]
+        third.request("reqAccountUpdates", True, "")
+        assert told(third) == [("accountDownloadEnd", "DU1111111")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
