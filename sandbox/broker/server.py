@@ -177,6 +177,9 @@ class Broker:
         self, form: jsonlines.Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Link | None:
         """Takes one submitted form through to a session, or answers why not and returns None."""
+        token = form.get("token")
+        if token:
+            return await self._soft_login(form, token, reader, writer)
         state = self.states.get(form["user_id"])
         if state is None:
             self.unknown_user_attempts += 1
@@ -184,9 +187,6 @@ class Broker:
             await self._await_end(reader)
             return None
         link = Link(writer, state, form["mode"], form["existing"])
-        token = form.get("token")
-        if token:
-            return self._soft_login(link, token)
         verdict = state.judge(form["password"], self.clock.now())
         log.info("login form for %s: %s", link.mode, verdict)
         if verdict is Verdict.NO_ANSWER:
@@ -228,14 +228,19 @@ class Broker:
                 return False
         return await self._one_session(link, reader)
 
-    def _soft_login(self, link: Link, token: str) -> Link | None:
-        if not link.state.accepts(token, link.mode, self.clock.now()):
-            link.send({"event": "token-refused"})
-            return None
-        link.token = token
-        link.state.counters.soft_logins += 1
-        self._begin(link)
-        return link
+    async def _soft_login(
+        self, form: jsonlines.Message, token: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Link | None:
+        """The token alone says whose session it is: the gateway has no credentials in its hands then."""
+        for state in self.states.values():
+            if state.accepts(token, form["mode"], self.clock.now()):
+                link = Link(writer, state, form["mode"], form["existing"], token)
+                state.counters.soft_logins += 1
+                self._begin(link)
+                return link
+        writer.write(jsonlines.encode({"event": "token-refused"}))
+        await self._await_end(reader)
+        return None
 
     async def _await_end(self, reader: asyncio.StreamReader) -> None:
         """Leaves the link open until the gateway closes it, so that an answer is never lost in a reset."""

@@ -62,11 +62,8 @@ class Automation:
             await self._pause(wait)
 
     async def stay(self) -> NoReturn:
-        """Where it gave up, for ever. The broker's clock is still followed, for whatever else the process waits for."""
-        if self._link is not None:
-            await self._link.run()
-        while True:
-            await asyncio.sleep(3600)
+        """Where it gave up, for ever."""
+        await stay(self._link)
 
     async def _pause(self, seconds: float) -> None:
         """Between two attempts, by the broker's clock."""
@@ -250,6 +247,14 @@ class Automation:
             "(scenario 4)"
         )
         raise Exit(0)
+
+
+async def stay(link: BrokerLink | None) -> NoReturn:
+    """For ever where nobody answers. The broker's clock is still followed, for whatever else the process waits for."""
+    if link is not None:
+        await link.run()
+    while True:
+        await asyncio.sleep(3600)
 
 
 def existing_action(settings: Settings, *, say: bool = False) -> str:

@@ -5,10 +5,11 @@ It is started as IBC's start script starts the real one: VM options, the entry p
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 
 from . import console, notices, starting
 from .api import ApiServer, ApiState
-from .automation import Automation, ColdRestart, GiveUp, LoggedIn, existing_action, relogin, taken_over
+from .automation import Automation, ColdRestart, GiveUp, LoggedIn, existing_action, relogin, stay, taken_over
 from .clock import CLOCK
-from .commands import command_server
+from .commands import CommandServer
+from .display import Display
 from .jsonlines import Message
 from .link import BrokerLink, LinkLost
 from .settings import Exit, GatewaySettings, Settings, clock_time, user_folder
@@ -33,12 +35,14 @@ PORTS = {"live": 4001, "paper": 4002}  # on 127.0.0.1 (common.sh of the image, s
 # watches for new processes needs the time before a login is submitted.
 FORM_SECONDS = 1.0
 SIGTERM_STATUS = 128 + signal.SIGTERM
+# Measured with the image's scripts and a Java under Xvfb: it dies 0.3 to 1.3 s after its display, with status 1 and
+# without a logout. The handlers of a SIGTERM take as long or longer, so that one who loses both has not logged out.
+DISPLAY_LOST_STATUS = 1
+DISPLAY_LOST_SECONDS = 0.3
+SHUTDOWN_SECONDS = 0.5
+RESTART_SECONDS = 0.3  # from the login to a restart that was asked for before it; measured too
 RECONNECT_SECONDS = 1.0
 GROWTH_SECONDS = 0.1  # between two steps of a program whose memory grows
-
-
-class Stopped(Exception):
-    """SIGTERM or SIGINT."""
 
 
 class Options:
@@ -65,38 +69,91 @@ class Gateway:
         started: float,
         start: Start | None = None,
         ports: Mapping[str, int] = PORTS,
+        display: str | None = None,
     ) -> None:
+        """`display`: as in DISPLAY, for a process of its own; None: one that is always there."""
         self._options = options
         self._broker = broker
         self._start = start or Start()
         self._started = started  # time.monotonic()
         self._ports = ports
+        self._display_name = display
+        self._display: Display | None = None
         self._settings = Settings({})
         self._session: GatewaySession | None = None
         self._api: ApiServer | None = None
+        self._restart_wanted = False
+        self._halted: asyncio.Future[tuple[int, bool]] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> int:
         """Runs until something ends it; returns the exit status."""
-        stop = asyncio.get_running_loop().create_future()
-
-        def on_signal() -> None:
-            if not stop.done():
-                stop.set_exception(Stopped())
-
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, on_signal)
+            loop.add_signal_handler(number, self._on_signal)
         work = asyncio.create_task(self._work())
+        logs_out = True
         try:
-            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if stop.done():
-                stop.exception()
-                work.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exit, ColdRestart):
-                    await work
-                return SIGTERM_STATUS
-            return await self._outcome(work)
+            ends: set[asyncio.Future[Any]] = {work, self._halted}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not self._halted.done():
+                return await self._outcome(work)
+            status, logs_out = self._halted.result()
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exit, ColdRestart):
+                await work
+            return status
         finally:
-            await self._log_out()
+            await self._close(log_out=logs_out)
+
+    def _halt(self, status: int, *, log_out: bool = False) -> None:
+        """Ends the process whatever it is doing."""
+        if not self._halted.done():
+            self._halted.set_result((status, log_out))
+
+    def _on_signal(self) -> None:
+        if not self.deaf:
+            asyncio.get_running_loop().call_later(SHUTDOWN_SECONDS, self._shut_down)
+
+    def _shut_down(self) -> None:
+        if self._display is None or not self._display.gone:
+            self._halt(SIGTERM_STATUS, log_out=True)
+
+    def _open_display(self) -> None:
+        if self._display_name is None:
+            return
+        display = self._display = Display(self._display_name)
+        loop = asyncio.get_running_loop()
+
+        def lost() -> None:
+            loop.remove_reader(display.descriptor)
+            loop.call_later(DISPLAY_LOST_SECONDS, self._halt, DISPLAY_LOST_STATUS)
+
+        loop.add_reader(display.descriptor, lost)
+
+    # what the command server acts on
+
+    @property
+    def deaf(self) -> bool:
+        return False
+
+    @property
+    def _logged_in(self) -> bool:
+        return self._session is not None and self._session.logged_in
+
+    def stop(self) -> None:
+        """IBC's StopTask."""
+        if self._session is not None and self._session.logged_in:
+            console.log("Login has completed: exiting via [File, Close] menu")
+            self._session.end(restart=False)
+        else:
+            console.log("Login has not completed: exiting immediately")
+            self._halt(0)
+
+    def restart(self) -> None:
+        """IBC's RestartTask: at once, or as soon as the main window is there."""
+        self._restart_wanted = True
+        if self._session is not None:
+            self._session.end(restart=True)
 
     async def _outcome(self, work: "asyncio.Task[None]") -> int:
         try:
@@ -107,15 +164,17 @@ class Gateway:
                 console.log(f"Exiting after error with exit code={exit_.code}")
             return exit_.code % 256
         except ColdRestart:
-            if self._session is None:
-                console.log("Login has not completed: exiting immediately")
-            else:
+            if self._logged_in:
                 console.log("Login has completed: exiting via [File, Close] menu")
+            else:
+                console.log("Login has not completed: exiting immediately")
             (self._options.folder / f"COLDRESTART{self._options.session_id}").touch()
             return 0
         return 0
 
-    async def _log_out(self) -> None:
+    async def _close(self, *, log_out: bool) -> None:
+        if not log_out:
+            return  # the process ends, and its connections with it
         if self._api is not None:
             await self._api.stop()
         if self._session is not None:
@@ -128,10 +187,11 @@ class Gateway:
         settings = self._settings = Settings.load(self._options.ini)
         settings.dump()
         mode = settings.mode
-        async with command_server(settings, self._restart_on_command):
+        async with CommandServer(settings, self).serving():
             cold_restart = settings.cold_restart(_local(CLOCK.now()))
             if cold_restart is not None:
                 console.log(f"Gateway will be cold restarted at {cold_restart:%Y/%m/%d %H:%M}")
+            self._open_display()
             settings.announce_ignored()
             saves = asyncio.create_task(_save_settings(settings.announce_saves()))
             console.log(f"TWS Settings directory is: {self._options.folder}")
@@ -147,19 +207,15 @@ class Gateway:
                     with contextlib.suppress(asyncio.CancelledError, Exit, ColdRestart):
                         await task
 
-    def _restart_on_command(self) -> bool:
-        if self._session is None:
-            return False
-        self._session.end(restart=True)
-        return True
-
     async def _serve(self, automation: Automation, mode: str) -> None:
         try:
             logged_in = await self._log_in(automation)
         except GiveUp:
             await automation.stay()
-        folder = self._options.folder / user_folder(self._settings.user_id)
-        session = self._session = GatewaySession(logged_in, automation, self._broker, self._settings)
+        folder = self._options.folder / (self._options.restart or user_folder(self._settings.user_id))
+        session = self._session = GatewaySession(logged_in, self._broker, self._settings)
+        if self._restart_wanted:
+            asyncio.get_running_loop().call_later(RESTART_SECONDS, lambda: session.end(restart=True))
         gateway_settings = GatewaySettings.load(folder)
         gateway_settings.configure(self._settings)
         master = gateway_settings.master_client_id
@@ -191,38 +247,41 @@ class Gateway:
         if self._options.restart:
             console.log("Re-starting session")
             self._start.in_session()
-            resumed = await self._resume()
-            if resumed is not None:
-                console.log("Login has completed")
-                return resumed
-            console.log("Autorestart file contains invalid credentials: performing full login")
-            console.log("Deleting Autorestart file")
-        else:
-            timeout = self._settings.number("LoginDialogDisplayTimeout", 60)
-            console.log(f"Starting session: will exit if login dialog is not displayed within {timeout} seconds")
-            self._start.in_session()
+            return await self._resume()
+        timeout = self._settings.number("LoginDialogDisplayTimeout", 60)
+        console.log(f"Starting session: will exit if login dialog is not displayed within {timeout} seconds")
+        self._start.in_session()
         await asyncio.sleep(max(0.0, self._started + FORM_SECONDS - time.monotonic()))
         return await automation.log_in()
 
-    async def _resume(self) -> LoggedIn | None:
+    async def _resume(self) -> LoggedIn:
+        """With the token that a soft restart left, which stays where it is: neither the program nor IBC (since 3.21.1)
+        deletes the file. Without one, or with one that is refused, there is the login form, which IBC leaves alone
+        (AbstractLoginHandler, `isRestart`), for ever."""
         autorestart = self._options.folder / self._options.restart / "autorestart"
-        token = autorestart.read_text(encoding="ascii")
-        autorestart.unlink()
-        try:
-            return await resume(BrokerLink(*self._broker), self._settings, token)
-        except LinkLost:
-            return None
+        token = autorestart.read_text(encoding="ascii") if autorestart.is_file() else ""
+        link = BrokerLink(*self._broker)
+        while token:
+            try:
+                resumed = await resume(link, self._settings, token)
+            except LinkLost:
+                await asyncio.sleep(RECONNECT_SECONDS)
+                continue
+            if resumed is not None:
+                console.log("Login has completed")
+                return resumed
+            break
+        console.log("Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT")
+        await stay(link)
 
 
 class GatewaySession:
     """The session behind the API. Reconnects by itself when the connection to the broker is lost."""
 
-    def __init__(
-        self, logged_in: LoggedIn, automation: Automation, broker: tuple[str, int], settings: Settings
-    ) -> None:
+    def __init__(self, logged_in: LoggedIn, broker: tuple[str, int], settings: Settings) -> None:
         self.api: ApiServer | None = None
         self.keep_token = False
-        self._automation = automation
+        self.logged_in = True
         self._broker = broker
         self._settings = settings
         self._ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -254,17 +313,26 @@ class GatewaySession:
         growing = asyncio.create_task(self._grow())
         try:
             while True:
-                serving = asyncio.ensure_future(self._link.run(self._on_event))
-                waiting: set[asyncio.Future[Any]] = {serving, self._ended}
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                if self._ended.done():
-                    serving.cancel()
+                if await self._ends_during(self._link.run(self._on_event)):
                     return self._ended.result()
                 self._connection(False)
-                await self._reconnect()
+                if await self._ends_during(self._reconnect()):
+                    return self._ended.result()
                 self._connection(True)
         finally:
             growing.cancel()
+
+    async def _ends_during(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether the session is ended before the work is done, which is given up then."""
+        task = asyncio.create_task(work)
+        waiting: set[asyncio.Future[Any]] = {task, self._ended}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not self._ended.done():
+                await task
+            return self._ended.done()
+        finally:
+            task.cancel()
 
     async def _grow(self) -> None:
         """Takes memory and never gives it back, while the broker says so."""
@@ -289,11 +357,10 @@ class GatewaySession:
             except LinkLost:
                 continue
             if resumed is None:
+                # IBC clicks the button and types no password.
                 relogin()
-                try:
-                    resumed = await self._automation.log_in()
-                except GiveUp:
-                    await self._automation.stay()
+                self.logged_in = False
+                await stay(link)
             self._log_in(resumed)
             return
 
@@ -330,7 +397,8 @@ class GatewaySession:
 
 
 async def resume(link: BrokerLink, settings: Settings, token: str) -> LoggedIn | None:
-    """A session by its token; None when the broker refuses it. Raises LinkLost when there is no answer."""
+    """A session by its token; None when the broker refuses it, with the link left open. Raises LinkLost when there is no
+    answer."""
     await link.connect(RECONNECT_SECONDS * 5)
     link.send(
         {
@@ -343,7 +411,6 @@ async def resume(link: BrokerLink, settings: Settings, token: str) -> LoggedIn |
     )
     event = await link.event()
     if event["event"] != "accepted":
-        await link.close()
         return None
     return LoggedIn(link, event["token"], event["state"])
 
@@ -403,4 +470,10 @@ def main() -> None:
     Path("/proc/self/comm").write_text("java", encoding="ascii")
     host, port = BROKER_FILE.read_text(encoding="ascii").split()
     broker = (host, int(port))
-    sys.exit(asyncio.run(Gateway(options, broker, started=started, start=starting.ask(broker, options.ini)).run()))
+    start = starting.ask(broker, options.ini)
+
+    async def run() -> int:
+        display = os.environ.get("DISPLAY", "")
+        return await Gateway(options, broker, started=started, start=start, display=display).run()
+
+    sys.exit(asyncio.run(run()))

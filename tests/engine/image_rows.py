@@ -95,7 +95,7 @@ RUN_SH = (
 )
 
 IBC_START = (
-    "Starting IBC version 3.24.1 on ",
+    "Starting IBC version  on ",
     "autorestart file not found: full authentication will be required",
     "Starting Gateway with this command:",
     "IBC Settings:",

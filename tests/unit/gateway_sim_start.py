@@ -15,7 +15,8 @@ VERSION = "10.45.1j"
 JAVA = """#!/bin/bash
 exec -a "$0" {python} -c '
 from pathlib import Path
-from sandbox.gateway import automation, program
+from sandbox.gateway import automation, display, program
+display.LOCKS = Path("{locks}")
 automation.CONNECT_SECONDS = 0.1
 program.BROKER_FILE = Path("{broker}")
 program.PORTS.update(live=0, paper=0)
@@ -40,12 +41,17 @@ class Installation:
         broker = self.folder / "broker"
         broker.write_text(f"127.0.0.1 {self.broker_port}\n")
         java = self.folder / "jre" / "bin" / "java"
-        java.write_text(JAVA.format(python=sys.executable, broker=broker))
+        java.write_text(JAVA.format(python=sys.executable, broker=broker, locks=self.folder))
+        self.show_display(os.getpid())
         java.chmod(0o755)
         script = SCRIPT.read_text()
         assert "BROKER=/opt/sandbox/gateway/broker\n" in script
         self.script = self.folder / "ibcstart.sh"
         self.script.write_text(script.replace("BROKER=/opt/sandbox/gateway/broker\n", f"BROKER={broker}\n"))
+
+    def show_display(self, process: int) -> None:
+        """The display `:1` is that of this process: by default the test itself, which outlives the program."""
+        (self.folder / ".X1-lock").write_text(f"{process:10}\n")
 
     def start(self, on_timeout: str = "exit", **ini: str) -> "subprocess.Popen[str]":
         """Starts the script; its output, errors included, comes from the process's `stdout`."""
@@ -64,7 +70,13 @@ class Installation:
                 f"--ibc-ini={config}",
                 f"--on2fatimeout={on_timeout}",
             ],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "TZ": "UTC"},
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "TZ": "UTC",
+                "DISPLAY": ":1",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -55,7 +55,7 @@ class World:
         automation = self.automation(**ini)
         settings = Settings({**INI, **ini})
         logged_in = await automation.log_in()
-        session = GatewaySession(logged_in, automation, ("127.0.0.1", self.broker_port), settings)
+        session = GatewaySession(logged_in, ("127.0.0.1", self.broker_port), settings)
         read_only = settings.flag("ReadOnlyApi", True)
         master = settings.text("OverrideTwsMasterClientID")
         self.server = session.api = ApiServer(

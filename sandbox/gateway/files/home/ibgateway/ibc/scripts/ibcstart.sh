@@ -88,7 +88,8 @@ fi
 echo
 echo "================================================================================"
 echo
-printf 'Starting IBC version 3.24.1 on %(%Y-%m-%d)T at %(%T)T\n' "${now}" "${now}"
+# The real script has no version to show: it prints a variable that nobody sets.
+printf 'Starting IBC version  on %(%Y-%m-%d)T at %(%T)T\n' "${now}" "${now}"
 echo
 echo "Arguments:"
 echo
@@ -121,10 +122,11 @@ done <"${vm_options_file}"
 session_id=$(mktemp -u XXXXXXXX)
 vm_options+=("-Dexe4j.isInstall4j=true" "-Dinstall4jType=standalone" "-DjtsConfigDir=${settings}" "-Dibcsessionid=${session_id}")
 
-# An autorestart file, in a user's folder, means that the last run ended in a soft restart.
+# An autorestart file, in a user's folder, means that a run ended in a soft restart: the last one or, since nobody deletes
+# the file, an earlier one. An option that was once found stays until a cold restart, as in the real script.
+restart_option=()
 find_auto_restart() {
 	local found=()
-	restart_option=()
 	echo "Finding autorestart file"
 	shopt -s nullglob
 	found=("${settings}"/*/autorestart)
