@@ -272,7 +272,7 @@ class Gateway:
                 return resumed
             break
         console.log("Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT")
-        await stay(link)
+        return await stay(link)
 
 
 class GatewaySession:
@@ -315,6 +315,7 @@ class GatewaySession:
             while True:
                 if await self._ends_during(self._link.run(self._on_event)):
                     return self._ended.result()
+                await self._link.close()  # who asks over it is told at once
                 self._connection(False)
                 if await self._ends_during(self._reconnect()):
                     return self._ended.result()
@@ -397,8 +398,8 @@ class GatewaySession:
 
 
 async def resume(link: BrokerLink, settings: Settings, token: str) -> LoggedIn | None:
-    """A session by its token; None when the broker refuses it, with the link left open. Raises LinkLost when there is no
-    answer."""
+    """A session by its token; None, with the link left open, when the broker refuses it. Raises LinkLost when there is
+    no answer."""
     await link.connect(RECONNECT_SECONDS * 5)
     link.send(
         {

@@ -268,6 +268,8 @@ def test_a_gateway_whose_week_has_ended(capsys: pytest.CaptureFixture[str]) -> N
         view.place.control.scenario("weekly-login")
         view.logged("Login has completed", "Re-login to session")
         assert verified(port, view.log()) == cut("authenticated", "relogin_required")
+        server = view.place.server
+        view.until(lambda: server is not None and not server.clients, "the verifier's connection is gone")
 
 
 def test_a_gateway_that_restarts_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
