@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from contract.target import CheckLevel, Gateway
-from healthcheck.logs import LoginState, Reading
+from healthcheck.automation.base import LoginState, Reading
 from healthcheck.maintenance import reset_at
-from healthcheck.reasons import Reason
-from healthcheck.report import CheckResult, CheckVerdict, check_result
+from healthcheck.reasons import AGAIN, Reason
+from healthcheck.report import CheckResult, CheckVerdict, check_result, timestamp
 from healthcheck.schedule import just_planned
 
 # What the API alone cannot explain.
@@ -77,7 +77,7 @@ def vague(check: CheckResult) -> bool:
 def _explained(check: CheckResult, reading: Reading, gateway: Gateway, stack: str, now: datetime) -> CheckResult:
     if not vague(check) or check.reason is None:
         return check
-    cause = _cause(check.reason, reading, gateway, now)
+    cause = _cause(check.reason, reading, gateway, stack, now)
     if cause is None:
         return check
     return check_result(
@@ -93,23 +93,32 @@ def _explained(check: CheckResult, reading: Reading, gateway: Gateway, stack: st
     )
 
 
-def _cause(seen: Reason, reading: Reading, gateway: Gateway, now: datetime) -> Cause | None:
+def _cause(seen: Reason, reading: Reading, gateway: Gateway, stack: str, now: datetime) -> Cause | None:
     known = reading.reason or seen
     planned = just_planned(gateway.schedule, now)
-    if planned is not None and known in AWAY:
+    if planned is not None and known in AWAY and not reading.held:
         at = f"{planned.at:%H:%M} {gateway.schedule.time_zone}"
         return Cause(Reason.PLANNED_RESTART, f"planned: {planned.event} at {at}")
     reset = reset_at(now, gateway.schedule.time_zone)
-    if reset is not None and known in CUT_OFF:
+    if reset is not None and known in CUT_OFF and not reading.held:
         return Cause(Reason.MAINTENANCE_WINDOW, reset)
     if reading.reason is None:
         return None
-    return Cause(
-        Reason.SECOND_FACTOR_CODE if _wants_code(reading, gateway, now) else reading.reason,
-        f"log: {reading.line}",
-        {"log_state": reading.state},
-        f"; the lock lasts {reading.retry_after} s" if reading.retry_after else "",
-    )
+    data: dict[str, JsonValue] = {"log_state": reading.state}
+    text = f"log: {reading.line}" if reading.line else f"the gateway's own log: {reading.state}"
+    note = f"; the lock lasts {reading.retry_after} s" if reading.retry_after else ""
+    if reading.second_factor is not None:
+        data["second_factor"] = reading.second_factor
+    if reading.until is not None:
+        data["until"] = timestamp(reading.until)
+        text += f" ({reading.until.astimezone(ZoneInfo(gateway.schedule.time_zone)):%a %H:%M %Z})"
+    if reading.held:
+        data["held"] = True
+    if reading.state is LoginState.GUARD_HELD and reading.reason is not Reason.GUARD_HELD:
+        again = AGAIN.format(stack=stack, gateway=gateway.name)
+        note += f"; the start guard lets it log in once more after {again}"
+    reason = Reason.SECOND_FACTOR_CODE if _wants_code(reading, gateway, now) else reading.reason
+    return Cause(reason, text, data, note)
 
 
 def _wants_code(reading: Reading, gateway: Gateway, now: datetime) -> bool:

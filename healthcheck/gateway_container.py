@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import docker
 from docker.errors import DockerException, ImageNotFound, NotFound
@@ -15,6 +16,8 @@ from docker.models.networks import Network
 from contract.target import Gateway
 from healthcheck import logs
 from healthcheck.attachments import Attached, Attachments
+from healthcheck.automation import launcher, supervisor
+from healthcheck.automation.base import LoginState, Reading
 from healthcheck.docker_host import moment
 from healthcheck.hygiene import Facts
 from healthcheck.inspected import record
@@ -23,6 +26,8 @@ from healthcheck.reasons import Reason
 from healthcheck.vantage import Target
 
 LOG_LINES = 2000
+LAUNCHER_BYTES = 2**20
+"""Of the end of launcher.log, which is a few hundred lines long where a login takes its usual course."""
 RESTARTS_OF_A_LOOP = 3
 HEAD = 4 * tarfile.BLOCKSIZE
 """Bytes of an archive that surely hold its first entry's header; no archive is shorter than three blocks."""
@@ -50,10 +55,24 @@ class State:
     out_of_memory: bool
     started_at: datetime | None
 
-    @property
-    def ended(self) -> str:
-        meaning = "out of memory" if self.out_of_memory else logs.PROFILE.exit_codes.get(self.exit_code)
+    def ended(self, reading: Reading) -> str:
+        """How it ended, by its exit code and by what its log says of the stop."""
+        meaning = STOPS.get(reading.stop) if reading.stop else reading.exit_codes.get(self.exit_code)
+        if self.out_of_memory:
+            meaning = "out of memory"
         return f"exit code {self.exit_code}" + (f", {meaning}" if meaning else "")
+
+    def waits_its_turn(self, reading: Reading) -> bool:
+        """Its first process ended it, or holds it back for a while: a pause, and no crash."""
+        return reading.state is LoginState.WAITING or self.exit_code == supervisor.WAITS_ITS_TURN
+
+
+STOPS: dict[LoginState, str] = {
+    LoginState.STOPPING: "stopped before it had said how",
+    LoginState.STOPPED_CLEAN: "stopped after its logout",
+    LoginState.STOPPED_NO_SESSION: "stopped without a session",
+    LoginState.STOPPED_STRANDED: "stopped before its logout, and its session may be open at IBKR still",
+}
 
 
 class GatewayContainer:
@@ -80,24 +99,55 @@ class GatewayContainer:
         state = _state(container)
         if self._restarts is None:
             self._restarts = state.restarts
-        if state.status == "restarting" and state.restarts >= RESTARTS_OF_A_LOOP:
-            seen = f"restarted {state.restarts} times, last with {state.ended}"
-            reading = self._read(container, state)
-            if reading.reason in (None, Reason.STARTING):
-                return Obstacle(Reason.CRASH_LOOPING, seen, _memory(state))
-            return Obstacle(Reason.CRASH_LOOPING, f"{seen}; log: {reading.line}", _memory(state) or reading.reason)
-        if state.restarts - self._restarts >= RESTARTS_OF_A_LOOP:
-            return Obstacle(Reason.CRASH_LOOPING, f"restarted {state.restarts - self._restarts} times meanwhile")
         if state.status in ("running", "restarting"):
-            return None
+            return self._looping(container, state)
         reading = self._read(container, state)
         last = f"; its log ended with: {reading.line}" if reading.line else ""
-        because = reading.reason if reading.state in logs.STANDING else _memory(state)
-        return Obstacle(Reason.STOPPED, f"the container is {state.status} ({state.ended}){last}", because)
+        because = reading.reason_of_login if reading.state in logs.STANDING else _memory(state)
+        if reading.stop is LoginState.STOPPED_STRANDED:
+            because = because or Reason.SESSION_STRANDED
+        return Obstacle(Reason.STOPPED, f"the container is {state.status} ({state.ended(reading)}){last}", because)
 
-    def reading(self) -> logs.Reading:
+    def _looping(self, container: Container, state: State) -> Obstacle | None:
+        """That it ends again and again, if so."""
+        before = self._restarts or 0
+        found = state.status == "restarting" and state.restarts >= RESTARTS_OF_A_LOOP
+        if not found and state.restarts - before < RESTARTS_OF_A_LOOP:
+            return None
+        reading = self._read(container, state)
+        if state.waits_its_turn(reading):
+            self._restarts = state.restarts
+            return None
+        if not found:
+            return Obstacle(Reason.CRASH_LOOPING, f"restarted {state.restarts - before} times meanwhile")
+        seen = f"restarted {state.restarts} times, last with {state.ended(reading)}"
+        if reading.reason in (None, Reason.STARTING):
+            return Obstacle(Reason.CRASH_LOOPING, seen, _memory(state))
+        return Obstacle(Reason.CRASH_LOOPING, f"{seen}; log: {reading.line}", _memory(state) or reading.reason)
+
+    def reading(self) -> Reading:
         """What the log says since the container's start."""
-        return logs.Reading() if self._seen is None else self._read(self._seen, _state(self._seen))
+        return Reading() if self._seen is None else self._read(self._seen, _state(self._seen))
+
+    def witness(self) -> launcher.Witness:
+        """What the gateway's own program says of its present start; nothing is run in the container for it."""
+        started = None if self._seen is None else _state(self._seen).started_at
+        folder = None if self._seen is None else self._settings_folder(self._seen)
+        if started is None or folder is None:
+            return launcher.Witness()
+        try:
+            archive, _ = self._client.api.get_archive(self._gateway.container.name, f"{folder}/{launcher.NAME}")
+        except NotFound:
+            return launcher.Witness()
+        with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
+            member = files.next()
+            file = files.extractfile(member) if member is not None and member.isfile() else None
+            if member is None or file is None:
+                return launcher.Witness()
+            file.seek(max(0, member.size - LAUNCHER_BYTES))
+            text = file.read().decode("utf-8", "replace")
+        zone = ZoneInfo(self._gateway.schedule.time_zone)
+        return launcher.read(text, started.astimezone(zone).replace(tzinfo=None))
 
     def surroundings(self) -> Surroundings | Obstacle:
         """Networks and ports, for the isolation check."""
@@ -169,9 +219,9 @@ class GatewayContainer:
             self._seen = None
         return self._seen
 
-    def _read(self, container: Container, state: State) -> logs.Reading:
+    def _read(self, container: Container, state: State) -> Reading:
         if state.started_at is None:
-            return logs.Reading()
+            return Reading()
         text = container.logs(since=state.started_at.timestamp(), tail=LOG_LINES)
         return logs.read(text.decode("utf-8", "replace").splitlines())
 
@@ -192,17 +242,19 @@ class GatewayContainer:
             return ()
         return tuple(sorted({digest.rpartition("@")[2] for digest in image.attrs["RepoDigests"] or ()}))
 
+    def _settings_folder(self, container: Container) -> str | None:
+        """Where its settings volume is mounted."""
+        mounts: list[Mapping[str, str]] = container.attrs["Mounts"]
+        volume = self._gateway.volumes.settings
+        return next((mount["Destination"] for mount in mounts if mount.get("Name") == volume), None)
+
     def _owner_of_settings(self, container: Container) -> tuple[int, int] | None:
         """User and group of the settings' folder, from the first header of its archive: nothing runs in the gateway."""
-        mounted = [
-            mount["Destination"]
-            for mount in container.attrs["Mounts"]
-            if mount.get("Name") == self._gateway.volumes.settings
-        ]
-        if not mounted:
+        mounted = self._settings_folder(container)
+        if mounted is None:
             return None
         try:
-            archive, _ = container.get_archive(mounted[0], chunk_size=tarfile.BLOCKSIZE)
+            archive, _ = container.get_archive(mounted, chunk_size=tarfile.BLOCKSIZE)
         except NotFound:
             return None
         head = b""
@@ -214,7 +266,7 @@ class GatewayContainer:
             with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as tar:
                 folder = tar.next()
         except tarfile.TarError as error:
-            raise DockerException(f"the archive of {mounted[0]} is broken: {error}") from error
+            raise DockerException(f"the archive of {mounted} is broken: {error}") from error
         return None if folder is None else (folder.uid, folder.gid)
 
 

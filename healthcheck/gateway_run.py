@@ -16,6 +16,7 @@ from docker.errors import ImageNotFound
 from contract.target import CheckLevel, Contract, Gateway
 from healthcheck import VERSION, hygiene, isolation
 from healthcheck.attachments import Attachments
+from healthcheck.automation import launcher
 from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import FAILURES
 from healthcheck.events import ProgressEvent, ReportEvent
@@ -35,6 +36,7 @@ from healthcheck.report import (
     VerifierVersion,
     check_result,
     gateway_verdict,
+    heals,
     red,
     redacted,
     remedy_for,
@@ -47,7 +49,7 @@ from healthcheck.verifier_container import BUDGET, Verifier
 T = TypeVar("T")
 
 POLL = 1.0  # seconds between two looks at Docker while the verifier works
-WATCH_STEP = 5.0  # seconds between two readings of Docker's events
+WATCH_STEP = 5.0  # seconds between two readings of Docker's events, and of launcher.log
 HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
 
 LOOKS = 3
@@ -117,6 +119,8 @@ class GatewayRun:
         )
         self._started_at, self._began = datetime.now(UTC), time.monotonic()
         self._watched_at = self._began
+        self._witnessed: launcher.Witness | None = None
+        self._witnessed_at = 0.0
         self._obstacle: Obstacle | None = None
         self._failure: Exception | None = None
         self._first_look: isolation.Surroundings | None = None
@@ -250,12 +254,23 @@ class GatewayRun:
             self._say(f"waiting for {first.name} ({first.reason}): {waiting}", time_used)
 
     def _explained(self, checks: Iterable[CheckResult]) -> list[CheckResult]:
-        """The same checks; where the API alone could not tell what is wrong, with what the log and the clock say."""
+        """The same checks; where the API alone could not tell what is wrong, with what the logs and the clock say."""
         found = list(checks)
         if not any(vague(check) for check in found):
             return found
         now = self._shared.attachments.now()
-        return explained(found, self._container.reading(), self._gateway, self._shared.contract.stack, now)
+        reading = self._container.reading()
+        if launcher.needed(reading):
+            reading = launcher.joined(reading, self._witness())
+        return explained(found, reading, self._gateway, self._shared.contract.stack, now)
+
+    def _witness(self) -> launcher.Witness:
+        """What the gateway's own program says, read now and then: it costs Docker a process."""
+        if self._witnessed is None or time.monotonic() - self._witnessed_at >= WATCH_STEP:
+            with self._shared.archives:
+                self._witnessed = self._container.witness()
+            self._witnessed_at = time.monotonic()
+        return self._witnessed
 
     def _leave(self) -> None:
         """The verifier, for good."""
@@ -264,7 +279,8 @@ class GatewayRun:
             started.result().leave(self._gateway.name)
 
     def _stop_if_needed(self, checks: Sequence[CheckResult]) -> None:
-        if any(check.reason in STOPPING for check in red(checks)):
+        # One that is held back submits nothing.
+        if any(check.reason in STOPPING and not check.data.get("held") for check in red(checks)):
             self._leave()
             self._say(f"stopping the gateway, so that it cannot lock the account (up to {self._container.grace()} s)")
             self._container.stop()
@@ -386,7 +402,4 @@ class GatewayRun:
 
 def _hopeless(checks: Iterable[CheckResult]) -> bool:
     """Something is red that no waiting puts right."""
-    return any(
-        check.verdict is CheckVerdict.FAIL and check.reason is not None and not EXPLANATIONS[check.reason].heals
-        for check in checks
-    )
+    return any(check.verdict is CheckVerdict.FAIL and check.reason is not None and not heals(check) for check in checks)

@@ -11,6 +11,8 @@ class Reason(StrEnum):
     # The container, as Docker knows it.
     CONTAINER_MISSING = "container_missing"
     STOPPED = "stopped"
+    STOPPING = "stopping"
+    SESSION_STRANDED = "session_stranded"
     CRASH_LOOPING = "crash_looping"
     # The way to the API.
     UNREACHABLE = "unreachable"
@@ -25,12 +27,26 @@ class Reason(StrEnum):
     # The login.
     STARTING = "starting"
     PLANNED_RESTART = "planned_restart"
+    OFFLINE = "offline"
+    PAUSED = "paused"
+    HEALING = "healing"
+    LOGIN_DELAYED = "login_delayed"
+    TOO_MANY_LOGINS = "too_many_logins"
     NOT_LOGGED_IN = "not_logged_in"
     HALF_OPEN = "half_open"
     NO_ACCOUNTS = "no_accounts"
     LOGIN_FAILED = "login_failed"
+    LOGIN_ERROR = "login_error"
+    LOGIN_ENDED = "login_ended"
+    LATE_FORM = "late_form"
+    TOKEN_REFUSED = "token_refused"  # noqa: S105
     LOCKED_OUT = "locked_out"
     GUARD_HELD = "guard_held"
+    GUARD_UNWRITABLE = "guard_unwritable"
+    VOLUME_LOCKED = "volume_locked"
+    WRONG_ACCOUNT = "wrong_account"
+    AUTOMATION_UNSUPPORTED = "automation_unsupported"
+    AUTOMATION_FAILED = "automation_failed"
     SECOND_FACTOR_PENDING = "second_factor_pending"
     SECOND_FACTOR_TIMEOUT = "second_factor_timeout"
     SECOND_FACTOR_DENIED = "second_factor_denied"
@@ -127,6 +143,17 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The gateway's container exists and does not run; nothing starts it by itself, so that no login is wasted.",
         f"start it: {START}",
     ),
+    Reason.STOPPING: Explanation(
+        "The gateway was told to stop, and logs out.",
+        f"wait until it has stopped; then {START}",
+        heals=True,
+    ),
+    Reason.SESSION_STRANDED: Explanation(
+        "The gateway was ended before it had logged out, and its session may be open at IBKR still: the next login may "
+        "meet it.",
+        "log in to the IBKR Mobile app as the gateway's user, which ends the session, and out again",
+        heals=True,
+    ),
     Reason.CRASH_LOOPING: Explanation(
         "The gateway's container ends again and again, and Docker restarts it each time.",
         f"read why it ends ({LOGS}), and stop it meanwhile: {STOP}",
@@ -183,6 +210,29 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         f"wait a few minutes; if it stays away: {LOGS}",
         heals=True,
     ),
+    Reason.OFFLINE: Explanation(
+        "These are the gateway's offline hours (session.offline): it is logged out, and logs in at their end.",
+        "wait for their end; or change session.offline of ibgw:gateways.{gateway}, then pulumi up --stack {stack}",
+    ),
+    Reason.PAUSED: Explanation(
+        "The gateway was stopped for a while: it is logged out, and logs in at the pause's end.",
+        f"wait for its end; or end it now: {START}",
+    ),
+    Reason.HEALING: Explanation(
+        "The gateway found its API or its session broken, and restarts its program to mend that.",
+        f"wait a few minutes; if it stays away: {LOGS}",
+        heals=True,
+    ),
+    Reason.LOGIN_DELAYED: Explanation(
+        "The gateway's program ended soon after its last logins, and the next one waits, longer each time.",
+        f"wait; read meanwhile why the program ends: {LOGS}",
+        heals=True,
+    ),
+    Reason.TOO_MANY_LOGINS: Explanation(
+        "The gateway's program ended after each of its logins, until there were too many of them within an hour. It "
+        "does not log in again by itself.",
+        f"read why the program ends ({LOGS}) and put it right; then {AGAIN}",
+    ),
     Reason.NOT_LOGGED_IN: Explanation(
         "The API answers its handshake and sends no account: the gateway has no session with IBKR.",
         f"see how far the login got: {LOGS}",
@@ -203,6 +253,26 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         f"{NEW_SECRET}; right credentials that were rejected at a restart of the gateway's own are tried again by "
         f"{START}",
     ),
+    Reason.LOGIN_ERROR: Explanation(
+        "IBKR refused the login with a text that is not known here; the log has it, after 'Login error message:'.",
+        f"read IBKR's text ({LOGS}) and do what it asks; then {RESTART}",
+        heals=True,
+    ),
+    Reason.LOGIN_ENDED: Explanation(
+        "The gateway's program ended before its login was complete.",
+        f"read why it ended: {LOGS}",
+    ),
+    Reason.LATE_FORM: Explanation(
+        "The gateway's program did not show its login form in time: the Docker host is slow, or short of memory.",
+        f"look at the load and the memory of the Docker host (docker stats {{container}}); then {RESTART}",
+        heals=True,
+    ),
+    Reason.TOKEN_REFUSED: Explanation(
+        "IBKR refused the saved session with which the gateway restarted. The gateway's program shows its login form, "
+        "and the automation types nothing into it.",
+        f"{RESTART}: the container's start deletes what is left of the saved session",
+        heals=True,
+    ),
     Reason.LOCKED_OUT: Explanation(
         "IBKR refuses further attempts for a while after too many failed logins. The gateway was stopped.",
         f"wait until the lock ends and check the credentials by logging in at IBKR's site; then {START}",
@@ -212,6 +282,29 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "This version of the secret was tried twice without a successful login; the guard in the container holds it "
         "back, so that the account is not locked.",
         f"{NEW_SECRET}; if this version is right after all, grant it one more attempt: {AGAIN}",
+    ),
+    Reason.GUARD_UNWRITABLE: Explanation(
+        "Attempts to log in cannot be counted on the settings volume, so none is made.",
+        "see whether the Docker host's disk is full (df) and the volume belongs to 1000:1000 "
+        f"(docker rm {{container}}-settings-owner, then pulumi up --refresh --stack {{stack}}); then {RESTART}",
+    ),
+    Reason.VOLUME_LOCKED: Explanation(
+        "Another container runs on the gateway's settings volume: both would log in as one user, so this one does not.",
+        f"remove the other one (docker ps --filter volume={{container}}-settings shows both); then {RESTART}",
+    ),
+    Reason.WRONG_ACCOUNT: Explanation(
+        "The last login led to an account of the wrong kind and was ended at once; no other one is made.",
+        NEW_SECRET,
+    ),
+    Reason.AUTOMATION_UNSUPPORTED: Explanation(
+        "The image drives the gateway's program with something else than IBC, the only one that takes its credentials "
+        "from files. It was not started.",
+        "take an image with IBC (ibgw:image), then pulumi up --stack {stack}",
+    ),
+    Reason.AUTOMATION_FAILED: Explanation(
+        "The login automation does not find its way in a window of the gateway's program: the two do not fit together, "
+        "or IBKR changed the window.",
+        f"read which window it is ({LOGS}); take another image (ibgw:image), then pulumi up --stack {{stack}}",
     ),
     Reason.SECOND_FACTOR_PENDING: Explanation(
         "IBKR waits for the second factor: approve the login in the IBKR Mobile app now.",

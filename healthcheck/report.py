@@ -211,7 +211,12 @@ def red(checks: Iterable[CheckResult]) -> list[CheckResult]:
 def may_heal(checks: Iterable[CheckResult]) -> bool:
     """Something is red, and waiting alone may put all of it right."""
     failing = red(checks)
-    return bool(failing) and all(check.reason is not None and EXPLANATIONS[check.reason].heals for check in failing)
+    return bool(failing) and all(map(heals, failing))
+
+
+def heals(check: CheckResult) -> bool:
+    """Waiting alone may put it right: not where the gateway holds back until somebody does something (`held`)."""
+    return check.reason is not None and EXPLANATIONS[check.reason].heals and not check.data.get("held")
 
 
 def gateway_verdict(

@@ -81,7 +81,18 @@ def _from(check: CheckResult, topic: str) -> Finding:
 
 def container(evidence: Evidence) -> Finding:
     check = evidence.reason(
-        Reason.CONTAINER_MISSING, Reason.STOPPED, Reason.CRASH_LOOPING, Reason.PLANNED_RESTART, Reason.OUT_OF_MEMORY
+        Reason.CONTAINER_MISSING,
+        Reason.STOPPED,
+        Reason.STOPPING,
+        Reason.SESSION_STRANDED,
+        Reason.OFFLINE,
+        Reason.PAUSED,
+        Reason.HEALING,
+        Reason.LOGIN_DELAYED,
+        Reason.TOO_MANY_LOGINS,
+        Reason.CRASH_LOOPING,
+        Reason.PLANNED_RESTART,
+        Reason.OUT_OF_MEMORY,
     )
     if check is not None:
         return _from(check, "container")
@@ -92,7 +103,14 @@ def container(evidence: Evidence) -> Finding:
 def authentication(evidence: Evidence) -> Finding:
     check = evidence.reason(
         Reason.LOGIN_FAILED,
+        Reason.LOGIN_ERROR,
+        Reason.LOGIN_ENDED,
+        Reason.LATE_FORM,
+        Reason.TOKEN_REFUSED,
         Reason.GUARD_HELD,
+        Reason.WRONG_ACCOUNT,
+        Reason.AUTOMATION_UNSUPPORTED,
+        Reason.AUTOMATION_FAILED,
         Reason.ACCOUNT_KIND_MISMATCH,
         Reason.ACCOUNT_MISSING,
         Reason.COMPETING_SESSION,
@@ -172,6 +190,9 @@ def firewall(evidence: Evidence) -> Finding:
 
 
 def settings(evidence: Evidence) -> Finding:
+    check = evidence.reason(Reason.GUARD_UNWRITABLE, Reason.VOLUME_LOCKED)
+    if check is not None:
+        return _from(check, "settings")
     volume = evidence.gateway.volumes.settings
     if evidence.jts_zone is None:
         return Finding(

@@ -4,7 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from healthcheck.logs import PROFILE, classify, read
+from healthcheck.automation import ibc
+from healthcheck.logs import classify, read
 
 STAMP = "2026-11-22 18:00:01:234 IBC: "
 START = [".> Starting IBC/IB gateway", "Starting IBC version 3.24.1 on 2026-11-22 at 18:00:00"]
@@ -79,7 +80,8 @@ HELD = "ibgw-guard: held: this secret version was tried twice without a successf
          "second_factor_pending"),
         ([*ATTEMPT, dialog("Login Messages")], "dialog", "dialog_blocking"),
         ([*ATTEMPT, dialog("Login Messages"), dialog("Login Messages", "Closed")], "dialog_closed", "starting"),
-        ([*ATTEMPT, dialog("Starting application...")], "submitted", "starting"),
+        # A frame, which is no dialog.
+        ([*ATTEMPT, f"{STAMP}detected frame entitled: Starting application...; event=Opened"], "submitted", "starting"),
         ([*ATTEMPT, f"{STAMP}Login has completed", dialog("Welcome")], "logged_in", None),
         ([*ATTEMPT, f"{STAMP}Login has completed", dialog("Welcome", "Closed")], "logged_in", None),
         ([*ATTEMPT, f"{STAMP}The current version of the application is no longer supported."], "version_refused",
@@ -123,7 +125,7 @@ def test_the_time_of_the_line_that_decided_is_kept() -> None:
 # ibcstart.sh's own errors (1 to 8) and IBC's 1100 to 1112, modulo 256.
 @pytest.mark.parametrize("code", [*range(1, 9), *range(76, 89)])
 def test_every_exit_code_has_a_meaning(code: int) -> None:
-    assert PROFILE.exit_codes[code]
+    assert ibc.PROFILE.exit_codes[code]
 
 
 # The setup guide's signs, which the image never logs in these words, and what it does log. That the API is ready is
