@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from contract.target import CheckLevel, Gateway
 from healthcheck.automation.base import LoginState, Reading
+from healthcheck.automation.launcher import PUSH
 from healthcheck.maintenance import reset_at
 from healthcheck.reasons import AGAIN, Reason
 from healthcheck.report import CheckResult, CheckVerdict, check_result, timestamp
@@ -122,7 +123,7 @@ def _cause(seen: Reason, reading: Reading, gateway: Gateway, stack: str, now: da
 
 
 def _wants_code(reading: Reading, gateway: Gateway, now: datetime) -> bool:
-    if reading.state is not LoginState.SECOND_FACTOR_PENDING or reading.at is None:
+    if reading.state is not LoginState.SECOND_FACTOR_PENDING or reading.at is None or reading.second_factor == PUSH:
         return False
     # Where clocks are put back, the later of two hours: too short a wait is the safe mistake.
     began = reading.at.replace(tzinfo=ZoneInfo(gateway.schedule.time_zone), fold=1)

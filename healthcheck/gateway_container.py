@@ -17,7 +17,7 @@ from contract.target import Gateway
 from healthcheck import logs
 from healthcheck.attachments import Attached, Attachments
 from healthcheck.automation import launcher, supervisor
-from healthcheck.automation.base import LoginState, Reading
+from healthcheck.automation.base import STANDING, LoginState, Reading
 from healthcheck.docker_host import moment
 from healthcheck.hygiene import Facts
 from healthcheck.inspected import record
@@ -103,7 +103,7 @@ class GatewayContainer:
             return self._looping(container, state)
         reading = self._read(container, state)
         last = f"; its log ended with: {reading.line}" if reading.line else ""
-        because = reading.reason_of_login if reading.state in logs.STANDING else _memory(state)
+        because = reading.reason_of_login if reading.state in STANDING else _memory(state)
         if reading.stop is LoginState.STOPPED_STRANDED:
             because = because or Reason.SESSION_STRANDED
         return Obstacle(Reason.STOPPED, f"the container is {state.status} ({state.ended(reading)}){last}", because)
@@ -139,13 +139,16 @@ class GatewayContainer:
             archive, _ = self._client.api.get_archive(self._gateway.container.name, f"{folder}/{launcher.NAME}")
         except NotFound:
             return launcher.Witness()
-        with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
-            member = files.next()
-            file = files.extractfile(member) if member is not None and member.isfile() else None
-            if member is None or file is None:
-                return launcher.Witness()
-            file.seek(max(0, member.size - LAUNCHER_BYTES))
-            text = file.read().decode("utf-8", "replace")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
+                member = files.next()
+                file = files.extractfile(member) if member is not None and member.isfile() else None
+                if member is None or file is None:
+                    return launcher.Witness()
+                file.seek(max(0, member.size - LAUNCHER_BYTES))
+                text = file.read().decode("utf-8", "replace")
+        except tarfile.TarError as error:
+            raise DockerException(f"the archive of {folder}/{launcher.NAME} is broken: {error}") from error
         zone = ZoneInfo(self._gateway.schedule.time_zone)
         return launcher.read(text, started.astimezone(zone).replace(tzinfo=None))
 

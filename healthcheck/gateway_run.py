@@ -17,6 +17,7 @@ from contract.target import CheckLevel, Contract, Gateway
 from healthcheck import VERSION, hygiene, isolation
 from healthcheck.attachments import Attachments
 from healthcheck.automation import launcher
+from healthcheck.automation.base import STANDING, Reading
 from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import FAILURES
 from healthcheck.events import ProgressEvent, ReportEvent
@@ -261,14 +262,20 @@ class GatewayRun:
         now = self._shared.attachments.now()
         reading = self._container.reading()
         if launcher.needed(reading):
-            reading = launcher.joined(reading, self._witness())
+            reading = launcher.joined(reading, self._witness(reading))
         return explained(found, reading, self._gateway, self._shared.contract.stack, now)
 
-    def _witness(self) -> launcher.Witness:
+    def _witness(self, reading: Reading) -> launcher.Witness:
         """What the gateway's own program says, read now and then: it costs Docker a process."""
         if self._witnessed is None or time.monotonic() - self._witnessed_at >= WATCH_STEP:
-            with self._shared.archives:
-                self._witnessed = self._container.witness()
+            try:
+                with self._shared.archives:
+                    self._witnessed = self._container.witness()
+            except FAILURES:
+                if reading.state not in STANDING:
+                    raise
+                # A rejected gateway is stopped whatever else fails.
+                self._witnessed = launcher.Witness()
             self._witnessed_at = time.monotonic()
         return self._witnessed
 

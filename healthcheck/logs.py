@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from healthcheck.automation import base, choose, supervisor
-from healthcheck.automation.base import REASONS, STANDING, LoginState, Profile, Reading
+from healthcheck.automation.base import REASONS, LoginState, Profile, Reading
 
-__all__ = ["REASONS", "STANDING", "LoginState", "Reading", "classify", "read"]
+__all__ = ["REASONS", "LoginState", "Reading", "classify", "read"]
 
 
 def read(lines: Iterable[str]) -> Reading:

@@ -44,7 +44,8 @@ LINES: tuple[tuple[re.Pattern[str], LoginState], ...] = tuple(
     )
 )
 
-SECOND_FACTORS = {"IB Key": "ib_key", "SMS": "sms"}
+PUSH = "ib_key"
+SECOND_FACTORS = {"IB Key": PUSH, "SMS": "sms"}
 OTHER = "other"
 
 ANSWERED_WITHIN = timedelta(seconds=175)
@@ -113,8 +114,8 @@ OUTDATED = EARLY | RESTARTS | {LoginState.UNKNOWN, LoginState.LOGGED_IN, LoginSt
 
 
 def needed(reading: Reading) -> bool:
-    """Whether the program could add to what the log says: not while it does not run, and not to a final word."""
-    return reading.state not in AWAY | {LoginState.REJECTED, LoginState.LOCKED_OUT} and reading.stop is None
+    """Whether the program could add to what the log says: not while it is kept from running, or stopped."""
+    return reading.state not in AWAY and reading.stop is None
 
 
 def joined(reading: Reading, witness: Witness) -> Reading:

@@ -255,15 +255,18 @@ class FakeHost:
     closed: bool = False
     files: dict[str, str] = field(default_factory=dict)
     """What the gateway's container holds, by path."""
+    archives_read: list[str] = field(default_factory=list)
 
     @property
     def api(self) -> "FakeHost":
         return self
 
     def get_archive(self, container: str, path: str) -> tuple[Iterator[bytes], dict[str, Any]]:
-        found = {name: text for name, text in self.files.items() if name.startswith(f"{path}/")}
+        """A folder with the files in it, or one file."""
+        self.archives_read.append(path)
+        found = {name: text for name, text in self.files.items() if name == path or name.startswith(f"{path}/")}
         if not found:
-            raise NotFound(f"no folder {path} in {container}")
+            raise NotFound(f"no {path} in {container}")
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name, text in found.items():

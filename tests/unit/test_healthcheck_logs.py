@@ -1,11 +1,12 @@
 """The log profile, on the image's own lines (run.sh and common.sh of 10.45.1j; ibcstart.sh and IBC 3.24.1)."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
 from healthcheck.automation import ibc
 from healthcheck.logs import classify, read
+from healthcheck.reasons import EXPLANATIONS, Reason
 
 STAMP = "2026-11-22 18:00:01:234 IBC: "
 START = [".> Starting IBC/IB gateway", "Starting IBC version 3.24.1 on 2026-11-22 at 18:00:00"]
@@ -147,3 +148,218 @@ def test_the_guides_signs_are_corrected(guides: str, real: str, state: str | Non
 
 def test_the_guides_one_right_warning_sign() -> None:
     assert classify(f"{STAMP}Login failed") == "rejected"
+
+
+# --- the 'Login Error' dialog: LoginErrorDialogHandler prints its text on the next line ----------------------------
+
+ERROR = f"{STAMP}Login error message:"
+RETRY = [
+    f"{STAMP}Cold restart in progress",
+    f"{STAMP}could not dismiss Login Error dialog because we could not find the OK button",
+    dialog("Login Error", "Closed"),
+    "IBC returned exit status 0",
+    "IBC will cold-restart shortly",
+    "IBC will restart shortly",
+    f"{STAMP}Starting session: will exit if login dialog is not displayed within 60 seconds",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "reason"),
+    [
+        ("Login failed - Invalid username or password", "rejected", "login_failed"),
+        ("Unrecognized Username or Password", "rejected", "login_failed"),
+        ("This version of the application is no longer supported.", "version_refused", "version_refused"),
+        ("The system is not currently available.", "system_unavailable", "system_unavailable"),
+        ("Login failed - Server disconnected, please try again", "server_unreachable", "server_unreachable"),
+        ("Please read the agreement first", "login_error", "login_error"),
+        # Nothing that is said of other windows counts here.
+        (dialog("Login Messages"), "login_error", "login_error"),
+    ],
+)
+def test_the_text_of_a_login_error_decides_and_stays(text: str, state: str, reason: str) -> None:
+    reading = read([*ATTEMPT, dialog("Login Error"), ERROR, text, *RETRY])
+    assert (reading.state.value, reading.reason, reading.line) == (state, reason, text)
+
+
+def test_a_login_error_without_a_text_is_one() -> None:
+    assert read([*ATTEMPT, ERROR]).state == "login_error"
+    assert read([*ATTEMPT, ERROR, "", "It is no longer supported"]).state == "version_refused"
+
+
+def test_only_the_line_after_it_is_the_text() -> None:
+    assert read([*ATTEMPT, ERROR, "something", f"{STAMP}Login has completed"]).state == "logged_in"
+
+
+# --- a saved session that is refused --------------------------------------------------------------------------------
+
+RESUMED = [f"{STAMP}Re-starting session"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        ([*RESUMED], "resuming"),
+        ([*RESUMED, FORM[0]], "token_refused"),
+        # IBC types no password at such a start: what is rejected is the session (IBC#345, #309).
+        ([*RESUMED, dialog("Re-login is required"), f"{STAMP}Re-login to session", REJECTED], "token_refused"),
+        ([*RESUMED, FORM[0], f"{STAMP}Login has completed"], "logged_in"),
+        ([*RESUMED, f"{STAMP}Login has completed", FORM[0]], "login_form"),
+        ([*RESUMED, *ATTEMPT], "submitted"),
+        ([*RESUMED, FORM[0], *START, *FORM], "login_form"),
+        ([*RESUMED, *ATTEMPT, REJECTED], "rejected"),
+    ],
+)
+def test_a_refused_session_is_told_from_a_login(lines: list[str], state: str) -> None:
+    assert read([*ATTEMPT, f"{STAMP}Login has completed", dialog("Restart in progress"), *lines]).state == state
+
+
+def test_a_refused_session_says_what_to_do() -> None:
+    reason = read([*RESUMED, FORM[0]]).reason
+    assert reason is Reason.TOKEN_REFUSED
+    assert "ibgw restart" in EXPLANATIONS[reason].remedy
+
+
+# --- what else IBC says, beside what was known before it --------------------------------------------------------------
+
+LATE = f"{STAMP}IBC closing after TWS/Gateway failed to display login dialog"
+STUCK = f"{STAMP}could not login: could not find control: IBAPI password"
+
+
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        ([*START, LATE, "IBC will restart shortly", *START], "late_form"),
+        ([*START, *FORM, STUCK], "automation_failed"),
+        ([*ATTEMPT, REJECTED, STUCK], "rejected"),
+        ([*ATTEMPT, f"{STAMP}Login has completed", f"{STAMP}could not dismiss Tip of the Day because"], "logged_in"),
+        ([*START, f"{STAMP}CommandServer failed to create socket"], "starting"),
+        ([*ATTEMPT, f"{STAMP}The system is not currently available.", *ATTEMPT], "system_unavailable"),
+        # A closed dialog takes nothing back.
+        ([*ATTEMPT, f"{STAMP}Connection to server failed: x", dialog("Gateway", "Closed")], "server_unreachable"),
+        ([*ATTEMPT, dialog("Existing session detected"), f"{STAMP}so continue this one (scenario 3)",
+          dialog("Existing session detected", "Closed")], "submitted"),
+        (["IBC is paused"], "paused"),
+    ],
+)  # fmt: skip
+def test_what_else_ibc_says(lines: list[str], state: str) -> None:
+    assert read(lines).state == state
+
+
+# --- the container's first process ----------------------------------------------------------------------------------
+
+COMPETING = "ibgw: held: attempts: competing_session"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        ("rejected", "guard_held"),
+        ("unknown", "guard_held"),
+        ("a_later_word", "guard_held"),
+        ("locked_out", "locked_out"),
+        ("competing_session", "competing_session"),
+        ("second_factor_timeout", "second_factor_timeout"),
+        ("second_factor_denied", "second_factor_denied"),
+        ("unreachable", "server_unreachable"),
+        ("unavailable", "system_unavailable"),
+        ("version_refused", "version_refused"),
+        ("login_error", "login_error"),
+        ("late_form", "late_form"),
+        ("wrong_account", "wrong_account"),
+        ("ended", "login_ended"),
+    ],
+)
+def test_the_guard_names_how_the_last_attempt_ended(outcome: str, reason: str) -> None:
+    reading = read([*START, f"ibgw: held: attempts: {outcome}"])
+    assert (reading.state, reading.reason, reading.held) == ("guard_held", reason, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "held"),
+    [
+        ("ibgw: held: wrong_account", "wrong_account", True),
+        ("ibgw: held: logins", "too_many_logins", True),
+        ("ibgw: held: volume", "volume_locked", True),
+        ("ibgw: held: unwritable", "guard_unwritable", True),
+        ("ibgw: held: automation", "automation_unsupported", True),
+        ("ibgw: waiting: pause", "login_delayed", False),
+        ("ibgw: attempt 2 of 2", "starting", False),
+        ("ibgw: logged in", None, False),
+        ("ibgw: heal: full_login", "healing", False),
+        ("ibgw: token refused", "token_refused", False),
+        ("ibgw: stopping", "stopping", False),
+        ("ibgw: stopped: clean", "stopping", False),
+        ("ibgw: stopped: no session", "stopping", False),
+        ("ibgw: stopped: stranded", "session_stranded", False),
+        (HELD, "guard_held", True),
+        ("ibgw-guard: held: attempts cannot be recorded in /x, so none is made", "guard_unwritable", True),
+    ],
+)
+def test_what_the_first_process_says_has_its_reason(line: str, reason: str | None, held: bool) -> None:
+    reading = read([line])
+    assert (reading.reason, reading.held) == (reason, held)
+
+
+@pytest.mark.parametrize(("word", "state"), [("offline", "offline"), ("paused", "paused")])
+def test_a_pause_tells_its_end_whatever_was_before(word: str, state: str) -> None:
+    reading = read([*ATTEMPT, REJECTED, f"ibgw: {word} until 1795453200"])
+    assert (reading.state, reading.reason, reading.until) == (state, state, datetime(2026, 11, 23, 17, tzinfo=UTC))
+    assert read([f"ibgw: {word} until 1795453200", "ibgw: attempt 1 of 2"]).state == "starting"
+
+
+def test_a_stop_leaves_what_was_known_of_the_login() -> None:
+    reading = read([*ATTEMPT, REJECTED, "ibgw: stopping", "ibgw: stopped: no session"])
+    assert (reading.state, reading.stop, reading.reason_of_login) == ("rejected", "stopped_no_session", "login_failed")
+    assert read(["ibgw: stopped: clean", *START]).stop is None
+    assert read(["ibgw: stopping", *FORM, dialog("Login Messages")]).stop == "stopping"
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "meaning"),
+    [
+        (START, 87, "the login or its second factor was not completed in time"),
+        ([*START, "ibgw: attempt 1 of 2"], 75, "ended so that the next start waits its turn"),
+        (["x INFO ibcontroller.login: IBController > login completed"], 75,
+         "the second factor was not approved in time"),
+        (["ibgw: attempt 1 of 2", "x INFO ibcontroller.login: IBController > login completed"], 75,
+         "ended so that the next start waits its turn"),
+        ([], 143, "stopped"),
+    ],
+)  # fmt: skip
+def test_exit_codes_are_those_of_what_ran(lines: list[str], code: int, meaning: str) -> None:
+    assert read(lines).exit_codes[code] == meaning
+
+
+# --- the other automations, as sequences ------------------------------------------------------------------------------
+
+
+def controller(*lines: str) -> list[str]:
+    return [f"2026-11-22 18:00:01,234 INFO ibcontroller.login: {line}" for line in lines]
+
+
+OWN = "IBController > "
+
+
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        (controller(f"{OWN}credentials submitted, awaiting outcome", f"{OWN}second factor authentication in progress"),
+         "second_factor_pending"),
+        (controller(f"{OWN}login error: new", f"{OWN}shutting down (never logged in) -- terminating directly",
+                    f"{OWN}transient login failure -- relaunching with", f"{OWN}launching instance x"), "login_error"),
+        (controller("too many failed login attempts -- retrying in 287s"), "locked_out"),
+        (["18:00:01 [INFO] [live] [STATE: TWO_FA]", "18:00:02 [INFO] [live] IB Key 2FA dialog detected: x"],
+         "second_factor_pending"),
+        (['18:00:01 [ERROR] [live] ALERT_LOGIN_FAILED mode=live reason="bad-credentials"',
+          "18:00:01 [INFO] [live] [STATE: LOGIN]"], "rejected"),
+    ],
+)  # fmt: skip
+def test_the_other_automations_lines_lead_to_the_same_states(lines: list[str], state: str) -> None:
+    reading = read(lines)
+    assert (reading.state, reading.stop) == (state, None)
+
+
+def test_their_times_and_locks_are_read_too() -> None:
+    reading = read(controller("too many failed login attempts -- retrying in 287s"))
+    assert (reading.at, reading.retry_after) == (datetime(2026, 11, 22, 18, 0, 1), 287)

@@ -1,0 +1,297 @@
+"""A gateway with a first process of ours, and launcher.log, as the runner sees them."""
+
+from typing import Any
+
+import docker.errors
+import pytest
+
+from healthcheck import gateway_run, runner
+from healthcheck.report import CheckResult, Report
+from tests.unit.docker_host import SETTINGS, FakeHost
+from tests.unit.gateways import stack
+from tests.unit.test_healthcheck_runner import (
+    REJECTED,
+    STAMP,
+    add_gateway,
+    failing,
+    first,
+    healthy_host,
+    progress_line,
+    report_line,
+    verify,
+)
+
+FILE = f"{SETTINGS}/launcher.log"
+FORM = f"{STAMP}Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT"
+# The container's start, 18:00 UTC, is 13:00 in the gateway's zone, by whose clock launcher.log goes.
+RESTART = "2026-11-22 13:00:02.112 INFO  [JTS-Main] - ---------------- IB GATEWAY RESTART ----------------\n"
+ADDRESS = "192.0.2.77"
+WRONG = f"2026-11-22 13:00:04.112 INFO  [JTS-Main] - Authorization failed: Invalid username or password. {ADDRESS}\n"
+PUSHED = (
+    "2026-11-22 13:00:04.112 INFO  [JTS-Main] -  NS_AUTH_START version=52 pwd=1 soft=0 token(s)=[suffix=a[IB Key]] "
+    "initialTokenType=PWD\n2026-11-22 13:00:05.112 INFO  [JTS-Main] - Received CHALLENGE\n"
+)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    return healthy_host(monkeypatch)
+
+
+def waiting(host: FakeHost) -> None:
+    """The API is not there, and the verifier goes on asking."""
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
+
+
+def failed(report: Report) -> CheckResult:
+    return next(check for check in report.gateways[0].checks if check.verdict.value == "fail")
+
+
+# --- lines of the first process ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "remedy"),
+    [
+        ("ibgw: held: attempts: rejected", "guard_held", "put a new version of the secret"),
+        ("ibgw: held: attempts: unreachable", "server_unreachable", "login --again --stack paper --gateway main"),
+        ("ibgw: held: attempts: locked_out", "locked_out", "login --again --stack paper --gateway main"),
+        ("ibgw: held: logins", "too_many_logins", "login --again --stack paper --gateway main"),
+        ("ibgw: held: volume", "volume_locked", "docker ps --filter volume=ibgw-paper-main-settings"),
+        ("ibgw: held: unwritable", "guard_unwritable", "df"),
+        ("ibgw: held: wrong_account", "wrong_account", "put a new version of the secret"),
+        ("ibgw: held: automation", "automation_unsupported", "take an image with IBC"),
+        ("ibgw: offline until 1795453200", "offline", "wait for their end"),
+        ("ibgw: paused until 1795453200", "paused", "ibgw start --stack paper --gateway main"),
+    ],
+)
+def test_what_no_waiting_puts_right_is_said_at_once_and_nothing_is_stopped(
+    host: FakeHost, line: str, reason: str, remedy: str
+) -> None:
+    container = add_gateway(host, log=f"{FORM}\n{line}\n")
+    waiting(host)
+    report = verify(host, wait=3600)
+    check = failed(report)
+    assert (report.verdict.value, check.reason) == ("failed", reason)
+    assert remedy in (check.remedy or "")
+    assert line in check.seen
+    assert container.stopped_with == []
+    assert FILE not in host.archives_read, "its program does not run"
+
+
+def test_a_guard_that_met_another_session_does_not_ask_for_a_new_secret(host: FakeHost) -> None:
+    add_gateway(host, log="ibgw: held: attempts: competing_session")
+    waiting(host)
+    check = failed(verify(host, wait=3600))
+    assert check.reason == "competing_session"
+    assert check.data["held"] is True
+    assert "end the other session" in (check.remedy or "")
+    assert "secret into Secrets Manager" not in (check.remedy or "")
+
+
+def test_a_guard_that_holds_is_no_matter_of_time(host: FakeHost) -> None:
+    """Also where the verifier itself ran out of time, which may know only that the API is not there."""
+    add_gateway(host, log="ibgw: held: attempts: competing_session")
+    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    assert verify(host).exit_code == 3
+
+
+@pytest.mark.parametrize("word", ["offline", "paused"])
+def test_a_pause_is_told_with_its_end(host: FakeHost, word: str) -> None:
+    add_gateway(host, log=f"ibgw: {word} until 1795453200")
+    waiting(host)
+    check = failed(verify(host, wait=3600))
+    assert check.data["until"] == "2026-11-23T17:00:00Z"
+    assert "(Mon 12:00 EST)" in check.seen
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("ibgw: waiting: pause", "login_delayed"),
+        ("ibgw: token refused", "token_refused"),
+        ("ibgw: heal: soft_restart", "healing"),
+        ("ibgw: stopping", "stopping"),
+    ],
+)
+def test_what_passes_is_waited_for(host: FakeHost, line: str, reason: str) -> None:
+    add_gateway(host, log=line)
+    found = failing("connected", "relay_only")
+    host.verifier_lines = [progress_line(found), report_line(found, "timed_out")]
+    report = verify(host)
+    assert (report.verdict.value, failed(report).reason) == ("timed_out", reason)
+
+
+# --- a container that does not run ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "seen", "remedy"),
+    [
+        ("ibgw: stopped: clean", 143, "(exit code 143, stopped after its logout)", None),
+        ("ibgw: stopped: no session", 143, "(exit code 143, stopped without a session)", None),
+        ("ibgw: stopped: stranded", 143, "its session may be open at IBKR still", "log in to the IBKR Mobile app"),
+        (f"{REJECTED}\nibgw: stopping\nibgw: stopped: no session", 143, "stopped without a session", "a new version"),
+        ("ibgw: held: logins\nibgw: stopped: no session", 143, "stopped without a session", "login --again"),
+        # Whatever the program's code was: the first process says that it was a stop.
+        ("ibgw: stopped: clean", 1, "(exit code 1, stopped after its logout)", None),
+        ("", 75, "ended so that the next start waits its turn", None),
+    ],
+)
+def test_a_stopped_gateway_was_stopped_and_did_not_crash(
+    host: FakeHost, lines: str, code: int, seen: str, remedy: str | None
+) -> None:
+    add_gateway(host, status="exited", exit_code=code, log=lines)
+    report = verify(host)
+    check = report.gateways[0].checks[0]
+    assert first(report) == ("fail", "stopped")
+    assert seen in check.seen
+    assert check.remedy is not None
+    assert check.remedy.startswith("start it: ibgw start --stack paper --gateway main")
+    assert ("; but first" in check.remedy) is (remedy is not None)
+    assert (remedy or "") in check.remedy
+
+
+def test_a_start_that_waits_its_turn_is_no_crash(host: FakeHost) -> None:
+    add_gateway(host, status="restarting", restarts=7, exit_code=75, log="ibgw: attempt 1 of 2")
+    waiting(host)
+    host.verifier_lines.append(report_line(failing("connected", "relay_only"), "timed_out"))
+    report = verify(host)
+    assert (report.verdict.value, failed(report).reason) == ("timed_out", "starting")
+
+
+def test_pauses_between_restarts_are_no_crashes_and_restarts_without_one_are(host: FakeHost) -> None:
+    container = add_gateway(host, restarts=40, log="ibgw: waiting: pause")
+    waiting(host)
+    seen: list[str] = []
+
+    def restart_when_told(line: str) -> None:
+        seen.append(line)
+        if "login_delayed" in line:
+            container.attrs["RestartCount"] = 44
+            container.log = "ibgw: waiting: pause\nibgw: attempt 1 of 2"
+        if "(starting)" in line:
+            container.attrs["RestartCount"] += 3
+
+    report = runner.verify(stack(), wait=3600, progress=restart_when_told)
+    assert any("login_delayed" in line for line in seen)
+    assert first(report) == ("fail", "crash_looping")
+
+
+# --- launcher.log -----------------------------------------------------------------------------------------------------
+
+
+def test_the_program_s_own_word_wins_until_its_login(host: FakeHost) -> None:
+    container = add_gateway(host, log=FORM)
+    host.files[FILE] = RESTART + WRONG
+    waiting(host)
+    check = failed(verify(host, wait=3600))
+    assert (check.reason, check.data["log_state"]) == ("login_failed", "rejected")
+    assert check.seen.endswith("; the gateway's own log: rejected")
+    assert container.stopped_with == [75]
+
+
+def test_nothing_of_its_lines_is_told(host: FakeHost) -> None:
+    add_gateway(host, log=FORM)
+    host.files[FILE] = RESTART + WRONG
+    waiting(host)
+    told: list[str] = []
+    report = verify(host, wait=3600, told=told)
+    assert ADDRESS not in report.model_dump_json() + "".join(told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "reason"),
+    [
+        ("IB Key", "ib_key", "second_factor_pending"),
+        ("SMS", "sms", "second_factor_code"),
+        ("Mobile Authenticator app", "other", "second_factor_code"),
+    ],
+)
+def test_it_names_the_second_factor(host: FakeHost, kind: str, word: str, reason: str) -> None:
+    """25 minutes after it was asked for: a push that is sent again and again, or a code that is waited for."""
+    add_gateway(host, log="2026-11-22 13:05:00:234 IBC: Second Factor Authentication initiated")
+    host.files[FILE] = RESTART + PUSHED.replace("IB Key", kind)
+    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    check = failed(verify(host))
+    assert (check.reason, check.data["second_factor"]) == (reason, word)
+
+
+def test_another_start_s_lines_do_not_count(host: FakeHost) -> None:
+    add_gateway(host, log=FORM)
+    host.files[FILE] = (RESTART + WRONG).replace(" 13:", " 12:")
+    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    assert failed(verify(host)).reason == "starting"
+
+
+def test_only_the_end_of_a_long_file_is_read(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("healthcheck.gateway_container.LAUNCHER_BYTES", len(WRONG))
+    add_gateway(host, log=FORM)
+    host.files[FILE] = RESTART * 1000 + WRONG
+    waiting(host)
+    assert failed(verify(host, wait=3600)).reason == "login_failed"
+
+
+def test_a_gateway_without_the_file_has_its_log(host: FakeHost) -> None:
+    add_gateway(host, log=FORM)
+    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    assert failed(verify(host)).reason == "starting"
+    assert FILE in host.archives_read
+
+
+def test_it_is_not_read_while_the_api_is_there_and_seldom_while_it_is_not(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_gateway(host, log=FORM)
+    host.files[FILE] = RESTART
+    verify(host)
+    assert FILE not in host.archives_read
+    found = progress_line(failing("connected", "relay_only"))
+    host.verifier_lines = [found] * 5 + [report_line(failing("connected", "relay_only"), "timed_out")]
+    verify(host)
+    assert host.archives_read.count(FILE) == 1
+    monkeypatch.setattr(gateway_run, "WATCH_STEP", 0.0)
+    host.archives_read.clear()
+    verify(host)
+    assert host.archives_read.count(FILE) > 1
+
+
+def broken(host: FakeHost, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    whole = host.get_archive
+
+    def get_archive(container: str, path: str) -> Any:
+        if path != FILE:
+            return whole(container, path)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(host, "get_archive", get_archive)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (docker.errors.APIError("no space left on device"), "no space left on device"),
+        ((iter([b"no archive"]), {}), "the archive of /home/ibgateway/tws_settings/launcher.log is broken"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, answer: Any, said: str
+) -> None:
+    add_gateway(host, log=FORM)
+    broken(host, monkeypatch, answer)
+    waiting(host)
+    report = verify(host, wait=3600)
+    assert report.exit_code == 5
+    assert said in report.gateways[0].checks[0].seen
+
+
+def test_a_rejected_gateway_is_stopped_although_the_file_cannot_be_read(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = add_gateway(host, log=REJECTED)
+    broken(host, monkeypatch, docker.errors.APIError("no space left on device"))
+    waiting(host)
+    assert failed(verify(host, wait=3600)).reason == "login_failed"
+    assert container.stopped_with == [75]
