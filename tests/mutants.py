@@ -371,6 +371,27 @@ MUTATIONS = (
         "tests/unit/test_healthcheck_explain.py::test_the_cause_that_hours_and_log_give",
     ),
     Mutation(
+        "a guard that holds is waited for",
+        "healthcheck/explain.py",
+        '        data["held"] = True\n',
+        "        pass\n",
+        "tests/unit/test_healthcheck_supervised.py::test_a_guard_that_holds_is_no_matter_of_time",
+    ),
+    Mutation(
+        "the gateway's own log never wins over its automation's",
+        "healthcheck/automation/launcher.py",
+        "    return Reading(witness.state,",
+        "    return reading if reading else Reading(witness.state,",
+        "tests/unit/test_healthcheck_supervised.py::test_the_program_s_own_word_wins_until_its_login",
+    ),
+    Mutation(
+        "a refused session is a rejected password",
+        "healthcheck/automation/base.py",
+        "            state = LoginState.TOKEN_REFUSED\n",
+        "            pass\n",
+        "tests/unit/test_healthcheck_logs.py::test_a_refused_session_is_told_from_a_login",
+    ),
+    Mutation(
         "connected passes always",
         "healthcheck/checks/connected.py",
         LOOK,

@@ -56,7 +56,7 @@ def failed(reason: Reason, name: CheckName = CheckName.AUTHENTICATED) -> CheckRe
 
 
 def explain(check: CheckResult, local: str = QUIET, log: tuple[str, ...] = (), **changes: Any) -> CheckResult:
-    reading = read(f"2026-11-23 11:59:00:123 IBC: {line}" for line in log)
+    reading = read(f"ibgw: {line}" if "held:" in line else f"2026-11-23 11:59:00:123 IBC: {line}" for line in log)
     [found] = explained([check], reading, gateway(**changes), "paper", at(local))
     assert found.verdict == check.verdict
     return found
@@ -77,6 +77,8 @@ UNREACHABLE_SERVER = "Connection to server failed: Server disconnected, please t
         (Reason.RELAY_ONLY, IN_RESET, (), "relay_only"),
         (Reason.WEDGED, IN_RESET, (), "wedged"),
         (Reason.RELAY_ONLY, IN_RESET, ("Login failed",), "login_failed"),
+        (Reason.RELAY_ONLY, IN_RESET, ("held: attempts: unreachable",), "server_unreachable"),
+        (Reason.RELAY_ONLY, JUST_RESTARTING, ("held: attempts: unreachable",), "server_unreachable"),
         (Reason.ACCOUNT_KIND_MISMATCH, IN_RESET, (), "account_kind_mismatch"),
         (Reason.RELAY_ONLY, JUST_RESTARTING, (), "planned_restart"),
         (Reason.PORT_CLOSED, JUST_RESTARTING, ("Re-starting session",), "planned_restart"),
