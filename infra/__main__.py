@@ -1,6 +1,7 @@
 """The program that `pulumi up` runs: load, declare, export, verify."""
 
 import asyncio
+import atexit
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pulumi
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Mode
-from infra import credentials, host, release, rules, settings, spec
+from infra import credentials, failure, host, release, rules, settings, spec
 from infra.verification import verify_after_update
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
                 raise refusal
         secrets, provider = reading.result(), preparing.result()
     except IbgwError as error:
-        raise pulumi.RunError(str(error)) from None
+        raise failure.failed(str(error)) from None
     from infra.resources import declare
 
     # All is loaded and stays: without this, Python looks through it once more, for 0.3 s, before it ends.
@@ -83,4 +84,5 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
 
 
 if __name__ == "__main__":
+    atexit.register(failure.leave)
     pulumi.run(program)

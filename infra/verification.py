@@ -11,6 +11,7 @@ import pulumi
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Contract
+from infra.failure import failed
 from infra.spec import StackSpec
 
 
@@ -59,11 +60,11 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
                     interrupted=interrupted,
                 )
         except IbgwError as error:
-            raise pulumi.RunError(f"the verification of stack {spec.stack!r} could not run: {error}") from None
+            raise failed(f"the verification of stack {spec.stack!r} could not run: {error}") from None
         write_report(report, update_report(spec.stack))
         text = render_human(report)
         if report.exit_code != ExitCode.OK:
-            raise pulumi.RunError(text)
+            raise failed(text)
         pulumi.log.info(text)
         return report.exit_code
 

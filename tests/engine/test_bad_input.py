@@ -100,6 +100,7 @@ def refused(pulumi: Pulumi, stack: Stack, proxy: DockerProxy, *expected: str, **
         for text in expected:
             assert text in said, f"{command[0]} does not say {text!r}:\n{said}"
         assert "Traceback" not in said
+        assert "unhandled error" not in said, "the refusal is followed by a second error"
         return said
 
     proxy.forget_calls()

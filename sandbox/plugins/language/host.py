@@ -84,7 +84,7 @@ class _Host(language_pb2_grpc.LanguageRuntimeServicer):
             return language_pb2.RunResponse()
         if code == LOGGED_FAILURE:
             return language_pb2.RunResponse(bail=True)
-        return language_pb2.RunResponse(error=f"the program exited with code {code}")
+        return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {code}")
 
     def RunPlugin(self, request: Any, context: Any) -> Iterator[Any]:
         if request.kind == "analyzer":

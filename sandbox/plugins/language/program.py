@@ -16,8 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-# The exit code for a failure that the engine has been told already (as pulumi-language-python-exec has it).
+# The exit codes of pulumi-language-python-exec: for an unhandled exception, which it has logged, and for a RunError, which
+# it has logged too, though the host then reports the exit code as a second error.
 LOGGED_FAILURE = 32
+RUN_ERROR = 1
 INTERRUPTED = 130
 
 
@@ -81,7 +83,7 @@ def _run(request: Any) -> int:
         loop.run_until_complete(run_in_stack(program))
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
-        return LOGGED_FAILURE
+        return RUN_ERROR
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     except KeyboardInterrupt:

@@ -100,6 +100,8 @@ FACTS: list[tuple[str, str]] = [
     # Processes
     ("a policy pack runs through the language host and is enforced",
      "engine.plugins.test_processes.test_policy_pack"),
+    ("a program that raises a RunError is followed by a second error, one that leaves with 32 is not",
+     "engine.plugins.test_processes.test_how_a_program_ends_is_told"),
     ("a plug-in exits when its engine is gone or interrupted",
      "engine.plugins.test_processes.test_nothing_outlives_the_engine"),
     ("getSecretVersion with the official SDK, fifty at once, through AWS_ENDPOINT_URL, errors in the official words",

@@ -97,6 +97,24 @@ def test_policy_pack(project: Project, tmp_path: Path, prefix: str) -> None:
     assert accepted.code == 0, accepted.text
 
 
+@pytest.mark.parametrize(
+    ("ending", "told", "second"),
+    [
+        ("raise pulumi.RunError('the reason')", "error: the reason", True),
+        ("raise ValueError('the reason')", "Program failed with an unhandled exception", False),
+        ("pulumi.log.error('the reason'); raise SystemExit(32)", "error: the reason", False),
+    ],
+)
+def test_how_a_program_ends_is_told(project: Project, ending: str, told: str, second: bool) -> None:
+    """After a RunError the engine reports the exit code as a second error; only 32 says that all is told."""
+    (project.program / "__main__.py").write_text(f"import pulumi\n{ending}\n")
+    done = project.preview()
+    assert done.code != 0
+    assert told in done.text
+    false_error = "an unhandled error occurred: program exited with non-zero exit code: 1"
+    assert (false_error in " ".join(done.text.split())) is second, done.text
+
+
 WAITING_PROGRAM = """
 import asyncio
 from pathlib import Path
