@@ -153,8 +153,17 @@ class Checks(Model):
     order_capability: OrderCapabilityCheck
 
 
+class InPlace(Model):
+    """What an update changes on the running container, without another login: MiB, and Docker's restart policy."""
+
+    memory: int
+    memory_swap: int
+    restart: str
+
+
 class Gateway(Model):
-    """One gateway. `account_kind` is what its accounts must be: paper accounts begin with D."""
+    """One gateway. `account_kind` is what its accounts must be: paper accounts begin with D. `in_place` is None in a
+    contract that was exported before the field was there."""
 
     name: str
     mode: Mode
@@ -167,6 +176,7 @@ class Gateway(Model):
     clients: tuple[Client, ...] = ()
     volumes: Volumes
     image: Image
+    in_place: InPlace | None = None
     secret: Secret
     schedule: Schedule
     second_factor: SecondFactor

@@ -1,7 +1,7 @@
 """hygiene: what really runs is what a gateway must be, from Docker's records. Pure.
 
-`contract.rules` about the container itself, the image that was deployed, the owner of the settings, and whether it ran
-through. Who can reach it is `healthcheck.isolation`'s business.
+`contract.rules` about the container itself, what updates apply in place, the image that was deployed, the owner of the
+settings, and whether it ran through. Who can reach it is `healthcheck.isolation`'s business.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,6 +31,9 @@ OWNER = (1000, 1000)
 
 RECENT = timedelta(days=1)
 """A restart by Docker longer ago is no news."""
+
+IN_PLACE = {"memory": "memory", "memory_swap": "memory with swap", "restart": "restart policy"}
+"""The fields of contract.target.InPlace, which are the record's too, in the rules' words."""
 
 # Of the inspect output, what the rules look at already.
 JUDGED = frozenset({"Config", "Path", "Args"})
@@ -76,6 +79,12 @@ def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Rea
         yield Reason.CREDENTIAL_VISIBLE, text
     for place in credentials_in({key: value for key, value in facts.inspected.items() if key not in JUDGED}):
         yield Reason.CREDENTIAL_VISIBLE, visible_credential("inspect output", place)
+    if gateway.in_place is not None:
+        # The rules are broken by some of these too; this reason's remedy needs no login.
+        for field, expected in gateway.in_place:
+            if (found := getattr(facts.record, field)) != expected:
+                unit = " MiB" if isinstance(expected, int) else ""
+                yield Reason.NOT_APPLIED, unlike(IN_PLACE[field], f"{found}{unit}", f"{expected}{unit}")
     for rule in CONFINEMENT:
         if rule is not no_credential_in_sight:
             for text in rule.violations(facts.record):

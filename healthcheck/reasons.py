@@ -86,6 +86,7 @@ class Reason(StrEnum):
     # What really runs.
     CREDENTIAL_VISIBLE = "credential_visible"
     IMAGE_DIFFERS = "image_differs"
+    NOT_APPLIED = "not_applied"
     RULE_BROKEN = "rule_broken"
     SETTINGS_OWNER = "settings_owner"
     OUT_OF_MEMORY = "out_of_memory"
@@ -475,6 +476,12 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.IMAGE_DIFFERS: Explanation(
         "The container runs another image than the one that was deployed.",
         f"recreate the gateway as declared: {RECREATE}",
+    ),
+    Reason.NOT_APPLIED: Explanation(
+        "A limit or the restart policy of the running container is not what was deployed: Docker refused the change or "
+        "its request got lost, or somebody made another one since. Pulumi records the new value all the same, so that a "
+        "plain update finds nothing to do.",
+        "have Pulumi read what Docker has, and apply it again: pulumi up --refresh --stack {stack} (no login)",
     ),
     Reason.RULE_BROKEN: Explanation(
         "The container does not have the confinement, limits or settings that every gateway must have.",

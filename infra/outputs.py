@@ -36,6 +36,8 @@ def describe_gateway(
             logs=None if gateway.logs_volume is None else gateway.logs_volume.name,
         ),
         image=target.Image(reference=spec.image or "", digest=repo_digest.rpartition("@")[2]),
+        # As infra.components.gateway declares them: no swap.
+        in_place=target.InPlace(memory=gateway.memory, memory_swap=gateway.memory, restart=gateway.restart),
         secret=target.Secret(id=gateway.secret_id, version_id=version_id),
         schedule=target.Schedule(
             time_zone=settings.session.time_zone,

@@ -1,7 +1,7 @@
 """A provider plug-in between the engine's protocol and plain Python.
 
 `Provider` is what a plug-in implements, in plain values; `run` serves it. Errors: raise `PluginError` for what the user
-should read, `CreatedButFailed` when the object exists although its creation failed. Any other exception is a bug and
+should read, `RecordedButFailed` when the object exists although its creation or update failed. Any other exception is a bug and
 reaches the user as its type's name only, because its text could hold a property's value.
 """
 
@@ -24,8 +24,8 @@ class PluginError(Exception):
     """A failure in words for the user. Never holds a secret."""
 
 
-class CreatedButFailed(Exception):
-    """The object exists, but is not what was asked for: the engine records it and reports the reason."""
+class RecordedButFailed(Exception):
+    """The object exists, but is not what was asked for: the engine records `properties` and reports the reason."""
 
     def __init__(self, reason: str, *, id: str, properties: Properties) -> None:
         super().__init__(reason)
@@ -220,7 +220,7 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
             return call()
         except PluginError as error:
             context.abort(grpc.StatusCode.UNKNOWN, str(error))
-        except CreatedButFailed as error:
+        except RecordedButFailed as error:
             context.abort_with_status(_initialisation_failed(error, inputs or {}))
         except Exception as error:  # noqa: BLE001 - the text of an unforeseen exception may hold a secret
             context.abort(grpc.StatusCode.INTERNAL, f"bug in the {self._provider.name} stand-in: {_where(error)}")
@@ -236,7 +236,7 @@ class _Status(grpc.Status):
         self.trailing_metadata = (("grpc-status-details-bin", details),)
 
 
-def _initialisation_failed(error: CreatedButFailed, inputs: Properties) -> grpc.Status:
+def _initialisation_failed(error: RecordedButFailed, inputs: Properties) -> grpc.Status:
     """What makes the engine record the resource with an initialisation error."""
     detail = any_pb2.Any()
     detail.Pack(

@@ -198,6 +198,8 @@ def test_the_contract_is_valid_and_holds_no_secret(program: Program) -> None:
     assert (gateway.api.host, gateway.api.port, gateway.api.inner_port) == ("ibgw-paper-main", 4004, 4002)
     assert gateway.image.digest == IMAGE_DIGEST
     assert gateway.container.id == "d" * 64
+    assert gateway.in_place is not None
+    assert gateway.in_place.model_dump() == {"memory": 1536, "memory_swap": 1536, "restart": "unless-stopped"}
     assert gateway.secret.version_id == "11111111-2222-3333-4444-555555555555"
     text = json.dumps(outputs)
     assert USER not in text

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from contract.rules import violations
+from contract.target import InPlace
 from healthcheck.finding import Finding
-from healthcheck.hygiene import Facts, judge
+from healthcheck.hygiene import IN_PLACE, Facts, judge
 from healthcheck.inspected import record
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, gateway
@@ -97,6 +98,27 @@ def test_each_fault_has_its_reason_and_says_what_was_found(found: Facts, reason:
     assert finding.reason == reason
     assert said in finding.seen
     assert SECRET not in finding.seen + str(finding.data)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ({"Memory": 1024 * 2**20}, "memory: found 1024 MiB, expected 1536 MiB"),
+        ({"Memory": 0, "MemorySwap": 0}, "memory: found 0 MiB, expected 1536 MiB"),
+        ({"MemorySwap": 3072 * 2**20}, "memory with swap: found 3072 MiB, expected 1536 MiB"),
+        ({"RestartPolicy": {"Name": "no"}}, "restart policy: found no, expected unless-stopped"),
+    ],
+)
+def test_what_an_update_applies_in_place_is_compared_with_what_runs(host: dict[str, Any], said: str) -> None:
+    deployed = gateway(in_place={"memory": 1536, "memory_swap": 1536, "restart": "unless-stopped"})
+    assert judge(deployed, facts(), NOW).reason is None
+    finding = judge(deployed, facts(inspected(host_config=host)), NOW)
+    assert finding.reason == "not_applied"
+    assert said in finding.seen
+
+
+def test_every_field_that_is_applied_in_place_is_compared() -> None:
+    assert set(IN_PLACE) == set(InPlace.model_fields)
 
 
 def test_a_restart_of_long_ago_is_no_news() -> None:

@@ -5,10 +5,11 @@ import tarfile
 from typing import Any
 
 import pytest
+from docker.errors import APIError
 
 from sandbox.plugins.docker import container, remote_image
 from sandbox.plugins.docker.container import format_duration, parse_duration
-from sandbox.plugins.provider import PluginError, State
+from sandbox.plugins.provider import PluginError, RecordedButFailed, State
 
 # time.Duration.String of Go prints these, and ParseDuration reads them.
 DURATIONS = {
@@ -74,6 +75,7 @@ class FakeClient:
     def __init__(self, *states: dict[str, Any]) -> None:
         self.states = list(states)
         self.calls: list[tuple[str, Any]] = []
+        self.refuses_updates = False
 
     def inspect_container(self, identity: str) -> dict[str, Any]:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
@@ -93,6 +95,11 @@ class FakeClient:
 
     def start(self, identity: str) -> None:
         self.calls.append(("start", identity))
+
+    def update_container(self, identity: str, **limits: Any) -> None:
+        self.calls.append(("update", limits["mem_limit"]))
+        if self.refuses_updates:
+            raise APIError("500 Server Error", explanation="no update today")  # type: ignore[no-untyped-call]
 
     def stop(self, identity: str, timeout: int) -> None:
         self.calls.append(("stop", timeout))
@@ -144,6 +151,22 @@ def test_a_stopped_container_is_read_as_one_that_need_not_run() -> None:
     state = container.read(daemon, State("c" * 64, {"name": "c", "image": "sha256:1", "mustRun": True}))
     assert state is not None
     assert state.properties["mustRun"] is False
+
+
+def test_what_docker_refused_to_change_is_recorded_all_the_same() -> None:
+    """As terraform-plugin-sdk does: so the next update has nothing to do, and Docker keeps the old value."""
+    client = FakeClient(RUNNING)
+    client.refuses_updates = True
+    daemon: Any = FakeDaemon(client)
+    state = State("c", {"name": "c", "image": "sha256:1", "memory": 64, "memorySwap": 64})
+    new = {"name": "c", "image": "sha256:1", "memory": 96, "memorySwap": 96}
+    with pytest.raises(RecordedButFailed, match=r"Unable to update a container: .*no update today") as raised:
+        container.update(daemon, state, new)
+    recorded = State(raised.value.id, raised.value.properties)
+    assert (recorded.id, recorded.properties["memory"]) == ("c", 96)
+    client.calls.clear()
+    container.update(daemon, recorded, new)
+    assert client.calls == []
 
 
 @pytest.mark.parametrize(("grace", "timeout"), [(None, 0), (90, 90)])

@@ -9,7 +9,7 @@ from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from sandbox.plugins import provider
 from sandbox.plugins.docker.provider import Docker
-from sandbox.plugins.provider import Checked, CreatedButFailed, Difference, PluginError, State
+from sandbox.plugins.provider import Checked, RecordedButFailed, Difference, PluginError, State
 from sandbox.plugins.values import UNKNOWN, from_struct, has_unknown, to_struct
 
 URN = "urn:pulumi:paper::ibgw::ibgw:index:Gateway$docker:index/container:Container::main"
@@ -91,7 +91,7 @@ def test_a_bug_tells_where_it_is_and_nothing_of_what_it_saw() -> None:
 
 
 def test_what_exists_but_failed_is_handed_over_to_be_recorded() -> None:
-    context = create(CreatedButFailed("not healthy", id="abc", properties={"name": "c", "x": 1}))
+    context = create(RecordedButFailed("not healthy", id="abc", properties={"name": "c", "x": 1}))
     ((key, details),) = context.status.trailing_metadata
     assert key == "grpc-status-details-bin"
     status = status_pb2.Status.FromString(details)

@@ -14,7 +14,7 @@ from sandbox.plugins.docker import remote_image
 from sandbox.plugins.docker.daemon import Daemon, failing_as, labels_to_docker
 from sandbox.plugins.docker.properties import CONTAINER
 from sandbox.plugins.docker.schema import with_defaults
-from sandbox.plugins.provider import CreatedButFailed, PluginError, State
+from sandbox.plugins.provider import RecordedButFailed, PluginError, State
 from sandbox.plugins.values import Properties
 
 _MIB = 1024 * 1024
@@ -225,7 +225,7 @@ _UPDATED_TOGETHER = (
 def create(daemon: Daemon, inputs: Properties) -> State:
     """Creates, connects, fills and starts the container, then reads it back.
 
-    Raises PluginError when there is no container afterwards, CreatedButFailed when there is one that is not as asked.
+    Raises PluginError when there is no container afterwards, RecordedButFailed when there is one that is not as asked.
     """
     wanted = with_defaults(CONTAINER, inputs)
     image = remote_image.find_or_pull(daemon, wanted["image"])
@@ -234,7 +234,7 @@ def create(daemon: Daemon, inputs: Properties) -> State:
     try:
         outputs = _bring_up(daemon, identity, wanted)
     except PluginError as error:
-        raise CreatedButFailed(str(error), id=identity, properties={**wanted, FAILED: True}) from None
+        raise RecordedButFailed(str(error), id=identity, properties={**wanted, FAILED: True}) from None
     inspected = _await_running(daemon, identity, wanted)
     return State(identity, _properties({**wanted, **outputs}, inspected, image))
 
@@ -416,10 +416,28 @@ def _look_up(found: dict[str, Any], path: str) -> Any:
 
 
 def update(daemon: Daemon, state: State, inputs: Properties) -> Properties:
-    """Applies what can be applied in place; the rest of the new inputs is recorded only."""
+    """Applies what can be applied in place and records all of the new inputs, also where Docker refused them: the next
+    update then finds nothing to do. Only a refresh sees what Docker has.
+
+    Raises RecordedButFailed in that case (terraform-plugin-sdk keeps the planned state beside the error).
+    """
     wanted = with_defaults(CONTAINER, inputs)
-    before = state.properties
-    client = daemon.client
+    kept = {name: value for name, value in state.properties.items() if name in CONTAINER}
+    properties = {**kept, **wanted}
+    try:
+        _apply(daemon, state, wanted)
+        with failing_as(f"Unable to inspect container {state.id}"):
+            found = daemon.client.inspect_container(state.id)
+    except PluginError as error:
+        raise RecordedButFailed(str(error), id=state.id, properties=properties) from None
+    return properties | {name: _read_field(found, name) for name in _UPDATED_TOGETHER if wanted.get(name) is None}
+
+
+def _apply(daemon: Daemon, state: State, wanted: Properties) -> None:
+    before, client = state.properties, daemon.client
+    if wanted["mustRun"] and wanted["start"] and before.get("mustRun") is False:
+        with failing_as("Unable to start container"):
+            client.start(state.id)
     if any(_differs(before.get(name), wanted.get(name)) for name in _UPDATED_TOGETHER):
         restart: Any = {"Name": wanted["restart"], "MaximumRetryCount": wanted.get("maxRetryCount") or 0}
         with failing_as("Unable to update a container"):
@@ -432,14 +450,6 @@ def update(daemon: Daemon, state: State, inputs: Properties) -> Properties:
                 cpu_shares=wanted.get("cpuShares") or 0,
                 cpuset_cpus=wanted.get("cpuSet") or "",
             )
-    if wanted["mustRun"] and before.get("mustRun") is False:
-        with failing_as("Unable to start container"):
-            client.start(state.id)
-    with failing_as(f"Unable to inspect container {state.id}"):
-        found = client.inspect_container(state.id)
-    limits = {name: _read_field(found, name) for name in _UPDATED_TOGETHER}
-    kept = {name: value for name, value in before.items() if name in CONTAINER}
-    return {**kept, **wanted, **limits}
 
 
 def _read_field(found: dict[str, Any], name: str) -> Any:
