@@ -479,8 +479,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.NOT_APPLIED: Explanation(
         "A limit or the restart policy of the running container is not what was deployed: Docker refused the change or "
-        "its request got lost, or somebody made another one since. Pulumi records the new value all the same, so that a "
-        "plain update finds nothing to do.",
+        "its request got lost, or somebody made another one since. Pulumi records the new value all the same, so that "
+        "a plain update finds nothing to do.",
         "have Pulumi read what Docker has, and apply it again: pulumi up --refresh --stack {stack} (no login)",
     ),
     Reason.RULE_BROKEN: Explanation(

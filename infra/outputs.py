@@ -7,11 +7,42 @@ import pulumi
 
 from contract import target
 from infra.credentials import Credentials
+from infra.failure import failed
 from infra.spec import GatewaySpec, StackSpec
 
 
+def image_digest(reference: str, repo_digest: str) -> str:
+    """The digest of the image that `reference` asks for: its own, or the provider's if that is of the same repository.
+
+    The provider compares names up to the first `:` only, and takes the first digest where none fits
+    (terraform-provider-docker, determineRepoDigest). Raises RunError where the digest is another repository's.
+    """
+    repository, at, digest = reference.partition("@")
+    if at:
+        return digest
+    found, _, digest = repo_digest.partition("@")
+    if not digest or _plain(found) != _plain(_without_tag(repository)):
+        known = f"Docker knows it as {repo_digest}" if repo_digest else "Docker knows none"
+        expected = f"{_without_tag(repository)}@sha256:..."
+        raise failed(
+            f"ibgw:image {reference}: its digest is not known: {known}, expected {expected}; no gateway was touched. "
+            f"Name the image by its digest, {expected}, which `docker pull {reference}` prints"
+        )
+    return digest
+
+
+def _without_tag(name: str) -> str:
+    host, slash, last = name.rpartition("/")
+    return f"{host}{slash}{last.partition(':')[0]}"
+
+
+def _plain(repository: str) -> str:
+    """Docker leaves its own hub out of the names that it gives."""
+    return repository.removeprefix("index.").removeprefix("docker.io/").removeprefix("library/")
+
+
 def describe_gateway(
-    spec: StackSpec, gateway: GatewaySpec, version_id: str, container_id: str, repo_digest: str
+    spec: StackSpec, gateway: GatewaySpec, version_id: str, container_id: str, digest: str
 ) -> target.Gateway:
     settings = gateway.settings
     offline = settings.session.offline
@@ -35,7 +66,7 @@ def describe_gateway(
             settings=gateway.settings_volume.name,
             logs=None if gateway.logs_volume is None else gateway.logs_volume.name,
         ),
-        image=target.Image(reference=spec.image or "", digest=repo_digest.rpartition("@")[2]),
+        image=target.Image(reference=spec.image or "", digest=digest),
         # As infra.components.gateway declares them: no swap.
         in_place=target.InPlace(memory=gateway.memory, memory_swap=gateway.memory, restart=gateway.restart),
         secret=target.Secret(id=gateway.secret_id, version_id=version_id),
@@ -67,7 +98,7 @@ def assemble(
     *,
     credentials: Mapping[str, Credentials],
     container_ids: Mapping[str, pulumi.Output[str]],
-    repo_digest: pulumi.Output[str],
+    digest: pulumi.Output[str],
     verifier_image_id: pulumi.Output[str],
 ) -> pulumi.Output[dict[str, Any]]:
     """The contract as plain JSON data, as current as the resources that its values come from."""
@@ -91,5 +122,5 @@ def assemble(
         return contract.model_dump(mode="json", by_alias=True)
 
     return pulumi.Output.all(
-        containers=pulumi.Output.all(**container_ids), digest=repo_digest, verifier=verifier_image_id
+        containers=pulumi.Output.all(**container_ids), digest=digest, verifier=verifier_image_id
     ).apply(build)

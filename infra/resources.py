@@ -24,7 +24,11 @@ def declare(
 ) -> pulumi.Output[dict[str, Any]]:
     """Everything else; the stack's output."""
     opts = pulumi.ResourceOptions(provider=provider)
-    image = declare_gateway_image(stack.image or release.NO_RELEASE, platform=stack.platform, opts=opts)
+    reference = stack.image or release.NO_RELEASE
+    image = declare_gateway_image(reference, platform=stack.platform, opts=opts)
+    digest = image.repo_digest.apply(lambda found: outputs.image_digest(reference, found))
+    # Both, so that no gateway is touched for an image whose digest cannot be recorded.
+    image_id = pulumi.Output.all(image.image_id, digest).apply(lambda known: str(known[0]))
     verifier = declare_verifier_image(
         stack.names.verifier_image, base_image=stack.base_image, platform=stack.platform, opts=opts
     )
@@ -35,7 +39,7 @@ def declare(
             GatewayArgs(
                 spec=gateway,
                 credentials=secrets[name],
-                image_id=image.image_id,
+                image_id=image_id,
                 egress_network_id=egress.id,
             ),
             pulumi.ResourceOptions(providers=[provider]),
@@ -46,6 +50,6 @@ def declare(
         stack,
         credentials=secrets,
         container_ids={name: gateway.container_id for name, gateway in gateways.items()},
-        repo_digest=image.repo_digest,
+        digest=digest,
         verifier_image_id=verifier.repo_digest,
     )

@@ -1,8 +1,8 @@
 """A provider plug-in between the engine's protocol and plain Python.
 
 `Provider` is what a plug-in implements, in plain values; `run` serves it. Errors: raise `PluginError` for what the user
-should read, `RecordedButFailed` when the object exists although its creation or update failed. Any other exception is a bug and
-reaches the user as its type's name only, because its text could hold a property's value.
+should read, `RecordedButFailed` when the object exists although its creation or update failed. Any other exception is a
+bug and reaches the user as its type's name only, because its text could hold a property's value.
 """
 
 from collections.abc import Callable, Mapping

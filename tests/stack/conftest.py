@@ -10,6 +10,7 @@ import grpc
 import pulumi
 import pytest
 from pulumi.runtime import mocks as pulumi_mocks
+from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from infra import host
@@ -51,6 +52,8 @@ class Engine(pulumi_mocks.Mocks):
     secrets: dict[str, str]
     denied: frozenset[str] = frozenset()
     """The functions of aws:secretsmanager that this identity may not call, such as getSecretVersion."""
+    repo_digest: str = f"ghcr.io/gnzsnz/ib-gateway@{IMAGE_DIGEST}"
+    """What the provider says of the gateway's image."""
     resources: list[Recorded] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -64,7 +67,7 @@ class Engine(pulumi_mocks.Mocks):
         self.resources.append(Recorded(args.typ, args.name, inputs, secret))
         outputs = dict(inputs)
         if args.typ == "docker:index/remoteImage:RemoteImage":
-            outputs |= {"imageId": "sha256:" + "b" * 64, "repoDigest": f"mock/ib-gateway@{IMAGE_DIGEST}"}
+            outputs |= {"imageId": "sha256:" + "b" * 64, "repoDigest": self.repo_digest}
         if args.typ == "docker:index/image:Image":
             outputs |= {"repoDigest": "sha256:" + "c" * 64}
         return ("d" * 64 if args.typ == "docker:index/container:Container" else f"{args.name}-id"), outputs
@@ -124,13 +127,14 @@ class Program:
         on_host: tuple[HostObject, ...] = (),
         preview: bool = False,
         denied: Collection[str] = (),
+        repo_digest: str = Engine.repo_digest,
     ) -> Deployment:
         from infra.__main__ import program
 
         mode = stack.split("-")[0]
         good = json.dumps({"user_id": USER, "password": PASSWORD, "trading_mode": mode})
         given = dict(secrets) if secrets is not None else {f"ibgw/{mode}/main": good}
-        self.engine = engine = Engine(given, frozenset(denied))
+        self.engine = engine = Engine(given, frozenset(denied), repo_digest)
         verified: list[StackSpec] = []
         outputs: dict[str, Any] = {}
         self.monkeypatch.setattr(host, "read_host", lambda _host: list(on_host))
@@ -161,6 +165,8 @@ class Program:
             assert self.engine is not None
             pulumi.runtime.set_mocks(self.engine, project="ibgw", stack=stack, preview=preview)
             pulumi.runtime.set_all_config(as_engine(config))
+            # What an earlier program left unread as it failed: it would be awaited here, in another loop.
+            SETTINGS.outputs.clear()
             await run_pulumi_func(body)
 
         asyncio.run(whole())

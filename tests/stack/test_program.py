@@ -206,6 +206,47 @@ def test_the_contract_is_valid_and_holds_no_secret(program: Program) -> None:
     assert PASSWORD not in text
 
 
+NAMED = "ghcr.io/gnzsnz/ib-gateway@sha256:" + "e" * 64
+
+
+@pytest.mark.parametrize(
+    ("reference", "repo_digest", "digest"),
+    [
+        ("ghcr.io/gnzsnz/ib-gateway:10.45.1j", f"ghcr.io/gnzsnz/ib-gateway@{IMAGE_DIGEST}", IMAGE_DIGEST),
+        ("host:5000/gateway:10.45.1j", f"host:5000/gateway@{IMAGE_DIGEST}", IMAGE_DIGEST),
+        ("docker.io/gnzsnz/ib-gateway:10.45.1j", f"gnzsnz/ib-gateway@{IMAGE_DIGEST}", IMAGE_DIGEST),
+        # A reference with a digest is that digest, whatever else Docker knows the image by.
+        (NAMED, f"ghcr.io/another/image@{IMAGE_DIGEST}", "sha256:" + "e" * 64),
+        (NAMED.replace("@", ":10.45.1j@"), "", "sha256:" + "e" * 64),
+    ],
+)
+def test_the_recorded_digest_is_the_one_asked_for(
+    reference: str, repo_digest: str, digest: str, program: Program
+) -> None:
+    outputs = program.run(config=tracked("paper") | {"ibgw:image": reference}, repo_digest=repo_digest).outputs
+    assert Contract.model_validate(outputs["contract"]).gateways["main"].image.digest == digest
+
+
+@pytest.mark.parametrize(
+    ("repo_digest", "known"),
+    [
+        (f"host:5000/another@{IMAGE_DIGEST}", "Docker knows it as host:5000/another@sha256:"),
+        (f"host:5000/gateway-fork@{IMAGE_DIGEST}", "Docker knows it as host:5000/gateway-fork@sha256:"),
+        ("", "Docker knows none"),
+    ],
+)
+def test_another_repositorys_digest_is_refused_and_touches_no_gateway(
+    repo_digest: str, known: str, program: Program
+) -> None:
+    config = tracked("paper") | {"ibgw:image": "host:5000/gateway:10.45.1j"}
+    with pytest.raises(pulumi.RunError) as refused:
+        program.run(config=config, repo_digest=repo_digest)
+    for said in (known, "expected host:5000/gateway@sha256:", "docker pull host:5000/gateway:10.45.1j"):
+        assert said in str(refused.value)
+    assert program.engine is not None
+    assert program.engine.of_type("Container") == []
+
+
 def test_debug_adds_a_volume_for_logs(program: Program) -> None:
     config = tracked("paper")
     config["ibgw:gateways"]["main"]["debug"] = {"enabled": True}

@@ -119,15 +119,19 @@ def test_a_failed_pull_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("digests", "expected"),
+    ("name", "digests", "expected"),
     [
-        ([f"other@{DIGEST}", f"host/image@{DIGEST}"], f"host/image@{DIGEST}"),
-        ([f"other@{DIGEST}"], f"other@{DIGEST}"),
-        ([], "sha256:1"),
+        ("host/image:1", ["other@1", "host/image@2"], "host/image@2"),
+        ("host/image:1", ["other@1"], "other@1"),
+        ("host/image:1", ["other@1", "another@2"], "other@1"),
+        ("host/image:1", ["host/image-fork@1", "host/image@2"], "host/image-fork@1"),
+        # The port's colon ends the name.
+        ("host:5000/image:1", ["host:5000/another@1", "host:5000/image@2"], "host:5000/another@1"),
+        ("host/image:1", [], ""),
     ],
 )
-def test_the_digest_is_the_one_of_the_images_repository(digests: list[str], expected: str) -> None:
-    assert remote_image.repo_digest("host/image:1", {"Id": "sha256:1", "RepoDigests": digests}) == expected
+def test_the_recorded_digest_can_be_another_repositorys(name: str, digests: list[str], expected: str) -> None:
+    assert remote_image.repo_digest(name, {"Id": "sha256:1", "RepoDigests": digests}) == expected
 
 
 BUILT: list[dict[str, str]] = [{"stream": "Step 1/1 : FROM scratch\n"}, {"stream": "Successfully built 0123456789ab\n"}]

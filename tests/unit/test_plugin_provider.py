@@ -9,7 +9,7 @@ from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from sandbox.plugins import provider
 from sandbox.plugins.docker.provider import Docker
-from sandbox.plugins.provider import Checked, RecordedButFailed, Difference, PluginError, State
+from sandbox.plugins.provider import Checked, Difference, PluginError, RecordedButFailed, State
 from sandbox.plugins.values import UNKNOWN, from_struct, has_unknown, to_struct
 
 URN = "urn:pulumi:paper::ibgw::ibgw:index:Gateway$docker:index/container:Container::main"

@@ -14,7 +14,7 @@ from sandbox.plugins.docker import remote_image
 from sandbox.plugins.docker.daemon import Daemon, failing_as, labels_to_docker
 from sandbox.plugins.docker.properties import CONTAINER
 from sandbox.plugins.docker.schema import with_defaults
-from sandbox.plugins.provider import RecordedButFailed, PluginError, State
+from sandbox.plugins.provider import PluginError, RecordedButFailed, State
 from sandbox.plugins.values import Properties
 
 _MIB = 1024 * 1024

@@ -76,11 +76,14 @@ def _repository_and_tag(name: str) -> tuple[str, str]:
 
 
 def repo_digest(name: str, image: dict[str, Any]) -> str:
-    """The image's digest reference in the repository that `name` is in; else its first; else its id."""
+    """As terraform-provider-docker's determineRepoDigest: the only one there is; else the first that begins with the
+    name up to its first `:`, which cuts `host:port/repository` down to the host; else the first; "" if there is none.
+    """
     digests: list[str] = image.get("RepoDigests") or []
-    repository = _repository_and_tag(name)[0]
-    matching = [digest for digest in digests if digest.partition("@")[0] in (repository, f"docker.io/{repository}")]
-    return str([*matching, *digests, image["Id"]][0])
+    if len(digests) < 2:
+        return "".join(digests)
+    cut = name.partition(":")[0]
+    return next((digest for digest in digests if digest.startswith(cut)), digests[0])
 
 
 def _outputs(name: str, image: dict[str, Any]) -> Properties:

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-# The exit codes of pulumi-language-python-exec: for an unhandled exception, which it has logged, and for a RunError, which
-# it has logged too, though the host then reports the exit code as a second error.
+# The exit codes of pulumi-language-python-exec: for an unhandled exception, which it has logged, and for a RunError,
+# which it has logged too, though the host then reports the exit code as a second error.
 LOGGED_FAILURE = 32
 RUN_ERROR = 1
 INTERRUPTED = 130

@@ -72,6 +72,8 @@ FACTS: list[tuple[str, str]] = [
     ("network_datas, and other outputs that a refresh may change, lead to no step",
      "engine.plugins.test_docker_by_hand.test_changes_by_hand"),
     # Failures
+    ("a change in place that Docker refuses is recorded all the same, and the next update has nothing to do",
+     "engine.test_in_place.test_a_lost_change_of_memory_is_seen_and_its_remedy_needs_no_login"),
     ("a network whose name exists fails with 'already exists', a volume is adopted silently",
      "engine.plugins.test_docker_failures.test_failing_creations"),
     ("wait: never healthy fails after wait_timeout, stays running and recorded, and the next up replaces it",
@@ -90,6 +92,8 @@ FACTS: list[tuple[str, str]] = [
      "unit.test_plugin_docker_reads.test_a_network_that_cannot_be_read_is_gone"),
     # Images
     ("RemoteImage by digest from a loopback registry: repo_digest is that reference, and a container may run by it",
+     "engine.plugins.test_docker_images.test_pulled_by_digest"),
+    ("of an image in two repositories of one host:port, repo_digest can be the other one's",
      "engine.plugins.test_docker_images.test_pulled_by_digest"),
     ("keep_locally keeps the image on destroy",
      "engine.plugins.test_docker_images.test_pulled_by_digest"),
