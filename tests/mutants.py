@@ -34,6 +34,7 @@ VANTAGE = "tests/unit/test_healthcheck_vantage.py"
 OPTIONS = "tests/unit/test_healthcheck_runner_options.py"
 DRIFT = "tests/unit/test_operations_drift.py"
 REPLACED = "tests/engine/test_replacements.py::test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs"
+FORCED = "tests/engine/test_replacements.py::test_a_forced_replacement_ends_the_old_one_first"
 SETTLED = "tests/engine/test_main_job.py::test_a_preview_shows_no_change_not_even_after_a_refresh"
 LOOK = "async def look(context: Context) -> Finding:\n"
 
@@ -641,7 +642,42 @@ MUTATIONS = (
         "infra/components/network.py",
         "delete_before_replace=True",
         "delete_before_replace=False",
+        FORCED,
+    ),
+    Mutation(
+        "a gateway's successor is made while it exists",
+        "infra/components/gateway.py",
+        "delete_before_replace=True",
+        "delete_before_replace=False",
         REPLACED,
+    ),
+    Mutation(
+        "the successor of the settings' owner is made while it exists",
+        "infra/components/storage.py",
+        "delete_before_replace=True",
+        "delete_before_replace=False",
+        FORCED,
+    ),
+    Mutation(
+        "a change in place that got lost is not seen",
+        "healthcheck/hygiene.py",
+        "if gateway.in_place is not None:",
+        "if gateway.in_place is None:",
+        "tests/unit/test_healthcheck_hygiene.py::test_what_an_update_applies_in_place_is_compared_with_what_runs",
+    ),
+    Mutation(
+        "another repository's digest is recorded",
+        "infra/outputs.py",
+        "if not digest or _plain(found) != _plain(_without_tag(repository)):",
+        "if not digest:",
+        f"{PROGRAM}::test_another_repositorys_digest_is_refused_and_touches_no_gateway",
+    ),
+    Mutation(
+        "a refusal is followed by a second error",
+        "infra/__main__.py",
+        "    atexit.register(failure.leave)\n",
+        "",
+        "tests/engine/test_bad_input.py::test_the_same_secret_twice",
     ),
     Mutation(
         "the probe's interval is not in Go's own form",

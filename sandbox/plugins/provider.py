@@ -175,8 +175,12 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
         inputs = from_struct(request.properties)
-        state = self._do(context, lambda: self._provider.create(token, inputs, preview=request.preview), inputs)
-        return provider_pb2.CreateResponse(id=state.id, properties=to_struct(state.properties))
+        state = self._do(
+            context,
+            lambda: self._provider.create(token, inputs, preview=request.preview),
+            lambda error: _initialisation_failed(error, f"creating {request.urn}", inputs),
+        )
+        return provider_pb2.CreateResponse(id=state.id, properties=to_struct(state.properties, nulls=True))
 
     def Read(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
@@ -186,14 +190,20 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         found = self._do(context, lambda: self._provider.read(token, state))
         if found is None:
             return provider_pb2.ReadResponse(id="")
-        return provider_pb2.ReadResponse(id=found.id, inputs=request.inputs, properties=to_struct(found.properties))
+        return provider_pb2.ReadResponse(
+            id=found.id, inputs=request.inputs, properties=to_struct(found.properties, nulls=True)
+        )
 
     def Update(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
         state = State(request.id, from_struct(request.olds))
         new = from_struct(request.news)
-        properties = self._do(context, lambda: self._provider.update(token, state, new, preview=request.preview), new)
-        return provider_pb2.UpdateResponse(properties=to_struct(properties))
+        properties = self._do(
+            context,
+            lambda: self._provider.update(token, state, new, preview=request.preview),
+            lambda error: _initialisation_failed(error, f"updating {request.urn}", new),
+        )
+        return provider_pb2.UpdateResponse(properties=to_struct(properties, nulls=True))
 
     def Delete(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
@@ -214,14 +224,21 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
             failures=[provider_pb2.CheckFailure(property=r.property, reason=r.reason) for r in checked.refusals],
         )
 
-    def _do(self, context: Any, call: Callable[[], Answer], inputs: Properties | None = None) -> Answer:
-        """The call's answer; its exceptions become gRPC statuses."""
+    def _do(
+        self,
+        context: Any,
+        call: Callable[[], Answer],
+        recorded: Callable[[RecordedButFailed], grpc.Status] | None = None,
+    ) -> Answer:
+        """The call's answer; its exceptions become gRPC statuses. `recorded`: that of a call that changes something."""
         try:
             return call()
         except PluginError as error:
             context.abort(grpc.StatusCode.UNKNOWN, str(error))
         except RecordedButFailed as error:
-            context.abort_with_status(_initialisation_failed(error, inputs or {}))
+            if recorded is None:
+                raise
+            context.abort_with_status(recorded(error))
         except Exception as error:  # noqa: BLE001 - the text of an unforeseen exception may hold a secret
             context.abort(grpc.StatusCode.INTERNAL, f"bug in the {self._provider.name} stand-in: {_where(error)}")
         raise AssertionError("abort() always raises")
@@ -236,16 +253,17 @@ class _Status(grpc.Status):
         self.trailing_metadata = (("grpc-status-details-bin", details),)
 
 
-def _initialisation_failed(error: RecordedButFailed, inputs: Properties) -> grpc.Status:
+def _initialisation_failed(error: RecordedButFailed, doing: str, inputs: Properties) -> grpc.Status:
     """What makes the engine record the resource with an initialisation error."""
+    reason = f"{doing}: {error.reason}"
     detail = any_pb2.Any()
     detail.Pack(
         provider_pb2.ErrorResourceInitFailed(
-            id=error.id, properties=to_struct(error.properties), inputs=to_struct(inputs), reasons=[error.reason]
+            id=error.id, properties=to_struct(error.properties), inputs=to_struct(inputs), reasons=[reason]
         )
     )
-    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=error.reason, details=[detail])
-    return _Status(error.reason, status.SerializeToString())
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason, details=[detail])
+    return _Status(reason, status.SerializeToString())
 
 
 def _where(error: BaseException) -> str:

@@ -45,11 +45,11 @@ def _from_value(value: struct_pb2.Value) -> Any:
     return None
 
 
-def to_struct(properties: Properties) -> struct_pb2.Struct:
-    """The reverse of `from_struct`. Properties that are None are left out, as the engine does."""
+def to_struct(properties: Properties, *, nulls: bool = False) -> struct_pb2.Struct:
+    """The reverse of `from_struct`. Properties that are None are left out, as the engine does, unless `nulls`."""
     struct = struct_pb2.Struct()
     for key, value in properties.items():
-        if value is not None:
+        if value is not None or nulls:
             _fill(struct.fields[key], value)
     return struct
 

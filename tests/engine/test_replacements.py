@@ -50,3 +50,26 @@ def test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs(
     assert after_edit["Config"]["Healthcheck"]["Interval"] == 45 * 10**9
     contract = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
     assert contract["gateways"]["main"]["container"]["id"] == after_edit["Id"]
+
+
+def test_a_forced_replacement_ends_the_old_one_first(
+    stack: Stack, pulumi: Pulumi, sandbox: Sandbox, docker_client: docker.DockerClient
+) -> None:
+    """`up --replace` is no replacement of the provider's own, so the order is what the program says. The names are
+    fixed, and two gateways of one user would both log in."""
+
+    def ids() -> dict[str, str]:
+        prefix = f"{sandbox.prefix}-{STACK}-"
+        found = {str(one.name): str(one.id) for one in docker_client.networks.list()}
+        found |= {str(one.name): str(one.id) for one in docker_client.containers.list(all=True, ignore_removed=True)}
+        return {name: identity for name, identity in found.items() if name.startswith(prefix)}
+
+    state = json.loads(pulumi(["stack", "export"], stack=stack).stdout)["deployment"]["resources"]
+    kinds = ("docker:index/container:Container", "docker:index/network:Network")
+    forced = [word for one in state if one["type"] in kinds for word in ("--replace", one["urn"])]
+    before = ids()
+    assert len(forced) == 2 * len(before) == 2 * len({"main", "main-settings-owner", "main-api", "egress"})
+    pulumi([*UP, *forced], stack=stack)
+    after = ids()
+    assert after.keys() == before.keys()
+    assert not set(after.values()) & set(before.values())

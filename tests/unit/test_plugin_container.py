@@ -62,9 +62,15 @@ def test_an_upload_belongs_to_root_with_its_permissions(upload: dict[str, Any], 
     assert (member.name, member.mode, member.uid, member.gid) == ("a/b", mode, 0, 0)
 
 
-@pytest.mark.parametrize("given", [{}, {"content": "hidden", "contentBase64": "aGlkZGVu"}])
-def test_an_upload_has_one_content_and_an_error_does_not_show_it(given: dict[str, str]) -> None:
-    with pytest.raises(PluginError, match="one of 'content' and 'contentBase64' must be set") as raised:
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "error with upload content: one of 'content', 'content_base64', or 'source' must be set"),
+        ({"content": "hidden", "contentBase64": "aGlkZGVu"}, "only one of 'content', 'content_base64', or 'source'"),
+    ],
+)
+def test_an_upload_has_one_content_and_an_error_does_not_show_it(given: dict[str, str], says: str) -> None:
+    with pytest.raises(PluginError, match=says) as raised:
         container._upload_archive({"file": "/a", "executable": False, **given})
     assert "hidden" not in str(raised.value)
 
@@ -99,7 +105,7 @@ class FakeClient:
     def update_container(self, identity: str, **limits: Any) -> None:
         self.calls.append(("update", limits["mem_limit"]))
         if self.refuses_updates:
-            raise APIError("500 Server Error", explanation="no update today")  # type: ignore[no-untyped-call]
+            raise APIError("500 Server Error", explanation="no update today")
 
     def stop(self, identity: str, timeout: int) -> None:
         self.calls.append(("stop", timeout))
@@ -132,11 +138,17 @@ def create(client: FakeClient, **inputs: Any) -> State:
     return container.create(daemon, {"name": "c", "image": "sha256:1", **inputs})
 
 
-def test_a_container_that_ends_at_once_is_removed_and_reported() -> None:
-    client = FakeClient(CREATED, ENDED)
-    with pytest.raises(PluginError, match=r"container exited immediately \(exit code 7\)"):
-        create(client)
-    assert [name for name, _ in client.calls] == ["create", "start", "stop", "remove"]
+def test_a_container_that_ends_at_once_is_recorded_as_one_that_need_not_run() -> None:
+    """So that the next update starts it; nothing has failed."""
+    client = FakeClient(ENDED)
+    state = create(client)
+    assert (state.properties["mustRun"], state.properties["exitCode"]) == (False, 7)
+    assert [name for name, _ in client.calls] == ["create", "start"]
+
+
+def test_waiting_for_a_probe_that_is_not_there_fails_at_once() -> None:
+    with pytest.raises(RecordedButFailed, match="does not have a healthcheck defined"):
+        create(FakeClient(RUNNING), wait=True)
 
 
 def test_one_that_need_not_run_is_left_with_its_exit_code() -> None:
@@ -226,6 +238,7 @@ def test_inputs_reach_dockers_fields() -> None:
         "Sysctls": {"net.core.somaxconn": "1"},
         "ShmSize": 8 * 1024 * 1024,
         "NanoCpus": 1_500_000_000,
+        "MemoryReservation": 0,
         "MemorySwap": -1,
         "NetworkMode": "none",
         "Binds": ["v:/v:ro"],

@@ -1,5 +1,6 @@
 """What of a folder goes to a build: `.dockerignore` as Docker's documentation has it."""
 
+import hashlib
 import os
 import tarfile
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_the_digest_follows_content_mode_and_name_only(folder: Path) -> None:
     changed = context.digest(folder, dockerfile)
     dockerfile.write_text("FROM scratch")
     assert len({first, executable, renamed, changed, context.digest(folder, dockerfile)}) == 5
+
+
+def test_the_digest_is_the_official_one(tmp_path: Path) -> None:
+    """pulumi-docker 5.1.0, hashContext: each part is a name, a mode as Go prints it, the content's SHA-256 and a NUL;
+    the Dockerfile comes first by a fixed name without a mode; what is ignored does not count, the ignore file included.
+    """
+    (tmp_path / "a").mkdir()
+    contents = {"Dockerfile": b"FROM scratch\n", "a/one.py": b"1", ".dockerignore": b"*\n!a\n"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o644)
+
+    def part(name: str, mode: str, content: bytes) -> bytes:
+        return name.encode() + mode.encode() + hashlib.sha256(content).digest() + b"\0"
+
+    parts = part("Dockerfile", "----------", contents["Dockerfile"]) + part("a/one.py", "-rw-r--r--", b"1")
+    assert context.digest(tmp_path, tmp_path / "Dockerfile") == hashlib.sha256(parts).hexdigest()
 
 
 def test_the_archive_belongs_to_root_and_takes_a_dockerfile_from_elsewhere(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The protocol's side of a plug-in: values, errors, names."""
 
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -8,7 +9,9 @@ from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from sandbox.plugins import provider
-from sandbox.plugins.docker.provider import Docker
+from sandbox.plugins.docker.properties import NETWORK as NETWORK_SCHEMA
+from sandbox.plugins.docker.provider import KINDS, Docker
+from sandbox.plugins.docker.schema import with_defaults
 from sandbox.plugins.provider import Checked, Difference, PluginError, RecordedButFailed, State
 from sandbox.plugins.values import UNKNOWN, from_struct, has_unknown, to_struct
 
@@ -97,7 +100,7 @@ def test_what_exists_but_failed_is_handed_over_to_be_recorded() -> None:
     status = status_pb2.Status.FromString(details)
     found = provider_pb2.ErrorResourceInitFailed()
     assert status.details[0].Unpack(found)
-    assert (found.id, list(found.reasons)) == ("abc", ["not healthy"])
+    assert (found.id, list(found.reasons)) == ("abc", [f"creating {URN}: not healthy"])
     assert from_struct(found.properties) == {"name": "c", "x": 1}
     assert from_struct(found.inputs) == {"name": "c"}
 
@@ -115,7 +118,7 @@ def test_a_name_is_made_once_and_kept(docker: Docker) -> None:
     assert docker.check(token, "data", first, {}, b"other").inputs == first
     assert docker.check(token, "data", {}, {}, b"other").inputs["name"] != first["name"]
     named = docker.check(token, "data", first, {"name": "mine"}, b"seed")
-    assert named == Checked({"name": "mine"})
+    assert named == Checked({"name": "mine", "__defaults": []})
     renamed = docker.check(token, "data", {"name": "mine"}, {}, b"seed").inputs["name"]
     assert renamed == first["name"]
 
@@ -153,13 +156,57 @@ def test_nothing_is_imported(docker: Docker) -> None:
     assert (context.code, context.text) == (grpc.StatusCode.UNIMPLEMENTED, "the docker stand-in imports nothing")
 
 
-def test_only_containers_are_deleted_first(docker: Docker) -> None:
-    deleted_first = {}
-    for kind, token in (("c", "container:Container"), ("n", "network:Network"), ("v", "volume:Volume")):
-        found: Difference = docker.diff(f"docker:index/{token}", State("x", {"name": "a"}), {}, {"name": "b"})
-        assert found.changes["name"].replaces
-        deleted_first[kind] = found.delete_first
-    assert deleted_first == {"c": True, "n": False, "v": False}
+CONTAINER, NETWORK, REMOTE = "container:Container", "network:Network", "remoteImage:RemoteImage"
+NAMED: dict[str, Any] = {"__defaults": []}
+AUTONAMED: dict[str, Any] = {"__defaults": ["name"]}
+
+
+@pytest.mark.parametrize(
+    ("token", "old", "new", "first"),
+    [
+        # Its own replacements: of containers always, of others that the program named.
+        (CONTAINER, {"user": "a"}, {"user": "b", **NAMED}, True),
+        (CONTAINER, {"user": "a"}, {"user": "b", **AUTONAMED}, True),
+        (NETWORK, {"driver": "a"}, {"driver": "b", **NAMED}, True),
+        (NETWORK, {"driver": "a"}, {"driver": "b", **AUTONAMED}, False),
+        (REMOTE, {"platform": "a"}, {"platform": "b", **NAMED}, False),
+        # What only the engine may replace, forced by its option or its command, is the engine's.
+        (CONTAINER, {"memory": 64}, {"memory": 96, **NAMED}, False),
+        (CONTAINER, {}, NAMED, False),
+        (NETWORK, {}, NAMED, False),
+    ],
+)
+def test_what_is_deleted_first(
+    docker: Docker, token: str, old: dict[str, Any], new: dict[str, Any], first: bool
+) -> None:
+    fixed = {"name": "x", "image": "sha256:1"} if token == CONTAINER else {"name": "x"}
+    state = State("x", with_defaults(KINDS[f"docker:index/{token}"].schema, {**fixed, **old}))
+    found: Difference = docker.diff(f"docker:index/{token}", state, {}, {**fixed, **new})
+    assert found.delete_first is first
+
+
+def test_a_failure_is_told_in_the_bridges_words(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> State:
+        raise PluginError("Unable to create network: taken")
+
+    monkeypatch.setitem(
+        KINDS, "docker:index/network:Network", replace(KINDS["docker:index/network:Network"], create=fail)
+    )
+    with pytest.raises(PluginError) as raised:
+        docker.create("docker:index/network:Network", {"name": "n"}, preview=False)
+    assert str(raised.value) == "1 error occurred:\n\t* Unable to create network: taken\n\n"
+
+
+def test_what_an_object_does_not_have_is_recorded_as_null(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "docker:index/network:Network"  # noqa: S105 - a resource's type
+    made = replace(KINDS[token], create=lambda _daemon, inputs: State("n1", inputs))
+    monkeypatch.setitem(KINDS, token, made)
+    request = provider_pb2.CreateRequest(urn=URN.replace("container:Container", "network:Network"))
+    request.properties.CopyFrom(to_struct({"name": "n"}))
+    answer = provider._Servicer(docker).Create(request, Context())
+    assert from_struct(answer.properties)["name"] == "n"
+    assert answer.properties.fields["ipamOptions"].WhichOneof("kind") == "null_value"
+    assert set(answer.properties.fields) == set(NETWORK_SCHEMA)
 
 
 def test_what_failed_half_way_is_replaced(docker: Docker) -> None:

@@ -228,14 +228,18 @@ def create(daemon: Daemon, inputs: Properties) -> State:
     Raises PluginError when there is no container afterwards, RecordedButFailed when there is one that is not as asked.
     """
     wanted = with_defaults(CONTAINER, inputs)
-    image = remote_image.find_or_pull(daemon, wanted["image"])
+    try:
+        image = remote_image.find_or_pull(daemon, wanted["image"])
+    except PluginError as error:
+        raise PluginError(f"Unable to create container with image {wanted['image']}: {error}") from None
     with failing_as("Unable to create container"):
         identity = daemon.create_container(_request(wanted), wanted["name"], wanted.get("platform"))
     try:
         outputs = _bring_up(daemon, identity, wanted)
     except PluginError as error:
         raise RecordedButFailed(str(error), id=identity, properties={**wanted, FAILED: True}) from None
-    inspected = _await_running(daemon, identity, wanted)
+    with failing_as(f"Unable to inspect container {identity}"):
+        inspected = daemon.client.inspect_container(identity)
     return State(identity, _properties({**wanted, **outputs}, inspected, image))
 
 
@@ -271,7 +275,7 @@ def _bring_up(daemon: Daemon, identity: str, wanted: Properties) -> Properties:
     if networks := wanted.get("networksAdvanced"):
         _move_to(daemon, identity, networks)
     for upload in wanted.get("uploads") or ():
-        with failing_as(f"Unable to upload {upload['file']}"):
+        with failing_as("Unable to upload volume content"):
             client.put_archive(identity, "/", _upload_archive(upload))
     if not wanted["start"]:
         return {}
@@ -313,11 +317,9 @@ def _upload_archive(upload: Properties) -> bytes:
     """A tar file with one member. It belongs to root, whoever the container's user is."""
     given = [key for key in ("content", "contentBase64") if upload.get(key)]
     if len(given) != 1:
-        found = "neither" if not given else "both"
-        raise PluginError(
-            f"error with upload content of {upload['file']}: "
-            f"one of 'content' and 'contentBase64' must be set, found {found}"
-        )
+        kinds = "'content', 'content_base64', or 'source'"
+        wrong = f"only one of {kinds} can be set" if given else f"one of {kinds} must be set"
+        raise PluginError(f"error with upload content: {wrong}")
     content = upload["content"].encode() if "content" in given else base64.b64decode(upload["contentBase64"])
     member = tarfile.TarInfo(upload["file"].lstrip("/"))
     member.mode = int(upload.get("permissions") or ("0744" if upload["executable"] else "0644"), 8)
@@ -331,34 +333,19 @@ def _upload_archive(upload: Properties) -> bytes:
 
 def _await_healthy(daemon: Daemon, identity: str, timeout: float) -> None:
     """Waits until the probe passes, however hopeless it looks before the time is over."""
-    from docker.errors import NotFound
-
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         with failing_as("error inspecting container state"):
-            try:
-                state = daemon.client.inspect_container(identity)["State"]
-            except NotFound:
-                state = {}
-        if state.get("Health", {}).get("Status") == "healthy":
+            state = daemon.client.inspect_container(identity)["State"]
+        if "Health" not in state:
+            raise PluginError(
+                "you have supplied a 'wait' argument, but the container does not have a healthcheck defined. Please "
+                "remove the 'wait' argument or add a 'healthcheck' attribute"
+            )
+        if state["Health"]["Status"] == "healthy":
             return
         time.sleep(min(1.0, max(_POLL, deadline - time.monotonic())))
     raise PluginError("container failed to be in healthy state")
-
-
-def _await_running(daemon: Daemon, identity: str, wanted: Properties) -> dict[str, Any]:
-    """The container as inspected, once it runs. One that must run and has ended already is removed, with an error."""
-    deadline = time.monotonic() + wanted["containerReadRefreshTimeoutMilliseconds"] / 1000
-    while True:
-        time.sleep(_POLL)  # terraform-provider-docker: containerReadRefreshDelay, before the first look too
-        with failing_as(f"Unable to inspect container {identity}"):
-            found: dict[str, Any] = daemon.client.inspect_container(identity)
-        if found["State"]["Running"] or not wanted["mustRun"] or not wanted["start"]:
-            return found
-        if found["State"]["Status"] in ("exited", "dead") or time.monotonic() > deadline:
-            delete(daemon, State(identity, wanted))
-            code = found["State"]["ExitCode"]
-            raise PluginError(f"container exited immediately (exit code {code}); it was removed, since it must run")
 
 
 def read(daemon: Daemon, state: State) -> State | None:
@@ -371,10 +358,7 @@ def read(daemon: Daemon, state: State) -> State | None:
         except NotFound:
             return None
     image = remote_image.find(daemon, state.properties.get("image") or found["Image"])
-    properties = _properties(state.properties, found, image)
-    if not found["State"]["Running"] and state.properties.get("mustRun", True):
-        properties["mustRun"] = False
-    return State(found["Id"], properties)
+    return State(found["Id"], _properties(state.properties, found, image))
 
 
 def _properties(known: Properties, found: dict[str, Any], image: dict[str, Any] | None) -> Properties:
@@ -405,6 +389,8 @@ def _properties(known: Properties, found: dict[str, Any], image: dict[str, Any] 
     ]
     if not found["State"]["Running"]:
         properties["exitCode"] = found["State"]["ExitCode"]
+        # Also of one that has just been made and has ended at once: it is recorded, and nothing failed.
+        properties["mustRun"] = False
     return properties
 
 

@@ -86,15 +86,24 @@ def _ignored(name: str, rules: tuple[Rule, ...]) -> bool:
 
 
 def digest(folder: Path, dockerfile: Path) -> str:
-    """SHA-256 over the Dockerfile and over name, mode and content of all that goes to the build; not over times."""
-    total = hashlib.sha256()
-    total.update(dockerfile.read_bytes())
-    for name, path in files(folder, dockerfile):
-        status = path.lstat()
-        content = os.readlink(path).encode() if stat.S_ISLNK(status.st_mode) else path.read_bytes()
-        for part in (name.encode(), oct(status.st_mode).encode(), hashlib.sha256(content).digest()):
-            total.update(len(part).to_bytes(8, "big") + part)
+    """SHA-256 over the Dockerfile and over name, mode and content of all that is not ignored; not over times.
+
+    The same as the official plug-in's, so that a state made by one rebuilds nothing under the other (pulumi-docker
+    5.1.0, provider.go): the Dockerfile goes first, under a fixed name and without a mode, and a link counts by the
+    place that it leads to.
+    """
+    total = hashlib.sha256(_part("Dockerfile", "----------", dockerfile.read_bytes()))
+    for name, path in _walk(folder, "", read_rules(folder), set()):
+        mode = stat.filemode(path.lstat().st_mode)
+        # Go writes a link's mode with a capital letter.
+        is_link = mode.startswith("l")
+        content = os.path.relpath(os.path.realpath(path)).encode() if is_link else path.read_bytes()
+        total.update(_part(name, mode.replace("l", "L", 1) if is_link else mode, content))
     return total.hexdigest()
+
+
+def _part(name: str, mode: str, content: bytes) -> bytes:
+    return name.encode() + mode.encode() + hashlib.sha256(content).digest() + b"\0"
 
 
 def archive(folder: Path, dockerfile: Path) -> tuple[io.BytesIO, str]:

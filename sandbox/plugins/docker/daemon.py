@@ -69,7 +69,10 @@ def _connect(host: str) -> "APIClient":
             use_ssh_client=host.startswith("ssh://"),
         )
     except DockerException as error:
-        raise PluginError(f"Error pinging Docker server, please make sure that {host} is reachable: {error}") from None
+        raise PluginError(
+            f"Error pinging Docker server, please make sure that {host} is reachable and has a  '_ping' endpoint. "
+            f"Error: {error}"
+        ) from None
 
 
 @contextmanager

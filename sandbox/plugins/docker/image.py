@@ -17,6 +17,8 @@ from sandbox.plugins.provider import Change, Checked, Difference, PluginError, R
 from sandbox.plugins.values import UNKNOWN, Properties, has_unknown
 
 _DOCKERFILE = "Dockerfile"
+# Where the official plug-in keeps the inputs among the outputs.
+_INPUTS = "__inputs"
 
 
 def check(inputs: Properties) -> Checked:
@@ -36,8 +38,9 @@ def check(inputs: Properties) -> Checked:
     return Checked({**inputs, "build": build})
 
 
-def diff(old_inputs: Properties, new: Properties) -> Difference:
-    """Every change builds again and keeps the resource."""
+def diff(state: State, new: Properties) -> Difference:
+    """Every change builds again and keeps the resource. Compared with the inputs that the state holds for that."""
+    old_inputs = state.properties.get(_INPUTS) or {}
     changes = {
         name: Change.UPDATE
         for name, known in IMAGE.items()
@@ -114,4 +117,5 @@ def _outputs(inputs: Properties) -> Properties:
         "dockerfile": os.path.relpath(dockerfile, folder),
         "platform": build.get("platform"),
         "registryServer": "",
+        _INPUTS: inputs,
     }

@@ -4,6 +4,8 @@ Sources: the classes themselves (names, which outputs are always set, hence comp
 resource definitions (ForceNew, defaults, patterns), and measurements with the real plug-in.
 """
 
+from typing import Any
+
 from sandbox.plugins.docker.schema import OnChange, Property, Schema, Shape
 
 _UNUSED = "nothing in this project uses it"
@@ -14,8 +16,9 @@ _DURATION = r"^(\d+(\.\d*)?(h|ms|m|s|us|µs|ns))+$"
 _APPLY, _RECORD = OnChange.APPLY, OnChange.RECORD
 
 
-def _refused(reason: str = _UNUSED) -> Property:
-    return Property(refused=reason)
+def _refused(reason: str = _UNUSED, default: Any = None) -> Property:
+    """`default`: what is recorded for it all the same."""
+    return Property(refused=reason, default=default)
 
 
 _LABEL: Schema = {"label": Property(required=True), "value": Property(required=True)}
@@ -138,7 +141,7 @@ CONTAINER: Schema = {
             "interval": Property(default="0s", pattern=_DURATION),
             "timeout": Property(default="0s", pattern=_DURATION),
             "startPeriod": Property(default="0s", pattern=_DURATION),
-            "startInterval": _refused("Docker Engine knows it from version 25 on"),
+            "startInterval": _refused("Docker Engine knows it from version 25 on", "0s"),
             "retries": Property(default=0),
         },
     ),
@@ -156,7 +159,7 @@ CONTAINER: Schema = {
     "containerReadRefreshTimeoutMilliseconds": Property(on_change=_RECORD, default=15000),
     # Limits
     "memory": Property(on_change=_APPLY),
-    "memoryReservation": Property(on_change=_APPLY),
+    "memoryReservation": Property(on_change=_APPLY, default=0),
     "memorySwap": Property(on_change=_APPLY),
     "cpuShares": Property(on_change=_APPLY),
     "cpuSet": Property(on_change=_APPLY, pattern=r"^\d+([,-]\d+)*$"),
@@ -260,7 +263,7 @@ CONTAINER: Schema = {
     "deviceWriteIops": _refused(),
     "deviceRequests": _refused(),
     "gpus": _refused(),
-    "rm": _refused("a container that removes itself is gone before its outcome can be read"),
+    "rm": _refused("a container that removes itself is gone before its outcome can be read", False),
     "storageOpts": _refused(),
     # Set by Docker
     "bridge": Property(output=True),

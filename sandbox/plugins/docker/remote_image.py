@@ -9,7 +9,7 @@ from sandbox.plugins.values import Properties
 
 def create(daemon: Daemon, inputs: Properties) -> State:
     name = inputs["name"]
-    image = find_or_pull(daemon, name, inputs.get("platform"))
+    image = _found_or_pulled(daemon, inputs)
     return State(image["Id"] + name, {**inputs, **_outputs(name, image)})
 
 
@@ -22,7 +22,7 @@ def read(daemon: Daemon, state: State) -> State | None:
 
 
 def update(daemon: Daemon, state: State, inputs: Properties) -> Properties:
-    return {**inputs, **_outputs(inputs["name"], find_or_pull(daemon, inputs["name"], inputs.get("platform")))}
+    return {**inputs, **_outputs(inputs["name"], _found_or_pulled(daemon, inputs))}
 
 
 def delete(daemon: Daemon, state: State) -> None:
@@ -56,14 +56,21 @@ def find_or_pull(daemon: Daemon, name: str, platform: str | None = None) -> dict
     """A local image is taken as it is; only a missing one is pulled."""
     if (found := find(daemon, name)) is not None:
         return found
-    failure = f"Unable to read Docker image into resource: unable to pull image {name}"
+    failure = f"unable to pull image {name}"
     with failing_as(failure):
         for event in daemon.client.pull(*_repository_and_tag(name), stream=True, decode=True, platform=platform):
             if "error" in event:
                 raise PluginError(f"{failure}: {event['error']}")
     if (found := find(daemon, name)) is not None:
         return found
-    raise PluginError(f"Unable to read Docker image into resource: unable to find or pull image {name}")
+    raise PluginError(f"unable to find or pull image {name}")
+
+
+def _found_or_pulled(daemon: Daemon, inputs: Properties) -> dict[str, Any]:
+    try:
+        return find_or_pull(daemon, inputs["name"], inputs.get("platform"))
+    except PluginError as error:
+        raise PluginError(f"Unable to read Docker image into resource: {error}") from None
 
 
 def _repository_and_tag(name: str) -> tuple[str, str]:

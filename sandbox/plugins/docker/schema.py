@@ -56,6 +56,9 @@ class Property:
 
 Schema = Mapping[str, Property]
 
+DEFAULTS = "__defaults"
+"""Bookkeeping in recorded inputs: which of an object's properties were filled in."""
+
 
 def refusals(schema: Schema, inputs: Properties, path: str = "") -> Iterator[Refusal]:
     """Why these inputs are not accepted: unknown, refused, missing or malformed properties, by name."""
@@ -92,11 +95,29 @@ def with_defaults(schema: Schema, inputs: Properties) -> Properties:
     """The inputs and the defaults of what they leave out, nested ones included."""
     filled = {name: value for name, value in inputs.items() if not name.startswith("__")}
     for name, known in schema.items():
-        if filled.get(name) is None and known.default is not None and known.refused is None:
+        if filled.get(name) is None and known.default is not None:
             filled[name] = known.default
         if known.items is not None and (value := filled.get(name)) is not None and value is not UNKNOWN:
             filled[name] = _fill_items(known, value)
     return filled
+
+
+def recorded_inputs(schema: Schema, inputs: Properties, *, given: Properties) -> Properties:
+    """The inputs as pulumi-terraform-bridge checks and records them: filled in, and each object with the list of what
+    the program had not `given`."""
+    filled = with_defaults(schema, inputs)
+    for name, known in schema.items():
+        value = filled.get(name)
+        if known.items is None or value is None or value is UNKNOWN:
+            continue
+        if known.shape is Shape.OBJECT:
+            filled[name] = recorded_inputs(known.items, value, given=inputs[name])
+        else:
+            filled[name] = [
+                recorded_inputs(known.items, item, given=before) if isinstance(item, dict) else item
+                for item, before in zip(value, inputs[name], strict=True)
+            ]
+    return {**filled, DEFAULTS: sorted(filled.keys() - given.keys())}
 
 
 def _fill_items(known: Property, value: Any) -> Any:

@@ -23,7 +23,7 @@ def stack(prefix: str, image: str, subnet: str, *, edited: bool) -> list[dict[st
         fixed = {"name": f"{prefix}-{name}", "image": of("image", "image_id"), "command": SLEEP}
         return resource("Container", name, opts, **{**fixed, **arguments})
 
-    strict = {"replace_on_changes": ["healthcheck", "tmpfs", "init", "mounts"]}
+    strict = {"replace_on_changes": ["healthcheck", "tmpfs", "init", "mounts"], "delete_before_replace": True}
     quiet = {
         "healthcheck": probe("2m0s" if edited else "1m0s"),
         "tmpfs": {"/scratch": "size=2m" if edited else "size=1m"},
@@ -122,7 +122,7 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
     assert not quiet["HostConfig"]["Mounts"][0].get("ReadOnly")
     assert project.outputs("quiet")["healthcheck"]["interval"] == "2m0s"
 
-    # The same edits, listed in replace_on_changes: replaced, the old one gone first.
+    # The same edits, listed in replace_on_changes: replaced, the old one gone first as it says so.
     for name in ("strict", "more_mounts", "rotated", "relabelled"):
         assert done.operations[name] == DELETED_FIRST, name
         assert after[name] != before[name]
@@ -153,3 +153,35 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
     refreshed = project.preview("--refresh")
     assert refreshed.changed["quiet"] == ["update"]
     assert set(refreshed.changed) == {"no_swap", "spelled", "by_name", "quiet"}
+
+
+def test_a_forced_replacement_creates_first(project: Project, client: Any, prefix: str, image: str) -> None:
+    """By `--replace` or by replace_on_changes, the plug-in itself sees nothing to replace: the new container's fixed
+    name is taken, unless the program says that the old one goes first."""
+
+    def declare(opts: dict[str, Any], interval: str) -> None:
+        fixed = {"name": f"{prefix}-forced", "image": of("image", "image_id"), "command": SLEEP}
+        project.declare(
+            resource("RemoteImage", "image", name=image, keep_locally=True),
+            resource("Container", "forced", opts, healthcheck=probe(interval), **fixed),
+        )
+
+    replacing = {"replace_on_changes": ["healthcheck"]}
+    declare(replacing, "1m0s")
+    made = project.up()
+    assert made.code == 0, made.text
+    urn = project.recorded("forced")["urn"]
+    before = client.inspect_container(f"{prefix}-forced")["Id"]
+
+    for flags, interval in ((("--replace", urn), "1m0s"), ((), "2m0s")):
+        declare(replacing, interval)
+        failed = project.up(*flags)
+        assert failed.code != 0
+        assert failed.operations["forced"] == ["create-replacement"]
+        assert "is already in use by container" in " ".join(failed.text.split())
+        assert client.inspect_container(f"{prefix}-forced")["Id"] == before
+
+    declare({**replacing, "delete_before_replace": True}, "2m0s")
+    done = project.up()
+    assert (done.code, done.operations["forced"]) == (0, DELETED_FIRST), done.text
+    assert client.inspect_container(f"{prefix}-forced")["Id"] != before

@@ -47,7 +47,7 @@ def test_failing_creations(project: Project, client: Any, prefix: str, image: st
     assert client.inspect_volume(f"{prefix}-adopted")["CreatedAt"] == existing["CreatedAt"]
     assert project.recorded("adopted")["id"] == f"{prefix}-adopted"
     assert "Unable to start container: Error response from daemon" in words
-    assert "Unable to upload /run/password: Error response from daemon: container rootfs is marked read-only" in words
+    assert "Unable to upload volume content: Error response from daemon: container rootfs is marked read-only" in words
     assert "container failed to be in healthy state" in words
     # Newer versions of Docker say before it what they were about.
     assert re.search(
