@@ -44,6 +44,10 @@ UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 
 NEW_SECRET = "credentials: a new version of the secret"  # noqa: S105 - a reason
+THIS_VERSION = "this version of ibgw"
+"""No setting has changed: what this version puts into the container is different."""
+EARLIER = "an earlier version"
+"""Of ibgw, whose states do not tell which one it was."""
 
 
 class Effect(StrEnum):
@@ -62,17 +66,20 @@ _REPLACED = PlanVerdict.RELOGIN, PlanVerdict.RELOGIN_SECOND_FACTOR
 _NOTHING = ("account.", "checks.", "clients", "credentials.versionId", "secondFactor.method")
 _IN_PLACE = ("resources.memory",)
 
-# What a container's input follows from where no setting of the gateway has changed.
-_OTHER_CAUSES = {
+# What a container's input follows from where no setting of the gateway has changed: the stack's own configuration; and,
+# of a state that does not tell the gateway's settings, what may as well be one of them.
+_CONFIGURED = {
     "image": "image",
     "name": f"{PROJECT}:namePrefix",
     "networksAdvanced": f"{PROJECT}:network.subnetPool",
     "labels": f"{PROJECT}:namePrefix",
     "volumes": f"{PROJECT}:namePrefix",
+    "provider": f"{PROJECT}:dockerHost",
+}
+_UNTOLD = {
     "uploads": "a file in the container",
     "healthcheck": "ibgw's own probe",
     "envs": "ibgw's own variables",
-    "provider": f"{PROJECT}:dockerHost",
 }
 
 
@@ -97,7 +104,8 @@ class Change(_Model):
 
 class GatewayPlan(_Model):
     """`downtime`: what the gateway is away for, None where it stays. `image` and `secret_version`: None where they stay
-    the same. `asks_second_factor`: whether this update leads to a request on the phone."""
+    the same. `version`: of ibgw, where that is a reason. `asks_second_factor`: whether this update leads to a request
+    on the phone."""
 
     gateway: str
     verdict: PlanVerdict
@@ -106,6 +114,7 @@ class GatewayPlan(_Model):
     downtime: str | None
     image: Change | None
     secret_version: Change | None
+    version: Change | None
 
 
 class Plan(_Model):
@@ -189,16 +198,19 @@ def _gateway(name: str, container: list[Step], component: list[Step], image: Cha
     before, after = old.get("secretVersion"), new.get("secretVersion")
     # A stack that an older version of this program deployed does not tell what it has.
     told = bool(old and new) or verdict is PlanVerdict.CREATE
-    version = Change(before=before, after=after) if told and before != after else None
+    secret_version = Change(before=before, after=after) if told and before != after else None
     logs_in = verdict in (*_REPLACED, PlanVerdict.CREATE)
+    reasons = tuple(_reasons(container, old, new)) if verdict not in (PlanVerdict.CREATE, PlanVerdict.REMOVE) else ()
+    by_version = any(reason.setting == THIS_VERSION for reason in reasons)
     return GatewayPlan(
         gateway=name,
         verdict=verdict,
-        reasons=tuple(_reasons(container, old, new)) if verdict not in (PlanVerdict.CREATE, PlanVerdict.REMOVE) else (),
+        reasons=reasons,
         asks_second_factor=logs_in and method == SecondFactor.PUSH,
         downtime=_downtime(verdict, container),
         image=image if logs_in else None,
-        secret_version=version,
+        secret_version=secret_version,
+        version=Change(before=old.get("version"), after=new.get("version")) if by_version else None,
     )
 
 
@@ -219,9 +231,10 @@ def _verdict(operations: set[str], *, push: bool) -> PlanVerdict:
 
 
 def _reasons(container: list[Step], old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[Reason]:
-    changed = changed_settings(old.get("settings") or {}, new.get("settings") or {}) if old and new else []
+    told = bool(old and new)
+    changed = changed_settings(_settings(old), _settings(new)) if told else []
     reasons = {setting: effect_of(setting) for setting in changed}
-    if old and new and old.get("secretVersion") != new.get("secretVersion"):
+    if told and old.get("secretVersion") != new.get("secretVersion"):
         reasons[NEW_SECRET] = Effect.REPLACES
     replaced = _properties(container, "replaceReasons")
     explained = {Effect.REPLACES} & set(reasons.values())
@@ -230,12 +243,37 @@ def _reasons(container: list[Step], old: Mapping[str, Any], new: Mapping[str, An
         # It goes with what it depends on: the engine names no reason, but the inputs differ.
         before, after = (_state(container, which).get("inputs") or {} for which in ("oldState", "newState"))
         differing = replaced = {key for key in {*before, *after} if before.get(key) != after.get(key)}
-    for found in sorted(differing):
+    for found in sorted(differing, key=lambda found: (found not in replaced, found)):
         effect = Effect.REPLACES if found in replaced else Effect.IN_PLACE
         # The image is never a gateway's setting; of the others only what no setting explains has another cause.
         if found == "image" or (effect not in reasons.values() and not explained):
-            reasons[_OTHER_CAUSES.get(found, found)] = effect
+            reasons.setdefault(_cause(found, told=told), effect)
     return (Reason(setting=setting, effect=effect) for setting, effect in sorted(reasons.items()))
+
+
+def _cause(found: str, *, told: bool) -> str:
+    """Why a container's input differs, where no setting of the gateway explains it. `told`: both sides tell their
+    settings and the secret's version, so that they are known to be equal."""
+    if told and found not in _CONFIGURED:
+        return THIS_VERSION
+    return {**_CONFIGURED, **_UNTOLD}.get(found, found)
+
+
+def _settings(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a component told, with this version's keys: one that only another version has goes, and one that it lacked
+    has its default, since nobody has set it."""
+
+    def completed(found: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: completed(found[key], default)
+            if isinstance(default, Mapping) and isinstance(found.get(key), Mapping)
+            else found.get(key, default)
+            for key, default in defaults.items()
+        }
+
+    # With what has no default.
+    least = Gateway.model_validate({"credentials": {"secretId": "-"}, "session": {"autoRestart": "00:00"}})
+    return completed(told["settings"], least.model_dump(mode="json", by_alias=True))
 
 
 def _properties(container: list[Step], which: str) -> set[str]:
@@ -357,6 +395,8 @@ def _details(one: GatewayPlan) -> Iterable[str]:
         yield f"image: {one.image.before or 'none'} -> {one.image.after or 'known at the update'}"
     if one.secret_version is not None:
         yield f"secret version: {one.secret_version.before or 'none'} -> {one.secret_version.after or 'none'}"
+    if one.version is not None:
+        yield f"ibgw: {one.version.before or EARLIER} -> {one.version.after or EARLIER}"
     if one.downtime is not None:
         yield f"away: {one.downtime}"
     if one.asks_second_factor:

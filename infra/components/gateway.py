@@ -7,6 +7,7 @@ import pulumi_docker as docker
 
 from contract.durations import format_duration
 from contract.target import PASSWORD_FILE, USER_ID_FILE
+from healthcheck import VERSION
 from infra.components.network import declare_network
 from infra.components.storage import Storage, StorageArgs
 from infra.credentials import Credentials
@@ -45,6 +46,7 @@ class Gateway(pulumi.ComponentResource):
         told = {
             "settings": spec.settings.model_dump(mode="json", by_alias=True),
             "secretVersion": args.credentials.version_id,
+            "version": VERSION,
         }
         super().__init__("ibgw:gateway:Gateway", name, told, opts)
         api_network = declare_network(f"{name}-api", spec.api_network, pulumi.ResourceOptions(parent=self))

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from operations.plan import Plan, PlanVerdict
+from operations.plan import THIS_VERSION, Plan, PlanVerdict
 
-OWN = frozenset({"image", "a file in the container", "ibgw's own probe", "ibgw's own variables"})
+OWN = frozenset({"image", THIS_VERSION, "a file in the container", "ibgw's own probe", "ibgw's own variables"})
 """What a release brings along: its image, and what its commit changed in how this package runs a gateway. Paper runs
 the same commit (operations.plan names these reasons)."""
 

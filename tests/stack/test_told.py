@@ -1,7 +1,8 @@
-"""What a gateway's component tells whoever reads a preview: its settings and its secret's version, nothing secret."""
+"""What a gateway's component tells whoever reads a preview: settings, the secret's version, ibgw's; nothing secret."""
 
 import json
 
+from healthcheck import VERSION
 from tests.stack.conftest import PASSWORD, USER, Program
 
 
@@ -12,6 +13,7 @@ def test_a_gateway_tells_its_settings_and_its_secrets_version_and_no_secret(prog
     assert gateway.inputs["secretVersion"] == "11111111-2222-3333-4444-555555555555"
     assert gateway.inputs["settings"]["session"]["timeZone"] == "America/New_York"
     assert gateway.inputs["settings"]["credentials"]["secretId"] == "ibgw/paper/main"
+    assert gateway.inputs["version"] == VERSION
     told = json.dumps(gateway.inputs)
     assert USER not in told
     assert PASSWORD not in told

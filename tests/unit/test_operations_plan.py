@@ -136,6 +136,59 @@ def test_a_stack_of_an_older_version_of_this_program_gives_a_plan_without_guesse
     assert [reason.setting for reason in found.reasons] == ["a file in the container"]
 
 
+def upgraded(name: str, **told: Any) -> str:
+    """A recorded preview as another version of ibgw gives it: `main`'s container differs in its command and its files,
+    and `told` is laid over what its component has now."""
+    preview = json.loads((PREVIEWS / f"{name}.json").read_text())
+    for step in preview["steps"]:
+        if step["urn"].endswith("::ibgw:gateway:Gateway::main"):
+            step["op"] = "update"
+            inputs = step["newState"]["inputs"]
+            inputs.update({"version": "0.2.0", "settings": {**inputs["settings"], **told}})
+        if step["urn"].endswith("Gateway$docker:index/container:Container::main"):
+            step.update(op="replace", diffReasons=["command", "uploads[3].content"], replaceReasons=["command"])
+    return json.dumps(preview)
+
+
+def test_a_replacement_by_another_version_of_this_program_says_so_and_which() -> None:
+    found = plan.read("paper-plan", upgraded("no_change"))
+    one = main_of(found)
+    assert (one.verdict, [reason.setting for reason in one.reasons]) == (PlanVerdict.RELOGIN, [plan.THIS_VERSION])
+    assert (one.version, one.secret_version) == (plan.Change(before=None, after="0.2.0"), None)
+    told = [
+        "  because of this version of ibgw (replaces the container)",
+        "  ibgw: an earlier version -> 0.2.0",
+        "  away: up to 1m30s to log out, then the login",
+    ]
+    assert plan.human(found).splitlines()[1:4] == told
+    assert json.loads(plan.as_json(found))["gateways"][0]["version"] == {"before": None, "after": "0.2.0"}
+
+
+def test_a_setting_that_only_one_version_knows_is_a_reason_once_somebody_sets_it() -> None:
+    """Out of a state whose components lack what this version's have by default, and have what it no longer knows."""
+    preview = json.loads(upgraded("no_change"))
+    [component] = [step for step in preview["steps"] if step["urn"].endswith("::ibgw:gateway:Gateway::main")]
+    old = component["oldState"]["inputs"]["settings"]
+    del old["vnc"], old["api"]["bypassWarnings"]
+    old["gone"] = {"enabled": True}
+    assert [one.setting for one in main_of(plan.read("p", json.dumps(preview))).reasons] == [plan.THIS_VERSION]
+    component["newState"]["inputs"]["settings"]["vnc"] = {"enabled": True}
+    found = main_of(plan.read("p", json.dumps(preview)))
+    assert ([one.setting for one in found.reasons], found.version) == (["vnc.enabled"], None)
+
+
+def test_a_version_that_changes_nothing_in_the_container_is_no_change() -> None:
+    preview = json.loads(upgraded("no_change"))
+    preview["steps"] = [
+        {**step, "op": "same"} if "$docker:index/container:Container::main" in step["urn"] else step
+        for step in preview["steps"]
+    ]
+    for step in preview["steps"]:
+        step.pop("diffReasons", None)
+        step.pop("replaceReasons", None)
+    assert plan.human(plan.read("paper-plan", json.dumps(preview))) == "paper-plan: no change"
+
+
 @pytest.fixture
 def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
     return install(tmp_path / "bin", monkeypatch, sys.executable)
