@@ -1,6 +1,7 @@
 """The last step of `pulumi up`: the gateways are verified, and the update is green only if they are."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from contract.errors import ExitCode, IbgwError
 from contract.target import Contract
 from infra.failure import failed
 from infra.spec import StackSpec
+
+ONLY = "IBGW_VERIFY_ONLY"
+"""In the environment: the names, with commas, of the gateways that an update of chosen targets is for (`ibgw rollout`).
+The others are as they were before, and are not verified after it."""
 
 
 def _progress(line: str) -> None:
@@ -55,6 +60,7 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
                 report = await asyncio.to_thread(
                     verify,
                     Contract.model_validate(value),
+                    gateways=[name for name in os.environ.get(ONLY, "").split(",") if name],
                     wait=spec.verification_timeout.total_seconds(),
                     progress=_progress,
                     interrupted=interrupted,

@@ -111,6 +111,7 @@ def build_app() -> typer.Typer:
 
     app.command()(verify)
     app.command()(plan)
+    app.command()(rollout)
     app.command()(drift)
     app.command(help=env_help())(env)
     app.command()(forward)
@@ -210,6 +211,34 @@ def plan(
     typer.echo(RENDERERS[PlanFormat.JSON if as_json else output](found))
     if fail_on is not None and found.hits(FailOn(fail_on)):
         raise typer.Exit(ExitCode.GATE_HIT)
+
+
+def rollout(
+    stack: Stack,
+    gateway: Annotated[
+        str, typer.Option("--gateway", "-g", metavar="PATTERN", help="Only those of this name; * and ? stand for any.")
+    ] = "*",
+    max_failures: Annotated[
+        int, typer.Option("--max-failures", metavar="N", min=0, help="Go on after so many that are not verified.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Take what waits to be deployed to running gateways, one after the other: the first is the canary, and each is
+    verified before the next. What is as declared already is verified only, and first.
+
+    Stops after more failures than allowed, and while a second factor is pending; the same command goes on.
+    Exit code: 0 all are verified, 3 some failed, 5 an update broke off, 6 one waits for its second factor,
+    7 refused, nothing was changed.
+    """
+    from operations.rollout import rollout as run
+    from operations.stack import Stack as PulumiStack
+
+    done = run(PulumiStack(stack), gateway, max_failures=max_failures, say=say)
+    if as_json:
+        print_json(done.json())
+    else:
+        typer.echo("\n".join(one.human() for one in done.gateways))
+    raise typer.Exit(done.exit_code)
 
 
 def drift(stack: Stack, as_json: Json = False) -> None:

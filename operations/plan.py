@@ -59,7 +59,7 @@ class Effect(StrEnum):
     """To the container: it is for whoever verifies or connects, or it shows only together with another."""
 
 
-_REPLACED = PlanVerdict.RELOGIN, PlanVerdict.RELOGIN_SECOND_FACTOR
+REPLACED = PlanVerdict.RELOGIN, PlanVerdict.RELOGIN_SECOND_FACTOR
 
 # Where each setting of a gateway goes to. tests/unit/test_operations_plan.py changes each one of the schema and
 # compares with what infra.spec makes of it.
@@ -133,9 +133,9 @@ class Plan(_Model):
         verdicts = {one.verdict for one in self.gateways}
         match gate:
             case FailOn.RELOGIN:
-                return bool(verdicts & set(_REPLACED))
+                return bool(verdicts & set(REPLACED))
             case FailOn.REPLACE:
-                return bool(verdicts & {*_REPLACED, PlanVerdict.REMOVE})
+                return bool(verdicts & {*REPLACED, PlanVerdict.REMOVE})
             case FailOn.ANY:
                 return self.changes
 
@@ -155,6 +155,29 @@ def read(stack: str, preview: str) -> Plan:
         if step["op"] != "same" and _type(step["urn"]).startswith("docker:") and step["urn"] not in gateways_own
     }
     return Plan(stack=stack, gateways=gateways, others=tuple(sorted(others)))
+
+
+def by_owner(preview: str) -> dict[str | None, dict[str, str]]:
+    """The resources of each gateway, and under None those that all share, by URN; with the first operation that is more
+    than `same`, if there is one. Without the stack itself."""
+    steps: list[Step] = json.loads(preview).get("steps") or []
+    parents: dict[str, str] = {}
+    operations: dict[str, str] = {}
+    for step in steps:
+        state = step.get("newState") or step.get("oldState") or {}
+        parents[step["urn"]] = state.get("parent") or ""
+        if operations.get(step["urn"], "same") == "same":
+            operations[step["urn"]] = step["op"]
+
+    def owner(urn: str) -> str | None:
+        match = _COMPONENT.search(urn)
+        return match["gateway"] if match else owner(parents[urn]) if parents.get(urn) else None
+
+    found: dict[str | None, dict[str, str]] = {None: {}}
+    for urn, operation in operations.items():
+        if _type(urn) != "pulumi:pulumi:Stack":
+            found.setdefault(owner(urn), {})[urn] = operation
+    return found
 
 
 def warnings(preview: str) -> list[str]:
@@ -199,7 +222,7 @@ def _gateway(name: str, container: list[Step], component: list[Step], image: Cha
     # A stack that an older version of this program deployed does not tell what it has.
     told = bool(old and new) or verdict is PlanVerdict.CREATE
     secret_version = Change(before=before, after=after) if told and before != after else None
-    logs_in = verdict in (*_REPLACED, PlanVerdict.CREATE)
+    logs_in = verdict in (*REPLACED, PlanVerdict.CREATE)
     reasons = tuple(_reasons(container, old, new)) if verdict not in (PlanVerdict.CREATE, PlanVerdict.REMOVE) else ()
     by_version = any(reason.setting == THIS_VERSION for reason in reasons)
     return GatewayPlan(
@@ -325,7 +348,7 @@ def _downtime(verdict: PlanVerdict, container: list[Step]) -> str | None:
     # The grace of the container that is stopped, which is the one in the state.
     grace = (_state(container, "oldState").get("inputs") or {}).get("destroyGraceSeconds")
     away = f"up to {_seconds(grace)} to log out" if grace else "killed without time to log out"
-    if verdict in _REPLACED:
+    if verdict in REPLACED:
         approval = " and its approval on the phone" if verdict is PlanVerdict.RELOGIN_SECOND_FACTOR else ""
         return f"{away}, then the login{approval}"
     return f"{away}, and it does not come back" if verdict is PlanVerdict.REMOVE else None

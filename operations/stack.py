@@ -9,8 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -63,9 +63,10 @@ class StackLockedError(IbgwError):
 
 @dataclass(frozen=True)
 class Stack:
-    """One stack, addressed by name."""
+    """One stack, addressed by name. `environment`: what the CLI and the program get beside this process's own."""
 
     name: str
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def contract(self) -> Contract:
         """What the last update exported. Raises IbgwError if there is none yet or it cannot be read."""
@@ -127,15 +128,18 @@ class Stack:
         found: list[dict[str, Any]] = json.loads(self._pulumi("stack", "history", "--json", "--page-size", "1000"))
         return found
 
-    def up(self) -> bool:
-        """Runs the update, its output on our standard error; whether it succeeded.
+    def up(self, targets: Sequence[str] = ()) -> bool:
+        """Runs the update, its output on our standard error; whether it succeeded. `targets`: the URNs of what alone it
+        may touch; none for everything.
 
         A Ctrl-C goes to the engine as well, which ends in order; we wait for it and then pass it on.
         """
         command = ["pulumi", "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", self.name]
+        command += [word for urn in targets for word in ("--target", urn)]
         interactive = sys.stderr.isatty()
         started = subprocess.Popen(
             [*command, *([] if interactive else ["--non-interactive", "--color", "never"])],
+            env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),
         )
@@ -189,7 +193,12 @@ class Stack:
         try:
             # A value for stdin is always given: the CLI must never wait for a terminal.
             done = subprocess.run(
-                [*command, "--color", "never"], input=stdin or "", capture_output=True, text=True, check=False
+                [*command, "--color", "never"],
+                env={**os.environ, **self.environment},
+                input=stdin or "",
+                capture_output=True,
+                text=True,
+                check=False,
             )
         except FileNotFoundError:
             raise IbgwError(

@@ -1,11 +1,12 @@
-"""`ibgw verify`: runs the verification and keeps its report."""
+"""`ibgw verify`: runs the verification and keeps its report; and an update, with the report that its own leaves."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from contract.target import Contract
 from healthcheck.report import CheckName, Report
-from healthcheck.runner import REPORTS, verify, write_report
+from healthcheck.runner import REPORTS, update_report, verify, write_report
+from operations.stack import Stack
 
 
 def run(
@@ -37,3 +38,12 @@ def run(
         report = report.strict()
     write_report(report, reports / f"{contract.stack}.json")
     return report
+
+
+def update(stack: Stack, *, targets: Sequence[str] = ()) -> tuple[bool, Report | None]:
+    """Runs `pulumi up`, of these resources or of all: whether it succeeded, and the report of the verification at its
+    end; None where it did not get there."""
+    path = update_report(stack.name)
+    path.unlink(missing_ok=True)
+    succeeded = stack.up(targets)
+    return succeeded, Report.model_validate_json(path.read_bytes()) if path.exists() else None

@@ -8,13 +8,14 @@ from contract.errors import IbgwError
 from contract.names import Label, Role
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.report import Report
-from healthcheck.runner import update_report, verify
+from healthcheck.runner import verify
 from operations import lifecycle
 from operations.promotion.course import Deployed, Say
 from operations.prompt import confirm
 from operations.repair.command import repair
 from operations.repair.inventory import Scope
 from operations.stack import PROJECT, Stack
+from operations.verification import update
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,9 @@ class LiveStack:
         self.stack.name_release(release)
 
     def deploy(self) -> Deployed:
-        path = update_report(self.stack.name)
-        path.unlink(missing_ok=True)
         before = self._containers()
-        succeeded = self.stack.up()
+        succeeded, report = update(self.stack)
         touched = self._containers() != before
-        report = Report.model_validate_json(path.read_bytes()) if path.exists() else None
         if report is None and touched:
             report = self._look()
         return Deployed(succeeded=succeeded, touched=touched, report=report)

@@ -1,12 +1,20 @@
-"""An update that is interrupted while it verifies."""
+"""The verification at an update's end: what it is interrupted by, and which gateways it is of."""
 
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+import pulumi
 import pytest
 
-from infra.verification import interruption
+import healthcheck.runner
+from infra import settings, spec
+from infra.verification import ONLY, interruption, verify_after_update
+from tests.unit.operations_contract import contract_document
+from tests.unit.promotion_reports import report
+from tests.unit.test_settings import as_engine, tracked
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -25,3 +33,36 @@ def test_a_signal_ends_the_verification_and_not_the_program(number: signal.Signa
     finally:
         loop.close()
     assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler), "as before"
+
+
+class Known:
+    """An output whose value is there already."""
+
+    def apply(self, run: Callable[[Any], Coroutine[Any, Any, int]]) -> None:
+        asyncio.run(run(contract_document("main", "second")))
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"), [(None, []), ("second", ["second"]), ("main,second", ["main", "second"])]
+)
+def test_an_update_of_some_gateways_is_verified_by_those(
+    only: str | None, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are as they were before it, and may be of an earlier version, or stopped."""
+    asked: list[Any] = []
+
+    def verify(_: Any, *, gateways: Any, **__: Any) -> Any:
+        asked.append(gateways)
+        return report(stack="paper")
+
+    monkeypatch.setattr(healthcheck.runner, "verify", verify)
+    monkeypatch.setattr(healthcheck.runner, "write_report", lambda *_: None)
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
+    monkeypatch.setattr(pulumi.log, "info", lambda *_, **__: None)
+    monkeypatch.delenv(ONLY, raising=False)
+    if only is not None:
+        monkeypatch.setenv(ONLY, only)
+    loaded = settings.load("paper", as_engine(tracked("paper")))
+    described = spec.describe(loaded, project="ibgw", stack="paper", image=loaded.image)
+    verify_after_update(Known(), described)  # type: ignore[arg-type]
+    assert asked == [expected]

@@ -169,3 +169,20 @@ def test_an_open_or_wrong_choice_of_gateway_is_bad_usage(name: str | None, messa
     with pytest.raises(IbgwError, match=message) as refusal:
         choose_gateway(contract, name)
     assert refusal.value.exit_code == 2
+
+
+def test_an_update_of_targets_gets_them_and_the_stack_s_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pulumi"
+    program.write_text(f'#!/bin/sh\necho "$IBGW_TRIED $*" >> {tmp_path}/calls\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(sys, "stderr", (tmp_path / "stderr").open("w"))
+    stack = Stack("paper", environment={"IBGW_TRIED": "yes"})
+    assert stack.up(["urn:a", "urn:b"])
+    stack.export_state()
+    first, second = (tmp_path / "calls").read_text().splitlines()
+    assert first.startswith("yes up --yes ")
+    assert "--target urn:a --target urn:b" in first
+    assert second.startswith("yes stack export")

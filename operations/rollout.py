@@ -1,0 +1,218 @@
+"""`ibgw rollout`: what waits to be deployed is taken to running gateways one after the other, each verified before the
+next.
+
+Each step is an update of the targets that belong to one gateway. Nothing of a rollout is written down: what is left to
+do is what the plan tells, so that one that was interrupted is run again.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any
+
+import docker
+import docker.errors
+
+from contract.errors import ExitCode, IbgwError
+from contract.names import Names
+from contract.target import COMMAND_PORT
+from healthcheck.docker_host import docker_errors, open_docker
+from healthcheck.gateway_container import stop_grace
+from healthcheck.report import GatewayVerdict, Report, red
+from infra.verification import ONLY
+from operations.plan import REPLACED, WORDS, GatewayPlan, Plan, PlanVerdict, by_owner, read
+from operations.promotion.outcome import unapproved
+from operations.stack import Stack
+from operations.verification import update
+
+Say = Callable[[str], None]
+
+VERIFIED = (GatewayVerdict.VERIFIED, GatewayVerdict.VERIFIED_WITH_WARNINGS)
+STRANDED = "its session stays open at IBKR until it is ended there or times out"
+
+
+class Result(StrEnum):
+    """What a rollout came to for one gateway."""
+
+    VERIFIED = "verified"
+    FAILED = "failed"
+    WAITING = "waiting"
+    """For its second factor. Nothing is begun meanwhile: two requests on one phone cannot be told apart."""
+    NOT_REACHED = "not_reached"
+    """As it was before."""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """`plan`: what was to be done. `why`: the reasons of the checks that failed."""
+
+    gateway: str
+    plan: PlanVerdict
+    result: Result
+    why: tuple[str, ...] = ()
+
+    def human(self) -> str:
+        why = f" ({', '.join(self.why)})" if self.why else ""
+        return f"{self.gateway}: {self.result.replace('_', ' ')}{why}"
+
+    def json(self) -> dict[str, Any]:
+        return {"gateway": self.gateway, "plan": self.plan, "result": self.result, "why": list(self.why)}
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """In the order in which the gateways were due."""
+
+    stack: str
+    gateways: tuple[Gone, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        results = {one.result for one in self.gateways}
+        if Result.WAITING in results:
+            return ExitCode.TIMED_OUT
+        return ExitCode.FAILED if results - {Result.VERIFIED} else ExitCode.OK
+
+    def json(self) -> dict[str, Any]:
+        gateways = [one.json() for one in self.gateways]
+        return {"schema": 1, "stack": self.stack, "exit_code": self.exit_code, "gateways": gateways}
+
+
+def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollout:
+    """Brings the gateways whose name matches `pattern` (as fnmatch has it) to what the configuration and this version
+    declare. It ends after the gateway that is one failure too many, and after one whose second factor is pending.
+
+    Raises IbgwError where no gateway matches (bad usage), where not all can be done one after the other (REFUSED), and
+    where an update ended before its verification.
+    """
+    preview = stack.preview()
+    plan = read(stack.name, preview)
+    chosen = [one for one in plan.gateways if fnmatchcase(one.gateway, pattern)]
+    if not chosen:
+        raise IbgwError(
+            f"--gateway {pattern}: no gateway of stack {stack.name!r} matches, "
+            f"only {', '.join(one.gateway for one in plan.gateways)}.",
+            exit_code=ExitCode.BAD_USAGE,
+        )
+    owned = by_owner(preview)
+    _check_apart(plan, owned[None])
+    for one in chosen:
+        if one.verdict is PlanVerdict.REMOVE:
+            say(f"{one.gateway}: left the configuration; `pulumi up --stack {stack.name}` removes it.")
+    # What an earlier rollout has done is verified before anything is begun: it may have been interrupted meanwhile.
+    done = [one for one in chosen if one.verdict is PlanVerdict.NONE]
+    due = [one for one in chosen if one.verdict not in (PlanVerdict.NONE, PlanVerdict.REMOVE)]
+    steps = [*([done] if done else []), *([one] for one in due)]
+    found: list[Gone] = []
+    for number, step in enumerate(steps, start=1):
+        names = [one.gateway for one in step]
+        where = f"{number}/{len(steps)} {', '.join(names)}"
+        say(f"{where}: {'as declared, to be verified' if step is done else WORDS[step[0].verdict]}")
+        for one in step:
+            if one.verdict in REPLACED:
+                _log_out_old(stack, one.gateway, say)
+        report = _update(stack, names, [*owned[None], *(urn for name in names for urn in owned[name])])
+        gone = [_gone(one, report) for one in step]
+        found += gone
+        for one_gone in gone:
+            say(f"{number}/{len(steps)} {one_gone.human()}")
+        waiting = [one_gone.gateway for one_gone in found if one_gone.result is Result.WAITING]
+        failed = [one_gone.gateway for one_gone in found if one_gone.result is Result.FAILED]
+        if waiting or len(failed) > max_failures:
+            rest = [one for later in steps[number:] for one in later]
+            found += [Gone(one.gateway, one.verdict, Result.NOT_REACHED) for one in rest]
+            told = f"{', '.join(waiting)}: waits for an approval" if waiting else f"{', '.join(failed)}: failed"
+            say(f"{told}. Stopped, with {len(rest)} left as they were; the same command goes on with them.")
+            break
+    return Rollout(stack.name, tuple(found))
+
+
+def _check_apart(plan: Plan, shared: Mapping[str, str]) -> None:
+    """Raises IbgwError (REFUSED) where something changes under all gateways at once, and where the program declares
+    a gateway that is not there: an update that leaves that one out has no output, and verifies nothing."""
+    create = [one.gateway for one in plan.gateways if one.verdict is PlanVerdict.CREATE]
+    under_all = [urn for urn, operation in shared.items() if operation != "same" and "Image::" not in urn]
+    if not create and not under_all:
+        return
+    why = (
+        f"{', '.join(create)}: not deployed yet, and a rollout is for gateways that run"
+        if create
+        else f"{', '.join(urn.rpartition('::')[2] for urn in under_all)}: changes for all gateways at once"
+    )
+    raise IbgwError(
+        f"Nothing was changed. {why}. Deploy that by itself first: pulumi up --stack {plan.stack}",
+        exit_code=ExitCode.REFUSED,
+    )
+
+
+def _update(stack: Stack, names: Sequence[str], urns: Sequence[str]) -> Report:
+    """The update of these resources, and its verification of these gateways."""
+    succeeded, report = update(replace(stack, environment={**stack.environment, ONLY: ",".join(names)}), targets=urns)
+    if report is None or (succeeded != (report.exit_code == ExitCode.OK)):
+        raise IbgwError(
+            f"The update of {', '.join(names)} in stack {stack.name!r} broke off; what it said is above. Put that "
+            f"right (`ibgw repair --stack {stack.name}` after one that was killed) and run the same command again."
+        )
+    return report
+
+
+def _gone(planned: GatewayPlan, report: Report) -> Gone:
+    [seen] = [one for one in report.gateways if one.gateway == planned.gateway]
+    why = tuple(dict.fromkeys(check.reason.value for check in red(seen.checks) if check.reason is not None))
+    if planned.gateway in unapproved(report):
+        result = Result.WAITING
+    else:
+        result = Result.VERIFIED if seen.verdict in VERIFIED else Result.FAILED
+    return Gone(planned.gateway, planned.verdict, result, why)
+
+
+# --- gateways of 0.1.0 --------------------------------------------------------------------------------------------
+
+OLD_COMMAND = ["/home/ibgateway/scripts/run.sh"]
+"""The image's own (its Dockerfile's CMD). Told to stop, it ends the display first, and the program dies of that."""
+
+STOP = f"exec 3<>/dev/tcp/127.0.0.1/{COMMAND_PORT} && echo STOP >&3 && timeout 10 grep -m 1 ^OK <&3"
+"""For bash. IBC (StopTask) answers before it closes the program's main window; where nobody has logged in it ends."""
+
+
+def _log_out_old(stack: Stack, gateway: str, say: Say) -> None:
+    """Has a gateway that 0.1.0 deployed log out before it is replaced: told to stop, it would not."""
+    configured = stack.configured()
+    name = Names(configured.name_prefix, stack.name).gateway(gateway)
+    with (
+        closing(open_docker(configured.docker_host)) as client,
+        docker_errors(f"Container {name} on {configured.docker_host}", "check the daemon, and run the same again"),
+    ):
+        try:
+            found = client.api.inspect_container(name)
+        except docker.errors.NotFound:
+            return
+        if found["State"]["Running"] and found["Config"]["Cmd"] == OLD_COMMAND:
+            said = "logged out" if log_out(client, found) else f"does not log out when it is asked: {STRANDED}"
+            say(f"{name}: {said}.")
+
+
+def log_out(client: docker.DockerClient, inspected: Mapping[str, Any]) -> bool:
+    """Has a running container's IBC close the program; whether it did, and the container has ended. Docker does not
+    start it again meanwhile: that would be another login. Raises docker's errors."""
+    container = inspected["Id"]
+    never: Any = {"Name": "no"}
+    client.api.update_container(container, restart_policy=never)
+    try:
+        asked = client.api.exec_create(container, ["bash", "-c", STOP], stderr=False)["Id"]
+        answer: bytes = client.api.exec_start(asked)
+        # Its exit code says nothing: the container may end first.
+        if not answer.startswith(b"OK"):
+            return False
+        deadline = time.monotonic() + stop_grace(inspected)
+        while client.api.inspect_container(container)["State"]["Running"]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+    finally:
+        # Whoever does not replace it finds it as it was configured.
+        client.api.update_container(container, restart_policy=inspected["HostConfig"]["RestartPolicy"])

@@ -1,0 +1,308 @@
+"""`ibgw rollout`: which gateways, in what order, when it stops, and how a container of 0.1.0 is asked to log out."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import docker.errors
+import pytest
+
+from contract.errors import ExitCode, IbgwError
+from healthcheck.report import Report
+from infra.verification import ONLY
+from operations import cli, rollout
+from operations.rollout import Result
+from operations.stack import Configured, Stack
+from tests.unit.promotion_reports import report
+
+PREVIEWS = Path(__file__).parent / "previews"
+BASE = "urn:pulumi:paper::ibgw::"
+EGRESS = f"{BASE}docker:index/network:Network::egress"
+IMAGE = f"{BASE}docker:index/remoteImage:RemoteImage::gateway-image"
+
+
+def component(name: str) -> str:
+    return f"{BASE}ibgw:gateway:Gateway::{name}"
+
+
+def parts(name: str) -> list[str]:
+    """A gateway's own resources, as the engine names them: by their type's path and no parent's name."""
+    storage = f"{BASE}ibgw:gateway:Gateway$ibgw:storage:Storage"
+    return [
+        component(name),
+        f"{BASE}ibgw:gateway:Gateway$docker:index/network:Network::{name}-api",
+        f"{storage}::{name}",
+        f"{storage}$docker:index/container:Container::{name}-settings-owner",
+        f"{BASE}ibgw:gateway:Gateway$docker:index/container:Container::{name}",
+    ]
+
+
+def preview(operations: dict[str, str], **shared: str) -> str:
+    """`operations`: of each gateway's container. `shared`: of `egress` and `image`, `same` unless given."""
+    stack = f"{BASE}pulumi:pulumi:Stack::ibgw-paper"
+    parents = {EGRESS: stack, IMAGE: stack}
+    urns = {stack: "same", EGRESS: shared.get("egress", "same"), IMAGE: shared.get("image", "same")}
+    for name, operation in operations.items():
+        first, network, storage, owner, container = parts(name)
+        urns |= dict.fromkeys((first, network, storage, owner), "create" if operation == "create" else "same")
+        urns[container] = operation
+        parents |= {first: stack, network: first, storage: first, owner: storage, container: first}
+    steps = []
+    for urn, operation in urns.items():
+        state = {"parent": parents[urn]} if urn in parents else {}
+        step: dict[str, Any] = {"op": operation, "urn": urn, "newState": state, "oldState": state}
+        if operation == "create":
+            del step["oldState"]
+        if operation == "delete":
+            del step["newState"]
+        steps.append(step)
+    return json.dumps({"steps": steps})
+
+
+@dataclass
+class World:
+    """A stack that answers from a table. `reasons`: why a gateway is not verified after its update."""
+
+    preview: str
+    reasons: dict[str, str] = field(default_factory=dict)
+    breaks_off: bool = False
+    updates: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    logged_out: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def run(self, pattern: str = "*", max_failures: int = 0) -> dict[str, str]:
+        self.done = rollout.rollout(Stack("paper"), pattern, max_failures=max_failures, say=self.said.append)
+        return {one.gateway: one.result for one in self.done.gateways}
+
+    def update(self, stack: Stack, *, targets: Sequence[str]) -> tuple[bool, Report | None]:
+        names = stack.environment[ONLY].split(",")
+        self.updates.append((stack.environment[ONLY], frozenset(targets)))
+        if self.breaks_off:
+            return False, None
+        gateways = [
+            report(*filter(None, [self.reasons.get(name)])).gateways[0].model_copy(update={"gateway": name})
+            for name in names
+        ]
+        made = Report.of("paper", gateways)
+        return made.exit_code == 0, made
+
+    @property
+    def updated(self) -> list[str]:
+        return [names for names, _ in self.updates]
+
+
+Make = Callable[..., World]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Make:
+    def make(operations: dict[str, str], *, reasons: dict[str, str] | None = None, **shared: str) -> World:
+        made = World(preview(operations, **shared), reasons or {})
+        monkeypatch.setattr(Stack, "preview", lambda _: made.preview)
+        monkeypatch.setattr(rollout, "update", made.update)
+        monkeypatch.setattr(rollout, "_log_out_old", lambda _, name, __: made.logged_out.append(name))
+        return made
+
+    return make
+
+
+def test_one_after_the_other_each_with_its_own_resources_and_what_all_share(world: Make) -> None:
+    made = world({"b": "replace", "a": "replace"})
+    assert made.run() == {"a": "verified", "b": "verified"}
+    assert made.updated == ["a", "b"]
+    assert made.updates[0][1] == {EGRESS, IMAGE, *parts("a")}
+    assert made.done.exit_code is ExitCode.OK
+    assert made.logged_out == ["a", "b"]
+
+
+def test_a_gateway_s_resources_are_known_by_their_parents_and_not_by_their_names(world: Make) -> None:
+    made = world({"a": "replace", "a-api": "same"})
+    made.run("a")
+    assert made.updates[0][1] == {EGRESS, IMAGE, *parts("a")}
+
+
+def test_what_is_as_declared_is_verified_first_together_and_never_asked_to_log_out(world: Make) -> None:
+    made = world({"a": "replace", "b": "same", "c": "same", "d": "update"})
+    made.run()
+    assert made.updated == ["b,c", "a", "d"]
+    assert made.logged_out == ["a"]
+
+
+def test_a_canary_that_fails_is_the_only_one_that_was_touched(world: Make) -> None:
+    made = world({"a": "replace", "b": "replace", "c": "replace"}, reasons={"a": "wedged"})
+    assert made.run() == {"a": "failed", "b": "not_reached", "c": "not_reached"}
+    assert (made.updated, made.done.exit_code) == (["a"], ExitCode.FAILED)
+    assert made.done.gateways[0].why == ("wedged",)
+    assert made.said[-1] == "a: failed. Stopped, with 2 left as they were; the same command goes on with them."
+
+
+def test_as_many_may_fail_as_allowed_and_it_is_still_a_failure(world: Make) -> None:
+    made = world(dict.fromkeys("abcd", "replace"), reasons={"a": "wedged", "c": "wedged"})
+    assert made.run(max_failures=1) == {"a": "failed", "b": "verified", "c": "failed", "d": "not_reached"}
+    made = world(dict.fromkeys("abcd", "replace"), reasons={"a": "wedged", "c": "wedged"})
+    assert made.run(max_failures=2)["d"] == "verified"
+    assert made.done.exit_code is ExitCode.FAILED
+
+
+@pytest.mark.parametrize("first", ["replace", "same"])
+def test_nothing_is_begun_while_an_approval_is_pending(world: Make, first: str) -> None:
+    made = world({"a": first, "b": "replace"}, reasons={"a": "second_factor_pending"})
+    assert made.run(max_failures=9) == {"a": "waiting", "b": "not_reached"}
+    assert (made.updated, made.done.exit_code) == (["a"], ExitCode.TIMED_OUT)
+
+
+def test_a_pattern_chooses_and_one_that_matches_nothing_is_bad_usage(world: Make) -> None:
+    made = world(dict.fromkeys(("eu-1", "eu-2", "us-1"), "replace"))
+    made.run("eu-*")
+    assert made.updated == ["eu-1", "eu-2"]
+    with pytest.raises(IbgwError, match=r"--gateway asia.*only eu-1, eu-2, us-1") as refused:
+        made.run("asia*")
+    assert refused.value.exit_code is ExitCode.BAD_USAGE
+
+
+def test_what_left_the_configuration_is_left_to_an_update(world: Make) -> None:
+    made = world({"a": "replace", "gone": "delete"})
+    assert made.run() == {"a": "verified"}
+    assert made.said[0] == "gone: left the configuration; `pulumi up --stack paper` removes it."
+
+
+@pytest.mark.parametrize(
+    ("operations", "shared", "named"),
+    [
+        ({"a": "replace", "new": "create"}, {}, "new: not deployed yet"),
+        ({"a": "replace"}, {"egress": "replace"}, "egress: changes for all gateways at once"),
+    ],
+)
+def test_what_cannot_be_done_one_after_the_other_is_refused(
+    world: Make, operations: dict[str, str], shared: dict[str, str], named: str
+) -> None:
+    made = world(operations, **shared)
+    with pytest.raises(IbgwError, match=named) as refused:
+        made.run()
+    assert (refused.value.exit_code, made.updates, made.logged_out) == (ExitCode.REFUSED, [], [])
+
+
+def test_another_image_is_taken_to_them_one_after_the_other(world: Make) -> None:
+    made = world({"a": "replace", "b": "replace"}, image="replace")
+    assert made.run() == {"a": "verified", "b": "verified"}
+
+
+def test_an_update_that_breaks_off_ends_it(world: Make) -> None:
+    made = world({"a": "replace", "b": "replace"})
+    made.breaks_off = True
+    with pytest.raises(IbgwError, match=r"update of a in stack 'paper' broke off.*ibgw repair --stack paper") as broken:
+        made.run(max_failures=5)
+    assert (broken.value.exit_code, made.updated) == (ExitCode.COULD_NOT_RUN, ["a"])
+
+
+def test_the_command_prints_the_results_and_exits_by_them(world: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    world({"a": "replace", "b": "replace"}, reasons={"a": "wedged"})
+    assert cli.run(["rollout", "--stack", "paper"]) == 3
+    assert capsys.readouterr().out == "a: failed (wedged)\nb: not reached\n"
+    assert cli.run(["rollout", "--stack", "paper", "--json", "--max-failures", "1"]) == 3
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": 1,
+        "stack": "paper",
+        "exit_code": 3,
+        "gateways": [
+            {"gateway": "a", "plan": "relogin", "result": "failed", "why": ["wedged"]},
+            {"gateway": "b", "plan": "relogin", "result": "verified", "why": []},
+        ],
+    }
+
+
+# --- a container of 0.1.0 -----------------------------------------------------------------------------------------
+
+POLICY = {"Name": "unless-stopped", "MaximumRetryCount": 0}
+
+
+class OldContainer:
+    """Docker's side of one: what was asked of it, in order."""
+
+    def __init__(self, answer: bytes, *, command: Sequence[str] = rollout.OLD_COMMAND, ends_after: int = 2) -> None:
+        self.answer, self.ends_after, self.asked = answer, ends_after, list[str]()
+        self.policy: dict[str, Any] = POLICY
+        self.inspected = {
+            "Id": "a" * 64,
+            "State": {"Running": True},
+            "Config": {"Cmd": list(command), "StopTimeout": 0},
+            "HostConfig": {"RestartPolicy": POLICY},
+        }
+        self.client = MagicMock()
+        self.client.api.inspect_container.side_effect = self.inspect
+        self.client.api.update_container.side_effect = self.update
+        self.client.api.exec_create.side_effect = self.exec_create
+        self.client.api.exec_start.side_effect = lambda _: self.answer
+
+    def inspect(self, _: str) -> dict[str, Any]:
+        if "exec" in self.asked:
+            self.ends_after -= 1
+        return {**self.inspected, "State": {"Running": self.ends_after > 0}}
+
+    def update(self, _: str, *, restart_policy: dict[str, Any]) -> None:
+        self.policy = restart_policy
+        self.asked.append(restart_policy["Name"])
+
+    def exec_create(self, _: str, command: list[str], *, stderr: bool) -> dict[str, str]:
+        assert command[:2] == ["bash", "-c"]
+        assert "/dev/tcp/127.0.0.1/7462" in command[2]
+        assert "echo STOP" in command[2]
+        assert self.policy == {"Name": "no"}, "it would log in again"
+        self.asked.append("exec")
+        return {"Id": "exec"}
+
+
+def test_an_old_container_is_asked_and_is_not_started_again_meanwhile() -> None:
+    made = OldContainer(b"OK Shutting down: STOP command\n")
+    made.inspected["Config"]["StopTimeout"] = 90  # type: ignore[index]
+    assert rollout.log_out(made.client, made.inspected)
+    assert (made.asked, made.ends_after, made.policy) == (["no", "exec", "unless-stopped"], 0, POLICY)
+
+
+@pytest.mark.parametrize(("answer", "ends_after"), [(b"", 9), (b"ERROR STOP already in progress\n", 9), (b"OK\n", 99)])
+def test_one_that_does_not_answer_or_does_not_end_has_not_logged_out(answer: bytes, ends_after: int) -> None:
+    made = OldContainer(answer, ends_after=ends_after)
+    assert not rollout.log_out(made.client, made.inspected)
+    assert made.policy == POLICY
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (OldContainer(b"OK\n"), ["ibgw-paper-a: logged out."]),
+        (
+            OldContainer(b""),
+            [
+                "ibgw-paper-a: does not log out when it is asked: its session stays open at IBKR until it is ended "
+                "there or times out."
+            ],
+        ),
+        (OldContainer(b"OK\n", command=["/home/ibgateway/first-process"]), []),
+        (OldContainer(b"OK\n", ends_after=0), []),
+    ],
+    ids=["asked", "deaf", "new", "stopped"],
+)
+def test_what_is_stranded_is_said(made: OldContainer, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made.inspected["Config"]["StopTimeout"] = 90  # type: ignore[index]
+    told = list[str]()
+    monkeypatch.setattr(rollout, "open_docker", lambda _: made.client)
+    monkeypatch.setattr(Stack, "configured", lambda _: Configured("unix:///var/run/docker.sock", "ibgw"))
+    rollout._log_out_old(Stack("paper"), "a", told.append)
+    assert told == said
+    made.client.api.inspect_container.assert_any_call("ibgw-paper-a")
+
+
+def test_a_container_that_is_gone_has_nothing_to_log_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, told = MagicMock(), list[str]()
+    client.api.inspect_container.side_effect = docker.errors.NotFound("gone")
+    monkeypatch.setattr(rollout, "open_docker", lambda _: client)
+    monkeypatch.setattr(Stack, "configured", lambda _: Configured("unix:///var/run/docker.sock", "ibgw"))
+    rollout._log_out_old(Stack("paper"), "a", told.append)
+    assert told == []
+
+
+def test_results_have_words_of_their_own() -> None:
+    assert {str(one) for one in Result} == {"verified", "failed", "waiting", "not_reached"}
