@@ -40,10 +40,16 @@ def run(
     return report
 
 
-def update(stack: Stack, *, targets: Sequence[str] = ()) -> tuple[bool, Report | None]:
+def update(stack: Stack, *, targets: Sequence[str] = (), reports: Path = REPORTS) -> tuple[bool, Report | None]:
     """Runs `pulumi up`, of these resources or of all: whether it succeeded, and the report of the verification at its
-    end; None where it did not get there."""
-    path = update_report(stack.name)
+    end; None where it did not get there. `reports`: where that program leaves it."""
+    kept = update_report(stack.name)
+    path = reports / kept.name
     path.unlink(missing_ok=True)
     succeeded = stack.up(targets)
-    return succeeded, Report.model_validate_json(path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return succeeded, None
+    report = Report.model_validate_json(path.read_bytes())
+    if path != kept:
+        write_report(report, kept)
+    return succeeded, report

@@ -1,6 +1,6 @@
 """Taking what runs verified on paper to live, and back.
 
-checkout.py   what git says of the project folder
+checkout.py   what git says of the project folder; the program of a release's commit
 paper.py      paper's side: verified now and for a soak, and the release that follows from it
 expected.py   what of a live plan follows from a promotion
 outcome.py    what a deployment came to, from its report

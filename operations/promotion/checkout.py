@@ -1,11 +1,21 @@
-"""What git says of the project folder: which commit, whether anything differs from it, and who works here."""
+"""What git says of the project folder: which commit, whether anything differs from it, and who works here; and the
+program of another commit, to deploy a release with."""
 
+import os
+import shutil
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
 
 from contract.errors import ExitCode, IbgwError
+from healthcheck.runner import REPORTS
+from infra.release import RELEASES, Release
+from operations.stack import Stack
 
 SHOWN = 5
 """How many of the differing files a refusal names."""
@@ -44,19 +54,98 @@ DEPLOYED = ("infra", "contract", "healthcheck", "Pulumi.yaml", "uv.lock")
 
 def check_same_program(folder: Path, commit: str) -> None:
     """Raises IbgwError (REFUSED) where what an update runs is not what it was at `commit`, which paper ran."""
-    try:
-        changed = _git(folder, "diff", "--name-only", commit, "--", *DEPLOYED).splitlines()
-    except IbgwError:
-        raise IbgwError(
-            f"the release was verified at commit {commit}, which this checkout does not have: git fetch it first",
-            exit_code=ExitCode.REFUSED,
-        ) from None
+    check_commit(folder, commit)
+    changed = changed_program(folder, commit)
     if changed:
         raise IbgwError(
             f"what an update runs has changed since commit {commit[:12]}, at which paper was verified: "
             f"{', '.join(changed[:SHOWN])}. Check that commit's program out, or promote anew",
             exit_code=ExitCode.REFUSED,
         )
+
+
+def check_commit(folder: Path, commit: str) -> None:
+    """Raises IbgwError (REFUSED) where the program's repository does not have this commit of a release."""
+    if not _git(program_folder(folder), "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", may_fail=True):
+        raise IbgwError(
+            f"the release was verified at commit {commit}, which this repository does not have, and it is deployed by "
+            f"the program of that commit: git fetch origin {commit}",
+            exit_code=ExitCode.REFUSED,
+        )
+
+
+def changed_program(folder: Path, *commits: str) -> list[str]:
+    """The files of what an update runs that differ between two commits, or between one and what is checked out."""
+    return _git(program_folder(folder), "diff", "--name-only", *commits, "--", *DEPLOYED).splitlines()
+
+
+def program_folder(folder: Path) -> Path:
+    """Where the program of the project in `folder` lies, with the packages that it imports."""
+    main: str = yaml.safe_load((folder / "Pulumi.yaml").read_text(encoding="utf-8"))["main"]
+    return (folder / main).resolve().parent
+
+
+@dataclass(frozen=True)
+class Program:
+    """`stack`: the one that was asked for, deployed by this program. `reports`: where its verification leaves its
+    report. `commit`: of the work tree that was made for it; None where it is the one that is checked out."""
+
+    stack: Stack
+    reports: Path = REPORTS
+    commit: str | None = None
+
+
+@contextmanager
+def program_of(release: Release, stack: Stack, folder: Path) -> Iterator[Program]:
+    """The program of the release's commit, while the context lasts: what is checked out, where it is the same, or else
+    a work tree in a temporary folder. The stack's file is today's, as it is in `folder` now.
+
+    Raises IbgwError (REFUSED) where the repository does not have the commit, or `folder` lies outside it.
+    """
+    check_commit(folder, release.commit)
+    if not changed_program(folder, release.commit):
+        yield Program(stack)
+        return
+    root = program_folder(folder)
+    top = Path(_git(root, "rev-parse", "--show-toplevel"))
+    folder = folder.resolve()
+    if not folder.is_relative_to(top):
+        raise IbgwError(
+            f"release {release.id} is deployed by the program of commit {release.commit[:12]}, for which the project "
+            f"must lie in its repository: {folder} is outside {top}. Check that commit out and deploy from there",
+            exit_code=ExitCode.REFUSED,
+        )
+    with TemporaryDirectory(prefix="ibgw-") as temporary:
+        tree = Path(temporary).resolve() / "release"
+        # One that was killed left its folder's entry behind.
+        _git(top, "worktree", "prune")
+        _git(top, "worktree", "add", "--detach", "--quiet", str(tree), release.commit)
+        try:
+            yield _program_in(tree, top, release, stack, folder)
+        finally:
+            # What was deployed is not in doubt if this fails; the folder goes anyway.
+            _git(top, "worktree", "remove", "--force", str(tree), may_fail=True)
+
+
+def _program_in(tree: Path, top: Path, release: Release, stack: Stack, folder: Path) -> Program:
+    root, project = tree / program_folder(folder).relative_to(top), tree / folder.relative_to(top)
+    (project / RELEASES).mkdir(parents=True, exist_ok=True)
+    # Written after the commit, and today's; a project that git ignores has nothing there.
+    for name in (f"Pulumi.{stack.name}.yaml", f"{RELEASES}/{release.id}.json"):
+        shutil.copy(folder / name, project / name)
+    if not (project / "Pulumi.yaml").exists():
+        shutil.copy(folder / "Pulumi.yaml", project)
+    environment = {
+        **stack.environment,
+        "PULUMI_OPTION_CWD": str(project),
+        # Before whatever this environment has of the same packages.
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+    }
+    pack = Path(os.environ.get("PULUMI_OPTION_POLICY_PACK") or "/").resolve()
+    if pack.is_relative_to(top):
+        environment["PULUMI_OPTION_POLICY_PACK"] = str(tree / pack.relative_to(top))
+    made = replace(stack, environment=environment)
+    return Program(made, reports=root / ".ibgw" / "reports", commit=release.commit)
 
 
 def _git(folder: Path, *arguments: str, may_fail: bool = False) -> str:

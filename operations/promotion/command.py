@@ -15,11 +15,18 @@ from infra.settings import Settings, TradingHours, Weekday
 from infra.times import parse_time_of_day
 from operations import plan, releases, verification
 from operations.promotion import paper
-from operations.promotion.checkout import check_same_program, read_checkout
+from operations.promotion.checkout import (
+    Program,
+    changed_program,
+    check_commit,
+    check_same_program,
+    program_of,
+    read_checkout,
+)
 from operations.promotion.course import Say, go, go_on
 from operations.promotion.expected import unexpected
 from operations.promotion.journal import Entry, Journal, Phase
-from operations.promotion.live import LiveStack
+from operations.promotion.live import REFUSED, LiveStack
 from operations.promotion.paper import Watch, refuse
 from operations.stack import Stack, project_folder
 
@@ -59,7 +66,8 @@ def promote(options: Options, *, say: Say, confirm: Confirm, watch: Watch = CLOC
         _check_hours(settings, options, watch.now())
         previous = under_way.previous if under_way is not None else _last_verified(live)
         if previous is not None:
-            read_release(folder / RELEASES, previous)  # the way back
+            # The way back.
+            check_commit(folder, read_release(folder / RELEASES, previous).commit)
     written = None
     if options.release is None:
         release = _verified(options, folder, live, say, watch)
@@ -124,8 +132,10 @@ def rollback(target: str, to: str | None, *, say: Say, confirm: Confirm) -> Exit
     if earlier not in releases.deployments(history):
         raise refuse(f"{target} has never run {earlier}, verified; what is new is promoted: ibgw promote --release ID")
     release = read_release(folder / RELEASES, earlier)
+    check_commit(folder, release.commit)
     if under_way is None:
-        _tell(_plan(live, release.id)[0], say)
+        with program_of(release, live, folder) as program:
+            _tell(_plan_of(program, release.id), say)
     else:
         # Its state may be in the middle of something; a preview of it would say little.
         say(under_way.describe())
@@ -134,7 +144,7 @@ def rollback(target: str, to: str | None, *, say: Say, confirm: Confirm) -> Exit
         stack=target, release=current, previous=release.id, target=release.id, phase=Phase.ROLLING_BACK, asked=True
     )
     with _ready(live, journal, under_way, say) as worker:
-        if under_way is not None and _same_image(folder, under_way.target, release):
+        if under_way is not None and _same(folder, read_release(folder / RELEASES, under_way.target), release):
             # The update will not replace what was stopped for want of an approval.
             worker.start(under_way.unapproved)
         return go(worker, journal, entry, say)
@@ -164,8 +174,19 @@ def _telling_what_is_next(journal: Journal, say: Say) -> Iterator[None]:
             say(f"{entry.describe()}. Next: {entry.next_command} (or back: ibgw rollback --stack {entry.stack})")
 
 
-def _same_image(folder: Path, name: str, release: Release) -> bool:
-    return read_release(folder / RELEASES, name).digest == release.digest
+def _same(folder: Path, one: Release, other: Release) -> bool:
+    """Whether nothing of a container differs between them."""
+    return one.digest == other.digest and not changed_program(folder, one.commit, other.commit)
+
+
+def _plan_of(program: Program, release: str) -> plan.Plan:
+    """What the release's program would do with today's configuration. Raises IbgwError (REFUSED)."""
+    try:
+        return _plan(program.stack, release)[0]
+    except IbgwError as error:
+        if program.commit is None:
+            raise
+        raise IbgwError(f"{error}\n{REFUSED.format(program.stack.name)}", exit_code=error.exit_code) from None
 
 
 def _prepared(name: str, options: Options, folder: Path, live: Stack) -> Release:

@@ -32,8 +32,8 @@ class Live(Protocol):
     def name_release(self, release: str | None) -> None:
         """Has the stack's file name this release, or none."""
 
-    def deploy(self) -> Deployed:
-        """Runs the update, verification included."""
+    def deploy(self, release: str) -> Deployed:
+        """Runs the update, verification included, by the program of the release that the stack's file names."""
 
     def settle(self) -> None:
         """Puts right what a killed update left: a stale lock, pending operations, unrecorded objects."""
@@ -50,7 +50,7 @@ def go(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
     fresh = journal.read() is None
     journal.write(entry)
     live.name_release(entry.target)
-    done = live.deploy()
+    done = live.deploy(entry.target)
     outcome, reasons = _judge(done)
     why = tuple(reason.value for reason in reasons)
     told = f" ({', '.join(why)})" if why else ""

@@ -9,13 +9,29 @@ from contract.names import Label, Role
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.report import Report
 from healthcheck.runner import verify
+from infra.release import RELEASES, read_release
 from operations import lifecycle
+from operations.promotion.checkout import program_of
 from operations.promotion.course import Deployed, Say
 from operations.prompt import confirm
 from operations.repair.command import repair
 from operations.repair.inventory import Scope
-from operations.stack import PROJECT, Stack
+from operations.stack import PROJECT, Stack, project_folder
 from operations.verification import update
+
+
+def told(commit: str, stack: str) -> str:
+    """What is to be known after a deployment by another program than the one that is checked out."""
+    return (
+        f"{stack} was deployed by the program of commit {commit}. `pulumi up` deploys what is checked out: check that "
+        "commit out before you use it here, or promote anew."
+    )
+
+
+REFUSED = (
+    "That was the release's own program, with today's configuration. Where it does not know a key, take that out of "
+    "Pulumi.{}.yaml and run the same again."
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +44,17 @@ class LiveStack:
     def name_release(self, release: str | None) -> None:
         self.stack.name_release(release)
 
-    def deploy(self) -> Deployed:
-        before = self._containers()
-        succeeded, report = update(self.stack)
+    def deploy(self, release: str) -> Deployed:
+        folder, before = project_folder(), self._containers()
+        try:
+            with program_of(read_release(folder / RELEASES, release), self.stack, folder) as program:
+                succeeded, report = update(program.stack, reports=program.reports)
+        except IbgwError as error:
+            self.say(str(error))
+            return Deployed(succeeded=False, touched=False, report=None)
         touched = self._containers() != before
+        if program.commit is not None:
+            self.say(told(program.commit, self.stack.name) if report or touched else REFUSED.format(self.stack.name))
         if report is None and touched:
             report = self._look()
         return Deployed(succeeded=succeeded, touched=touched, report=report)

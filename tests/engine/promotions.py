@@ -1,14 +1,18 @@
-"""Two stacks in one project, as a promotion needs them, on a sandbox; and images that differ."""
+"""Two stacks in one project, as a promotion needs them, on a sandbox; and images and programs that differ.
+
+The project's repository has the program in it, a copy of the checkout's, since a release names the commit of both.
+"""
 
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +21,9 @@ import docker
 import pytest
 import yaml
 
+from operations.promotion.checkout import DEPLOYED
 from sandbox import images
-from sandbox.environment import Sandbox, Stack
+from sandbox.environment import ROOT, Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
 from tests.engine.docker_proxy import Call, DockerProxy, Moment
 
@@ -37,6 +42,26 @@ ADDED = {
     # Comes up on paper and ends at once on live.
     BROKEN: "RUN sed -i '2i [ \"$TRADING_MODE\" != live ] || exit 1' /home/ibgateway/scripts/run.sh",
 }
+
+# At the end of infra/components/gateway.py: the gateway's first process ends at once, on live alone.
+FAILING = """
+
+class _FirstProcessFailsOnLive(docker.Container):
+    def __init__(self, *names, command=None, **inputs):
+        words = command or ["/home/ibgateway/scripts/run.sh"]
+        script = '[ "$TRADING_MODE" != live ] || exit 1; exec "$@"'
+        super().__init__(*names, command=["bash", "-c", script, "-", *words], **inputs)
+
+
+class _Docker:
+    Container = _FirstProcessFailsOnLive
+
+    def __getattr__(self, name):
+        return getattr(_docker, name)
+
+
+_docker, docker = docker, _Docker()
+"""
 
 
 @dataclass(frozen=True)
@@ -114,6 +139,7 @@ class World:
     def paper_runs(self, version: str, **changes: Any) -> None:
         reference = f"{self.sandbox.gateway_image.partition('@')[0]}:{version}"
         self.project(self.paper.name, verifier=VERIFICATION, image=reference, **changes)
+        own_program(self.folder)
         self.commit()
         self.pulumi(UP, stack=self.paper)
 
@@ -128,9 +154,48 @@ class World:
         assert self.counted(self.paper.name)["attempts"] == paper["attempts"]
         assert self.container(self.paper.name)["Id"] == container
 
+    @contextmanager
+    def program(self, addition: str) -> Iterator[None]:
+        """The program with this at the end of the gateway's component; afterwards the one before."""
+        file = self.folder / "infra" / "components" / "gateway.py"
+        before = file.read_text()
+        file.write_text(before + addition)
+        try:
+            yield
+        finally:
+            file.write_text(before)
+            self.commit()
+
+
+def copy_program(folder: Path) -> None:
+    """What an update runs, as far as git knows it."""
+    files = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "--", *DEPLOYED, ".dockerignore", "pyproject.toml"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, files.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if name != "Pulumi.yaml":
+            shutil.copy(ROOT / name, folder / name)
+
+
+def own_program(folder: Path) -> None:
+    """Has the project run the program beside it."""
+    file = folder / "Pulumi.yaml"
+    document = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**document, "main": "infra/"}, sort_keys=False))
+
 
 def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)
+
+
+def worktrees(folder: Path) -> list[str]:
+    """Beside the repository's own."""
+    done = subprocess.run(["git", "-C", str(folder), "worktree", "list"], check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[1:]
 
 
 def build(sandbox: Sandbox, client: docker.DockerClient, version: str) -> None:
@@ -163,10 +228,13 @@ def promotions(request: pytest.FixtureRequest, name: str) -> Iterator[World]:
             tradingHours={"days": [never]},
             dockerHost=proxy.url,
         )
+        environment = {"PYTHONPATH": str(paper.folder)}
+        paper, live = (replace(one, env={**one.env, **environment}) for one in (paper, live))
+        copy_program(paper.folder)
         made = World(paper, live, sandbox, docker_client, pulumi, run, project, proxy)
         file = made.folder / f"Pulumi.{live_name}.yaml"
         file.write_text(f"{COMMENT}\n{file.read_text()}")
-        (made.folder / ".gitignore").write_text(".ibgw/\n")
+        (made.folder / ".gitignore").write_text(".ibgw/\n__pycache__/\n")
         git(made.folder, "init", "--quiet")
         git(made.folder, "config", "user.email", "trader@example.com")
         git(made.folder, "config", "user.name", "A Trader")

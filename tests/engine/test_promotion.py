@@ -18,12 +18,14 @@ from tests.engine.docker_proxy import Moment
 from tests.engine.promotions import (
     BROKEN,
     COMMENT,
+    FAILING,
     FIRST,
     SECOND,
     World,
     kill_in_the_update,
     promotions,
     recover,
+    worktrees,
 )
 
 PAPER, LIVE = "paper-promo", "live-promo"
@@ -164,6 +166,29 @@ def test_an_image_that_is_broken_on_live_is_taken_back(world: World) -> None:
     assert (world.named, world.journal()) == (world.release(FIRST), None)
     rows = {one["version"]: one for one in world.releases()}
     assert (rows[BROKEN]["deployed"], rows[FIRST]["current"]) == (None, True)
+
+
+def test_a_program_whose_first_process_fails_on_live_is_taken_back_with_its_image(world: World) -> None:
+    command, before = world.container(LIVE)["Config"]["Cmd"], world.releases()
+    with world.program(FAILING):
+        world.paper_runs(SECOND)
+        with world.costs(logins=1):
+            done = world.promote("", 10)
+        new = world.releases()[0]
+        assert (
+            f"Release {new['id']} fails on {LIVE} (crash_looping): going back to {world.release(FIRST)}" in done.stderr
+        )
+        assert (world.container(LIVE)["Config"]["Cmd"], world.version_on(LIVE)) == (command, FIRST)
+        assert (world.named, world.journal()) == (world.release(FIRST), None)
+        # The checkout is as it was, and whoever goes on in it is told.
+        commit = next(one["commit"] for one in before if one["id"] == world.release(FIRST))
+        assert f"{LIVE} was deployed by the program of commit {commit}" in done.stderr
+        assert not worktrees(world.folder)
+        # It is live's program that is verified, and a plan by the one that is checked out says what it would bring.
+        world.ibgw(f"verify --stack {LIVE} --wait 60s", 0)
+        [planned] = json.loads(world.ibgw(f"plan --stack {LIVE} --json", 0).stdout)["gateways"]
+        assert [one["setting"] for one in planned["reasons"]] == ["this version of ibgw"]
+    world.paper_runs(BROKEN)
 
 
 def test_what_is_not_as_it_should_be_is_refused_and_live_stays(

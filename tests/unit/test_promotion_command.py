@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,7 @@ class World:
     asked: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     no: bool = False
+    previewed_in: list[Mapping[str, str]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def promote(self, **options: Any) -> ExitCode:
@@ -82,6 +83,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     @dataclass(frozen=True)
     class FakeStack:
         name: str
+        environment: Mapping[str, str] = field(default_factory=dict)
 
         def settings(self) -> Settings:
             return settings_of(self.name)
@@ -94,6 +96,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
         def preview(self, *, release: str | None = None) -> str:
             found = made.previews[self.name] if release is None else made.with_release
+            made.previewed_in += [self.environment] if self.environment else []
             if found.startswith("refused"):
                 raise IbgwError(found)
             return found
@@ -121,7 +124,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "config", "user.email", "trader@example.com")
     git(tmp_path, "config", "user.name", "A Trader")
-    git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "first")
+    (tmp_path / "Pulumi.yaml").write_text("main: infra/\n")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "--quiet", "-m", "first")
     return made
 
 
@@ -243,7 +248,7 @@ def test_a_prepared_one_is_deployed_by_the_program_that_paper_ran(world: World) 
 
 
 def test_a_prepared_one_without_a_live_quote_is_not_one_with(world: World) -> None:
-    release = record(world, 1, live_quote=False, commit=git(world.folder, "rev-parse", "HEAD"))
+    release = record(world, 1, live_quote=False)
     assert "without a live quote" in refused(world, lambda: world.promote(release=release, require_market_data=True))
 
 
@@ -301,12 +306,14 @@ def test_paper_is_no_target_and_live_no_source(world: World) -> None:
 # --- back ---------------------------------------------------------------------------------------------------------
 
 
-def record(world: World, day: int, *, live_quote: bool = True, commit: str = "c" * 40) -> str:
+def record(
+    world: World, day: int, *, live_quote: bool = True, commit: str | None = None, digest: str | None = None
+) -> str:
     release = Release(
         image="registry.invalid/gateway",
-        digest=f"sha256:{str(day) * 64}",
+        digest=f"sha256:{(digest or str(day)) * 64}",
         version=None,
-        commit=commit,
+        commit=commit or git(world.folder, "rev-parse", "HEAD"),
         created=datetime(2026, 11, day, tzinfo=UTC),
         who="trader@example.com",
         soak=Soak(seconds=0, verifications=3),
@@ -371,6 +378,67 @@ def test_there_is_no_way_back_before_the_first(world: World) -> None:
     world.history = ran(only)
     assert "ran no release before" in refused(world, world.rollback)
     assert "runs" in refused(world, lambda: world.rollback(only))
+
+
+def test_a_way_back_whose_commit_is_gone_is_none(world: World) -> None:
+    first, second = record(world, 1, commit="c" * 40), record(world, 2)
+    world.deployed_live(second)
+    world.history = ran(second, first)
+    assert "git fetch origin cccc" in refused(world, world.rollback)
+    world.history = ran(first)
+    assert "git fetch origin cccc" in refused(world, world.promote)
+
+
+def changed_since(world: World, name: str) -> str:
+    """A release at the present commit, after which the program has changed."""
+    (world.folder / ".git" / "info" / "exclude").write_text(f"{RELEASES}/\n.ibgw/\n")
+    found = git(world.folder, "rev-parse", "HEAD")
+    (world.folder / "infra").mkdir(exist_ok=True)
+    (world.folder / "infra" / name).write_text("changed")
+    (world.folder / "Pulumi.live.yaml").touch()
+    git(world.folder, "add", "-A")
+    git(world.folder, "commit", "--quiet", "-m", "a change")
+    return found
+
+
+def test_back_to_another_program_is_planned_by_that_one(world: World) -> None:
+    first = record(world, 1, commit=changed_since(world, "spec.py"))
+    second = record(world, 2)
+    world.deployed_live(second)
+    world.history = ran(second, first)
+    assert world.rollback() is ExitCode.OK
+    [environment] = world.previewed_in
+    assert Path(environment["PULUMI_OPTION_CWD"]) != world.folder
+
+
+def test_a_key_that_the_release_s_program_refuses_is_told_before_anything_is_changed(world: World) -> None:
+    first = record(world, 1, commit=changed_since(world, "spec.py"))
+    second = record(world, 2)
+    world.deployed_live(second)
+    world.history = ran(second, first)
+    world.with_release = "refused: ibgw:gateways.main.session.offline: unknown"
+    told = refused(world, world.rollback)
+    assert "session.offline: unknown" in told
+    assert "Where it does not know a key, take that out of Pulumi.live.yaml" in told
+
+
+@pytest.mark.parametrize(("changes", "started"), [(False, ["main"]), (True, [])])
+def test_what_was_stopped_is_started_where_going_back_replaces_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, changes: bool, started: list[str]
+) -> None:
+    """Of two releases of one image only the program may differ; a container that it replaces logs in by itself."""
+    found: list[str] = []
+    monkeypatch.setattr(LiveStack, "start", lambda _, names: found.extend(names))
+    first = record(world, 1, commit=changed_since(world, "spec.py"))
+    second = record(world, 2, digest="1", commit=None if changes else git(world.folder, "rev-parse", "HEAD^"))
+    world.deployed_live(second)
+    world.history = ran(first)
+    hangs = Entry(
+        stack="live", release=second, previous=first, target=second, phase=Phase.WAITING, unapproved=("main",)
+    )
+    world.journal.write(hangs)
+    world.rollback()
+    assert found == started
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ class World:
         for _ in self.effect(f"name {release}"):
             self.file = release
 
-    def deploy(self) -> Deployed:
+    def deploy(self, release: str) -> Deployed:
+        assert release == self.file, "the program is the one of the release that the file names"
         assert not self.locked, "Pulumi refuses a stack that a killed update has locked"
         number = len(self.done)
         if self.refuses:
@@ -205,9 +206,9 @@ def test_a_release_that_is_the_one_before_has_no_way_back(tmp_path: Path) -> Non
 
 def test_a_way_back_whose_update_refuses_needs_a_person(tmp_path: Path) -> None:
     class Refusing(World):
-        def deploy(self) -> Deployed:
+        def deploy(self, release: str) -> Deployed:
             self.refuses = self.file == OLD
-            return super().deploy()
+            return super().deploy(release)
 
     made = Refusing(tmp_path / "promotion-live.json", {NEW: "wedged", OLD: ""})
     assert promote(made) is ExitCode.NEEDS_A_PERSON
@@ -234,8 +235,8 @@ def test_only_the_gateway_that_nobody_approved_is_stopped_and_started_again(
 
 def test_a_failed_update_is_not_kept_whatever_its_report_says(tmp_path: Path) -> None:
     class Failing(World):
-        def deploy(self) -> Deployed:
-            return Deployed(succeeded=False, touched=True, report=super().deploy().report)
+        def deploy(self, release: str) -> Deployed:
+            return Deployed(succeeded=False, touched=True, report=super().deploy(release).report)
 
     made = Failing(tmp_path / "promotion-live.json", {NEW: "", OLD: ""})
     assert promote(made) is ExitCode.NEEDS_A_PERSON
