@@ -99,6 +99,8 @@ def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollo
         )
     owned = by_owner(preview)
     _check_apart(plan, owned[None])
+    # What nobody uses any more is for `pulumi up` to remove.
+    shared = [urn for urn, operation in owned[None].items() if operation != "delete"]
     for one in chosen:
         if one.verdict is PlanVerdict.REMOVE:
             say(f"{one.gateway}: left the configuration; `pulumi up --stack {stack.name}` removes it.")
@@ -114,7 +116,7 @@ def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollo
         for one in step:
             if one.verdict in REPLACED:
                 _log_out_old(stack, one.gateway, say)
-        report = _update(stack, names, [*owned[None], *(urn for name in names for urn in owned[name])])
+        report = _update(stack, names, [*shared, *(urn for name in names for urn in owned[name])])
         gone = [_gone(one, report) for one in step]
         found += gone
         for one_gone in gone:
@@ -134,7 +136,9 @@ def _check_apart(plan: Plan, shared: Mapping[str, str]) -> None:
     """Raises IbgwError (REFUSED) where something changes under all gateways at once, and where the program declares
     a gateway that is not there: an update that leaves that one out has no output, and verifies nothing."""
     create = [one.gateway for one in plan.gateways if one.verdict is PlanVerdict.CREATE]
-    under_all = [urn for urn, operation in shared.items() if operation != "same" and "Image::" not in urn]
+    under_all = [
+        urn for urn, operation in shared.items() if operation != "same" and "::docker:" in urn and "Image::" not in urn
+    ]
     if not create and not under_all:
         return
     why = (

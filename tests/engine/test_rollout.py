@@ -5,6 +5,7 @@ The tests go through one story, in the order in which they stand.
 
 import json
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,13 @@ from typing import Any
 import docker
 import pytest
 
+from contract.target import COMMAND_PORT
+from operations import rollout
 from sandbox.broker.control import BrokerControl
+from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
+from tests.engine.promotions import SECOND, build
 
 STACK = "paper-rollout"
 NAMES = ("main", "second", "third")
@@ -109,6 +114,62 @@ def test_run_again_it_goes_on_with_what_is_left(world: World, pulumi: Pulumi) ->
     assert (results, changed(world, before)) == ({"third": "verified"}, ["third"])
     assert world.counted("logins") == [logins[0], logins[1], logins[2] + 1]
     assert world.rollout("", 0)[0] == dict.fromkeys(NAMES, "verified")
-    # Nothing was left out of the state, and each gateway logged out before it was replaced.
-    assert "3 changed" not in pulumi(["preview", "--diff"], stack=world.stack).stdout
+    # Nothing was left out of the state.
     pulumi(["preview", "--expect-no-changes"], stack=world.stack)
+
+
+def test_another_image_is_taken_to_one_after_the_other(world: World, pulumi: Pulumi) -> None:
+    build(world.sandbox, world.client, SECOND)
+    repository = world.sandbox.gateway_image.partition("@")[0]
+    world.project(
+        STACK, verifier={"timeout": "30s"}, image=f"{repository}:{SECOND}", gateways={name: {} for name in NAMES}
+    )
+    before = world.containers()
+    assert world.rollout("--gateway main", 0)[0] == {"main": "verified"}
+    assert changed(world, before) == ["main"]
+    assert world.rollout("", 0)[0] == dict.fromkeys(NAMES, "verified")
+    assert changed(world, before) == list(NAMES)
+    pulumi(["preview", "--expect-no-changes"], stack=world.stack)
+
+
+# IBC's side of STOP, in the order and the words of its StopTask: an answer, then the program ends.
+COMMAND_SERVER = f"""
+import socket, time
+server = socket.create_server(("127.0.0.1", {COMMAND_PORT}))
+while True:
+    channel, _ = server.accept()
+    if channel.makefile().readline() == "STOP\\n":
+        channel.sendall(b"INFO Closing IBC\\nOK Shutting down: STOP command\\n")
+        channel.close()
+        time.sleep(1)
+        raise SystemExit
+"""
+
+
+@pytest.mark.parametrize("program", [COMMAND_SERVER, "import time; time.sleep(600)"], ids=["asked", "deaf"])
+def test_a_container_that_is_asked_to_log_out_ends_and_is_not_started_again(
+    program: str, sandbox: Sandbox, docker_client: docker.DockerClient
+) -> None:
+    container = docker_client.containers.run(
+        sandbox.base_image,
+        ["python3", "-c", program],
+        labels={SANDBOX_LABEL: sandbox.prefix},
+        restart_policy={"Name": "always"},
+        network_mode="none",
+        stop_signal="SIGKILL",
+        detach=True,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        inspected = docker_client.api.inspect_container(str(container.id))
+        wanted = program is COMMAND_SERVER
+        # It may not listen yet.
+        while not (done := rollout.log_out(docker_client, inspected)) and wanted and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert done == wanted
+        time.sleep(1)
+        after = docker_client.api.inspect_container(str(container.id))
+        assert (after["State"]["Running"], after["RestartCount"]) == (not wanted, 0)
+        assert after["HostConfig"]["RestartPolicy"] == inspected["HostConfig"]["RestartPolicy"]
+    finally:
+        container.remove(force=True)

@@ -22,6 +22,8 @@ PREVIEWS = Path(__file__).parent / "previews"
 BASE = "urn:pulumi:paper::ibgw::"
 EGRESS = f"{BASE}docker:index/network:Network::egress"
 IMAGE = f"{BASE}docker:index/remoteImage:RemoteImage::gateway-image"
+PROVIDER = f"{BASE}pulumi:providers:docker::docker-1"
+OLD_PROVIDER = f"{BASE}pulumi:providers:aws::default_1"
 
 
 def component(name: str) -> str:
@@ -41,10 +43,17 @@ def parts(name: str) -> list[str]:
 
 
 def preview(operations: dict[str, str], **shared: str) -> str:
-    """`operations`: of each gateway's container. `shared`: of `egress` and `image`, `same` unless given."""
+    """`operations`: of each gateway's container. `shared`: of `egress` and `image`, `same` unless given. The providers
+    have another version, too: no object on the Docker host."""
     stack = f"{BASE}pulumi:pulumi:Stack::ibgw-paper"
     parents = {EGRESS: stack, IMAGE: stack}
-    urns = {stack: "same", EGRESS: shared.get("egress", "same"), IMAGE: shared.get("image", "same")}
+    urns = {
+        stack: "same",
+        PROVIDER: "update",
+        OLD_PROVIDER: "delete",
+        EGRESS: shared.get("egress", "same"),
+        IMAGE: shared.get("image", "same"),
+    }
     for name, operation in operations.items():
         first, network, storage, owner, container = parts(name)
         urns |= dict.fromkeys((first, network, storage, owner), "create" if operation == "create" else "same")
@@ -113,7 +122,7 @@ def test_one_after_the_other_each_with_its_own_resources_and_what_all_share(worl
     made = world({"b": "replace", "a": "replace"})
     assert made.run() == {"a": "verified", "b": "verified"}
     assert made.updated == ["a", "b"]
-    assert made.updates[0][1] == {EGRESS, IMAGE, *parts("a")}
+    assert made.updates[0][1] == {PROVIDER, EGRESS, IMAGE, *parts("a")}
     assert made.done.exit_code is ExitCode.OK
     assert made.logged_out == ["a", "b"]
 
@@ -121,7 +130,7 @@ def test_one_after_the_other_each_with_its_own_resources_and_what_all_share(worl
 def test_a_gateway_s_resources_are_known_by_their_parents_and_not_by_their_names(world: Make) -> None:
     made = world({"a": "replace", "a-api": "same"})
     made.run("a")
-    assert made.updates[0][1] == {EGRESS, IMAGE, *parts("a")}
+    assert made.updates[0][1] == {PROVIDER, EGRESS, IMAGE, *parts("a")}
 
 
 def test_what_is_as_declared_is_verified_first_together_and_never_asked_to_log_out(world: Make) -> None:
