@@ -28,8 +28,9 @@ from contract.errors import ExitCode
 from healthcheck.report import render_human
 from healthcheck.runner import verify
 from infra import settings, spec
-from infra.credentials import escape, parse
+from infra.credentials import parse
 from infra.outputs import describe_gateway
+from infra.properties import escape
 from sandbox.environment import ROOT, Sandbox, Stack
 
 # The stubs know no policy without a count; Docker takes 0 for none.
@@ -72,6 +73,7 @@ def gateway_container(
     created = api.create_container(
         image_id,
         name=gateway.container_name,
+        command=list(gateway.command),
         environment=gateway.environment,
         volumes=[mount.path for mount in gateway.mounts],
         healthcheck=Healthcheck(
@@ -88,6 +90,7 @@ def gateway_container(
             binds={mount.volume: {"bind": mount.path, "mode": "rw"} for mount in gateway.mounts},
             cap_drop=["ALL"],
             security_opt=["no-new-privileges:true"],
+            sysctls=gateway.sysctls,
             mem_limit=f"{gateway.memory}m",
             memswap_limit=f"{gateway.memory}m",
             restart_policy=_RESTART,
@@ -102,7 +105,7 @@ def gateway_container(
                 target.USER_ID_FILE: (escape(user_id), 0o444),
                 target.PASSWORD_FILE: (escape(password), 0o444),
                 spec.VERSION_FILE: (version, 0o444),
-                spec.START_SCRIPT_PATH: (gateway.start_script, 0o555),
+                spec.SUPERVISOR_PATH: (gateway.supervisor, 0o555),
             }
         ),
     )

@@ -1,7 +1,7 @@
 """A crowd on one machine: do all gateways log in, how soon, what do they take, and how fast does the API answer?
 
 Run: `python -m benchmarks.sandbox [--gateways 100] [--json]`. It brings a sandbox of its own up, and down again. Each
-gateway is a container as `infra` declares it (environment, settings volume, start script, probe, limits), with a user
+gateway is a container as `infra` declares it (environment, settings volume, supervisor, probe, limits), with a user
 of its own; only their own networks are left out, since all that is asked comes from the host: over `egress`.
 """
 

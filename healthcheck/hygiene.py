@@ -22,6 +22,7 @@ from contract.rules import (
     visible_credential,
 )
 from contract.target import Gateway
+from healthcheck.automation.status import Status
 from healthcheck.finding import Finding
 from healthcheck.reasons import Reason
 from healthcheck.report import timestamp
@@ -31,6 +32,12 @@ OWNER = (1000, 1000)
 
 RECENT = timedelta(days=1)
 """A restart by Docker longer ago is no news."""
+
+PLAN_TAKES = timedelta(minutes=15)
+"""After its time a planned restart has taken place, or will not; the supervisor waits for ten minutes."""
+
+PLANNED_ENDS = frozenset({"clean", "no_session"})
+"""How a session ends that the supervisor ended: for a pause, in offline hours, to heal. Docker restarts it then too."""
 
 IN_PLACE = {"memory": "memory", "memory_swap": "memory with swap", "restart": "restart policy"}
 """The fields of contract.target.InPlace, which are the record's too, in the rules' words."""
@@ -50,6 +57,7 @@ class Facts:
     restarts: int
     out_of_memory: bool
     started_at: datetime | None
+    status: Status | None = None
 
 
 def judge(gateway: Gateway, facts: Facts, now: datetime) -> Finding:
@@ -62,6 +70,8 @@ def judge(gateway: Gateway, facts: Facts, now: datetime) -> Finding:
         "running_since": timestamp(facts.started_at) if facts.started_at is not None else None,
         "rules": rules,
     }
+    if facts.status is not None:
+        data |= {"heals": facts.status.heals, "last_stop": facts.status.stopped, "planned": planned(facts.status)}
     if faults:
         return Finding("; ".join(text for _, text in faults), faults[0][0], data)
     return Finding("as declared, the recorded image, no credential in sight", data=data)
@@ -99,9 +109,27 @@ def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Rea
         yield Reason.SETTINGS_OWNER, unlike("owner of the settings", found, ":".join(map(str, OWNER)))
     if facts.out_of_memory:
         yield Reason.OUT_OF_MEMORY, f"a process was ended for want of memory (limit {facts.record.memory} MiB)"
-    if facts.restarts and facts.started_at is not None and now - facts.started_at < RECENT:
+    if facts.status is not None and (missed := missed_plan(facts.status, now)) is not None:
+        yield Reason.PLAN_MISSED, missed
+    by_itself = facts.status is None or facts.status.stopped not in PLANNED_ENDS
+    if by_itself and facts.restarts and facts.started_at is not None and now - facts.started_at < RECENT:
         times = "once" if facts.restarts == 1 else f"{facts.restarts} times"
         yield Reason.RESTARTED, f"restarted {times} by Docker, last at {timestamp(facts.started_at)}"
+
+
+def planned(status: Status) -> dict[str, JsonValue] | None:
+    """The last planned restart or logoff: what, when it was due, and when it took place."""
+    if status.due is None:
+        return None
+    done = None if status.done is None else timestamp(status.done)
+    return {"event": status.event, "due": timestamp(status.due), "done": done}
+
+
+def missed_plan(status: Status, now: datetime) -> str | None:
+    """That the last planned event did not take place, although a setting says when it does."""
+    if status.due is None or status.done is not None or now - status.due < PLAN_TAKES:
+        return None
+    return f"the planned {status.event.replace('_', ' ')} of {timestamp(status.due)} did not take place"
 
 
 def credentials_in(value: JsonValue, place: str = "") -> Iterator[str]:

@@ -90,6 +90,7 @@ class Reason(StrEnum):
     RULE_BROKEN = "rule_broken"
     SETTINGS_OWNER = "settings_owner"
     OUT_OF_MEMORY = "out_of_memory"
+    PLAN_MISSED = "plan_missed"
     RESTARTED = "restarted"
     # The verification itself could not run.
     VERIFIER_IMAGE_MISSING = "verifier_image_missing"
@@ -496,6 +497,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.OUT_OF_MEMORY: Explanation(
         "A process in the gateway's container was ended because the container's memory ran out.",
         "raise resources.memory of ibgw:gateways.{gateway} (at least javaHeap and about 500 MiB more)",
+        side=Side.HINT,
+    ),
+    Reason.PLAN_MISSED: Explanation(
+        "The last planned restart or logoff did not take place, although the gateway was logged in when it was due.",
+        f"{RESTART}, which sets the time anew; if it is missed again: {LOGS}",
         side=Side.HINT,
     ),
     Reason.RESTARTED: Explanation(

@@ -16,13 +16,13 @@ from enum import StrEnum
 import docker
 from docker.errors import NotFound
 
-from contract.target import PORTS, VNC_PORT, Contract
+from contract.target import PORTS, STATUS_PORT, VNC_PORT, Contract
 from healthcheck.docker_host import FAILURES
 from healthcheck.probe import Answer, probe_all
 from healthcheck.verifier_container import ProbeFailed, Verifier, run_probe, throwaway_bridge
 
-# The relay's and the gateway's own port of both modes, and VNC's.
-TRIED_PORTS = (*sorted(port for ports in PORTS.values() for port in ports), VNC_PORT)
+# The relay's and the gateway's own port of both modes, the status line's, and VNC's.
+TRIED_PORTS = (*sorted(port for ports in PORTS.values() for port in ports), STATUS_PORT, VNC_PORT)
 
 
 class Vantage(StrEnum):

@@ -33,7 +33,7 @@ ICC = "com.docker.network.bridge.enable_icc"
 
 PROBE_TIMEOUT = timedelta(seconds=10)
 PROBE_RETRIES = 3
-RUN_PATH = "/tmp/ibgw"  # noqa: S108 - in the container, where nobody else is
+RUN_PATH = "/tmp/ibgw"
 """What the supervisor keeps only as long as the container lives."""
 NO_FORWARDING = {"net.ipv4.ip_forward": "0"}
 """Docker switches it on in every container; no packet goes through a gateway."""

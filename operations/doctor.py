@@ -21,7 +21,8 @@ from healthcheck.docker_host import docker_errors, moment
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport
 from healthcheck.schedule import next_planned
-from infra.spec import MAXIMUM_ATTEMPTS, SETTINGS_PATH
+from infra.spec import SETTINGS_PATH
+from infra.supervisor import MAXIMUM_ATTEMPTS
 from operations.lifecycle import guard_attempts
 from operations.status import age
 

@@ -2,28 +2,52 @@
 
 import io
 import tarfile
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import docker
 import docker.errors
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import COMMAND_PORT, Contract, Gateway
+from healthcheck.automation.status import Status
 from healthcheck.docker_host import docker_errors
-from healthcheck.gateway_container import stop_grace
-from infra.spec import MAXIMUM_ATTEMPTS, SETTINGS_PATH, UID
+from healthcheck.gateway_container import file_in, status_of, stop_grace
+from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, UID
+from infra.supervisor import MAXIMUM_ATTEMPTS
+from infra.times import parse_time_of_day
 
 Say = Callable[[str], None]
 Act = Callable[[docker.DockerClient, Contract, Gateway, Say], None]
 """Each of the acts below. All raise IbgwError that names the container when there is none, and when Docker fails."""
 
+POLL = 0.5  # seconds between two looks at a gateway's status
+RESTART_SECONDS = 240
+"""For a soft restart: IBC may have the gateway restart itself at the next full minute (RestartTask), and it logs in."""
+SAY_EVERY = 15  # seconds
+PAUSE_FILE = "guard/pause"
+"""On the settings volume; infra/supervisor reads it."""
+
 
 def start(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
     """Starts the gateway's container unless it runs."""
     with _docker(contract, gateway):
-        if _inspect(client, contract, gateway)["State"]["Running"]:
+        found = _inspect(client, contract, gateway)
+        running = found["State"]["Running"]
+        status = status_of(client, gateway) if running and _supervised(found) else None
+        if status is not None and status.hold == "offline":
+            say(f"{gateway.container.name} is offline until {_local(status.until, gateway)}, by session.offline.")
+            return
+        if _supervised(found):
+            _write(client, gateway, {PAUSE_FILE: "0"})
+        if status is not None and status.hold == "paused":
+            say(f"{gateway.container.name}: the pause is over; it logs in now.")
+            return
+        if running:
             say(f"{gateway.container.name} runs already.")
             return
         client.api.start(gateway.container.id)
@@ -47,6 +71,55 @@ def stop(client: docker.DockerClient, contract: Contract, gateway: Gateway, say:
     )
 
 
+def pause(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say, *, until: datetime) -> None:
+    """Has a running gateway log out until then, whatever restarts, updates or reboots it meanwhile.
+
+    Returns when it has logged out. Raises IbgwError (refused) and changes nothing for one that is stopped or that an
+    earlier version deployed.
+    """
+    name = gateway.container.name
+    with _docker(contract, gateway):
+        found = _inspect(client, contract, gateway)
+        if not found["State"]["Running"]:
+            raise IbgwError(
+                f"{name} is stopped, so there is nothing to pause, and nothing was changed. It stays stopped until "
+                f"`ibgw start --stack {contract.stack} --gateway {gateway.name}`.",
+                exit_code=ExitCode.REFUSED,
+            )
+        _require_supervisor(found, contract, gateway)
+        _write(client, gateway, {PAUSE_FILE: f"{until.timestamp():.0f}"})
+        grace = stop_grace(found)
+        say(f"Pausing {name}; it has {grace} s to log out.")
+        _await(
+            lambda: (status := status_of(client, gateway)) is not None and status.hold in ("paused", "offline"),
+            seconds=grace + 30,
+            say=lambda seconds: say(f"{name}: logging out ({seconds} s)"),
+            late=f"{name} was told to pause until {_local(until, gateway)} and has not logged out",
+            contract=contract,
+            gateway=gateway,
+        )
+    say(
+        f"{name} is logged out until {_local(until, gateway)}. "
+        f"`ibgw start --stack {contract.stack} --gateway {gateway.name}` ends that earlier."
+    )
+
+
+def pause_end(gateway: Gateway, *, length: timedelta | None, until: str | None) -> datetime:
+    """When a pause ends: after a length, or at the next time of day `HH:MM` in the gateway's time zone.
+
+    Raises IbgwError (bad usage) for a time of another form.
+    """
+    now = datetime.now(ZoneInfo(gateway.schedule.time_zone))
+    if until is None:
+        return now + (length or timedelta())
+    try:
+        at = parse_time_of_day(until)
+    except ValueError as error:
+        raise IbgwError(f"--until: {error}.", exit_code=ExitCode.BAD_USAGE) from None
+    end = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+    return end if end > now else end + timedelta(days=1)
+
+
 def restart(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
     """Stops the gateway with time to log out and starts it again."""
     with _docker(contract, gateway):
@@ -59,8 +132,10 @@ def restart(client: docker.DockerClient, contract: Contract, gateway: Gateway, s
 def soft_restart(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
     """Has the gateway restart itself, which keeps its session: no login, and no phone approval before Sunday.
 
-    Asks IBC's command server from inside the container. Raises IbgwError (refused) and changes nothing where the
-    gateway does not offer it.
+    Asks IBC's command server from inside the container, and returns when the gateway's new process is logged in with
+    the saved session. Raises IbgwError (refused) and changes nothing where it is not offered or the gateway is not
+    logged in: IBC answers OK before it looks whether it can, and acts much later. Raises it (failed) where the restart
+    did not come to that.
     """
     name = gateway.container.name
     full = f"`ibgw restart --stack {contract.stack} --gateway {gateway.name}` restarts with a full login."
@@ -70,20 +145,44 @@ def soft_restart(client: docker.DockerClient, contract: Contract, gateway: Gatew
             f"through a restart. Nothing was changed. {full}",
             exit_code=ExitCode.REFUSED,
         )
+
+    def refused(found: str) -> IbgwError:
+        return IbgwError(f"{name} {found}. Nothing was changed. {full}", exit_code=ExitCode.REFUSED)
+
     with _docker(contract, gateway):
-        running = _inspect(client, contract, gateway)["State"]["Running"]
-        answer = _command(client, gateway, "RESTART") if running else ""
-    if not answer.startswith("OK"):
-        found = f"answered {answer!r}" if answer else "does not answer" if running else "is stopped"
-        raise IbgwError(
-            f"{name} {found}, so it cannot be asked to restart itself (IBC's command server, port {COMMAND_PORT} in "
-            f"the container). Nothing was changed. {full}",
-            exit_code=ExitCode.REFUSED,
+        inspected = _inspect(client, contract, gateway)
+        if not inspected["State"]["Running"]:
+            raise refused("is stopped, so it cannot restart itself")
+        _require_supervisor(inspected, contract, gateway)
+        before = status_of(client, gateway)
+        if before is None or before.phase != "logged_in":
+            raise refused(f"is not logged in ({before.phase if before else 'starting'}), so it has no session to keep")
+        answer = _command(client, gateway, "RESTART")
+        if not answer.startswith("OK"):
+            found = f"answered {answer!r}" if answer else "does not answer"
+            raise refused(f"{found} (IBC's command server, port {COMMAND_PORT} in the container)")
+        say(f"{name} restarts itself ({answer.removeprefix('OK').strip()}).")
+        _await(
+            lambda: _restarted(before, status_of(client, gateway), name, full),
+            seconds=RESTART_SECONDS,
+            say=lambda seconds: say(f"{name}: restarting ({seconds} s)"),
+            late=f"{name} was asked to restart itself and is not back with its session",
+            contract=contract,
+            gateway=gateway,
         )
-    say(
-        f"{name} restarts itself and keeps its session ({answer.removeprefix('OK').strip()}). "
-        f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says when it is ready."
-    )
+    say(f"{name} is back, with its session kept.")
+
+
+def _restarted(before: Status, now: Status | None, name: str, full: str) -> bool:
+    """Whether a new process of the gateway is logged in with the saved session. Raises IbgwError (failed) where it
+    cannot be any more."""
+    if now is None or now.started == before.started:
+        return False
+    if now.phase == "token_refused" or now.kind == "password" or now.hold != "none":
+        raise IbgwError(
+            f"{name} restarted and did not keep its session ({now.phase}). {full}", exit_code=ExitCode.FAILED
+        )
+    return now.kind == "saved" and now.phase == "logged_in"
 
 
 COMMAND_SECONDS = 10
@@ -92,7 +191,8 @@ COMMAND_SECONDS = 10
 def _command(client: docker.DockerClient, gateway: Gateway, command: str) -> str:
     """IBC's answer to one command (IBC, CommandChannel: a line of text each way); empty when there is none."""
     script = (
-        f"exec 3<>/dev/tcp/127.0.0.1/{COMMAND_PORT} && echo {command} >&3 && timeout {COMMAND_SECONDS} head -n 1 <&3"
+        f"exec 3<>/dev/tcp/127.0.0.1/{COMMAND_PORT} && echo {command} >&3 "
+        f"&& timeout {COMMAND_SECONDS} grep -m 1 -e ^OK -e ^ERROR <&3"
     )
     exec_id = client.api.exec_create(gateway.container.id, ["bash", "-c", script], stderr=False)["Id"]
     answer: bytes = client.api.exec_start(exec_id)
@@ -100,15 +200,17 @@ def _command(client: docker.DockerClient, gateway: Gateway, command: str) -> str
 
 
 def login_again(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
-    """Grants one more attempt to a secret version that the start guard holds back, and restarts the gateway for it.
+    """Lets a gateway go on that its supervisor holds back: grants one more attempt to a secret version that failed
+    twice, forgets the logins that ended by themselves, and restarts the gateway.
 
-    The guard's count on the settings volume is set to one below its limit (infra/start.d). Raises IbgwError (refused)
-    and changes nothing if the count is not at its limit: then the guard holds nothing back.
+    Raises IbgwError (refused) and changes nothing if it is not held back for either.
     """
     with _docker(contract, gateway):
-        _inspect(client, contract, gateway)
+        found = _inspect(client, contract, gateway)
         used = guard_attempts(client, gateway)
-        if used < MAXIMUM_ATTEMPTS:
+        status = status_of(client, gateway) if found["State"]["Running"] and _supervised(found) else None
+        loops = status is not None and status.hold == "logins"
+        if used < MAXIMUM_ATTEMPTS and not loops:
             raise IbgwError(
                 f"{gateway.container.name}: the start guard does not hold this version of the secret back, with "
                 f"{used} of {MAXIMUM_ATTEMPTS} attempts used, so nothing was changed. "
@@ -116,8 +218,10 @@ def login_again(client: docker.DockerClient, contract: Contract, gateway: Gatewa
                 f"`ibgw restart --stack {contract.stack} --gateway {gateway.name}` logs in again.",
                 exit_code=ExitCode.REFUSED,
             )
-        _grant(client, gateway)
-    say(f"{gateway.container.name}: one more attempt with this version of the secret.")
+        granted = {} if used < MAXIMUM_ATTEMPTS else {_count_file(gateway): f"{MAXIMUM_ATTEMPTS - 1}"}
+        _write(client, gateway, {**granted, "guard/history": ""})
+    said = "one more attempt with this version of the secret" if granted else "its logins that ended are forgotten"
+    say(f"{gateway.container.name}: {said}.")
     restart(client, contract, gateway, say)
 
 
@@ -137,24 +241,68 @@ def guard_attempts(client: docker.DockerClient, gateway: Gateway) -> int:
 
     What cannot be read as a number counts as exhausted, as it does there.
     """
-    try:
-        archive, _ = client.api.get_archive(gateway.container.id, f"{SETTINGS_PATH}/{_count_file(gateway)}")
-    except docker.errors.NotFound:
+    text = file_in(client, gateway.container.id, f"{SETTINGS_PATH}/{_count_file(gateway)}", last=4096)
+    if text is None:
         return 0
-    with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
-        file = files.extractfile(files.getmembers()[0])
-        text = file.read().partition(b"\n")[0].strip() if file is not None else b""
-    return int(text) if text.isdigit() else MAXIMUM_ATTEMPTS
+    count = text.partition("\n")[0].strip()
+    return int(count) if count.isdecimal() else MAXIMUM_ATTEMPTS
 
 
-def _grant(client: docker.DockerClient, gateway: Gateway) -> None:
-    count = f"{MAXIMUM_ATTEMPTS - 1}\n".encode()
+def _write(client: docker.DockerClient, gateway: Gateway, files: dict[str, str]) -> None:
+    """Files on the settings volume, each a line, as the image's user would write them."""
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as files:
-        entry = tarfile.TarInfo(_count_file(gateway))
-        entry.size, entry.mode, entry.uid, entry.gid = len(count), 0o600, UID, UID
-        files.addfile(entry, io.BytesIO(count))
+    with tarfile.open(fileobj=archive, mode="w") as packed:
+        for path, line in files.items():
+            data = f"{line}\n".encode() if line else b""
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode, entry.uid, entry.gid = len(data), 0o600, UID, UID
+            packed.addfile(entry, io.BytesIO(data))
     client.api.put_archive(gateway.container.id, SETTINGS_PATH, archive.getvalue())
+
+
+def _supervised(inspected: dict[str, Any]) -> bool:
+    return bool(inspected["Config"].get("Cmd") == [SUPERVISOR_PATH])
+
+
+def _require_supervisor(inspected: dict[str, Any], contract: Contract, gateway: Gateway) -> None:
+    if not _supervised(inspected):
+        raise IbgwError(
+            f"{gateway.container.name} was deployed by an earlier version of ibgw and cannot be asked that. Nothing "
+            f"was changed. `ibgw rollout --stack {contract.stack} --gateway {gateway.name}` takes this version to it.",
+            exit_code=ExitCode.REFUSED,
+        )
+
+
+def _await(
+    done: Callable[[], bool],
+    *,
+    seconds: float,
+    say: Callable[[int], None],
+    late: str,
+    contract: Contract,
+    gateway: Gateway,
+) -> None:
+    """Returns when `done`. Raises IbgwError (timed out) with `late` after so many seconds."""
+    began = told = time.monotonic()
+    while not done():
+        now = time.monotonic()
+        if now - began > seconds:
+            raise IbgwError(
+                f"{late} within {seconds:.0f} s. "
+                f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says how it is now.",
+                exit_code=ExitCode.TIMED_OUT,
+            )
+        if now - told >= SAY_EVERY:
+            told = now
+            say(round(now - began))
+        time.sleep(POLL)
+
+
+def _local(moment: datetime | None, gateway: Gateway) -> str:
+    """In the gateway's own time zone."""
+    if moment is None:
+        return "an unknown time"
+    return f"{moment.astimezone(ZoneInfo(gateway.schedule.time_zone)):%a %H:%M %Z}"
 
 
 def _stop(client: docker.DockerClient, gateway: Gateway, inspected: dict[str, Any], say: Say) -> None:

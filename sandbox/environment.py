@@ -168,7 +168,9 @@ class Sandbox:
 
     def _project(self, say: Say) -> None:
         """The generated project folder, and the stacks in the sandbox's own backend."""
-        self._write_project(self.project_folder, {stack: self._with_accounts(self._document(stack)) for stack in project.STACKS})
+        self._write_project(
+            self.project_folder, {stack: self._with_accounts(self._document(stack)) for stack in project.STACKS}
+        )
         passphrase = self.folder / "passphrase"
         if not passphrase.exists():
             write_private(passphrase, secrets.token_urlsafe(24))

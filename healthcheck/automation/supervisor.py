@@ -11,12 +11,12 @@ PREFIX = r"^ibgw(-guard)?: "
 LINES: Lines = (
     # The outcome of the last attempt, a word of OUTCOMES, is read apart.
     (r"^ibgw: held: attempts: [a-z_]+$", LoginState.GUARD_HELD),
-    (r"^ibgw: held: wrong_account$", LoginState.WRONG_ACCOUNT),
-    (r"^ibgw: held: logins$", LoginState.TOO_MANY_LOGINS),
-    (r"^ibgw: held: volume$", LoginState.VOLUME_LOCKED),
-    (r"^ibgw: held: unwritable$", LoginState.GUARD_UNWRITABLE),
-    (r"^ibgw: held: automation$", LoginState.AUTOMATION_UNSUPPORTED),
-    (r"^ibgw: waiting: pause$", LoginState.WAITING),
+    (r"^ibgw: held: wrong_account(:|$)", LoginState.WRONG_ACCOUNT),
+    (r"^ibgw: held: logins(:|$)", LoginState.TOO_MANY_LOGINS),
+    (r"^ibgw: held: volume(:|$)", LoginState.VOLUME_LOCKED),
+    (r"^ibgw: held: unwritable(:|$)", LoginState.GUARD_UNWRITABLE),
+    (r"^ibgw: held: automation(:|$)", LoginState.AUTOMATION_UNSUPPORTED),
+    (r"^ibgw: waiting: pause", LoginState.WAITING),
     (r"^ibgw: offline until [0-9]+$", LoginState.OFFLINE),
     (r"^ibgw: paused until [0-9]+$", LoginState.PAUSED),
     (r"^ibgw: attempt [0-9]+ of [0-9]+$", LoginState.STARTING),

@@ -5,7 +5,8 @@ from pathlib import Path
 from shlex import quote
 
 from contract.target import COMMAND_PORT, PORTS, STATUS_PORT, VNC_PORT, ClientIds, Mode
-from healthcheck.logs import PROFILE, LoginState
+from healthcheck.automation import ibc
+from healthcheck.automation.base import LoginState
 from infra import settings as config
 from infra.times import parse_time_of_day
 
@@ -31,6 +32,8 @@ WORDS: dict[LoginState, str] = {
     LoginState.SERVER_UNREACHABLE: "unreachable",
     LoginState.SYSTEM_UNAVAILABLE: "unavailable",
     LoginState.VERSION_REFUSED: "version_refused",
+    LoginState.LOGIN_ERROR: "text_follows",
+    LoginState.LATE_FORM: "late_form",
     LoginState.RELOGIN_REQUIRED: "relogin",
     LoginState.LOGGED_IN: "logged_in",
 }
@@ -79,7 +82,7 @@ def render(mode: Mode, gateway: config.Gateway, *, paths: dict[str, str]) -> str
 
 def line_table() -> list[str]:
     """Each row of the automation's table as `word pattern`, in its order, since the first match counts."""
-    return [" ".join((WORDS.get(state, "none"), pattern.pattern.replace(r"\d", "[0-9]"))) for pattern, state in PROFILE.lines]
+    return [f"{WORDS.get(state, 'none')} {pattern}" for pattern, state in ibc.PROFILE.lines]
 
 
 def zone_rules(time_zone: str) -> str:

@@ -578,7 +578,7 @@ on_line() {
 	if [[ $TEXT_FOLLOWS == yes ]]; then
 		# IBC prints a dialog's text on the line after its title.
 		TEXT_FOLLOWS=no
-		[[ -n $WORD && $WORD != none ]] || WORD=login_error
+		case $WORD in rejected | locked_out | unreachable | unavailable | version_refused) ;; *) WORD=login_error ;; esac
 	fi
 	case $WORD in
 	"" | none) return ;;
@@ -589,20 +589,25 @@ on_line() {
 		[[ $1 =~ Login\ attempt:\ ([0-9]+) ]] && ((BASH_REMATCH[1] > 1)) && another_attempt
 		;;
 	factor) FACTOR=$EPOCHSECONDS && phase second_factor ;;
+	rejected)
+		# No password was sent but a session's token: it is that which was rejected.
+		if [[ $OPEN == no ]]; then token_refused; else failed rejected; fi
+		;;
 	relogin) uptime && RELOGIN_SINCE=$NOW ;;
 	logged_in) SESSION=yes FACTOR=0 RELOGIN_SINCE=0 ;;
-	*)
-		FACTOR=0
-		outcome "$WORD"
-		[[ $WORD == competing_session || $WORD == late_form ]] && mark "${WORD%_session}"
-		[[ $CONFIRMED == yes ]] || phase "$WORD"
-		# It may try again inside the same process.
-		case $WORD in
-		rejected | locked_out | second_factor_timeout)
-			[[ $OPEN == yes ]] && ((COUNT >= LIMIT)) && used_up
-			;;
-		esac
-		;;
+	*) failed "$WORD" ;;
+	esac
+}
+
+# failed OUTCOME: as far as the lines tell.
+failed() {
+	FACTOR=0
+	outcome "$1"
+	[[ $1 == competing_session || $1 == late_form ]] && mark "${1%_session}"
+	[[ $CONFIRMED == yes ]] || phase "$1"
+	# It may try again inside the same process.
+	case $1 in
+	rejected | locked_out | second_factor_timeout) [[ $OPEN == yes ]] && ((COUNT >= LIMIT)) && used_up ;;
 	esac
 }
 

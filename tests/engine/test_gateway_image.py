@@ -22,7 +22,7 @@ import pytest
 from docker.models.containers import Container
 from docker.models.networks import Network
 
-from infra.credentials import escape
+from infra.properties import escape
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from infra.credentials import escape
+from infra.properties import escape
 from sandbox.environment import Sandbox
 from sandbox.gateway import properties
 from sandbox.gateway.envsubst import substitute

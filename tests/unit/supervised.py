@@ -1,6 +1,6 @@
 """The supervisor's script, run by bash in a folder that looks like the container's home.
 
-What the image brings is played by two small programs: `run.sh`, which starts an `ibcstart.sh` that starts a gateway again
+What the image brings is played by small programs: `run.sh`, which starts an `ibcstart.sh` that starts a gateway again
 where IBC's own does, and the gateway: a Python program under Java's name that answers the API and IBC's command server,
 and writes down its logins and logouts.
 """
@@ -45,7 +45,7 @@ JAVA = """#!/bin/bash
 exec -a "$0" PYTHON "$HOME/gateway.py" "$@"
 """
 
-GATEWAY = '''
+GATEWAY = """
 import json, os, signal, socket, sys, threading, time
 home = os.environ["HOME"]
 plan = json.load(open(home + "/plan.json"))
@@ -115,7 +115,7 @@ if plan.get("ends_after") is not None:
     leave(plan.get("code", 0), None)
 while True:
     time.sleep(60)
-'''
+"""
 
 
 def free_port() -> int:
@@ -126,7 +126,7 @@ def free_port() -> int:
 class Supervised:
     """`plan`: what the gateway does. `events`: what it did, a word or two a line."""
 
-    def __init__(self, folder: Path, stack: str = "paper", **changes: object) -> None:
+    def __init__(self, folder: Path, stack: str = "paper", /, **changes: Any) -> None:
         self.home = folder
         self.settings = folder / "tws_settings"
         self.guard = self.settings / "guard"
@@ -151,7 +151,7 @@ class Supervised:
         path.write_text(text)
         path.chmod(0o755)
 
-    def render(self, stack: str = "paper", **changes: object) -> None:
+    def render(self, stack: str = "paper", /, **changes: Any) -> None:
         settings = load(stack, changed(stack, changes) if changes else as_engine(tracked(stack)))
         text = describe(settings, project="ibgw", stack=stack, image=None).gateways["main"].supervisor
         inner = 4002 if stack == "paper" else 4001

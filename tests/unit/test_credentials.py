@@ -6,7 +6,8 @@ import pytest
 
 from contract.errors import ExitCode, IbgwError
 from contract.target import Mode
-from infra.credentials import escape, parse
+from infra.credentials import parse
+from infra.properties import escape
 
 SECRET = "hunter2Hunter"  # noqa: S105 - a made-up password that must not be shown
 USER = "somebody77"

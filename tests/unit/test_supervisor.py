@@ -42,7 +42,7 @@ def at(minutes: int) -> str:
     return f"{datetime.now(ZoneInfo('America/New_York')) + timedelta(minutes=minutes):%H:%M}"
 
 
-# --- the script -----------------------------------------------------------------------------------------------------
+# --- the script ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stack", ["paper", "live"])
@@ -64,7 +64,7 @@ def test_the_shell_tells_the_time_of_a_zone_that_the_image_lacks(zone: str) -> N
         assert told == f"{instant.astimezone(ZoneInfo(zone)):%a %H:%M}"
 
 
-# --- what the image is given ------------------------------------------------------------------------------------------
+# --- what the image is given --------------------------------------------------------------------------------------
 
 
 def rendered(box: Supervised) -> list[str]:
@@ -135,7 +135,7 @@ def test_only_a_fresh_autorestart_file_is_used(box: Supervised, minutes: int, st
     assert file.exists() is stays
 
 
-# --- when a login may be made -------------------------------------------------------------------------------------------
+# --- when a login may be made -------------------------------------------------------------------------------------
 
 
 def gate(box: Supervised) -> str:
@@ -203,7 +203,11 @@ def test_what_cannot_be_recorded_is_not_tried(box: Supervised) -> None:
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("exec java -jar ibg-controller.jar", "ibg_controller"), ("exec ibcontroller run", "ibcontroller"), ("", "unknown")],
+    [
+        ("exec java -jar ibg-controller.jar", "ibg_controller"),
+        ("exec ibcontroller run", "ibcontroller"),
+        ("", "unknown"),
+    ],
 )
 def test_only_ibc_is_started(box: Supervised, content: str, word: str) -> None:
     (box.home / "scripts" / "run.sh").write_text(f"#!/bin/bash\n{content}\n")
@@ -237,7 +241,7 @@ def test_two_containers_on_one_volume_never_log_in_both(box: Supervised, runs: l
     assert box.events == ["start", "login"]
 
 
-# --- a stop is a logout -----------------------------------------------------------------------------------------------------
+# --- a stop is a logout -------------------------------------------------------------------------------------------
 
 
 def test_a_stop_is_a_logout(box: Supervised) -> None:
@@ -298,7 +302,7 @@ def test_a_killed_container_leaves_word_of_it(box: Supervised) -> None:
     assert box.bash('echo "$LAST_STOP"') == "killed"
 
 
-# --- attempts -------------------------------------------------------------------------------------------------------------
+# --- attempts -----------------------------------------------------------------------------------------------------
 
 
 def test_a_good_login_clears_the_count(box: Supervised) -> None:
@@ -399,7 +403,7 @@ def test_restarts_that_somebody_asked_for_need_no_pause(box: Supervised) -> None
     assert "waiting" not in box.output
 
 
-# --- accounts, healing, plans -----------------------------------------------------------------------------------------------
+# --- accounts, healing, plans -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("stack", "account"), [("paper", "U1234567"), ("live", "DU1234567"), ("paper", "DU1,U2")])
@@ -508,7 +512,7 @@ def test_a_planned_restart_is_proved_by_what_happened(box: Supervised) -> None:
     run.stop()
 
 
-# --- the status ---------------------------------------------------------------------------------------------------------------
+# --- the status ---------------------------------------------------------------------------------------------------
 
 
 def test_the_status_is_one_line_of_closed_words_and_numbers(box: Supervised, runs: list[Run]) -> None:

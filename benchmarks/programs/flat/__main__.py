@@ -1,6 +1,6 @@
 """The same secrets and the same resources as the real program, declared by hand: no settings, checks or components.
 
-Every property that the real program sets is set here too, the labels and the start script included.
+Every property that the real program sets is set here too, the labels and the supervisor included.
 
 It takes what to declare from the environment (`FLAT_GATEWAYS`: name, secret and subnet of each), as a script would.
 """
@@ -18,7 +18,7 @@ config = pulumi.Config()
 prefix, host = config.require("namePrefix"), config.require("dockerHost")
 opts = pulumi.ResourceOptions(provider=docker.Provider("docker", host=host))
 base = f"{prefix}-{pulumi.get_stack()}"
-script = Path(__file__).parents[3].joinpath("infra", "start.d", "10-ibgw.sh").read_text(encoding="utf-8")
+script = Path(__file__).parents[3].joinpath("infra", "supervisor", "supervisor.sh").read_text(encoding="utf-8")
 
 
 def labels(role: str, gateway: str | None = None) -> list[tuple[str, str]]:
@@ -113,13 +113,11 @@ for name, entry in json.loads(os.environ["FLAT_GATEWAYS"]).items():
             "READ_ONLY_API=no",
             "RELOGIN_AFTER_TWOFA_TIMEOUT=no",
             "SAVE_TWS_SETTINGS=Every 30 mins",
-            "START_SCRIPTS=start.d",
             "TIME_ZONE=America/New_York",
             "TRADING_MODE=paper",
             "TWOFA_EXIT_INTERVAL=60",
             "TWOFA_TIMEOUT_ACTION=exit",
             "TWS_ACCEPT_INCOMING=reject",
-            "TWS_PASSWORD_FILE=/run/secrets/tws_password",
             "TWS_SETTINGS_PATH=/home/ibgateway/tws_settings",
             "TZ=America/New_York",
         ],
@@ -129,7 +127,7 @@ for name, entry in json.loads(os.environ["FLAT_GATEWAYS"]).items():
                 ("/run/secrets/tws_userid", document["user_id"], "0444"),
                 ("/run/secrets/tws_password", document["password"], "0444"),
                 ("/run/secrets/secret_version", secret.version_id, "0444"),
-                ("/home/ibgateway/flat/10-ibgw.sh", script, "0555"),
+                ("/home/ibgateway/flat/supervisor.sh", script, "0555"),
             )
         ],
         volumes=mounts,
