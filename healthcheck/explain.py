@@ -96,11 +96,11 @@ def _explained(check: CheckResult, reading: Reading, gateway: Gateway, stack: st
 
 def _cause(seen: Reason, reading: Reading, gateway: Gateway, stack: str, now: datetime) -> Cause | None:
     known = reading.reason or seen
-    # What is held back stays so after the hours that would explain why it is away.
-    planned = None if reading.held else just_planned(gateway.schedule, now)
+    planned = just_planned(gateway.schedule, now)
     if planned is not None and known in AWAY:
         at = f"{planned.at:%H:%M} {gateway.schedule.time_zone}"
         return Cause(Reason.PLANNED_RESTART, f"planned: {planned.event} at {at}")
+    # What is held back stays so when the reset is over.
     reset = None if reading.held else reset_at(now, gateway.schedule.time_zone)
     if reset is not None and known in CUT_OFF:
         return Cause(Reason.MAINTENANCE_WINDOW, reset)

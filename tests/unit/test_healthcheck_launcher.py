@@ -86,6 +86,7 @@ PUSHED = (*START, LOGIN, KEY, CHALLENGE, BEAT)
         ((*START, RESUMED, LOGIN, PLAIN), "resuming", None),
         ((*START, RESUMED, LOGIN, PLAIN, *WRONG), "token_refused", None),
         ((*START, RESUMED, LOGIN, PLAIN, "Authorization failed: Something new."), "token_refused", None),
+        ((*START, RESUMED, LOGIN, PLAIN, *WRONG, *START, LOGIN, PLAIN, *WRONG), "rejected", None),
         ((*START, RESUMED, LOGIN, OUT), "server_unreachable", None),
         ((*START, RESUMED, LOGIN, PLAIN, COMPLETED, SWITCHED), "logged_in", None),
         # The file was begun anew at midnight, in the middle of a login.

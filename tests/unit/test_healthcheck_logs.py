@@ -185,6 +185,7 @@ def test_the_text_of_a_login_error_decides_and_stays(text: str, state: str, reas
 def test_a_login_error_without_a_text_is_one() -> None:
     assert read([*ATTEMPT, ERROR]).state == "login_error"
     assert read([*ATTEMPT, ERROR, "", "It is no longer supported"]).state == "version_refused"
+    assert read([*ATTEMPT, ERROR, "", dialog("Login Messages")]).state == "login_error"
 
 
 def test_only_the_line_after_it_is_the_text() -> None:
@@ -311,6 +312,7 @@ def test_a_pause_tells_its_end_whatever_was_before(word: str, state: str) -> Non
 def test_a_stop_leaves_what_was_known_of_the_login() -> None:
     reading = read([*ATTEMPT, REJECTED, "ibgw: stopping", "ibgw: stopped: no session"])
     assert (reading.state, reading.stop, reading.reason_of_login) == ("rejected", "stopped_no_session", "login_failed")
+    assert not read([COMPETING, "ibgw: stopping"]).held
     assert read(["ibgw: stopped: clean", *START]).stop is None
     assert read(["ibgw: stopping", *FORM, dialog("Login Messages")]).stop == "stopping"
 

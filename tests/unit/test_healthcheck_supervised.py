@@ -5,11 +5,16 @@ from typing import Any
 import docker.errors
 import pytest
 
-from healthcheck import gateway_run, runner
+from healthcheck import gateway_run
+from healthcheck.attachments import Attachments
+from healthcheck.gateway_container import GatewayContainer, Obstacle
+from healthcheck.reasons import Reason
 from healthcheck.report import CheckResult, Report
 from tests.unit.docker_host import SETTINGS, FakeHost
-from tests.unit.gateways import stack
+from tests.unit.gateways import gateway
 from tests.unit.test_healthcheck_runner import (
+    API,
+    EGRESS,
     REJECTED,
     STAMP,
     add_gateway,
@@ -74,6 +79,7 @@ def test_what_no_waiting_puts_right_is_said_at_once_and_nothing_is_stopped(
     check = failed(report)
     assert (report.verdict.value, check.reason) == ("failed", reason)
     assert remedy in (check.remedy or "")
+    assert (check.remedy or "").count("login --again") <= 1
     assert line in check.seen
     assert container.stopped_with == []
     assert FILE not in host.archives_read, "its program does not run"
@@ -162,20 +168,15 @@ def test_a_start_that_waits_its_turn_is_no_crash(host: FakeHost) -> None:
 
 def test_pauses_between_restarts_are_no_crashes_and_restarts_without_one_are(host: FakeHost) -> None:
     container = add_gateway(host, restarts=40, log="ibgw: waiting: pause")
-    waiting(host)
-    seen: list[str] = []
-
-    def restart_when_told(line: str) -> None:
-        seen.append(line)
-        if "login_delayed" in line:
-            container.attrs["RestartCount"] = 44
-            container.log = "ibgw: waiting: pause\nibgw: attempt 1 of 2"
-        if "(starting)" in line:
-            container.attrs["RestartCount"] += 3
-
-    report = runner.verify(stack(), wait=3600, progress=restart_when_told)
-    assert any("login_delayed" in line for line in seen)
-    assert first(report) == ("fail", "crash_looping")
+    client: Any = host
+    looks = GatewayContainer(client, gateway(), EGRESS, Attachments(client, [API], EGRESS))
+    assert looks.obstacle() is None
+    container.attrs["RestartCount"] = 44
+    assert looks.obstacle() is None
+    container.log = "ibgw: waiting: pause\nibgw: attempt 1 of 2"
+    assert looks.obstacle() is None
+    container.attrs["RestartCount"] = 47
+    assert looks.obstacle() == Obstacle(Reason.CRASH_LOOPING, "restarted 3 times meanwhile")
 
 
 # --- launcher.log -----------------------------------------------------------------------------------------------------
@@ -227,9 +228,10 @@ def test_another_start_s_lines_do_not_count(host: FakeHost) -> None:
 def test_only_the_end_of_a_long_file_is_read(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("healthcheck.gateway_container.LAUNCHER_BYTES", len(WRONG))
     add_gateway(host, log=FORM)
-    host.files[FILE] = RESTART * 1000 + WRONG
+    host.files[FILE] = RESTART + PUSHED + WRONG
     waiting(host)
-    assert failed(verify(host, wait=3600)).reason == "login_failed"
+    check = failed(verify(host, wait=3600))
+    assert (check.reason, check.data.get("second_factor")) == ("login_failed", None)
 
 
 def test_a_gateway_without_the_file_has_its_log(host: FakeHost) -> None:
