@@ -6,6 +6,7 @@ Everything made here lives in the cache, outside the tree:
     actionlint-<version>/  likewise, for `make workflows`
     official-<version>/  the official installer's folder
     home/                PULUMI_HOME of official plug-ins installed here
+    uv/                  uv alone, where it is on no PATH: beside it in its environment lies a Python
     bin-<hash>/          what goes on PATH for one environment: the CLI and the stand-ins that run in it
     refused.json         when the release server last did not answer
 
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from contract.errors import IbgwError
 from sandbox.locks import locked
 from sandbox.toolchain import modules, release
 
@@ -90,6 +92,9 @@ def _ensure(cache: Path, say: Say) -> Toolchain:
         else:
             path.append(folder)
 
+    if _find("uv", cache) is None:
+        path.append(_uv_folder(cache))
+
     if embedded:
         stand_ins = tuple(name for name in embedded if name != "pulumi")
         path.insert(0, _bin_folder(cache, links, stand_ins))
@@ -112,6 +117,24 @@ def enter_plugins(found: Toolchain, home: Path) -> dict[str, str]:
             link.unlink(missing_ok=True)
             link.symlink_to(target)
     return {"PULUMI_IGNORE_AMBIENT_PLUGINS": "true"} if len(names) == len(PLUGIN_VERSIONS) else {}
+
+
+def _uv_folder(cache: Path) -> Path:
+    """A folder for PATH that holds the uv that the Makefile has installed. Raises IbgwError where there is none.
+
+    Pulumi's Python language host runs `uv` from PATH for every project with `toolchain: uv`.
+    """
+    folder, own = cache / "uv", cache.parent / "uv" / "bin"
+    if not (own / "uv").exists():
+        raise IbgwError(
+            "uv is not on PATH, and Pulumi's Python language host needs it there (toolchain: uv in Pulumi.yaml): "
+            "install it (https://docs.astral.sh/uv/), or run `make environment`, which installs one for this project"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("uv", "uvx"):
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(own / name)
+    return folder
 
 
 def _find(name: str, cache: Path) -> Path | None:

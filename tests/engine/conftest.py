@@ -26,6 +26,10 @@ SANDBOX_VARIABLE = "IBGW_TEST_SANDBOX"
 """The name of a sandbox to use and to leave up, for who runs a few tests many times; it is then theirs to sweep."""
 COMMAND_SECONDS = 900
 
+RUNTIME = {"name": "python", "options": {"toolchain": "uv", "virtualenv": sys.prefix}}
+"""The `runtime` of a project or policy pack that a test writes: the environment that the tests run in. Without the
+options the official language host would run whatever Python is on PATH."""
+
 Completed = subprocess.CompletedProcess[str]
 
 

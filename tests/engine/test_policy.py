@@ -11,7 +11,7 @@ import yaml
 
 from contract.rules import RULES
 from sandbox.environment import Sandbox
-from tests.engine.conftest import Completed
+from tests.engine.conftest import RUNTIME, Completed
 
 PACK = Path(__file__).parents[2] / "infra" / "policy"
 STACK = "live-rules"
@@ -142,7 +142,7 @@ def engine(
 ) -> Iterator[Callable[..., Completed]]:
     """`engine(["preview"], RESOURCES)`: a program that declares them, under the pack, without any of our checks."""
     folder = tmp_path_factory.mktemp("rules")
-    (folder / "Pulumi.yaml").write_text(yaml.safe_dump({"name": "rules", "runtime": "python"}))
+    (folder / "Pulumi.yaml").write_text(yaml.safe_dump({"name": "rules", "runtime": RUNTIME}))
     (folder / "__main__.py").write_text(PROGRAM)
     where = {"PULUMI_OPTION_CWD": str(folder)}
     run(["pulumi", "stack", "init", STACK, "--non-interactive", "--no-select"], env=where)

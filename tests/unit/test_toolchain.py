@@ -41,6 +41,7 @@ class World:
         self.built: list[Path] = []
         self.said: list[str] = []
         self.path.mkdir()
+        executable(self.path / "uv")
         monkeypatch.setenv("PATH", f"{self.path}{os.pathsep}/usr/bin{os.pathsep}/bin")
         monkeypatch.setenv("PULUMI_HOME", str(self.home))
         monkeypatch.setattr(release, "_fetch", self._fetch)
@@ -110,6 +111,22 @@ def test_our_own_folder_on_path_is_not_taken_for_an_installation(world: World, m
     first = world.ensure()
     monkeypatch.setenv("PATH", os.pathsep.join([*map(str, first.path), os.environ["PATH"]]))
     assert world.ensure() == first
+
+
+def test_uv_is_put_on_path_alone_where_only_the_makefile_has_one(world: World) -> None:
+    """The language host looks for it on PATH; in the environment that it comes from lies another Python."""
+    for name in ("pulumi", "pulumi-language-python", "pulumi-resource-docker", "pulumi-resource-aws"):
+        executable(world.path / name)
+    (world.path / "uv").unlink()
+    with pytest.raises(IbgwError, match=r"uv is not on PATH.*make environment"):
+        world.ensure()
+    own = world.cache.parent / "uv" / "bin"
+    for name in ("uv", "uvx", "python3"):
+        executable(own / name)
+    for _ in range(2):
+        (folder,) = world.ensure().path
+        assert sorted(entry.name for entry in folder.iterdir()) == ["uv", "uvx"]
+        assert (folder / "uv").resolve() == own / "uv"
 
 
 def test_an_official_plugin_that_the_user_has_is_used(world: World) -> None:

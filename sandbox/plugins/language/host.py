@@ -1,6 +1,7 @@
 """The language host: answers the engine and starts the program in a process of its own (`program.py`)."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,11 +10,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, NoReturn
 
+import grpc
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from sandbox.plugins.language.program import LOGGED_FAILURE
 from sandbox.plugins.process import serve
+from sandbox.plugins.values import from_struct
 
 
 class Runner:
@@ -78,6 +81,7 @@ class _Host(language_pb2_grpc.LanguageRuntimeServicer):
         return language_pb2.RuntimeOptionsResponse()
 
     def Run(self, request: Any, context: Any) -> Any:
+        self._check(request, context)
         runner = Runner() if self._waiting.empty() else self._waiting.get()
         code = runner.run(request.SerializeToString())
         if code == 0:
@@ -87,12 +91,19 @@ class _Host(language_pb2_grpc.LanguageRuntimeServicer):
         return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {code}")
 
     def RunPlugin(self, request: Any, context: Any) -> Iterator[Any]:
+        self._check(request, context)
         if request.kind == "analyzer":
             yield from self._run_policy_pack(request, context)
             return
         refusal = f"this language host runs policy packs only, not a plug-in of kind {request.kind!r}\n"
         yield language_pb2.RunPluginResponse(stderr=refusal.encode())
         yield language_pb2.RunPluginResponse(exitcode=1)
+
+    def _check(self, request: Any, context: Any) -> None:
+        """Ends the call unless the project's runtime options lead the official host into this environment too."""
+        refusal = refused_options(from_struct(request.info.options), Path(request.info.root_directory or request.pwd))
+        if refusal is not None:
+            context.abort(grpc.StatusCode.UNKNOWN, refusal)
 
     def _run_policy_pack(self, request: Any, context: Any) -> Iterator[Any]:
         """Runs a policy pack and streams what it prints, then its exit code. It ends with the call."""
@@ -129,6 +140,20 @@ class _Host(language_pb2_grpc.LanguageRuntimeServicer):
         """Ends the policy packs; the programs end by themselves."""
         for process in self._packs:
             process.kill()
+
+
+def refused_options(options: dict[str, Any], root: Path) -> str | None:
+    """Why a project in the folder `root` with these runtime options is not run; None if it is."""
+    if options.get("toolchain") == "uv" and shutil.which("uv") is None:
+        # The official host's words (sdk/python/toolchain/uv.go).
+        return "Could not find `uv` executable.\nInstall uv and make sure is is in your PATH."
+    virtualenv = options.get("virtualenv")
+    if virtualenv is None or (root / virtualenv).resolve() != Path(sys.prefix).resolve():
+        return (
+            f"the language stand-in runs programs in its own environment only, {sys.prefix}: the runtime options of "
+            f"the project in {root} name the virtualenv {virtualenv!r}, and the official host would run another Python"
+        )
+    return None
 
 
 _PIECE: dict[str, Callable[[bytes], Any]] = {

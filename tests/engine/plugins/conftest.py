@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from docker import APIClient
 
 from sandbox.toolchain import default_cache, ensure
+from tests.engine.conftest import RUNTIME
 
 COMMAND_SECONDS = 240
 # The label of every image that these tests make; its value is their prefix.
@@ -103,7 +105,8 @@ class Project:
         self.program = folder / "prog"
         self.program.mkdir(parents=True)
         (folder / "state").mkdir()
-        (folder / "Pulumi.yaml").write_text("name: plugins\nruntime: python\nmain: prog/\n")
+        project = {"name": "plugins", "runtime": RUNTIME, "main": "prog/"}
+        (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project))
         (self.program / "__main__.py").write_text(PROGRAM)
         self.environment = {
             "PATH": path,

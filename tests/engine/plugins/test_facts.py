@@ -116,6 +116,8 @@ FACTS: list[tuple[str, str]] = [
     # Processes
     ("a policy pack runs through the language host and is enforced",
      "engine.plugins.test_processes.test_policy_pack"),
+    ("the language host runs the Python that the runtime options name, and needs uv on PATH",
+     "engine.plugins.test_processes.test_runtime_options_that_would_run_another_python_are_refused"),
     ("a program that raises a RunError is followed by a second error, one that leaves with 32 is not",
      "engine.plugins.test_processes.test_how_a_program_ends_is_told"),
     ("a plug-in exits when its engine is gone or interrupted",

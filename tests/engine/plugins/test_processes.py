@@ -12,8 +12,10 @@ from pathlib import Path
 
 import boto3
 import pytest
+import yaml
 from moto.server import ThreadedMotoServer
 
+from tests.engine.conftest import RUNTIME
 from tests.engine.plugins.conftest import Project, resource
 
 pytestmark = pytest.mark.timeout(300)
@@ -79,7 +81,7 @@ def test_policy_pack(project: Project, tmp_path: Path, prefix: str) -> None:
     """A Python policy pack is run by our language host: a mandatory violation fails the preview."""
     pack = tmp_path / "policy"
     pack.mkdir()
-    (pack / "PulumiPolicy.yaml").write_text("runtime: python\ndescription: test\n")
+    (pack / "PulumiPolicy.yaml").write_text(yaml.safe_dump({"runtime": RUNTIME, "description": "test"}))
     (pack / "__main__.py").write_text(
         "from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy\n"
         "def check(args, report):\n"
@@ -95,6 +97,27 @@ def test_policy_pack(project: Project, tmp_path: Path, prefix: str) -> None:
     project.declare(resource("Network", "closed", name=f"{prefix}-closed", internal=True))
     accepted = project.preview("--policy-pack", str(pack))
     assert accepted.code == 0, accepted.text
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "name the virtualenv None"),
+        ({"virtualenv": "venv"}, "name the virtualenv 'venv'"),
+        (RUNTIME["options"], "Could not find `uv` executable."),
+    ],
+)
+def test_runtime_options_that_would_run_another_python_are_refused(
+    project: Project, options: dict[str, str], told: str
+) -> None:
+    """What the official host would run then is whatever is on PATH; without uv there it runs nothing."""
+    document = {"name": "plugins", "runtime": {"name": "python", "options": options}, "main": "prog/"}
+    (project.folder / "Pulumi.yaml").write_text(yaml.safe_dump(document))
+    without_uv = [f for f in project.environment["PATH"].split(os.pathsep) if not os.access(Path(f) / "uv", os.X_OK)]
+    project.environment["PATH"] = os.pathsep.join(without_uv)
+    done = project.preview()
+    assert done.code != 0
+    assert told in " ".join(done.text.split()), done.text
 
 
 @pytest.mark.parametrize(
