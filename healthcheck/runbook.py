@@ -14,6 +14,10 @@ _HEAD = """# Runbook
 
 One section a reason, under the name that the report shows. STACK, GATEWAY, CONTAINER, NETWORK and SECRET stand for what
 the report names. This file is written by `python -m healthcheck.runbook`.
+
+After an update that was killed or interrupted no reason is shown: run `ibgw repair --stack STACK`, not `pulumi cancel`.
+That one takes the lock away and nothing else: objects that were made and not recorded stay in the way of every later
+update, and Pulumi's plug-ins, which outlive a killed engine by a minute and more, go on changing Docker.
 """
 
 

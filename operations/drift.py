@@ -313,8 +313,9 @@ TABLES: Mapping[Kind, Table] = {
     Kind.IMAGE: {},
 }
 
-PASSING = frozenset({"networkDatas", "exitCode", "containerLogs"})
-"""Outputs that change by themselves: addresses (which the provider also gives in any order), how a container ended."""
+PASSING = frozenset({"networkDatas", "exitCode", "containerLogs", "repoDigest"})
+"""Outputs that change by themselves: addresses (which the provider also gives in any order), how a container ended, and
+by which of its repositories the provider names an image, whose id counts."""
 
 
 # --- comparing ----------------------------------------------------------------------------------------------------

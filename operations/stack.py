@@ -210,7 +210,13 @@ class Stack:
         return done.stdout
 
     def _explain(self, command: str, output: str) -> IbgwError:
-        """Pulumi's complaint as ours. The texts are those of the CLI 3.256 (pkg/cmd/pulumi/stack, pkg/backend/diy)."""
+        """Pulumi's complaint as ours. The texts are those of the CLI 3.256 (pkg/cmd/pulumi/stack, pkg/backend/diy) and
+        of its Python language host (sdk/python/toolchain)."""
+        if "Could not find `uv` executable" in output:
+            return IbgwError(
+                "There is no `uv` on PATH in this shell, and Pulumi's Python language host needs it (toolchain: uv in "
+                "Pulumi.yaml). Install it (https://docs.astral.sh/uv/), or set PATH to where it is."
+            )
         if output.startswith("{"):
             found = json.loads(output).get("diagnostics") or []
             errors = "".join(one["message"] for one in found if one["severity"] in ("error", "info#err")).strip()
@@ -235,7 +241,8 @@ class Stack:
             )
         if "Pulumi.yaml" in output or "fully qualified name" in output:
             return IbgwError("No Pulumi project here: run this in the folder that holds Pulumi.yaml, or below it.")
-        said = [line.strip() for line in output.splitlines() if line.strip().startswith("error:")]
+        # A provider's failure is a list below "error: 1 error occurred:".
+        said = [line.strip() for line in output.splitlines() if line.strip().startswith(("error:", "* "))]
         return IbgwError(f"`{command}` failed for stack {self.name!r}. It said: {' '.join(said) or 'nothing'}")
 
 

@@ -8,6 +8,7 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,17 @@ def test_what_comes_and_goes_by_itself_is_no_drift() -> None:
     for status in ("exited", "running"):
         one = recorded(inputs=stays, outputs=stays, read=stays)
         assert lines(compare(one, seen(path="State/Status", value=status))) == []
+
+
+def test_an_image_that_has_got_another_name_is_no_drift() -> None:
+    """With two repositories the provider may name it by either; the image is the one with the recorded id."""
+    outputs = {"name": "host:5000/gateway:1", "imageId": IMAGE, "repoDigest": "host:5000/gateway@sha256:1"}
+    read = {**outputs, "repoDigest": "host:5000/another@sha256:1"}
+    found = Recorded(Kind.IMAGE, IMAGE, outputs["name"], "unix:///x", {"name": outputs["name"]}, outputs, read)
+    image = Seen({"Id": IMAGE}, {}, NETWORKS)
+    assert lines(compare(found, image)) == []
+    moved = {**read, "imageId": "sha256:" + "9" * 64}
+    assert lines(compare(replace(found, read=moved), image)) == ["image host:5000/gateway:1: imageId changed"]
 
 
 def test_what_only_the_provider_reads_is_told_by_its_name_for_it() -> None:

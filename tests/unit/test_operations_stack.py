@@ -87,6 +87,16 @@ def test_wrong_contract_is_explained_by_key_and_not_by_value() -> None:
         ),
         ("error: no Pulumi.yaml project file found", "folder that holds Pulumi.yaml", 5),
         ("warning: noise\nerror: something new", "It said: error: something new", 5),
+        (
+            "error: 1 error occurred:\n\t* Unable to inspect volume: broken\n",
+            "It said: error: 1 error occurred: * Unable to inspect volume: broken",
+            5,
+        ),
+        (
+            '{"diagnostics": [{"message": "Could not find `uv` executable.\\nInstall uv"}]}',
+            "no `uv` on PATH in this shell",
+            5,
+        ),
     ],
 )
 def test_pulumis_complaints_say_what_to_do(pulumi: FakePulumi, complaint: str, expected: str, code: int) -> None:
