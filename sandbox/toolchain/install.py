@@ -173,6 +173,8 @@ def _executable(name: str) -> str:
 
 
 def _script(name: str) -> str:
-    """`-P` keeps the program's folder, where the engine starts a plug-in, out of the module path."""
+    """`-P` keeps the program's folder, where the engine starts a plug-in, out of the module path. A program gets first
+    the path that whoever started the engine has set, as from the official language host."""
     tree = Path(__file__).parents[2]
-    return f'#!/bin/sh\nPYTHONPATH="{tree}" exec "{sys.executable}" -P -m sandbox.plugins.{name} "$@"\n'
+    path = f"${{PYTHONPATH:+$PYTHONPATH:}}{tree}" if name == "language" else tree
+    return f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}" -P -m sandbox.plugins.{name} "$@"\n'

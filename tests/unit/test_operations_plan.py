@@ -146,7 +146,7 @@ def upgraded(name: str, **told: Any) -> str:
             inputs = step["newState"]["inputs"]
             inputs.update({"version": "0.2.0", "settings": {**inputs["settings"], **told}})
         if step["urn"].endswith("Gateway$docker:index/container:Container::main"):
-            step.update(op="replace", diffReasons=["command", "uploads[3].content"], replaceReasons=["command"])
+            step.update(op="replace", diffReasons=["command", "uploads"], replaceReasons=["uploads"])
     return json.dumps(preview)
 
 

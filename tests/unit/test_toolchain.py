@@ -280,3 +280,20 @@ def test_our_stand_ins_in_a_sandbox_s_home_are_not_taken_for_official_ones(world
 def test_an_official_plug_in_on_path_is_not_ignored(world: World, tmp_path: Path) -> None:
     executable(world.path / "pulumi-resource-docker")
     assert enter_plugins(world.ensure(), tmp_path / "some-home") == {}
+
+
+def test_a_program_gets_the_module_path_that_the_engine_was_started_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from the official language host: a release is deployed by the packages of its own commit."""
+    folder = World(tmp_path, monkeypatch).ensure().path[0]
+
+    def path_in(name: str) -> str:
+        setting = (folder / name).read_text().splitlines()[1].partition(" exec ")[0]
+        command = ["sh", "-c", f'{setting}; printf %s "$PYTHONPATH"']
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env={"PYTHONPATH": "/release"})
+        return done.stdout
+
+    checkout = str(Path(modules.__file__).parents[2])
+    assert path_in("pulumi-language-python") == f"/release:{checkout}"
+    assert path_in("pulumi-resource-docker") == checkout
