@@ -46,7 +46,7 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True)
-class Gone:
+class Outcome:
     """`plan`: what was to be done. `why`: the reasons of the checks that failed."""
 
     gateway: str
@@ -67,7 +67,7 @@ class Rollout:
     """In the order in which the gateways were due."""
 
     stack: str
-    gateways: tuple[Gone, ...]
+    gateways: tuple[Outcome, ...]
 
     @property
     def exit_code(self) -> ExitCode:
@@ -98,17 +98,19 @@ def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollo
             exit_code=ExitCode.BAD_USAGE,
         )
     owned = by_owner(preview)
-    _check_apart(plan, owned[None])
+    _check_apart(plan, chosen, owned[None])
     # What nobody uses any more is for `pulumi up` to remove.
     shared = [urn for urn, operation in owned[None].items() if operation != "delete"]
     for one in chosen:
         if one.verdict is PlanVerdict.REMOVE:
             say(f"{one.gateway}: left the configuration; `pulumi up --stack {stack.name}` removes it.")
-    # What an earlier rollout has done is verified before anything is begun: it may have been interrupted meanwhile.
+    # First the one that is not there, since an update that leaves it out has no output. Then what an earlier rollout
+    # has done is verified before anything else is begun: it may have been interrupted meanwhile.
+    new = [one for one in chosen if one.verdict is PlanVerdict.CREATE]
     done = [one for one in chosen if one.verdict is PlanVerdict.NONE]
-    due = [one for one in chosen if one.verdict not in (PlanVerdict.NONE, PlanVerdict.REMOVE)]
-    steps = [*([done] if done else []), *([one] for one in due)]
-    found: list[Gone] = []
+    due = [one for one in chosen if one.verdict in (*REPLACED, PlanVerdict.IN_PLACE)]
+    steps = [step for step in (new, done, *([one] for one in due)) if step]
+    found: list[Outcome] = []
     for number, step in enumerate(steps, start=1):
         names = [one.gateway for one in step]
         where = f"{number}/{len(steps)} {', '.join(names)}"
@@ -117,35 +119,35 @@ def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollo
             if one.verdict in REPLACED:
                 _log_out_old(stack, one.gateway, say)
         report = _update(stack, names, [*shared, *(urn for name in names for urn in owned[name])])
-        gone = [_gone(one, report) for one in step]
-        found += gone
-        for one_gone in gone:
-            say(f"{number}/{len(steps)} {one_gone.human()}")
-        waiting = [one_gone.gateway for one_gone in found if one_gone.result is Result.WAITING]
-        failed = [one_gone.gateway for one_gone in found if one_gone.result is Result.FAILED]
+        found += [_outcome(one, report) for one in step]
+        for outcome in found[-len(step) :]:
+            say(f"{number}/{len(steps)} {outcome.human()}")
+        waiting = [outcome.gateway for outcome in found if outcome.result is Result.WAITING]
+        failed = [outcome.gateway for outcome in found if outcome.result is Result.FAILED]
         if waiting or len(failed) > max_failures:
             rest = [one for later in steps[number:] for one in later]
-            found += [Gone(one.gateway, one.verdict, Result.NOT_REACHED) for one in rest]
+            found += [Outcome(one.gateway, one.verdict, Result.NOT_REACHED) for one in rest]
             told = f"{', '.join(waiting)}: waits for an approval" if waiting else f"{', '.join(failed)}: failed"
             say(f"{told}. Stopped, with {len(rest)} left as they were; the same command goes on with them.")
             break
     return Rollout(stack.name, tuple(found))
 
 
-def _check_apart(plan: Plan, shared: Mapping[str, str]) -> None:
-    """Raises IbgwError (REFUSED) where something changes under all gateways at once, and where the program declares
-    a gateway that is not there: an update that leaves that one out has no output, and verifies nothing."""
-    create = [one.gateway for one in plan.gateways if one.verdict is PlanVerdict.CREATE]
+def _check_apart(plan: Plan, chosen: Sequence[GatewayPlan], shared: Mapping[str, str]) -> None:
+    """Raises IbgwError (REFUSED) where something changes under all gateways at once, and where a gateway is not there
+    and stays so: an update that leaves one out that the program declares has no output, and verifies nothing."""
+    new = [one for one in plan.gateways if one.verdict is PlanVerdict.CREATE]
     under_all = [
-        urn for urn, operation in shared.items() if operation != "same" and "::docker:" in urn and "Image::" not in urn
+        urn.rpartition("::")[2]
+        for urn, operation in shared.items()
+        if operation != "same" and "::docker:" in urn and "Image::" not in urn
     ]
-    if not create and not under_all:
+    if under_all:
+        why = f"{', '.join(under_all)}: changes for all gateways at once"
+    elif len(new) > 1 or not all(one in chosen for one in new):
+        why = f"{', '.join(one.gateway for one in new)}: not there, and only one may be new, and among those chosen"
+    else:
         return
-    why = (
-        f"{', '.join(create)}: not deployed yet, and a rollout is for gateways that run"
-        if create
-        else f"{', '.join(urn.rpartition('::')[2] for urn in under_all)}: changes for all gateways at once"
-    )
     raise IbgwError(
         f"Nothing was changed. {why}. Deploy that by itself first: pulumi up --stack {plan.stack}",
         exit_code=ExitCode.REFUSED,
@@ -163,14 +165,14 @@ def _update(stack: Stack, names: Sequence[str], urns: Sequence[str]) -> Report:
     return report
 
 
-def _gone(planned: GatewayPlan, report: Report) -> Gone:
+def _outcome(planned: GatewayPlan, report: Report) -> Outcome:
     [seen] = [one for one in report.gateways if one.gateway == planned.gateway]
     why = tuple(dict.fromkeys(check.reason.value for check in red(seen.checks) if check.reason is not None))
     if planned.gateway in unapproved(report):
         result = Result.WAITING
     else:
         result = Result.VERIFIED if seen.verdict in VERIFIED else Result.FAILED
-    return Gone(planned.gateway, planned.verdict, result, why)
+    return Outcome(planned.gateway, planned.verdict, result, why)
 
 
 # --- gateways of 0.1.0 --------------------------------------------------------------------------------------------

@@ -34,8 +34,12 @@ class World:
     project: Callable[..., Stack]
     client: docker.DockerClient
 
-    def declare(self, **of_each: Any) -> None:
-        self.project(STACK, verifier={"timeout": "30s"}, gateways=dict.fromkeys(NAMES, of_each))
+    def declare(self, *more: str, image: str = "", **of_each: Any) -> None:
+        """The three gateways and `more`; `image` by its tag."""
+        repository = self.sandbox.gateway_image.partition("@")[0]
+        reference = f"{repository}:{image}" if image else self.sandbox.gateway_image
+        gateways = dict.fromkeys((*NAMES, *more), of_each)
+        self.project(STACK, verifier={"timeout": "30s"}, image=reference, gateways=gateways)
 
     def rollout(self, line: str, code: int) -> tuple[dict[str, str], str]:
         """Each gateway's result, and what was said."""
@@ -120,16 +124,24 @@ def test_run_again_it_goes_on_with_what_is_left(world: World, pulumi: Pulumi) ->
 
 def test_another_image_is_taken_to_one_after_the_other(world: World, pulumi: Pulumi) -> None:
     build(world.sandbox, world.client, SECOND)
-    repository = world.sandbox.gateway_image.partition("@")[0]
-    world.project(
-        STACK, verifier={"timeout": "30s"}, image=f"{repository}:{SECOND}", gateways={name: {} for name in NAMES}
-    )
+    world.declare(image=SECOND)
     before = world.containers()
     assert world.rollout("--gateway main", 0)[0] == {"main": "verified"}
     assert changed(world, before) == ["main"]
     assert world.rollout("", 0)[0] == dict.fromkeys(NAMES, "verified")
     assert changed(world, before) == list(NAMES)
     pulumi(["preview", "--expect-no-changes"], stack=world.stack)
+
+
+def test_one_that_is_not_there_comes_first_and_is_never_left_out(world: World) -> None:
+    world.declare("fourth", image=SECOND)
+    before = world.containers()
+    refused = world.run(shlex.split(f"ibgw rollout --stack {STACK} --gateway main"), stack=world.stack, check=False)
+    assert (refused.returncode, "fourth: not there" in refused.stderr) == (7, True)
+    results, said = world.rollout("", 0)
+    assert results == dict.fromkeys((*NAMES, "fourth"), "verified")
+    assert said.index("1/2 fourth: verified") < said.index("2/2 main: verified")
+    assert changed(world, before) == []
 
 
 # IBC's side of STOP, in the order and the words of its StopTask: an answer, then the program ends.

@@ -181,7 +181,7 @@ def test_what_left_the_configuration_is_left_to_an_update(world: Make) -> None:
 @pytest.mark.parametrize(
     ("operations", "shared", "named"),
     [
-        ({"a": "replace", "new": "create"}, {}, "new: not deployed yet"),
+        ({"a": "replace", "new": "create", "newer": "create"}, {}, "new, newer: not there"),
         ({"a": "replace"}, {"egress": "replace"}, "egress: changes for all gateways at once"),
     ],
 )
@@ -192,6 +192,16 @@ def test_what_cannot_be_done_one_after_the_other_is_refused(
     with pytest.raises(IbgwError, match=named) as refused:
         made.run()
     assert (refused.value.exit_code, made.updates, made.logged_out) == (ExitCode.REFUSED, [], [])
+
+
+def test_one_that_is_not_there_comes_first(world: Make) -> None:
+    """As a rollout leaves it that was killed while it replaced one. No update may leave it out."""
+    made = world({"a": "same", "b": "create", "c": "replace"})
+    assert made.run() == {"b": "verified", "a": "verified", "c": "verified"}
+    assert (made.updated, made.logged_out) == (["b", "a", "c"], ["c"])
+    with pytest.raises(IbgwError, match="b: not there") as refused:
+        made.run("c")
+    assert refused.value.exit_code is ExitCode.REFUSED
 
 
 def test_another_image_is_taken_to_them_one_after_the_other(world: Make) -> None:
