@@ -104,8 +104,8 @@ class Change(_Model):
 
 class GatewayPlan(_Model):
     """`downtime`: what the gateway is away for, None where it stays. `image` and `secret_version`: None where they stay
-    the same. `version`: of ibgw, where that is a reason. `asks_second_factor`: whether this update leads to a request
-    on the phone."""
+    the same. `version`: of ibgw, where another one is a reason. `asks_second_factor`: whether this update leads to a
+    request on the phone."""
 
     gateway: str
     verdict: PlanVerdict
@@ -224,7 +224,8 @@ def _gateway(name: str, container: list[Step], component: list[Step], image: Cha
     secret_version = Change(before=before, after=after) if told and before != after else None
     logs_in = verdict in (*REPLACED, PlanVerdict.CREATE)
     reasons = tuple(_reasons(container, old, new)) if verdict not in (PlanVerdict.CREATE, PlanVerdict.REMOVE) else ()
-    by_version = any(reason.setting == THIS_VERSION for reason in reasons)
+    version = Change(before=old.get("version"), after=new.get("version"))
+    by_version = version.before != version.after and THIS_VERSION in {reason.setting for reason in reasons}
     return GatewayPlan(
         gateway=name,
         verdict=verdict,
@@ -233,7 +234,7 @@ def _gateway(name: str, container: list[Step], component: list[Step], image: Cha
         downtime=_downtime(verdict, container),
         image=image if logs_in else None,
         secret_version=secret_version,
-        version=Change(before=old.get("version"), after=new.get("version")) if by_version else None,
+        version=version if by_version else None,
     )
 
 

@@ -164,6 +164,15 @@ def test_a_replacement_by_another_version_of_this_program_says_so_and_which() ->
     assert json.loads(plan.as_json(found))["gateways"][0]["version"] == {"before": None, "after": "0.2.0"}
 
 
+def test_another_program_of_the_same_version_does_not_tell_it_from_and_to() -> None:
+    preview = json.loads(upgraded("no_change"))
+    for step in preview["steps"]:
+        if step["urn"].endswith("::ibgw:gateway:Gateway::main"):
+            step["oldState"]["inputs"]["version"] = "0.2.0"
+    found = main_of(plan.read("paper-plan", json.dumps(preview)))
+    assert ([one.setting for one in found.reasons], found.version) == ([plan.THIS_VERSION], None)
+
+
 def test_a_setting_that_only_one_version_knows_is_a_reason_once_somebody_sets_it() -> None:
     """Out of a state whose components lack what this version's have by default, and have what it no longer knows."""
     preview = json.loads(upgraded("no_change"))
