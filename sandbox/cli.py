@@ -1,5 +1,6 @@
 """`ibgw sandbox ...`: the sandbox from the command line. Joins `ibgw` through an entry point; nothing imports it."""
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -94,6 +95,27 @@ def scenario(name: str, gateway: GatewayOption = None, stack: StackOption = "pap
         with _asking(sandbox, "; ibgw sandbox scenarios lists them") as broker:
             broker.scenario(name, user_id=user)
     _say(f"{'all users' if gateway is None else f'{stack}/{gateway}'}: {name}")
+
+
+COUNTED = ("attempts", "logins", "soft_logins", "logouts", "sessions", "stranded")
+
+
+@app.command()
+def users(as_json: Annotated[bool, typer.Option("--json", help="As JSON, by user id.")] = False) -> None:
+    """Show what the broker has counted of each user; `stranded`: sessions that went without a logout."""
+    with _explained(), _asking(Sandbox(say=_say)) as broker:
+        status = broker.status()["users"]
+    rows = {
+        user_id: {**user, "sessions": len(user["sessions"]), "stranded": user["stranded_sessions"]}
+        for user_id, user in status.items()
+    }
+    counted = {user_id: {name: row[name] for name in COUNTED} for user_id, row in rows.items()}
+    if as_json:
+        typer.echo(json.dumps(counted, indent=2))
+        return
+    width = max(map(len, ("user", *counted)))
+    for user_id, row in {"user": dict(zip(COUNTED, COUNTED, strict=True)), **counted}.items():
+        typer.echo(f"{user_id:{width}}" + "".join(f"  {value:>11}" for value in row.values()))
 
 
 @app.command()

@@ -57,7 +57,8 @@ class BrokerControl:
 
         Each user: `scenario`, `sessions` (trading modes with a session), `stranded` (those whose gateway is gone and
         whose session is not), `attempts` (forms submitted), `logins`,
-        `soft_logins` (by session token), `failed_attempts`, `logouts`, `orders` (really placed), `what_ifs`,
+        `soft_logins` (by session token), `failed_attempts`, `logouts` (those that keep the token too),
+        `stranded_sessions` (how many ever went without a logout), `orders` (really placed), `what_ifs`,
         `second_factor_prompts`, `second_factor_waiting`, `locked_for` (seconds).
         """
         result = self._call({"command": "status"})

@@ -8,7 +8,7 @@ from typing import Any
 from . import scenarios
 from .clock import week_end
 from .desk import Account
-from .scenarios import Conditions, Login
+from .scenarios import Conditions, Login, LoginError
 from .users import User
 
 # IBKR publishes neither number. The waiting time in the dialog text that IBC quotes is just below five minutes.
@@ -25,8 +25,21 @@ class Verdict(StrEnum):
     LOCKED = "locked"
     UNAVAILABLE = "unavailable"
     OUTDATED = "outdated"
+    ERROR = "login-error"
     BLOCKED = "blocked"
     NO_ANSWER = "no-answer"
+
+
+LOGIN_ERRORS = {
+    # Of the second the text is known (mvberg/ib-gateway-docker#29), of the third a part of it
+    # (IBC, NotCurrentlyAvailableDialogHandler).
+    LoginError.PASSWORD: "Invalid username or password",
+    LoginError.VERSION: (
+        "The current version of the application you are running, 10.45.1j, is no longer supported. Please download the "
+        "current version from our website."
+    ),
+    LoginError.UNAVAILABLE: "The system is not currently available.",
+}
 
 
 def waiting_text(seconds: float) -> str:
@@ -60,6 +73,7 @@ class Counters:
     logouts: int = 0
     orders: int = 0
     what_ifs: int = 0
+    stranded_sessions: int = 0  # whose connection went without a logout, be it one that keeps the token
     second_factor_prompts: int = 0
 
 
@@ -100,6 +114,8 @@ class UserState:
             return Verdict.UNAVAILABLE
         if self.conditions.login is Login.OUTDATED:
             return Verdict.OUTDATED
+        if self.conditions.login is Login.ERROR and self.conditions.login_error is not LoginError.PASSWORD:
+            return Verdict.ERROR
         if self.conditions.login is Login.LOCKED and self.locked_until <= now:
             self.locked_until = now + LOCKOUT_SECONDS
         if now < self.locked_until:
@@ -115,7 +131,7 @@ class UserState:
             self.failures_in_a_row = 0
             self.locked_until = now + LOCKOUT_SECONDS
             return Verdict.LOCKED
-        return Verdict.FAILED if self.conditions.login is Login.FAIL else Verdict.REJECTED
+        return {Login.FAIL: Verdict.FAILED, Login.ERROR: Verdict.ERROR}.get(self.conditions.login, Verdict.REJECTED)
 
     def new_token(self, mode: str, now: float) -> str:
         """A token with which the gateway may log in again without a form, until the week ends. Earlier ones of the mode
@@ -131,6 +147,12 @@ class UserState:
 
     def revoke(self, mode: str) -> None:
         self.tokens = {token: known for token, known in self.tokens.items() if known.mode != mode}
+
+    def text(self, verdict: Verdict, now: float) -> str | None:
+        """What the dialog says with which the gateway shows a verdict; None where that is always the same."""
+        if verdict is Verdict.LOCKED:
+            return waiting_text(self.locked_until - now)
+        return LOGIN_ERRORS[self.conditions.login_error] if verdict is Verdict.ERROR else None
 
     def set_scenario(self, name: str, now: float) -> None:
         """Raises ValueError for an unknown name or value. Leaving `locked-out` ends the lock."""

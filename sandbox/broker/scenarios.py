@@ -20,7 +20,16 @@ class Login(StrEnum):
     DOWN = "down"  # no answer from the login server
     UNAVAILABLE = "unavailable"  # 'The system is not currently available'
     OUTDATED = "outdated"  # this version of the program is no longer supported
+    ERROR = "error"  # the 'Login Error' dialog, whose text alone tells why; the login automation tries again at once
     BLOCKED = "blocked"  # a dialog that the login automation does not know, after the password was accepted
+
+
+class LoginError(StrEnum):
+    """What the 'Login Error' dialog is about."""
+
+    PASSWORD = "password"  # noqa: S105 - not a password
+    VERSION = "version"  # this version of the program is no longer supported
+    UNAVAILABLE = "unavailable"
 
 
 class Push(StrEnum):
@@ -45,6 +54,7 @@ class Api(StrEnum):
 
     NORMAL = "normal"
     WEDGED = "wedged"  # accepts connections and never reads from them
+    SILENT = "silent"  # answers the handshake and nothing after it, not even with the accounts
     HALF_OPEN = "half-open"  # answers the handshake and sends the accounts, never a next order id
 
 
@@ -106,7 +116,11 @@ class Conditions:
     """One scenario, as the broker applies it. Each field is independent of the others."""
 
     crash: int = 0  # exit code with which the next start ends, of ibcstart.sh (1 to 8) or IBC (76 to 88)
+    form: float = 0.0  # seconds by which the next start's login form is late
+    deaf: bool = False  # the program reacts neither to IBC's command server nor to SIGTERM
+    ends: float = 0.0  # seconds after each login at which the program ends, exit code 0
     login: Login = Login.CHECK
+    login_error: LoginError = LoginError.PASSWORD
     push: Push = Push.AS_USER
     totp: bool = False  # a code has to be typed
     elsewhere: Elsewhere = Elsewhere.NONE
@@ -171,6 +185,25 @@ _TABLE: dict[str, _Scenario] = {
     "login-failed-restart": _fixed(
         "every login fails and the login automation restarts and retries at once", Conditions(login=Login.FAIL)
     ),
+    "login-error": _Scenario(
+        "every login fails with the dialog 'Login Error' and the login automation restarts and retries at once",
+        lambda text: Conditions(login=Login.ERROR, login_error=LoginError(text)),
+        "password",
+        "password, version or unavailable, which its text is about",
+    ),
+    "slow-form": _Scenario(
+        "the login form of the next start is late; beyond LoginDialogDisplayTimeout the start ends with 1112, for ever",
+        lambda text: Conditions(form=_number(text, 1, 3600)),
+        "90",
+        "seconds from 1 to 3600",
+    ),
+    "session-ends": _Scenario(
+        "the program logs out and ends with exit code 0 a while after each login",
+        lambda text: Conditions(ends=_number(text, 0.1, 86_400)),
+        "5",
+        "seconds from 0.1 to 86400",
+    ),
+    "deaf": _fixed("the program reacts neither to IBC's command server nor to SIGTERM", Conditions(deaf=True)),
     "locked-out": _fixed("too many failed login attempts: logins wait for minutes", Conditions(login=Login.LOCKED)),
     "login-server-down": _fixed("the login server does not answer", Conditions(login=Login.DOWN)),
     "system-unavailable": _fixed(
@@ -203,6 +236,7 @@ _TABLE: dict[str, _Scenario] = {
         "seconds from 1 to 86400",
     ),
     "api-wedged": _fixed("the API port accepts and never answers", Conditions(api=Api.WEDGED)),
+    "api-silent": _fixed("the API answers the handshake and nothing after it", Conditions(api=Api.SILENT)),
     "api-half-open": _fixed("the API sends the accounts and never a next order id", Conditions(api=Api.HALF_OPEN)),
     "account-list-empty": _fixed("the API sends an empty list of accounts", Conditions(accounts=Accounts.NONE)),
     "account-kind-swapped": _fixed(

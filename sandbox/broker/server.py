@@ -3,7 +3,8 @@
 A gateway opens one TCP connection for each login and keeps it for as long as the session lasts. It sends objects with a
 `type`, the broker objects with an `event`:
 
-    login              -> clock, then rejected | failed | locked | unavailable | outdated | blocked | token-refused
+    login              -> clock, then rejected | failed | login-error | locked | unavailable | outdated | blocked
+                          | token-refused
                           | (closed without a word) | existing-session | second-factor, second-factor-closed | handoff
                           | contested, give-way | accepted
     ask                -> answer
@@ -146,8 +147,14 @@ class Broker:
         """The answer to a gateway that starts and says `IbLoginId=...`, as it stands in IBC's config.ini."""
         state = self.states.get(properties.parse(data).get("IbLoginId", "").strip())
         found = Conditions() if state is None else state.conditions
-        down = found.login is Login.DOWN
-        return {"crash": found.crash, "down": down, "now": int(self.clock.now()), "clock": self.clock.setting()}
+        return {
+            "crash": found.crash,
+            "down": found.login is Login.DOWN,
+            "form": found.form,
+            "deaf": found.deaf,
+            "now": int(self.clock.now()),
+            "clock": self.clock.setting(),
+        }
 
     async def _on_gateway(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link: Link | None = None
@@ -192,8 +199,7 @@ class Broker:
         if verdict is Verdict.NO_ANSWER:
             return None
         if verdict is not Verdict.PASSWORD_OK:
-            text = logins.waiting_text(state.locked_until - self.clock.now()) if verdict is Verdict.LOCKED else None
-            link.send({"event": verdict, "text": text})
+            link.send({"event": verdict, "text": state.text(verdict, self.clock.now())})
             await self._await_end(reader)
             return None
         self._pending.add(link)
@@ -343,7 +349,10 @@ class Broker:
 
     def _link_ended(self, link: Link) -> None:
         stranded = link.state.conditions.stranded
-        if stranded and not link.logged_out and self._open_session(link) is link:
+        lost = not link.logged_out and self._open_session(link) is link
+        if lost:
+            link.state.counters.stranded_sessions += 1
+        if stranded and lost:
             link.open_until = self.clock.now() + stranded
         else:
             self._end(link)
@@ -391,6 +400,8 @@ class Broker:
             "connected": conditions.connectivity is not Connectivity.LOST,
             "greeting": [list(notice) for notice in greeting(conditions)],
             "memory_growth": conditions.memory_growth,
+            "deaf": conditions.deaf,
+            "ends": conditions.ends,
         }
 
     def set_scenario(self, state: UserState, name: str) -> None:

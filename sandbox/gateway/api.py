@@ -341,6 +341,8 @@ class ApiServer:
         """False when the client has to go. Raises ValueError for a malformed message."""
         if not row:
             raise ValueError("an empty message")
+        if self.session.state.api == "silent":
+            return True
         if client.client_id is None:
             return int(row[0]) == START_API and await self._start_api(client, wire.Fields(row[2:]))
         await self._requests.serve(client, row)

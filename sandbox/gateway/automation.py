@@ -118,6 +118,7 @@ class Automation:
         handlers: dict[str, Callable[[BrokerLink, Message], Awaitable[float | None]]] = {
             "rejected": self._rejected,
             "failed": self._failed,
+            "login-error": self._error,
             "locked": self._locked,
             "unavailable": self._unavailable,
             "outdated": self._outdated,
@@ -165,6 +166,12 @@ class Automation:
     async def _failed(self, link: BrokerLink, event: Message) -> None:
         console.dialog("Login failed")
         console.log("Login failed")
+        console.log("Cold restart in progress")
+        raise ColdRestart
+
+    async def _error(self, link: BrokerLink, event: Message) -> None:
+        console.dialog("Login Error")
+        console.log(f"Login error message:\n{event['text']}")
         console.log("Cold restart in progress")
         raise ColdRestart
 

@@ -134,7 +134,7 @@ class Gateway:
 
     @property
     def deaf(self) -> bool:
-        return False
+        return self._start.deaf if self._session is None else self._session.deaf
 
     @property
     def _logged_in(self) -> bool:
@@ -252,6 +252,7 @@ class Gateway:
         console.log(f"Starting session: will exit if login dialog is not displayed within {timeout} seconds")
         self._start.in_session()
         await asyncio.sleep(max(0.0, self._started + FORM_SECONDS - time.monotonic()))
+        await self._start.form_opens(timeout)
         return await automation.log_in()
 
     async def _resume(self) -> LoggedIn:
@@ -291,10 +292,12 @@ class GatewaySession:
 
     def _log_in(self, logged_in: LoggedIn) -> None:
         self._link, self.token = logged_in.link, logged_in.token
+        self._ends_after = float(logged_in.state["ends"])
         self._take_state(logged_in.state)
 
     def _take_state(self, state: Message) -> None:
         self._state = ApiState.from_message(state)
+        self.deaf = bool(state["deaf"])
         self._growth = float(state["memory_growth"])
         if self._growth:
             self._grows.set()
@@ -310,7 +313,7 @@ class GatewaySession:
 
     async def run(self) -> bool:
         """Until the session ends: True for a soft restart. Raises Exit or ColdRestart."""
-        growing = asyncio.create_task(self._grow())
+        others = (asyncio.create_task(self._grow()), asyncio.create_task(self._end_by_itself()))
         try:
             while True:
                 if await self._ends_during(self._link.run(self._on_event)):
@@ -321,7 +324,8 @@ class GatewaySession:
                     return self._ended.result()
                 self._connection(True)
         finally:
-            growing.cancel()
+            for other in others:
+                other.cancel()
 
     async def _ends_during(self, work: Coroutine[Any, Any, None]) -> bool:
         """Whether the session is ended before the work is done, which is given up then."""
@@ -334,6 +338,11 @@ class GatewaySession:
             return self._ended.done()
         finally:
             task.cancel()
+
+    async def _end_by_itself(self) -> None:
+        if self._ends_after:
+            await CLOCK.sleep(self._ends_after)
+            self.end(restart=False)
 
     async def _grow(self) -> None:
         """Takes memory and never gives it back, while the broker says so."""

@@ -27,6 +27,7 @@ INI_MISSING = 1103
 INVALID_MODE = 1104
 INVALID_SETTING = 1105
 LOGIN_TIMED_OUT = 1111
+FORM_TIMED_OUT = 1112
 
 PRECAUTIONS = {
     "BypassOrderPrecautions": "Bypass Order Precautions for API Orders",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .clock import CLOCK
-from .settings import INVALID_MODE, INVALID_SETTING, LOGIN_TIMED_OUT, UNHANDLED, Exit
+from .settings import FORM_TIMED_OUT, INVALID_MODE, INVALID_SETTING, LOGIN_TIMED_OUT, UNHANDLED, Exit
 
 ANSWER_SECONDS = 0.5
 TRIES = 2
@@ -33,17 +33,20 @@ LINES = {
     1109: "Problem writing to /home/ibgateway/Jts/jts.ini: No space left on device",
     1110: "Trading Login Handoff dialog; error: {}",
     LOGIN_TIMED_OUT: "IBC closing because login has not completed after Second Factor Authentication",
-    1112: "IBC closing after TWS/Gateway failed to display login dialog",
+    FORM_TIMED_OUT: "IBC closing after TWS/Gateway failed to display login dialog",
 }
-LATER = frozenset({UNHANDLED, 1101, 1107, 1108, 1109, 1110, LOGIN_TIMED_OUT, 1112})
+LATER = frozenset({UNHANDLED, 1101, 1107, 1108, 1109, 1110, LOGIN_TIMED_OUT, FORM_TIMED_OUT})
 
 
 @dataclass(frozen=True)
 class Start:
-    """`crash`: the exit status that this run is to end with, 0 for none. `down`: no login server is there."""
+    """`crash`: the exit status that this run is to end with, 0 for none. `down`: no login server is there. `form`: the
+    seconds by which the login form is late. `deaf`: the program reacts neither to commands nor to SIGTERM."""
 
     crash: int = 0
     down: bool = False
+    form: float = 0.0
+    deaf: bool = False
 
     def before_session(self) -> None:
         """Raises Exit if this run ends before it has begun its session."""
@@ -51,6 +54,12 @@ class Start:
 
     def in_session(self) -> None:
         self._crash(later=True)
+
+    async def form_opens(self, timeout: float) -> None:
+        """Raises Exit if the form is not there within so many seconds (SessionManager, startSession)."""
+        await CLOCK.sleep(min(self.form, timeout))
+        if self.form > timeout:
+            raise Exit(FORM_TIMED_OUT, LINES[FORM_TIMED_OUT])
 
     def _crash(self, *, later: bool) -> None:
         for code, line in LINES.items():
@@ -70,7 +79,7 @@ def ask(broker: tuple[str, int], ini: Path) -> Start:
             except OSError:  # out of reach, or too late
                 continue
             CLOCK.follow(answer["clock"])
-            return Start(answer["crash"], answer["down"])
+            return Start(answer["crash"], answer["down"], answer["form"], answer["deaf"])
     return Start()
 
 

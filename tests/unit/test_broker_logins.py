@@ -62,6 +62,9 @@ def test_success_starts_the_count_of_failures_anew() -> None:
     [
         ("wrong-password", Verdict.REJECTED, 1, 1),
         ("login-failed-restart", Verdict.FAILED, 1, 1),
+        ("login-error", Verdict.ERROR, 1, 1),
+        ("login-error:version", Verdict.ERROR, 1, 0),
+        ("login-error:unavailable", Verdict.ERROR, 1, 0),
         ("locked-out", Verdict.LOCKED, 1, 1),
         ("system-unavailable", Verdict.UNAVAILABLE, 1, 0),
         ("login-server-down", Verdict.NO_ANSWER, 0, 0),

@@ -1,6 +1,7 @@
 """`ibgw sandbox scenario`, `clock` and `second-factor` on a broker that runs."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,28 @@ def test_a_wrong_clock_is_bad_usage(option: str, value: str, refusal: str, place
     result = ibgw("clock", option, value)
     assert result.exit_code == 2
     assert result.stderr == refusal
+
+
+def test_what_the_broker_counted(place: World) -> None:
+    """A login whose connection goes without a logout, and one that is refused."""
+
+    async def one(**ini: str) -> None:
+        await (await place.automation(**ini).log_in()).link.close()
+
+    place.run(one())
+    with pytest.raises(GiveUp):
+        place.run(one(IbLoginId="pusher", IbPassword="nonsense"))
+    deadline = time.monotonic() + 5
+    while place.control.status()["users"]["trader"]["sessions"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    names = ["attempts", "logins", "soft_logins", "logouts", "sessions", "stranded"]
+    expected = {"trader": [1, 1, 0, 0, 0, 1], "pusher": [1, 0, 0, 0, 0, 0]}
+    found = ibgw("users", "--json").stdout
+    assert json.loads(found) == {user: dict(zip(names, row, strict=True)) for user, row in expected.items()}
+    table = [line.split() for line in ibgw("users").stdout.splitlines()]
+    assert table == [["user", *names], *([user, *map(str, row)] for user, row in expected.items())]
+    assert "right" not in found
 
 
 RFC_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # noqa: S105 - RFC 6238, appendix B

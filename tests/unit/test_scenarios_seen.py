@@ -6,6 +6,7 @@ those of the TWS API reference, Message Codes, where nothing else is said; log l
 
 import asyncio
 import itertools
+import signal
 import socket
 import struct
 import time
@@ -97,6 +98,16 @@ LOGINS: dict[str, Login] = {
     # LoginFailedDialogHandler
     "login-failed-restart": Login(
         "cold restart", [DIALOG.format("Login failed"), "Login failed", "Cold restart in progress"]
+    ),
+    # LoginErrorDialogHandler: the text on a line of its own.
+    "login-error": Login(
+        "cold restart",
+        [
+            DIALOG.format("Login Error"),
+            "Login error message:",
+            "Invalid username or password",
+            "Cold restart in progress",
+        ],
     ),
     # TooManyFailedLoginAttemptsDialogHandler quotes the text, and acts only with relogin.
     "locked-out": Login(
@@ -402,6 +413,61 @@ def connections() -> set[tuple[int, int, str]]:
         local, peer, state = line.split()[1:4]
         found.add((int(local.split(":")[1], 16), int(peer.split(":")[1], 16), state))
     return found
+
+
+@seen("api-silent")
+def _(view: View) -> None:
+    view.set("api-silent")
+    assert started_raw(view) == []
+
+
+@seen("slow-form", gateway=False)
+def _(view: View) -> None:
+    """SessionManager.startSession: 1112, 88 to ibcstart.sh, which starts again whatever was configured."""
+    view.set("slow-form:3")
+    process = Installation(view.folder, view.place.broker_port).start(**INI, LoginDialogDisplayTimeout="1")
+    try:
+        assert process.stdout is not None
+        before = list(itertools.takewhile(lambda line: line != "IBC returned exit status 88\n", process.stdout))
+        assert any(line.endswith("IBC closing after TWS/Gateway failed to display login dialog\n") for line in before)
+        assert not any("Login dialog WINDOW_OPENED" in line for line in before)
+        assert "IBC will restart shortly\n" in process.stdout
+    finally:
+        end(process)
+    assert view.place.control.status()["users"]["trader"]["attempts"] == 0
+
+
+@seen("session-ends", gateway=False)
+def _(view: View) -> None:
+    """As an automatic logoff: a logout, and exit code 0."""
+    view.set("session-ends:0.5")
+    with view.started() as lines:
+        after = list(lines)
+    assert DIALOG.format("Shutdown progress") in after
+    assert "IBC returned exit status 0" in after
+    assert view.place.control.status()["users"]["trader"]["logouts"] == 1
+
+
+@seen("deaf", gateway=False)
+def _(view: View) -> None:
+    """A program that hangs: what it was sent is not seen in its log."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = Installation(view.folder, view.place.broker_port).start(**INI, CommandServerPort=str(port))
+    try:
+        assert process.stdout is not None
+        assert any("Configuration tasks completed" in line for line in process.stdout)
+        view.set("deaf")
+        process.send_signal(signal.SIGTERM)
+        with socket.create_connection(("127.0.0.1", port), timeout=1.5) as channel:
+            channel.sendall(b"STOP\n")
+            with pytest.raises(TimeoutError):
+                channel.recv(1)
+        assert process.poll() is None
+        assert view.place.control.status()["users"]["trader"]["sessions"] == ["paper"]
+    finally:
+        end(process)
 
 
 @seen("api-half-open")

@@ -125,6 +125,9 @@ API_ROWS: dict[str, Seen] = {
     "normal": Seen(ALL_PASS),
     # An accepting port that never answers the handshake (gnzsnz/ib-gateway-docker#336).
     "api-wedged": Seen(cut("connected", "wedged"), timeouts=Timeouts(handshake=0.5)),
+    "api-silent": Seen(cut("authenticated", "not_logged_in"), timeouts=Timeouts(ready=1.5)),
+    "session-ends:600": Seen(ALL_PASS),
+    "deaf": Seen(ALL_PASS),
     # managedAccounts without nextValidId (heshiming/ibga#24).
     "api-half-open": Seen(cut("authenticated", "half_open"), timeouts=Timeouts(ready=1.5)),
     "account-list-empty": Seen(cut("authenticated", "no_accounts"), timeouts=Timeouts(ready=1.5)),
@@ -213,6 +216,7 @@ LOGIN_ROWS: dict[str, Login] = {
     # No handler (gnzsnz/ib-gateway-docker#252, #253).
     "wrong-password": Login(no_login("login_failed")),
     "login-failed-restart": Login(no_login("login_failed")),
+    "login-error": Login(no_login("login_failed")),
     "locked-out": Login(no_login("locked_out")),
     "login-server-down": Login(no_login("server_unreachable")),
     # NotCurrentlyAvailableDialogHandler: nothing tries again.
@@ -306,6 +310,11 @@ DOCKER_ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"status": "restarting", "restarts": 4, "exit_code": 4},
         "reachable: fail crash_looping",
         "restarted 4 times, last with exit code 4, the gateway's program files are missing",
+    ),
+    "slow-form": (
+        {"status": "restarting", "restarts": 4, "exit_code": 88},
+        "reachable: fail crash_looping",
+        "restarted 4 times, last with exit code 88, the login form did not appear",
     ),
     "memory-growth": (
         {"status": "exited", "exit_code": 137, "oom": True},
