@@ -268,7 +268,7 @@ class Broker:
         )
         state.counters.second_factor_prompts += 1
         link.push_answer = asyncio.get_running_loop().create_future()
-        link.send({"event": "second-factor"})
+        link.send({"event": "second-factor", "code": link.wants_code})
         gone = asyncio.ensure_future(self._await_end(reader))
         started = self.clock.now()
         try:

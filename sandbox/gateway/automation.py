@@ -15,6 +15,7 @@ from typing import NoReturn
 from . import console
 from .clock import CLOCK
 from .jsonlines import Message
+from .launcher import LAUNCHER, WRONG_PASSWORD
 from .link import BrokerLink, LinkLost
 from .settings import LOGIN_TIMED_OUT, Exit, Settings
 
@@ -22,6 +23,7 @@ INVALID_STATE = 1110  # of IBC's ErrorCodes
 
 CONNECT_SECONDS = 5.0  # for how long the gateway tries to reach the login server
 SECOND_FACTOR_SECONDS = 180
+HEARTBEAT_SECONDS = 20  # between two lines of launcher.log while a second factor is waited for
 RELOGIN_SECONDS = 5  # IBC's LoginManager: pause before a login after a timed-out second factor
 
 
@@ -86,9 +88,11 @@ class Automation:
         self._attempts += 1
         console.log(f"Login attempt: {self._attempts}")
         console.log(f"Click button: {'Paper Log In' if settings.mode == 'paper' else 'Log In'}")
+        LAUNCHER.connecting(self._attempts)
         link = self._link = self._open_link()
         try:
             await self._connect(link)
+            LAUNCHER.authenticating(password=True)
             link.send(
                 {
                     "type": "login",
@@ -106,10 +110,13 @@ class Automation:
 
     async def _connect(self, link: BrokerLink) -> None:
         deadline = time.monotonic() + CONNECT_SECONDS
+        number = 0
         while True:
+            number += 1
             try:
                 return await link.connect(max(0.1, deadline - time.monotonic()))
             except LinkLost:
+                LAUNCHER.unreachable(number)
                 if time.monotonic() + 1 > deadline:
                     raise
                 await asyncio.sleep(1)
@@ -131,18 +138,31 @@ class Automation:
             "give-way": self._give_way,
         }
         exit_at: float | None = None
-        while True:
-            event = await self._next(link, exit_at)
-            if event["event"] == "accepted":
-                console.log("Login has completed")
-                return LoggedIn(link, event["token"], event["state"])
-            wait = await handlers[event["event"]](link, event)
-            if wait is None:
-                continue
-            if event["event"] == "second-factor-closed" and event["elapsed"] < SECOND_FACTOR_SECONDS:
-                exit_at = CLOCK.now() + wait
-                continue
-            return wait
+        challenged: asyncio.Task[None] | None = None
+        try:
+            while True:
+                event = await self._next(link, exit_at)
+                if challenged is not None:
+                    challenged.cancel()
+                if event["event"] == "accepted":
+                    console.log("Login has completed")
+                    LAUNCHER.completed(second_factor=challenged is not None)
+                    return LoggedIn(link, event["token"], event["state"])
+                wait = await handlers[event["event"]](link, event)
+                if event["event"] == "second-factor":
+                    challenged = asyncio.create_task(_heartbeats())
+                if wait is None:
+                    continue
+                if event["event"] == "second-factor-closed" and event["elapsed"] < SECOND_FACTOR_SECONDS:
+                    exit_at = CLOCK.now() + wait
+                    continue
+                return wait
+        except LinkLost:
+            LAUNCHER.write("Authentication timeout")
+            raise
+        finally:
+            if challenged is not None:
+                challenged.cancel()
 
     async def _next(self, link: BrokerLink, exit_at: float | None) -> Message:
         """The next event; with `exit_at`, the process ends when it has not come by then."""
@@ -160,22 +180,26 @@ class Automation:
         raise Exit(LOGIN_TIMED_OUT, "IBC closing because login has not completed after Second Factor Authentication")
 
     async def _rejected(self, link: BrokerLink, event: Message) -> None:
+        LAUNCHER.refused(WRONG_PASSWORD)
         console.dialog("Unrecognized Username or Password")
         raise GiveUp("no handler for this dialog")
 
     async def _failed(self, link: BrokerLink, event: Message) -> None:
+        LAUNCHER.refused("Login failed")
         console.dialog("Login failed")
         console.log("Login failed")
         console.log("Cold restart in progress")
         raise ColdRestart
 
     async def _error(self, link: BrokerLink, event: Message) -> None:
+        LAUNCHER.refused(event["text"])
         console.dialog("Login Error")
         console.log(f"Login error message:\n{event['text']}")
         console.log("Cold restart in progress")
         raise ColdRestart
 
     async def _locked(self, link: BrokerLink, event: Message) -> float:
+        LAUNCHER.write(event["text"])
         console.dialog("Login failed")
         console.log(event["text"])
         if not self._settings.relogin:
@@ -186,6 +210,7 @@ class Automation:
         return wait
 
     async def _unavailable(self, link: BrokerLink, event: Message) -> None:
+        LAUNCHER.refused("The system is not currently available.")
         console.dialog("Login")
         console.error("The system is not currently available.")
         raise GiveUp("the system is not available")
@@ -194,6 +219,7 @@ class Automation:
         # "The current version of the application you are running, 974.4g, is no longer supported. Please download the
         # current version from our website." (mvberg/ib-gateway-docker#29). IBC has no handler for it and logs only its
         # title, which nobody has reported: this one is a guess.
+        LAUNCHER.refused("The current version of the application you are running is no longer supported.")
         console.dialog("IBKR Gateway")
         raise GiveUp("no handler for this dialog")
 
@@ -203,6 +229,9 @@ class Automation:
         raise GiveUp("no handler for this dialog")
 
     async def _second_factor(self, link: BrokerLink, event: Message) -> None:
+        name = "Mobile Authenticator App" if event["code"] else "IB Key"
+        LAUNCHER.authenticating(password=True, second_factor=name)
+        LAUNCHER.write("Received CHALLENGE")
         if self._settings.mode == "live":
             console.log("Waiting for Login frame to become SecondFactorAuthenticationDialog")
             console.log("Login frame has now become SecondFactorAuthenticationDialog")
@@ -213,7 +242,10 @@ class Automation:
         """After an answer: seconds within which the login must complete. After none: seconds to the next login."""
         console.dialog("Second Factor Authentication", "Closed")
         console.log(f"Duration since login: {event['elapsed']} seconds")
-        if event["elapsed"] >= SECOND_FACTOR_SECONDS:
+        unanswered = event["elapsed"] >= SECOND_FACTOR_SECONDS
+        if not event["approved"]:
+            LAUNCHER.refused("SUPPRESS_MESSAGE_BOX" if unanswered else "Second factor authentication was denied")
+        if unanswered:
             if not self._settings.relogin:
                 console.log("Re-login after second factor authentication timeout not required")
                 raise GiveUp("nobody answered the second factor")
@@ -254,6 +286,12 @@ class Automation:
             "(scenario 4)"
         )
         raise Exit(0)
+
+
+async def _heartbeats() -> None:
+    while True:
+        await CLOCK.sleep(HEARTBEAT_SECONDS)
+        LAUNCHER.write("Heartbeat")
 
 
 async def stay(link: BrokerLink | None) -> NoReturn:

@@ -5,6 +5,7 @@ It is started as IBC's start script starts the real one: VM options, the entry p
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from .clock import CLOCK
 from .commands import CommandServer
 from .display import Display
 from .jsonlines import Message
+from .launcher import LAUNCHER
 from .link import BrokerLink, LinkLost
 from .settings import Exit, GatewaySettings, Settings, clock_time, user_folder
 from .starting import Start
@@ -247,10 +249,12 @@ class Gateway:
         if self._options.restart:
             console.log("Re-starting session")
             self._start.in_session()
+            LAUNCHER.begin(self._options.folder)
             return await self._resume()
         timeout = self._settings.number("LoginDialogDisplayTimeout", 60)
         console.log(f"Starting session: will exit if login dialog is not displayed within {timeout} seconds")
         self._start.in_session()
+        LAUNCHER.begin(self._options.folder)
         await asyncio.sleep(max(0.0, self._started + FORM_SECONDS - time.monotonic()))
         await self._start.form_opens(timeout)
         return await automation.log_in()
@@ -262,15 +266,21 @@ class Gateway:
         autorestart = self._options.folder / self._options.restart / "autorestart"
         token = autorestart.read_text(encoding="ascii") if autorestart.is_file() else ""
         link = BrokerLink(*self._broker)
-        while token:
+        LAUNCHER.write("Running in auto-restart mode")
+        for number in itertools.count(1) if token else ():
+            LAUNCHER.connecting(1)
+            LAUNCHER.authenticating(password=False)
             try:
                 resumed = await resume(link, self._settings, token)
             except LinkLost:
+                LAUNCHER.unreachable(number)
                 await asyncio.sleep(RECONNECT_SECONDS)
                 continue
             if resumed is not None:
                 console.log("Login has completed")
+                LAUNCHER.completed(second_factor=False)
                 return resumed
+            LAUNCHER.refused("Session token is not valid")
             break
         console.log("Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT")
         return await stay(link)
