@@ -262,6 +262,7 @@ CONTAINER: Table = {
     ),
     "privileged": _single("privileged", "HostConfig.Privileged", show=True, undeclared=False),
     "securityOpts": _single("security options", "HostConfig.SecurityOpt", write=sorted, read=lambda v: sorted(v or ())),
+    "sysctls": _map("kernel parameter", "HostConfig.Sysctls"),
     "memory": _single("memory", "HostConfig.Memory", write=_mib, read=lambda size: _mib(size / MIB), show=True),
     "memorySwap": _single(
         "memory with swap", "HostConfig.MemorySwap", write=_mib, read=lambda size: _mib(size / MIB), show=True

@@ -77,8 +77,15 @@ def test_no_port_is_published(program: Program) -> None:
         assert resource.inputs.get("networkMode") in (None, "none")
 
 
+def test_the_gateway_s_first_process_is_the_supervisor(program: Program) -> None:
+    found = container(program.run().engine)
+    assert found["command"] == ["/home/ibgateway/ibgw/supervisor.sh"]
+    assert "entrypoints" not in found
+
+
 def test_the_gateway_has_no_privileges(program: Program) -> None:
     found = container(program.run().engine)
+    assert found["sysctls"] == {"net.ipv4.ip_forward": "0"}
     assert found["capabilities"] == {"drops": ["ALL"]}
     assert found["securityOpts"] == ["no-new-privileges:true"]
     assert "privileged" not in found
@@ -125,14 +132,12 @@ def test_the_environment_is_exactly_this(program: Program) -> None:
         "READ_ONLY_API=no",
         "RELOGIN_AFTER_TWOFA_TIMEOUT=no",
         "SAVE_TWS_SETTINGS=Every 30 mins",
-        "START_SCRIPTS=start.d",
         "TIME_ZONE=America/New_York",
         "TRADING_MODE=paper",
         "TWOFA_EXIT_INTERVAL=60",
         "TWOFA_TIMEOUT_ACTION=exit",
         "TWS_ACCEPT_INCOMING=reject",
         "TWS_COLD_RESTART=07:05",
-        "TWS_PASSWORD_FILE=/run/secrets/tws_password",
         "TWS_SETTINGS_PATH=/home/ibgateway/tws_settings",
         "TZ=America/New_York",
     ]
@@ -146,7 +151,7 @@ def test_credentials_are_secret_files_and_nothing_else(program: Program) -> None
     assert uploads["/run/secrets/tws_userid"]["content"] == "mockuser77"
     assert uploads["/run/secrets/tws_password"]["content"] == r"mock\u0024pass\u005Cword"
     assert uploads["/run/secrets/secret_version"]["content"] == "11111111-2222-3333-4444-555555555555"
-    assert uploads["/home/ibgateway/start.d/10-ibgw.sh"]["permissions"] == "0555"
+    assert uploads["/home/ibgateway/ibgw/supervisor.sh"]["permissions"] == "0555"
     # uid 1000 must read what belongs to root
     assert {uploads[f"/run/secrets/{name}"]["permissions"] for name in ("tws_userid", "tws_password")} == {"0444"}
 
@@ -292,7 +297,7 @@ def test_everything_an_operator_sets_reaches_the_environment(program: Program) -
     assert "AUTO_RESTART_TIME" not in environment
     assert "TWS_COLD_RESTART" not in environment
     assert environment["SAVE_TWS_SETTINGS"] == "Every 60 mins"
-    assert environment["TWOFA_DEVICE"] == "IB Key"
+    assert environment["TWOFA_DEVICE"] == r"IB\u0020Key"
     assert environment["TWOFA_TIMEOUT_ACTION"] == "restart"
     assert environment["TWOFA_EXIT_INTERVAL"] == "90"
     assert environment["JAVA_HEAP_SIZE"] == "1024"

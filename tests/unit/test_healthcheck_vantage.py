@@ -160,6 +160,6 @@ def test_nothing_to_try_makes_no_container() -> None:
     assert host.probes == []
 
 
-def test_the_ports_are_those_of_both_modes_and_vnc() -> None:
-    # README of the image (gnzsnz/ib-gateway): 4001 to 4004, and 5900 for VNC.
-    assert vantage.TRIED_PORTS == (4001, 4002, 4003, 4004, 5900)
+def test_the_ports_are_those_of_both_modes_the_status_and_vnc() -> None:
+    # README of the image (gnzsnz/ib-gateway): 4001 to 4004, and 5900 for VNC; 4010 is our own.
+    assert vantage.TRIED_PORTS == (4001, 4002, 4003, 4004, 4010, 5900)

@@ -279,6 +279,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "session.autoRestart": ({}, "23:00", "replaces"),
     "session.autoLogoff": ({"session.autoRestart": None, "session.autoLogoff": "21:00"}, "22:00", "replaces"),
     "session.coldRestart": ({}, "08:00", "replaces"),
+    "session.offline": ({}, {"from": "22:00", "until": "06:00"}, "replaces"),
+    "session.heal": ({}, False, "replaces"),
     "session.saveSettings": ({}, "1h", "replaces"),
     "secondFactor.method": ({}, "push", "nothing"),
     "secondFactor.device": ({"secondFactor.method": "push"}, "IB Key", "replaces"),

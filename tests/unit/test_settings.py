@@ -218,6 +218,7 @@ def test_the_tracked_stack_file_is_complete_and_says_what_the_defaults_are(stack
     else:
         bare["ibgw:network"] = {"subnetPool": "10.213.16.0/20"}  # paper and live may share a host
         bare["ibgw:gateways"]["main"]["secondFactor"] = {"method": "push"}  # type: ignore[index]
+        bare["ibgw:gateways"]["main"]["account"] = {"expected": ["U0000000"]}  # type: ignore[index]
     least = load(stack, as_engine(bare))
     assert loaded.order_level("main") == least.order_level("main")
     chosen = {"checks": loaded.gateways["main"].checks}
