@@ -205,6 +205,7 @@ def test_status_of_a_logged_in_user() -> None:
         "logouts": 0,
         "orders": 0,
         "what_ifs": 0,
+        "stranded_sessions": 0,
         "second_factor_prompts": 0,
         "sessions": ["paper"],
         "stranded": [],
