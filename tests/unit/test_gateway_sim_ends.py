@@ -4,6 +4,7 @@ Measured with the image's own scripts, IBC 3.24.1's start script and classes, an
 are IBC's.
 """
 
+import asyncio
 import contextlib
 import re
 import signal
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from sandbox.gateway import display as displays
+from sandbox.gateway.program import ENTRY_POINT, Gateway, Options
 from tests.unit.gateway_sim_start import Installation, end
 from tests.unit.gateway_sim_world import INI, World, world
 
@@ -136,6 +139,26 @@ def test_sigterm_does_not_log_out_where_the_display_goes_too(
     assert run.ends() == 1
     until(lambda: not counted(place)["sessions"])
     assert counted(place)["logouts"] == 0
+
+
+def test_a_shutdown_whose_display_has_gone_meanwhile_logs_nobody_out(
+    tmp_path: Path, display: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the display goes: what is left to be done of a SIGTERM is not done."""
+    monkeypatch.setattr(displays, "LOCKS", tmp_path)
+
+    async def shut_down(*, killed: bool) -> bool:
+        options = Options([f"-DjtsConfigDir={tmp_path}", ENTRY_POINT, "config.ini"])
+        program = Gateway(options, ("127.0.0.1", 1), started=0.0, display=":1")
+        program._open_display()
+        if killed:
+            display.kill()
+            display.wait()
+        program._shut_down()
+        return program._halted.done()
+
+    assert asyncio.run(shut_down(killed=False))
+    assert not asyncio.run(shut_down(killed=True))
 
 
 def test_sigterm_logs_out_while_there_is_a_display(place: World, start: Callable[..., Run]) -> None:
