@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from healthcheck.automation.base import AWAY, EARLY, RESTARTS, LoginState, Reading, replaces
+from healthcheck.automation.base import AWAY, EARLY, RESTARTS, LoginState, Reading, found, replaces
+from healthcheck.automation.supervisor import PREFIX
 
 NAME = "launcher.log"
 """In the gateway's settings folder. At midnight it is renamed and begun anew, perhaps in the middle of a login."""
@@ -19,7 +20,6 @@ LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d{3} (?:\[[A-Z]{2}\] )?[
 RESTART = re.compile(r"^-+ IB GATEWAY RESTART -+$")
 SAVED_SESSION = re.compile(r"^Running in auto-restart mode")
 ROUND = re.compile(r"^NS_AUTH_START version=\d+ pwd=\d+ soft=\d+ token\(s\)=\[(.*)\] initialTokenType=")
-SESSION_CLOSED = re.compile(r"^Authorization failed: SUPPRESS_MESSAGE_BOX")
 
 # First match counts.
 LINES: tuple[tuple[re.Pattern[str], LoginState], ...] = tuple(
@@ -32,7 +32,7 @@ LINES: tuple[tuple[re.Pattern[str], LoginState], ...] = tuple(
         (r"^Received CHALLENGE", LoginState.SECOND_FACTOR_PENDING),
         (r"^AUTH_RESULT indicates wrong password", LoginState.REJECTED),
         (r"^Authorization failed: Invalid username or password", LoginState.REJECTED),
-        (SESSION_CLOSED.pattern, LoginState.SECOND_FACTOR_TIMEOUT),
+        (r"^Authorization failed: SUPPRESS_MESSAGE_BOX", LoginState.SECOND_FACTOR_TIMEOUT),
         (r"^Authorization failed: .*no longer supported", LoginState.VERSION_REFUSED),
         (r"^Authorization failed: .*not currently available", LoginState.SYSTEM_UNAVAILABLE),
         (r"^Authorization failed: ", LoginState.LOGIN_ERROR),
@@ -69,10 +69,10 @@ def read(text: str, since: datetime) -> Witness:
     witness, resuming = Witness(), False
     challenged: datetime | None = None
     for line in text.splitlines():
-        found = LINE.match(line)
-        if found is None:
+        parts = LINE.match(line)
+        if parts is None:
             continue
-        at, said = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S"), found[2].rstrip()
+        at, said = datetime.strptime(parts[1], "%Y-%m-%d %H:%M:%S"), parts[2].rstrip()
         state = next((state for pattern, state in LINES if pattern.match(said)), None)
         if at < since.replace(microsecond=0) or state is None:
             continue
@@ -81,11 +81,11 @@ def read(text: str, since: datetime) -> Witness:
         elif SAVED_SESSION.match(said):
             resuming = True
         elif kinds := ROUND.match(said):
-            witness = replace(witness, second_factor=_second_factor(kinds[1]))
+            witness, challenged = replace(witness, second_factor=_second_factor(kinds[1])), None
         elif state is LoginState.SECOND_FACTOR_PENDING:
             challenged = at
-        elif SESSION_CLOSED.match(said):
-            # No challenge before it: it is not said why.
+        elif state in (LoginState.SECOND_FACTOR_TIMEOUT, LoginState.LOGIN_ERROR):
+            # No challenge before it: it is not known why.
             state = _unanswered(challenged, at) if challenged else LoginState.LOGIN_ERROR
             challenged = None
         if resuming and state is LoginState.SUBMITTED:
@@ -109,7 +109,10 @@ def _second_factor(tokens: str) -> str | None:
     return None if named is None else SECOND_FACTORS.get(named[1], OTHER)
 
 
-# What the automation's log may still say when the program has started anew.
+# What tells least: a login is under way, or was refused with a text that is not known.
+LEAST = EARLY | RESTARTS | {LoginState.LOGIN_ERROR}
+
+# What the automation's log may still say when the program has started anew, or got further.
 OUTDATED = EARLY | RESTARTS | {LoginState.UNKNOWN, LoginState.LOGGED_IN, LoginState.SESSION_KEPT}
 
 
@@ -121,11 +124,15 @@ def needed(reading: Reading) -> bool:
 def joined(reading: Reading, witness: Witness) -> Reading:
     """What the log says, unless the program knows better: until its login, what it says of its present start wins.
 
-    That a login is under way is no more than that: the log may know what stands in its way.
+    What tells least does not: the log may know what stands in the way.
     """
     reading = replace(reading, second_factor=witness.second_factor)
     if witness.state in (LoginState.UNKNOWN, LoginState.LOGGED_IN, reading.state):
         return reading
-    if witness.state in EARLY | RESTARTS and reading.state not in OUTDATED:
+    # IBC logs a form at a start with a saved session that goes well too (AbstractLoginHandler).
+    guessed = reading.state is LoginState.TOKEN_REFUSED and not found(PREFIX, reading.line)
+    if guessed and witness.state is LoginState.RESUMING:
+        return Reading(witness.state, exit_codes=reading.exit_codes)
+    if witness.state in LEAST and reading.state not in OUTDATED:
         return reading
     return Reading(witness.state, second_factor=witness.second_factor, exit_codes=reading.exit_codes)

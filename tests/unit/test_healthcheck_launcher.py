@@ -61,10 +61,13 @@ PUSHED = (*START, LOGIN, KEY, CHALLENGE, BEAT)
         (PUSHED, "second_factor_pending", "ib_key"),
         ((*PUSHED, timedelta(seconds=178), CLOSED), "second_factor_timeout", "ib_key"),
         ((*PUSHED, timedelta(seconds=20), CLOSED), "second_factor_closed", "ib_key"),
+        ((*PUSHED, timedelta(seconds=20), "Authorization failed: It was denied."), "second_factor_closed", "ib_key"),
         # While the next attempt only begins, and when it gets as far.
         ((*PUSHED, timedelta(seconds=178), CLOSED, LOGIN, KEY), "second_factor_timeout", "ib_key"),
         ((*PUSHED, timedelta(seconds=178), CLOSED, LOGIN, KEY, CHALLENGE), "second_factor_pending", "ib_key"),
         ((*START, LOGIN, KEY, CLOSED), "login_error", "ib_key"),
+        # A round of its own, which did not get as far as the one before it.
+        ((*START, LOGIN, KEY, CHALLENGE, LOGIN, KEY, CLOSED), "login_error", "ib_key"),
         ((*START, LOGIN, PLAIN, *WRONG), "rejected", None),
         ((*START, LOGIN, PLAIN, WRONG[0]), "rejected", None),
         ((*START, LOGIN, PLAIN, WRONG[1], LOGIN, PLAIN), "rejected", None),
@@ -157,9 +160,14 @@ def joined(lines: list[str], state: str, kind: str | None = None) -> Reading:
         ([REJECTED], "token_refused", "token_refused"),
         # ... but that it is logging in takes nothing from what stands in the way of that ...
         ([FORM, f"{STAMP}detected dialog entitled: Login Messages; event=Opened"], "submitted", "dialog"),
-        ([f"{STAMP}Re-starting session", FORM], "resuming", "token_refused"),
+        ([REJECTED], "login_error", "rejected"),
+        ([FORM], "login_error", "login_error"),
         ([PUSH], "submitted", "second_factor_pending"),
         ([REJECTED], "submitted", "rejected"),
+        # ... a form at a start with a saved session proves nothing yet, other than what our first process says ...
+        ([f"{STAMP}Re-starting session", FORM], "resuming", "resuming"),
+        ([f"{STAMP}Re-starting session", FORM], "unknown", "token_refused"),
+        ([f"{STAMP}Re-starting session", FORM, "ibgw: token refused"], "resuming", "token_refused"),
         # ... and after its login, or where it wrote nothing, the log is what there is.
         ([FORM], "unknown", "login_form"),
         ([FORM], "logged_in", "login_form"),
