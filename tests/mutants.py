@@ -381,8 +381,8 @@ MUTATIONS = (
     Mutation(
         "the gateway's own log never wins over its automation's",
         "healthcheck/automation/launcher.py",
-        "    return Reading(witness.state,",
-        "    return reading if reading else Reading(witness.state,",
+        "    return Reading(witness.state, second_factor",
+        "    return reading or Reading(witness.state, second_factor",
         "tests/unit/test_healthcheck_supervised.py::test_the_program_s_own_word_wins_until_its_login",
     ),
     Mutation(
