@@ -176,7 +176,7 @@ def soft_restart(client: docker.DockerClient, contract: Contract, gateway: Gatew
 def _restarted(before: Status, now: Status | None, name: str, full: str) -> bool:
     """Whether a new process of the gateway is logged in with the saved session. Raises IbgwError (failed) where it
     cannot be any more."""
-    if now is None or now.started == before.started:
+    if now is None or (now.started in (None, before.started) and now.hold == "none"):
         return False
     if now.phase == "token_refused" or now.kind == "password" or now.hold != "none":
         raise IbgwError(

@@ -157,7 +157,7 @@ process_ended() {
 		fi
 		OPEN=no
 	fi
-	JAVA="" CONFIRMED=no SESSION=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0
+	JAVA="" KIND=none CONFIRMED=no SESSION=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0
 	planned_done
 }
 

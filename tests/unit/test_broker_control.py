@@ -209,7 +209,6 @@ def test_status_of_a_logged_in_user() -> None:
         "second_factor_prompts": 0,
         "sessions": ["paper"],
         "stranded": [],
-        "stranded_sessions": 0,
         "second_factor_waiting": False,
     }
 

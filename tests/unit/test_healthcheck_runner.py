@@ -552,7 +552,9 @@ def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: F
         for probe in host.probes
     }
     assert set(tried) == {"throwaway", EGRESS}
-    wanted = {f"{host.address(network)}:{port}" for network in (API, EGRESS) for port in (4001, 4002, 4003, 4004, 4010, 5900)}
+    wanted = {
+        f"{host.address(network)}:{port}" for network in (API, EGRESS) for port in (4001, 4002, 4003, 4004, 4010, 5900)
+    }
     for probe in host.probes:
         assert set(probe.options["command"]) == wanted
         assert probe.options["entrypoint"] == ["python3", "-m", "healthcheck.probe"]

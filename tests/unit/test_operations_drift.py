@@ -41,6 +41,7 @@ INPUTS: dict[str, Any] = {
     "healthcheck": {"tests": ["CMD", "bash", "-c", "true"], "interval": "1m0s", "timeout": "10s", "retries": 3},
     "capabilities": {"adds": ["CAP_CHOWN"], "drops": ["ALL"]},
     "securityOpts": ["no-new-privileges:true"],
+    "sysctls": {"net.ipv4.ip_forward": "0"},
     "memory": 1536,
     "memorySwap": 1536,
     "restart": "unless-stopped",
@@ -91,6 +92,7 @@ INSPECTED: dict[str, Any] = {
         "Privileged": False,
         "CapAdd": ["CAP_CHOWN"],
         "CapDrop": ["ALL"],
+        "Sysctls": {"net.ipv4.ip_forward": "0"},
         "SecurityOpt": ["no-new-privileges:true"],
         "Memory": 1536 * MIB,
         "MemorySwap": 1536 * MIB,
@@ -240,6 +242,13 @@ TAMPERED: list[tuple[Kind, str, str, Any, list[str]]] = [
     ),
     (Kind.CONTAINER, "privileged", "HostConfig/Privileged", True, ["privileged changed: False -> True"]),
     (Kind.CONTAINER, "securityOpts", "HostConfig/SecurityOpt", None, ["security options changed"]),
+    (
+        Kind.CONTAINER,
+        "sysctls",
+        "HostConfig/Sysctls",
+        {"net.ipv4.ip_forward": "1"},
+        ["kernel parameter net.ipv4.ip_forward changed"],
+    ),
     (Kind.CONTAINER, "memory", "HostConfig/Memory", 2**30, ["memory changed: 1536 MiB -> 1024 MiB"]),
     (Kind.CONTAINER, "memorySwap", "HostConfig/MemorySwap", -1, ["memory with swap changed: 1536 MiB -> no limit"]),
     (
@@ -370,9 +379,9 @@ def test_an_image_that_has_got_another_name_is_no_drift() -> None:
 
 
 def test_what_only_the_provider_reads_is_told_by_its_name_for_it() -> None:
-    outputs = {**INPUTS, "sysctls": None, "hostname": "x"}
-    found = compare(recorded(outputs=outputs, read={**outputs, "sysctls": {"kernel.x": SECRET}}), seen())
-    assert lines(found) == ["container ibgw-paper-main: sysctls changed"]
+    outputs = {**INPUTS, "ulimits": None, "hostname": "x"}
+    found = compare(recorded(outputs=outputs, read={**outputs, "ulimits": {"kernel.x": SECRET}}), seen())
+    assert lines(found) == ["container ibgw-paper-main: ulimits changed"]
     # What both know is told once, in Docker's words.
     found = compare(recorded(read={**INPUTS, "memory": 1024}), seen(path="HostConfig/Memory", value=2**30))
     assert lines(found) == ["container ibgw-paper-main: memory changed: 1536 MiB -> 1024 MiB"]

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 
@@ -10,12 +11,17 @@ from infra.settings import Gateway, Settings
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 
 
+ELSEWHERE = ("Gateway", "ClientSettings")
+"""The keys of a gateway are counted by themselves; those of `clients` stand in its own row."""
+
+
 def keys(model: type[BaseModel]) -> set[str]:
     found: set[str] = set()
     for field in model.model_fields.values():
         found.add(str(field.alias))
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= keys(field.annotation)
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= keys(kind) if kind.__name__ not in ELSEWHERE else set()
     return found
 
 
