@@ -41,6 +41,7 @@ readonly ATTEMPTS="$GUARD/$VERSION.attempts" SUCCEEDED="$GUARD/$VERSION.ok"
 
 readonly STOPPED=143 AGAIN=75 # exit codes: asked to stop; ended so that the next start waits its turn
 readonly STALE=5              # minutes after which no soft restart is under way any more
+readonly FORM_PATIENCE=60     # seconds for which the login form may show while a saved session is taken up
 readonly NEAR=10              # minutes around a planned event in which nothing is healed, and within which it must come
 readonly UNREACHABLE_PAUSE=60 LONGEST_PAUSE=600 COMPETING_PAUSE=900 # seconds
 
@@ -64,7 +65,8 @@ REACHED=no CONFIRMED=no SESSION=no
 FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
 API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
 DUE=0 DONE=0 EVENT=none
-LAST_STOP=none NOW=0 LOOKED=0 TEXT_FOLLOWS=no LOCKED=no LAUNCHED=no ENDING=no SERVER=""
+LAST_STOP=none NOW=0 LOOKED=0 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
+FORM_SINCE=0
 
 say() { echo "ibgw: $*"; }
 
@@ -106,7 +108,7 @@ begin_attempt() {
 	((COUNT += 1))
 	OUTCOMES+=("$EPOCHSECONDS unknown")
 	save_attempts || return 1
-	OPEN=yes
+	OPEN=yes COUNTED=yes
 	HISTORY+=("$EPOCHSECONDS start")
 	keep "$GUARD/history" "${HISTORY[@]}"
 	say "attempt $COUNT of $LIMIT"
@@ -129,7 +131,7 @@ mark() {
 
 confirmed() {
 	[[ $CONFIRMED == yes ]] && return
-	CONFIRMED=yes SESSION=yes LOGIN=$EPOCHSECONDS FACTOR=0 RELOGIN_SINCE=0
+	CONFIRMED=yes SESSION=yes LOGIN=$EPOCHSECONDS FACTOR=0 FORM_SINCE=0
 	if [[ $KIND == password ]]; then
 		OPEN=no COUNT=0 OUTCOMES=()
 		save_attempts && : >"$SUCCEEDED"
@@ -157,7 +159,7 @@ process_ended() {
 		fi
 		OPEN=no
 	fi
-	JAVA="" KIND=none CONFIRMED=no SESSION=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0
+	JAVA="" KIND=none CONFIRMED=no SESSION=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0 FORM_SINCE=0
 	planned_done
 }
 
@@ -192,18 +194,18 @@ minute_of_day() {
 # within MINUTE FROM UNTIL: of the day, past midnight too.
 within() { (($2 <= $3 ? $2 <= $1 && $1 < $3 : $2 <= $1 || $1 < $3)); }
 
-# Sets UNTIL when the gateway is to be logged out now, by the clock or for a time.
+# Sets PLAN and PLANNED_END when the gateway is to be logged out now, by the clock or for a time.
 logged_out_by_plan() {
 	local until=0
 	# A time that cannot be read is no pause: whoever wrote it is told by the status that there is none.
 	[[ -s $GUARD/pause ]] && read -r until <"$GUARD/pause"
 	if [[ $until =~ ^[0-9]{1,12}$ ]] && ((until > EPOCHSECONDS)); then
-		PLAN=paused UNTIL=$until
+		PLAN=paused PLANNED_END=$until
 		return 0
 	fi
 	minute_of_day
 	if ((OFFLINE_FROM >= 0)) && within "$MINUTE" "$OFFLINE_FROM" "$OFFLINE_UNTIL"; then
-		PLAN=offline UNTIL=$((EPOCHSECONDS - EPOCHSECONDS % 60 + (OFFLINE_UNTIL - MINUTE + 1440) % 1440 * 60))
+		PLAN=offline PLANNED_END=$((EPOCHSECONDS - EPOCHSECONDS % 60 + (OFFLINE_UNTIL - MINUTE + 1440) % 1440 * 60))
 		return 0
 	fi
 	return 1
@@ -233,6 +235,9 @@ hold() {
 
 # Whether the gateway may be started now; if not, HOLD says why.
 gate() {
+	if [[ -z $LOCK ]]; then
+		hold unwritable 0 "held: unwritable: attempts cannot be recorded in $GUARD" || return
+	fi
 	if [[ $LOCKED == no ]]; then
 		flock -n "$LOCK" && LOCKED=yes || hold volume 0 "held: volume: another container has $SETTINGS" || return
 	fi
@@ -241,7 +246,7 @@ gate() {
 	fi
 	if logged_out_by_plan; then
 		: >"$GUARD/give_way"
-		hold "$PLAN" "$UNTIL" "$PLAN until $UNTIL" || return
+		hold "$PLAN" "$PLANNED_END" "$PLAN until $PLANNED_END" || return
 	fi
 	load_attempts
 	load_history
@@ -279,7 +284,7 @@ find_automation() {
 
 # The template that the image substitutes into, from the image's own: a key that it lacks is appended.
 render() {
-	local line key end="" give_way=no
+	local line key end=""
 	declare -A set=(
 		[IbLoginId]="$(<"$SECRETS/tws_userid")"
 		[IbPassword]="$(<"$SECRETS/tws_password")"
@@ -412,6 +417,7 @@ connections() {
 
 launch() {
 	exec {LOG}< <(
+		umask 022
 		exec {LOCK}>&-
 		TZ="$ZONE" exec "$SCRIPT_PATH/run.sh" 2>&1
 	)
@@ -508,7 +514,7 @@ probe() {
 		# Without the broker there is no login, and without the port nobody to ask.
 		[[ $REACHED == yes ]] || return
 		every=$((EPOCHSECONDS - STARTED < 300 ? 1 : 5))
-	elif ((UNWELL)); then
+	elif ((UNWELL || RELOGIN_SINCE)); then
 		every=15
 	fi
 	((NOW - PROBED >= every)) || return
@@ -546,7 +552,7 @@ take_answer() {
 	[[ $word == accounts ]] && word=half_open
 	API=$word
 	case $word in
-	ok | taken | full) UNWELL=0 HEALED=no ;;
+	ok | taken | full) UNWELL=0 HEALED=no RELOGIN_SINCE=0 ;;
 	*) [[ $SESSION == yes && $word != closed ]] && ((UNWELL == 0)) && UNWELL=$NOW ;;
 	esac
 	if [[ $CONFIRMED == yes ]]; then
@@ -583,7 +589,10 @@ on_line() {
 	case $WORD in
 	"" | none) return ;;
 	text_follows) TEXT_FOLLOWS=yes && return ;;
-	form) if [[ $KIND == saved && $CONFIRMED == no ]]; then token_refused; else phase login; fi ;;
+	form)
+		phase login
+		[[ $KIND == saved && $CONFIRMED == no ]] && FORM_SINCE=$NOW
+		;;
 	submitted)
 		[[ $CONFIRMED == yes ]] || phase login
 		[[ $1 =~ Login\ attempt:\ ([0-9]+) ]] && ((BASH_REMATCH[1] > 1)) && another_attempt
@@ -593,8 +602,8 @@ on_line() {
 		# No password was sent but a session's token: it is that which was rejected.
 		if [[ $OPEN == no ]]; then token_refused; else failed rejected; fi
 		;;
-	relogin) uptime && RELOGIN_SINCE=$NOW ;;
-	logged_in) SESSION=yes FACTOR=0 RELOGIN_SINCE=0 ;;
+	relogin) RELOGIN_SINCE=$NOW ;;
+	logged_in) SESSION=yes FACTOR=0 RELOGIN_SINCE=0 FORM_SINCE=0 ;;
 	*) failed "$WORD" ;;
 	esac
 }
@@ -679,6 +688,7 @@ heal_api() {
 
 # The saved session was refused: the gateway stands at its login form, into which nothing is filled, for ever.
 token_refused() {
+	RELOGIN_SINCE=0 FORM_SINCE=0
 	say "token refused"
 	forget_saved_session
 	phase token_refused
@@ -734,7 +744,7 @@ end() {
 		say "ending: $2"
 	fi
 	log_out
-	if [[ $1 == stop && ${#HISTORY[@]} -gt 0 && -n $CHILD ]]; then
+	if [[ $1 == stop && $COUNTED == yes ]]; then
 		# Somebody's wish is no fault of the gateway, so no pause follows from it.
 		unset 'HISTORY[-1]'
 		keep "$GUARD/history" "${HISTORY[@]}"
@@ -746,7 +756,7 @@ end() {
 		tick
 	done
 	[[ $LAST_STOP == no_session ]] && say "stopped: no session" || say "stopped: $LAST_STOP"
-	[[ $1 == stop ]] && exit "$STOPPED"
+	[[ $1 == stop || -n $STOP ]] && exit "$STOPPED"
 	exit "$AGAIN"
 }
 
@@ -835,13 +845,12 @@ each_second() {
 	[[ -n $CHILD ]] || return
 	plan_due
 	heal_api
-	if ((RELOGIN_SINCE && NOW - RELOGIN_SINCE > 120)); then
-		RELOGIN_SINCE=0
+	if ((RELOGIN_SINCE && NOW - RELOGIN_SINCE > 120 || FORM_SINCE && NOW - FORM_SINCE > FORM_PATIENCE)); then
 		token_refused
 	fi
 	if logged_out_by_plan; then
 		: >"$GUARD/give_way"
-		end again "$PLAN until $UNTIL"
+		end again "$PLAN until $PLANNED_END"
 	fi
 }
 

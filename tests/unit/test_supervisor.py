@@ -421,7 +421,12 @@ def test_a_login_that_shows_the_wrong_kind_of_accounts_is_ended(
 def quickly(box: Supervised) -> None:
     """Probes and heals in seconds instead of minutes."""
     text = box.script.read_text()
-    for before, after in (("UNWELL_SECONDS=180", "UNWELL_SECONDS=2"), ("every=60", "every=1"), ("every=15", "every=1")):
+    for before, after in (
+        ("UNWELL_SECONDS=180", "UNWELL_SECONDS=2"),
+        ("FORM_PATIENCE=60", "FORM_PATIENCE=2"),
+        ("every=60", "every=1"),
+        ("every=15", "every=1"),
+    ):
         assert before in text
         text = text.replace(before, after)
     box.script.write_text(text)
@@ -464,6 +469,7 @@ def test_nothing_is_healed_around_a_planned_restart_or_where_it_is_off(box: Supe
 
 
 def test_a_refused_token_is_named_and_cured_by_one_full_login(box: Supervised) -> None:
+    quickly(box)
     box.plan(token_refused=True, saved_lines=[f"{STAMP}Re-starting session", FORM])
     run = box.start()
     run.until_phase("logged_in")
@@ -479,8 +485,31 @@ def test_a_refused_token_is_named_and_cured_by_one_full_login(box: Supervised) -
     assert box.events.count("login") == 2
 
 
+def test_a_form_that_shows_while_a_saved_session_is_taken_up_is_no_refusal(box: Supervised) -> None:
+    """IBC logs its window of a restart that goes well, too."""
+    quickly(box)
+    box.plan(saved_lines=[f"{STAMP}Re-starting session", FORM])
+    run = box.start()
+    run.until_phase("logged_in")
+    box.bash("command_ibc RESTART")
+    run.until(lambda: box.output.count("ibgw: logged in") == 2, "confirmed")
+    time.sleep(4)
+    assert run.stop() == 143
+    assert box.events.count("login") == 1
+
+
+@pytest.mark.parametrize(("api", "refused"), [("ok", False), ("wedged", True)])
+def test_a_relogin_that_ibc_clicks_is_a_refusal_only_if_the_api_stays_away(
+    box: Supervised, api: str, refused: bool
+) -> None:
+    code = f"NOW=1000 RELOGIN_SINCE=1 JAVA=1:1 CONFIRMED=yes; echo '{api}' >$RUN/answer; take_answer; end() {{ :; }};"
+    said = box.bash(f'mkdir -p "$RUN"; {code} CHILD=1 NOW=0; each_second; echo "$PHASE"')
+    assert (said.splitlines()[-1] == "token_refused") is refused
+
+
 def test_a_refused_token_waits_where_healing_is_off(box: Supervised) -> None:
     box.render(**{SESSION: {**PLANNED, "heal": False}})
+    quickly(box)
     box.plan(token_refused=True, saved_lines=[f"{STAMP}Re-starting session", FORM])
     run = box.start()
     run.until_phase("logged_in")
