@@ -199,7 +199,7 @@ logged_out_by_plan() {
 	local until=0
 	# A time that cannot be read is no pause: whoever wrote it is told by the status that there is none.
 	[[ -s $GUARD/pause ]] && read -r until <"$GUARD/pause"
-	if [[ $until =~ ^[0-9]{1,12}$ ]] && ((until > EPOCHSECONDS)); then
+	if [[ $until =~ ^[0-9]{1,10}$ ]] && ((until > EPOCHSECONDS)); then
 		PLAN=paused PLANNED_END=$until
 		return 0
 	fi

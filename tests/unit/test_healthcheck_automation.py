@@ -187,6 +187,7 @@ SUPERVISOR_LINES: list[tuple[str, str | None]] = [
     ("ibgw: waiting: pause", "waiting"),
     ("ibgw: offline until 1795453200", "offline"),
     ("ibgw: paused until 1795453200", "paused"),
+    ("ibgw: paused until 99999999999", None),  # beyond every calendar
     ("ibgw: attempt 1 of 2", "starting"),
     ("ibgw: logged in", "logged_in"),
     ("ibgw: stopping", "stopping"),
