@@ -89,6 +89,8 @@ def promote(options: Options, *, say: Say, confirm: Confirm, watch: Watch = CLOC
         return ExitCode.OK
     try:
         _check_hours(settings, options, watch.now())
+        if previous is not None:
+            _tell_way_back(live, read_release(folder / RELEASES, previous), folder, say)
         confirm(f"Bring {live.name} to release {release.id}?", live.name)
     except IbgwError as error:
         if written is not None:
@@ -172,6 +174,20 @@ def _telling_what_is_next(journal: Journal, say: Say) -> Iterator[None]:
         entry = journal.read()
         if entry is not None:
             say(f"{entry.describe()}. Next: {entry.next_command} (or back: ibgw rollback --stack {entry.stack})")
+
+
+def _tell_way_back(live: Stack, previous: Release, folder: Path, say: Say) -> None:
+    """Before it is needed: whether the program of the release before takes today's configuration."""
+    with program_of(previous, live, folder) as program:
+        if program.commit is None:
+            return
+        try:
+            program.stack.preview(release=previous.id)
+        except IbgwError as error:
+            say(
+                f"Should it fail, it cannot be taken back to {previous.id} as the configuration is now. {error}\n"
+                f"{REFUSED.format(live.name)}"
+            )
 
 
 def _same(folder: Path, one: Release, other: Release) -> bool:

@@ -43,6 +43,8 @@ class World:
     asked: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     no: bool = False
+    refused_elsewhere: str = ""
+    """By another program than the one that is checked out."""
     previewed_in: list[Mapping[str, str]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -99,6 +101,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             made.previewed_in += [self.environment] if self.environment else []
             if found.startswith("refused"):
                 raise IbgwError(found)
+            if self.environment and made.refused_elsewhere:
+                raise IbgwError(made.refused_elsewhere)
             return found
 
         def name_release(self, release: str | None) -> None:
@@ -420,6 +424,20 @@ def test_a_key_that_the_release_s_program_refuses_is_told_before_anything_is_cha
     told = refused(world, world.rollback)
     assert "session.offline: unknown" in told
     assert "Where it does not know a key, take that out of Pulumi.live.yaml" in told
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_way_back_that_today_s_configuration_bars_is_told_before_the_question(world: World, takes: bool) -> None:
+    before = record(world, 1, commit=changed_since(world, "spec.py"))
+    world.history = ran(before)
+    if not takes:
+        world.refused_elsewhere = "ibgw:gateways.main.session.offline: unknown key"
+    world.no = True
+    with pytest.raises(IbgwError):
+        world.promote()
+    told = [text for text in world.said if f"cannot be taken back to {before}" in text]
+    assert len(told) == (not takes)
+    assert all("session.offline: unknown key" in text and "Pulumi.live.yaml" in text for text in told)
 
 
 @pytest.mark.parametrize(("changes", "started"), [(False, ["main"]), (True, [])])
