@@ -257,7 +257,8 @@ def drift(stack: Stack, as_json: Json = False) -> None:
 
 
 def status(stack: Stack, as_json: Json = False) -> None:
-    """Show all gateways of a stack at a glance: state, since when, account, latency, restarts, image, next restart.
+    """Show all gateways of a stack at a glance: state, since when, account, latency, restarts, image, next and last
+    planned restart.
 
     Asks each gateway now, by its API; the exit code is that of the answers, as for verify.
     """
@@ -282,7 +283,7 @@ def status(stack: Stack, as_json: Json = False) -> None:
 def doctor(stack: Stack, gateway: Gateways = None, as_json: Json = False) -> None:
     """Verify, then walk through what usually is wrong: what was found, and the one command to run next.
 
-    Topics: container, authentication, lockout, port, firewall, settings, second factor, time zone.
+    Topics: container, authentication, lockout, port, firewall, settings, second factor, schedule, time zone.
     """
     from healthcheck.runner import verify as ask
     from operations.doctor import collect, examine, render

@@ -17,14 +17,16 @@ from docker.errors import NotFound
 
 from contract.target import Contract, Gateway, SecondFactor
 from healthcheck import logs
+from healthcheck.automation.status import Status
 from healthcheck.docker_host import docker_errors, moment
+from healthcheck.gateway_container import status_of
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport
 from healthcheck.schedule import next_planned
 from infra.spec import SETTINGS_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from operations.lifecycle import guard_attempts
-from operations.status import age
+from operations.status import age, last_planned
 
 SKEW = timedelta(seconds=5)
 """Clocks further apart are told: orders and schedules go by the gateway's."""
@@ -57,6 +59,7 @@ class Evidence:
     attempts: int = 0  # by the start guard's count, with the deployed version of the secret
     locked_until: datetime | None = None
     jts_zone: str | None = None  # TimeZone= in jts.ini; None before the first start
+    told: Status | None = None  # what the gateway's first process says
 
     def reason(self, *candidates: Reason) -> CheckResult | None:
         """The first red or warning check with one of these reasons."""
@@ -223,6 +226,17 @@ def second_factor(evidence: Evidence) -> Finding:
     return Finding("second factor", True, f"{how}, nobody waits for one{when}")
 
 
+def schedule(evidence: Evidence) -> Finding:
+    """Proved by what happened, not by the setting."""
+    planned = next_planned(evidence.gateway.schedule, evidence.now)
+    coming = f"; next: {planned.event}, {planned.at:%a %H:%M}" if planned else ""
+    last = last_planned(evidence.told, evidence.gateway)
+    check = evidence.reason(Reason.PLAN_MISSED, Reason.OFFLINE, Reason.PAUSED)
+    if check is not None:
+        return _from(check, "schedule")
+    return Finding("schedule", True, f"{last or 'nothing planned was due yet'}{coming}")
+
+
 def time_zone(evidence: Evidence) -> Finding:
     wanted = evidence.gateway.schedule.time_zone
     skew = abs(evidence.now - evidence.here)
@@ -238,7 +252,7 @@ def time_zone(evidence: Evidence) -> Finding:
 
 Topic = Callable[[Evidence], Finding]
 TOPICS: tuple[Topic, ...] = (
-    container, authentication, lockout, port, firewall, settings, second_factor, time_zone,
+    container, authentication, lockout, port, firewall, settings, second_factor, schedule, time_zone,
 )  # fmt: skip
 
 
@@ -264,6 +278,7 @@ def collect(client: docker.DockerClient, contract: Contract, report: GatewayRepo
             attempts=guard_attempts(client, gateway),
             locked_until=_locked_until(_log(client, gateway)),
             jts_zone=_jts_zone(client, gateway),
+            told=status_of(client, gateway) if inspected["State"]["Running"] else None,
         )
 
 

@@ -4,12 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import docker
 from docker.errors import NotFound
 
 from contract.target import Contract, Gateway
+from healthcheck.automation.status import Status
 from healthcheck.docker_host import docker_errors, moment
+from healthcheck.gateway_container import status_of
 from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport, Report, red
 from healthcheck.schedule import next_planned
 
@@ -29,6 +32,8 @@ class Row:
     restarts: int | None
     image: str
     planned: str
+    last_planned: str
+    """The last planned restart or logoff: when it was due, and whether it took place."""
 
     def cells(self, now: datetime) -> tuple[str, ...]:
         return (
@@ -40,21 +45,25 @@ class Row:
             str(self.restarts) if self.restarts is not None else "-",
             self.image,
             self.planned or "-",
+            self.last_planned or "-",
         )
 
     def json(self) -> dict[str, Any]:
         return asdict(self) | {"since": self.since and self.since.isoformat(timespec="seconds")}
 
 
-HEADINGS = ("gateway", "state", "since", "account", "latency", "restarts", "image", "next planned")
+HEADINGS = ("gateway", "state", "since", "account", "latency", "restarts", "image", "next planned", "last planned")
 
 
 def rows(client: docker.DockerClient, contract: Contract, report: Report, now: datetime) -> list[Row]:
     """`report`: of a verification of just now. Raises IbgwError (could not run) when Docker fails."""
-    return [
-        _row(contract.gateways[one.gateway], one, _inspect(client, contract, one.gateway), now)
-        for one in sorted(report.gateways, key=lambda one: one.gateway)
-    ]
+    found = []
+    for one in sorted(report.gateways, key=lambda one: one.gateway):
+        gateway = contract.gateways[one.gateway]
+        inspected = _inspect(client, contract, one.gateway)
+        told = _told(client, contract, gateway) if inspected and inspected["State"]["Running"] else None
+        found.append(_row(gateway, one, inspected, told, now))
+    return found
 
 
 def table(found: Iterable[Row], now: datetime) -> str:
@@ -74,7 +83,18 @@ def age(length: timedelta) -> str:
     return " ".join(f"{count}{unit}" for count, unit in units[first : first + 2])
 
 
-def _row(gateway: Gateway, report: GatewayReport, inspected: Mapping[str, Any] | None, now: datetime) -> Row:
+def last_planned(status: Status | None, gateway: Gateway) -> str:
+    """Empty where none was due yet, or nobody knows."""
+    if status is None or status.due is None:
+        return ""
+    due = status.due.astimezone(ZoneInfo(gateway.schedule.time_zone))
+    came = "missed" if status.done is None else f"done after {age(status.done - status.due)}"
+    return f"{due:%a %H:%M} {status.event.replace('_', ' ')}: {came}"
+
+
+def _row(
+    gateway: Gateway, report: GatewayReport, inspected: Mapping[str, Any] | None, told: Status | None, now: datetime
+) -> Row:
     planned = next_planned(gateway.schedule, now)
     container = inspected or {}
     running = container.get("State", {}).get("Running", False)
@@ -91,6 +111,7 @@ def _row(gateway: Gateway, report: GatewayReport, inspected: Mapping[str, Any] |
         restarts=container.get("RestartCount"),
         image=_image(gateway),
         planned=f"{planned.at:%a %H:%M} {gateway.schedule.time_zone} {planned.event}" if planned else "",
+        last_planned=last_planned(told, gateway),
     )
 
 
@@ -112,6 +133,11 @@ def _image(gateway: Gateway) -> str:
     _, _, tag = gateway.image.reference.rpartition("/")[2].partition("@")[0].partition(":")
     digest = gateway.image.digest.removeprefix("sha256:")[:12]
     return f"{tag} {digest}" if tag else digest
+
+
+def _told(client: docker.DockerClient, contract: Contract, gateway: Gateway) -> Status | None:
+    with docker_errors(f"Container {gateway.container.name} on {contract.docker_host}", "check the daemon"):
+        return status_of(client, gateway)
 
 
 def _inspect(client: docker.DockerClient, contract: Contract, name: str) -> Mapping[str, Any] | None:

@@ -10,6 +10,7 @@ import docker.errors
 import pytest
 
 from contract.target import CheckLevel
+from healthcheck.automation.status import parse
 from healthcheck.explain import VAGUE
 from healthcheck.logs import REASONS
 from healthcheck.reasons import Reason
@@ -52,6 +53,19 @@ GOOD = (
 )
 
 
+# Thursday, 19 November 2026, 23:59 in New York, and what became of that restart.
+DUE = 1795150740
+
+
+def told(*, due: int = DUE, done: int = DUE + 12) -> bytes:
+    """A status line of the gateway's first process."""
+    return (
+        f"v=1 phase=logged_in since={DUE} hold=none until=0 now={DUE + 60} mode=paper automation=ibc started={DUE} "
+        f"kind=saved login={DUE} api=ok attempts=0 limit=2 outcomes=none logins=0 factor=0 event=auto_restart due={due} "
+        f"done={done} heals=0 healed=none memory=1 clients=0 stopped=none"
+    ).encode()
+
+
 def evidence(*checks: CheckResult, **more: Any) -> Evidence:
     known: dict[str, Any] = {"now": NOW, "here": NOW, "status": "running", "jts_zone": "America/New_York", **more}
     return Evidence(CONTRACT, GATEWAY, report(*(checks or GOOD)), **known)
@@ -72,6 +86,7 @@ def test_a_healthy_gateway_needs_nothing() -> None:
         "firewall",
         "settings",
         "second factor",
+        "schedule",
         "time zone",
     ]
 
@@ -175,12 +190,15 @@ def test_evidence_is_read_from_docker(log: str, locked_until: datetime | None) -
     files = {"guard/v1.attempts": b"1\n", "jts.ini": b"[Logon]\nTimeZone=Asia/Tokyo\n"}
     client = MagicMock()
     client.info.return_value = {"SystemTime": "2026-11-20T17:00:00.000000001Z"}
-    client.api.inspect_container.return_value = {"State": {"Status": "running"}, "RestartCount": 3}
+    client.api.inspect_container.return_value = {"State": {"Status": "running", "Running": True}, "RestartCount": 3}
     client.api.logs.return_value = log.encode()
+    files["/tmp/ibgw/status"] = told()
     client.api.get_archive.side_effect = lambda _, path: tar(files[path.removeprefix("/home/ibgateway/tws_settings/")])
     read = collect(client, CONTRACT, report(*GOOD))
     assert (read.status, read.restarts, read.attempts, read.jts_zone) == ("running", 3, 1, "Asia/Tokyo")
     assert read.locked_until == locked_until
+    assert read.told is not None
+    assert read.told.event == "auto_restart"
 
 
 def test_a_container_that_is_gone_is_evidence_too() -> None:
@@ -195,8 +213,9 @@ def test_a_container_that_is_gone_is_evidence_too() -> None:
 # status
 
 
-def status(*checks: CheckResult, inspected: dict[str, Any] | None) -> Row:
+def status(*checks: CheckResult, inspected: dict[str, Any] | None, line: bytes | None = None) -> Row:
     client = MagicMock()
+    client.api.get_archive.side_effect = lambda *_: tar(line or told())
     client.api.inspect_container.return_value = inspected
     if inspected is None:
         client.api.inspect_container.side_effect = docker.errors.NotFound("no such container")
@@ -218,8 +237,18 @@ def test_a_glance_at_a_healthy_gateway() -> None:
         "2",
         "10.45.1j bbbbbbbbbbbb",
         "Fri 23:59 America/New_York auto restart",
+        "Thu 23:59 auto restart: done after 12s",
     )
     assert row.json()["since"] == "2026-11-20T14:58:30+00:00"
+
+
+def test_a_planned_restart_that_did_not_happen_is_told() -> None:
+    assert status(*GOOD, inspected=RUNNING, line=told(done=0)).last_planned == "Thu 23:59 auto restart: missed"
+    assert status(*GOOD, inspected=RUNNING, line=told(due=0, done=0)).last_planned == ""
+    missed = parse(told(done=0).decode())
+    assert "23:59 auto restart: missed" in found("schedule", told=missed).found
+    red = found("schedule", check(CheckName.HYGIENE, Reason.PLAN_MISSED), told=missed)
+    assert (red.ok, red.next is not None) == (False, True)
 
 
 def test_a_glance_names_the_reason_of_what_is_red() -> None:
