@@ -8,6 +8,7 @@ import pytest
 
 from contract.rules import violations
 from contract.target import InPlace
+from healthcheck.automation.status import Status, parse
 from healthcheck.finding import Finding
 from healthcheck.hygiene import IN_PLACE, Facts, judge
 from healthcheck.inspected import record
@@ -158,3 +159,34 @@ def test_without_egress_its_facts_are_not_seen() -> None:
     found = record(gateway(), inspected(), API_NETWORK, None)
     assert found.egress_traffic is None
     assert violations(found) == {}
+
+
+def told(**changes: object) -> Status:
+    """A status line of the gateway's first process; its last planned restart was due an hour ago, and came."""
+    due = int(NOW.timestamp()) - 3600
+    fields: dict[str, object] = {"due": due, "done": due + 12, "stopped": "clean", **changes}
+    line = (
+        f"v=1 phase=logged_in since={due} hold=none until=0 now={due} mode=paper automation=ibc started={due} "
+        f"kind=saved login={due} api=ok attempts=0 limit=2 outcomes=none logins=0 factor=0 event=auto_restart "
+        "due={due} done={done} heals=1 healed=soft_restart memory=1 clients=0 stopped={stopped}"
+    )
+    return parse(line.format(**fields))
+
+
+def test_a_planned_restart_that_did_not_come_warns() -> None:
+    assert look(facts(status=told())).reason is None
+    missed = look(facts(status=told(done=0)))
+    assert missed.reason == "plan_missed"
+    assert "the planned auto restart of 2026-11-22T17:30:00Z did not take place" in missed.seen
+    assert missed.data["planned"] == {"event": "auto_restart", "due": "2026-11-22T17:30:00Z", "done": None}
+    just_due = int(NOW.timestamp()) - 60
+    assert look(facts(status=told(due=just_due, done=0))).reason is None
+
+
+@pytest.mark.parametrize(
+    ("stopped", "warns"), [("clean", False), ("no_session", False), ("killed", True), ("ended", True)]
+)
+def test_a_restart_that_the_supervisor_wanted_is_no_fault(stopped: str, warns: bool) -> None:
+    finding = look(facts(restarts=2, status=told(stopped=stopped)))
+    assert (finding.reason == "restarted") is warns
+    assert finding.data["last_stop"] == stopped

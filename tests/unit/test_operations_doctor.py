@@ -60,9 +60,9 @@ DUE = 1795150740
 def told(*, due: int = DUE, done: int = DUE + 12) -> bytes:
     """A status line of the gateway's first process."""
     return (
-        f"v=1 phase=logged_in since={DUE} hold=none until=0 now={DUE + 60} mode=paper automation=ibc started={DUE} "
-        f"kind=saved login={DUE} api=ok attempts=0 limit=2 outcomes=none logins=0 factor=0 event=auto_restart due={due} "
-        f"done={done} heals=0 healed=none memory=1 clients=0 stopped=none"
+        f"v=1 phase=logged_in since={DUE} hold=none until=0 now={DUE + 60} mode=paper automation=ibc "
+        f"started={DUE} kind=saved login={DUE} api=ok attempts=0 limit=2 outcomes=none logins=0 factor=0 "
+        f"event=auto_restart due={due} done={done} heals=0 healed=none memory=1 clients=0 stopped=none"
     ).encode()
 
 

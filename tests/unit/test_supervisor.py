@@ -10,8 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from infra.supervisor import zone_rules
+from healthcheck.automation import ibc
+from healthcheck.automation.base import OUTCOMES, classify
+from infra.supervisor import WORDS, zone_rules
 from tests.unit.supervised import VERSION, Run, Supervised
+from tests.unit.test_healthcheck_automation import IBC_LINES
 
 STAMP = "2026-11-26 12:00:00:000 IBC: "
 FORM = f"{STAMP}Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT"
@@ -62,6 +65,21 @@ def test_the_shell_tells_the_time_of_a_zone_that_the_image_lacks(zone: str) -> N
             capture_output=True, text=True, check=True, env={"LC_ALL": "C"},
         ).stdout  # fmt: skip
         assert told == f"{instant.astimezone(ZoneInfo(zone)):%a %H:%M}"
+
+
+def test_lines_mean_the_same_in_the_container_and_outside(box: Supervised) -> None:
+    """One table: the container's is rendered from it."""
+    lines = [line for line, _ in IBC_LINES]
+    (box.home / "lines").write_text("".join(f"{line}\n" for line in lines))
+    said = box.bash(f'while IFS= read -r line; do classify "$line"; echo "${{WORD:-nothing}}"; done <{box.home}/lines')
+    states = [classify(line, ibc.PROFILE) for line in lines]
+    assert said.split() == ["nothing" if state is None else WORDS.get(state, "none") for state in states]
+
+
+def test_every_outcome_is_a_word_that_reports_know() -> None:
+    """Besides those, `unknown`, `ended` and `wrong_account` are the supervisor's own; LOGIN_ERROR's text decides."""
+    steps = {"form", "submitted", "factor", "relogin", "logged_in", "text_follows"}
+    assert set(WORDS.values()) - steps <= set(OUTCOMES)
 
 
 # --- what the image is given --------------------------------------------------------------------------------------
