@@ -589,15 +589,20 @@ on_line() {
 	case $WORD in
 	"" | none) return ;;
 	text_follows) TEXT_FOLLOWS=yes && return ;;
+	# The API may have shown the login before its lines are read: they do not take the phase back.
 	form)
+		[[ $CONFIRMED == yes ]] && return
 		phase login
-		[[ $KIND == saved && $CONFIRMED == no ]] && FORM_SINCE=$NOW
+		[[ $KIND == saved ]] && FORM_SINCE=$NOW
 		;;
 	submitted)
 		[[ $CONFIRMED == yes ]] || phase login
 		[[ $1 =~ Login\ attempt:\ ([0-9]+) ]] && ((BASH_REMATCH[1] > 1)) && another_attempt
 		;;
-	factor) FACTOR=$EPOCHSECONDS && phase second_factor ;;
+	factor)
+		FACTOR=$EPOCHSECONDS
+		[[ $CONFIRMED == yes ]] || phase second_factor
+		;;
 	rejected)
 		# No password was sent but a session's token: it is that which was rejected.
 		if [[ $OPEN == no ]]; then token_refused; else failed rejected; fi

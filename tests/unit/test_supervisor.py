@@ -374,6 +374,12 @@ def test_two_that_met_another_session_say_so(box: Supervised, runs: list[Run]) -
     assert "ibgw: held: attempts: competing_session" in box.output
 
 
+@pytest.mark.parametrize("line", [FORM, SECOND_FACTOR])
+def test_lines_that_are_read_late_do_not_take_a_login_back(box: Supervised, line: str) -> None:
+    """On a slow host the API answers before the script has read the lines of the login."""
+    assert box.bash(f"KIND=password; confirmed >/dev/null; on_line '{line}' >/dev/null; echo $PHASE") == "logged_in"
+
+
 def test_an_answer_that_the_id_is_taken_proves_a_login(box: Supervised) -> None:
     box.plan(api="taken")
     run = box.start()
