@@ -227,7 +227,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.LOGIN_DELAYED: Explanation(
         "The gateway's program ended soon after its last logins, and the next one waits, longer each time.",
-        f"wait; read meanwhile why the program ends: {LOGS}",
+        f"wait; read meanwhile why the program ends: {LOGS}; once that is put right, {AGAIN} logs in at once",
         heals=True,
     ),
     Reason.TOO_MANY_LOGINS: Explanation(

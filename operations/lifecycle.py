@@ -201,7 +201,7 @@ def _command(client: docker.DockerClient, gateway: Gateway, command: str) -> str
 
 def login_again(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
     """Lets a gateway go on that its supervisor holds back: grants one more attempt to a secret version that failed
-    twice, forgets the logins that ended by themselves, and restarts the gateway.
+    twice, forgets the logins that ended by themselves and the pause that follows from them, and restarts the gateway.
 
     Raises IbgwError (refused) and changes nothing if it is not held back for either.
     """
@@ -209,7 +209,7 @@ def login_again(client: docker.DockerClient, contract: Contract, gateway: Gatewa
         found = _inspect(client, contract, gateway)
         used = guard_attempts(client, gateway)
         status = status_of(client, gateway) if found["State"]["Running"] and _supervised(found) else None
-        loops = status is not None and status.hold == "logins"
+        loops = status is not None and status.hold in ("logins", "pause")
         if used < MAXIMUM_ATTEMPTS and not loops:
             raise IbgwError(
                 f"{gateway.container.name}: the start guard does not hold this version of the secret back, with "

@@ -252,8 +252,9 @@ def test_a_pause_ends_after_its_length_or_at_a_time_of_day() -> None:
         lifecycle.pause_end(GATEWAY, length=None, until="25:00")
 
 
-def test_login_again_goes_on_after_too_many_logins() -> None:
-    fake = supervised(status("logins", hold="logins"))
+@pytest.mark.parametrize("hold", ["logins", "pause"])
+def test_login_again_goes_on_after_too_many_logins_and_does_not_wait_for_a_pause(hold: str) -> None:
+    fake = supervised(status(hold, hold=hold))
     found = fake.api.inspect_container.return_value
     fake.api.stop.side_effect = lambda *_, **__: found["State"].update(Running=False)
     lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
