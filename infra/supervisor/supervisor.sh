@@ -429,6 +429,7 @@ launch() {
 watch_java() {
 	java_alive && return
 	if [[ -n $JAVA ]]; then
+		read_on
 		process_ended
 		phase restarting
 	fi
@@ -653,6 +654,15 @@ tick() {
 		return
 	fi
 	read -rt 0.2 -u "$TICK"
+}
+
+# The lines that are there already, a hundred at most: what a process has said is read before its end is judged.
+read_on() {
+	local _
+	for _ in {1..100}; do
+		[[ -n $LOG ]] && read -rt 0 -u "$LOG" || return 0
+		tick
+	done
 }
 
 # --- healing ------------------------------------------------------------------------------------------------------------
@@ -884,6 +894,7 @@ main() {
 	fi
 	while true; do
 		tick
+		read_on
 		[[ -n $STOP ]] && end stop
 		watch_java
 		[[ $CONFIRMED == no && $REACHED == no && -n $JAVA ]] && reached_broker && REACHED=yes

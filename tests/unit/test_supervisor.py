@@ -374,6 +374,12 @@ def test_two_that_met_another_session_say_so(box: Supervised, runs: list[Run]) -
     assert "ibgw: held: attempts: competing_session" in box.output
 
 
+def test_what_a_process_said_counts_although_its_end_is_seen_first(box: Supervised) -> None:
+    box.plan(logs_in=False, lines=[f"{STAMP}a setting"] * 90 + [COMPETING], ends_after=0)
+    box.start().code()
+    assert box.attempts() == ["1", "competing_session"]
+
+
 @pytest.mark.parametrize("line", [FORM, SECOND_FACTOR])
 def test_lines_that_are_read_late_do_not_take_a_login_back(box: Supervised, line: str) -> None:
     """On a slow host the API answers before the script has read the lines of the login."""
