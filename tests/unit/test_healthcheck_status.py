@@ -10,8 +10,8 @@ from tests.unit.supervised import Supervised
 
 LINE = (
     "v=1 phase=held since=1795150740 hold=attempts until=0 now=1795150800 mode=paper automation=ibc started=0 "
-    "kind=none login=0 api=unknown attempts=2 limit=2 outcomes=rejected,competing_session logins=0 factor=0 event=none due=0 "
-    "done=0 heals=0 healed=none memory=20971520 clients=0 stopped=no_session"
+    "kind=none login=0 api=unknown attempts=2 limit=2 outcomes=rejected,competing_session logins=0 factor=0 event=none "
+    "due=0 done=0 heals=0 healed=none memory=20971520 clients=0 stopped=no_session"
 )
 
 
