@@ -148,6 +148,12 @@ def test_every_job_ends_by_itself_and_leaves_no_token_behind(name: str) -> None:
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
+def test_the_tests_get_the_commit_that_an_upgrade_begins_at() -> None:
+    """tests/engine/test_upgrade.py; actions/checkout fetches one commit unless it is told."""
+    [checkout] = [step for step in JOBS["checks/test"]["steps"] if "uses" in step]
+    assert checkout["with"]["fetch-depth"] == 0
+
+
 def test_every_action_is_pinned_by_commit_and_renovate_keeps_it_so() -> None:
     used = re.findall(r"uses: *(.+)", "".join(text(name) for name in WORKFLOWS))
     assert len(used) == 9
@@ -169,7 +175,7 @@ def check(folder: Path) -> subprocess.CompletedProcess[str]:
         ("promotion", "needs: prepare", "needs: prepared", 'needs job "prepared" which does not exist'),
         ("stacks", "github.event_name != 'push'", "github.evnt_name != 'push'", 'property "evnt_name" is not defined'),
         ("checks", "@de0fac2e4500dabe0009e67214ff5f5447ce83dd", "@v6", "unpinned-uses"),
-        ("checks", "persist-credentials: false", "fetch-depth: 1", "artipacked"),
+        ("checks", "          persist-credentials: false\n", "", "artipacked"),
         ("checks", "  pull_request:", "  pull_request_target:", "dangerous-triggers"),
         ("previews", '"$GITHUB_SHA"', "${{ github.head_ref }}", '"github.head_ref" is potentially untrusted'),
         ("stacks", "permissions:\n  contents: read\n\n", "", "excessive-permissions"),

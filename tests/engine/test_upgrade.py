@@ -1,0 +1,193 @@
+"""From the commit before to this one on running gateways: what the plan says, what `ibgw rollout` costs, what is kept.
+
+The commit before deploys by its own program, in a work tree of its own; the sandbox is today's. The tests go through
+one story, in the order in which they stand.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import yaml
+
+from contract.names import Names
+from healthcheck import VERSION
+from infra.supervisor import MAXIMUM_ATTEMPTS
+from sandbox.environment import ROOT, Sandbox, Stack
+from tests.engine.conftest import Completed, Pulumi
+
+BEFORE = "833c0bd692fdfd59de29b4d079bb03fe57f76c4f"
+"""The last commit before this change. The next change moves it to the last commit before itself; LOGINS is 0 then, and
+NEW_SETTINGS are its own."""
+LOGINS = 1
+"""What the upgrade costs each gateway. 0 from the next change on."""
+NEW_SETTINGS: dict[str, Any] = {"session": {"offline": None, "heal": None}}
+"""Of a gateway in the tracked file, those that BEFORE refuses."""
+
+STACK = "paper-upgrade"
+ASKED = ("main", "second")
+"""IBC's command server is on in them at BEFORE, since they restart themselves daily."""
+MUTE = "third"
+NAMES = (*ASKED, MUTE)
+GATEWAYS: dict[str, dict[str, Any]] = {
+    "main": {},
+    "second": {},
+    MUTE: {"session": {"autoRestart": None, "autoLogoff": "23:45", "coldRestart": None}},
+}
+UP = ["up", "--yes", "--skip-preview"]
+SETTINGS_FOLDER = "/home/ibgateway/tws_settings"
+
+
+@dataclass(frozen=True)
+class World:
+    sandbox: Sandbox
+    stack: Stack
+    run: Callable[..., Completed]
+    client: docker.DockerClient
+
+    def ibgw(self, line: str, code: int = 0) -> Completed:
+        done = self.run(shlex.split(f"ibgw {line}"), stack=self.stack, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def counted(self, what: str) -> dict[str, int]:
+        users = self.sandbox.broker().status()["users"]
+        return {name: int(users[self.sandbox.user_of(STACK, name)][what]) for name in NAMES}
+
+    def container(self, gateway: str) -> dict[str, Any]:
+        return dict(self.client.api.inspect_container(Names(self.sandbox.prefix, STACK).gateway(gateway)))
+
+    def containers(self) -> dict[str, str]:
+        return {name: self.container(name)["Id"] for name in NAMES}
+
+    def volume(self, gateway: str) -> tuple[str, str]:
+        """The settings' name, and when Docker made it."""
+        mounts = self.container(gateway)["Mounts"]
+        [name] = [mount["Name"] for mount in mounts if mount["Destination"] == SETTINGS_FOLDER]
+        return name, self.client.api.inspect_volume(name)["CreatedAt"]
+
+    def inside(self, gateway: str, script: str) -> str:
+        container = self.client.containers.get(self.containers()[gateway])
+        code, output = container.exec_run(["bash", "-c", script])
+        assert code == 0, output
+        return str(output.decode()).strip()
+
+    def log(self, gateway: str) -> str:
+        """Of today's first process."""
+        written: bytes = self.client.containers.get(self.containers()[gateway]).logs()
+        return written.decode()
+
+
+def added(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    return {name: after[name] - before[name] for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A work tree of the commit before, with the environment that the tests run in."""
+    tree = tmp_path_factory.mktemp("before") / "tree"
+
+    def git(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+
+    known = git("cat-file", "-e", f"{BEFORE}^{{commit}}")
+    assert known.returncode == 0, (
+        f"the upgrade begins at commit {BEFORE}, which this clone does not have ({known.stderr.strip()}): fetch the "
+        "whole history (git fetch --unshallow; in a workflow, actions/checkout with fetch-depth: 0)"
+    )
+    # A run that was killed left its folder's entry behind.
+    git("worktree", "prune")
+    made = git("worktree", "add", "--detach", "--quiet", str(tree), BEFORE)
+    assert made.returncode == 0, made.stderr
+    (tree / ".venv").symlink_to(sys.prefix)
+    yield tree
+    # Forced, since .venv is not of the commit.
+    removed = git("worktree", "remove", "--force", str(tree))
+    assert removed.returncode == 0, removed.stderr
+
+
+@pytest.fixture(scope="module")
+def world(
+    before: Path,
+    sandbox: Sandbox,
+    docker_client: docker.DockerClient,
+    project: Callable[..., Stack],
+    pulumi: Pulumi,
+    run: Callable[..., Completed],
+) -> Iterator[World]:
+    def declared(unknown: dict[str, Any]) -> Stack:
+        session = unknown.get("session", {})
+        gateways = {
+            name: {**unknown, **given, "session": {**session, **given.get("session", {})}}
+            for name, given in GATEWAYS.items()
+        }
+        return project(STACK, verifier={"timeout": "40s"}, gateways=gateways)
+
+    stack = declared(NEW_SETTINGS)
+    file = stack.folder / "Pulumi.yaml"
+    document = yaml.safe_load(file.read_text())
+    document["main"] = f"{os.path.relpath(before, stack.folder)}/infra/"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    environment = {"PYTHONPATH": str(before), "PULUMI_OPTION_POLICY_PACK": str(before / "infra" / "policy")}
+    pulumi(UP, stack=stack, env=environment)
+    yield World(sandbox, declared({}), run, docker_client)
+    pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
+
+
+def test_the_plan_names_the_version_as_the_only_reason(world: World) -> None:
+    gateways = json.loads(world.ibgw(f"plan --stack {STACK} --json").stdout)["gateways"]
+    assert [one["gateway"] for one in gateways] == list(NAMES)
+    for one in gateways:
+        assert one["verdict"] == ("relogin" if LOGINS else "none")
+        assert [reason["setting"] for reason in one["reasons"]] == ["this version of ibgw"] * LOGINS
+        # 0.1.0 did not write its version down.
+        assert one["version"] == ({"before": None, "after": VERSION} if LOGINS else None)
+    assert (f"ibgw: an earlier version -> {VERSION}" in world.ibgw(f"plan --stack {STACK}").stdout) == bool(LOGINS)
+
+
+def test_a_rollout_takes_it_to_one_after_the_other_by_a_logout_and_a_login(world: World) -> None:
+    counters = ("attempts", "logins", "logouts", "stranded_sessions")
+    before, counts = world.containers(), {what: world.counted(what) for what in counters}
+    volumes = {name: world.volume(name) for name in NAMES}
+    # As after an attempt that failed: the one before writes its bare number.
+    attempts = f"{SETTINGS_FOLDER}/guard/*.attempts"
+    assert world.inside("second", f"cat {attempts}") == "0"
+    world.inside("second", f"for file in {attempts}; do echo 1 >$file; done")
+
+    said = world.ibgw(f"rollout --stack {STACK}").stderr
+
+    changed = [name for name, container in world.containers().items() if container != before[name]]
+    assert changed == list(NAMES) * LOGINS
+    cost = {what: added(counts[what], world.counted(what)) for what in counters}
+    each, asked, stranded = ({name: LOGINS if name in of else 0 for name in NAMES} for of in (NAMES, ASKED, (MUTE,)))
+    assert cost == {"attempts": each, "logins": each, "logouts": asked, "stranded_sessions": stranded}
+    # The first is the canary.
+    order = [said.index(f"{number}/3 {name}: verified") for number, name in enumerate(NAMES, start=1)] * LOGINS
+    assert order == sorted(order)
+    for name in ASKED:
+        container = Names(world.sandbox.prefix, STACK).gateway(name)
+        assert (f"{container}: logged out." in said) == bool(LOGINS)
+    container = Names(world.sandbox.prefix, STACK).gateway(MUTE)
+    told = f"{container}: does not log out when it is asked: its session stays open at IBKR"
+    assert (told in said) == bool(LOGINS)
+
+    assert {name: world.volume(name) for name in NAMES} == volumes
+    # The guard went on from the count that it found, and the login cleared it.
+    assert (f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" in world.log("second")) == bool(LOGINS)
+    assert f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" not in world.log("main")
+
+
+def test_afterwards_nothing_is_left_to_do_and_nobody_logs_in(world: World, pulumi: Pulumi) -> None:
+    before, attempts, saved = world.containers(), world.counted("attempts"), world.counted("soft_logins")
+    world.ibgw(f"rollout --stack {STACK}")
+    pulumi(UP, stack=world.stack)
+    pulumi(["preview", "--expect-no-changes"], stack=world.stack)
+    assert (world.containers(), world.counted("attempts"), world.counted("soft_logins")) == (before, attempts, saved)
