@@ -78,7 +78,8 @@ class World:
         container = self.client.containers.get(self.containers()[gateway])
         code, output = container.exec_run(["bash", "-c", script])
         assert code == 0, output
-        return str(output.decode()).strip()
+        assert isinstance(output, bytes)
+        return output.decode().strip()
 
     def log(self, gateway: str) -> str:
         """Of today's first process."""
