@@ -4,6 +4,8 @@ Nothing is ever placed. On a gateway with a read-only API the check does not app
 gateway that nobody clicks.
 """
 
+from collections.abc import Sequence
+
 from contract.target import CheckLevel, Gateway
 from healthcheck.checks.context import Context
 from healthcheck.finding import Finding
@@ -21,7 +23,7 @@ async def look(context: Context) -> Finding:
     if gateway.read_only:
         return Finding("the API is read-only, as configured", Reason.READ_ONLY)
     wanted = gateway.checks.market_data.contract
-    account = (*gateway.expected_accounts, *session.accounts)[0]
+    account = tradable((*gateway.expected_accounts, *session.accounts))
     limit = max(round(context.price * FAR, 2), 0.01) if context.price is not None else SMALLEST_LIMIT
     what = f"what-if buy 1 {wanted.symbol} at {limit:g}"
     try:
@@ -35,6 +37,11 @@ async def look(context: Context) -> Finding:
         told = state.warningText or "answered without margin figures"
         return Finding(f"{what}: {told}", Reason.NO_MARGIN_FIGURES)
     return Finding(f"{what}: initial margin {change:+,.2f}", data={"symbol": wanted.symbol, "margin_change": change})
+
+
+def tradable(accounts: Sequence[str]) -> str:
+    """The first account that trades; an adviser's master account (F, DF on paper), which comes first, does not."""
+    return next((account for account in accounts if not account.removeprefix("D").startswith("F")), accounts[0])
 
 
 def may_ask(gateway: Gateway) -> bool:

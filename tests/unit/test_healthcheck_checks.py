@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from healthcheck.checks import run_checks
-from healthcheck.checks.order_capability import may_ask
+from healthcheck.checks.order_capability import may_ask, tradable
 from healthcheck.report import CheckResult
 from healthcheck.session import Timeouts
 from tests.unit.gateways import checks, gateway
@@ -291,3 +291,12 @@ def test_subscriptions_are_cancelled() -> None:
 
 def sent(server: TwsServer) -> set[str]:
     return {message[0] for message in server.messages}
+
+
+@pytest.mark.parametrize(
+    ("accounts", "asked"),
+    [(("DF100", "DU101", "DU102"), "DU101"), (("F100", "U101"), "U101"), (("U101",), "U101"), (("F100",), "F100")],
+)
+def test_a_what_if_is_asked_of_an_account_that_trades(accounts: tuple[str, ...], asked: str) -> None:
+    """An adviser's master account comes first in the list, and takes no order without an allocation (error 436)."""
+    assert tradable(accounts) == asked
