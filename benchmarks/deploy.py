@@ -105,7 +105,8 @@ def gateway_container(
                 target.USER_ID_FILE: (escape(user_id), 0o444),
                 target.PASSWORD_FILE: (escape(password), 0o444),
                 spec.VERSION_FILE: (version, 0o444),
-                spec.SUPERVISOR_PATH: (gateway.supervisor, 0o555),
+                spec.SUPERVISOR_PATH: (gateway.supervisor, 0o444),
+                spec.VALUES_PATH: (gateway.values, 0o444),
             }
         ),
     )

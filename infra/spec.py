@@ -20,8 +20,11 @@ HOME = "/home/ibgateway"
 UID = 1000
 SETTINGS_PATH = f"{HOME}/tws_settings"
 LOGS_PATH = f"{HOME}/debug_logs"
-SUPERVISOR_PATH = f"{HOME}/ibgw/supervisor.sh"
-"""The container's first process. The image's own, run.sh, is its child."""
+SUPERVISOR_PATH = f"{SETTINGS_PATH}/guard/supervisor.sh"
+"""The container's first process; the image's own, run.sh, is its child. On the volume, so that a new version of it
+replaces no gateway: it is used from the next start on."""
+VALUES_PATH = f"{HOME}/ibgw/values"
+"""What the supervisor reads of its gateway."""
 VNC_PASSWORD_PATH = f"{HOME}/vnc_password"
 
 SECRETS_PATH = "/run/secrets"
@@ -81,6 +84,7 @@ class GatewaySpec:
     environment: dict[str, str]
     command: tuple[str, ...]
     supervisor: str
+    values: str
     secret_id: str
     secret_version: str | None
     api_network: NetworkSpec
@@ -207,10 +211,11 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
             container_name=names.gateway(name),
             owner_name=names.settings_owner(name),
             environment=environment(settings.mode, gateway),
-            command=(SUPERVISOR_PATH,),
-            supervisor=supervisor.render(
-                settings.mode, gateway, paths={"SECRETS": SECRETS_PATH, "LOGS": LOGS_PATH, "RUN": RUN_PATH}
+            command=("bash", SUPERVISOR_PATH),
+            supervisor=supervisor.script(
+                paths={"VALUES": VALUES_PATH, "SECRETS": SECRETS_PATH, "LOGS": LOGS_PATH, "RUN": RUN_PATH}
             ),
+            values=supervisor.values(settings.mode, gateway),
             secret_id=gateway.credentials.secret_id,
             secret_version=gateway.credentials.version_id,
             api_network=NetworkSpec(

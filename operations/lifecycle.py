@@ -261,7 +261,7 @@ def _write(client: docker.DockerClient, gateway: Gateway, files: dict[str, str])
 
 
 def _supervised(inspected: dict[str, Any]) -> bool:
-    return bool(inspected["Config"].get("Cmd") == [SUPERVISOR_PATH])
+    return SUPERVISOR_PATH in (inspected["Config"].get("Cmd") or ())
 
 
 def _require_supervisor(inspected: dict[str, Any], contract: Contract, gateway: Gateway) -> None:

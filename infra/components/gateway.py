@@ -13,7 +13,7 @@ from infra.components.storage import Storage, StorageArgs
 from infra.credentials import Credentials
 from infra.spec import (
     SECRET_FILE_MODE,
-    SUPERVISOR_PATH,
+    VALUES_PATH,
     VERSION_FILE,
     GatewaySpec,
 )
@@ -68,7 +68,7 @@ class Gateway(pulumi.ComponentResource):
                 docker.ContainerUploadArgs(
                     file=VERSION_FILE, content=args.credentials.version_id, permissions=SECRET_FILE_MODE
                 ),
-                docker.ContainerUploadArgs(file=SUPERVISOR_PATH, content=spec.supervisor, permissions="0555"),
+                docker.ContainerUploadArgs(file=VALUES_PATH, content=spec.values, permissions="0444"),
             ],
             volumes=[
                 docker.ContainerVolumeArgs(volume_name=mount.volume, container_path=mount.path) for mount in spec.mounts

@@ -1,11 +1,12 @@
 """A gateway's volumes, and the step that hands them to the gateway's user."""
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import pulumi
 import pulumi_docker as docker
 
-from infra.spec import UID, GatewaySpec, VolumeSpec
+from infra.spec import SUPERVISOR_PATH, UID, GatewaySpec, VolumeSpec
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Storage(pulumi.ComponentResource):
     """Volumes that outlive every deployment, `pulumi destroy` included: they hold the session's token.
 
     A new named volume belongs to root, and the image runs as uid 1000, so a container that runs once changes the
-    owner. It stays behind, stopped: while it exists, Docker refuses to remove the volumes.
+    owner. It brings the supervisor along, which the gateway's container starts from there. It stays behind, stopped:
+    while it exists, Docker refuses to remove the volumes.
     """
 
     ready: list[pulumi.Resource]
@@ -33,12 +35,13 @@ class Storage(pulumi.ComponentResource):
             if volume is not None
         }
         paths = [mount.path for mount in spec.mounts]
+        guard = str(PurePosixPath(SUPERVISOR_PATH).parent)
         owner = docker.Container(
             f"{name}-settings-owner",
             name=spec.owner_name,
             image=args.image_id,
             entrypoints=["chown"],
-            command=[f"{UID}:{UID}", *paths],
+            command=[f"{UID}:{UID}", *paths, guard],
             user="0",
             network_mode="none",
             # CAP_ is part of the name: a refresh reads it back so, and any other spelling replaces the container.
@@ -47,6 +50,9 @@ class Storage(pulumi.ComponentResource):
             volumes=[
                 docker.ContainerVolumeArgs(volume_name=volume.name, container_path=path)
                 for volume, path in zip(volumes.values(), paths, strict=True)
+            ],
+            uploads=[
+                docker.ContainerUploadArgs(file=SUPERVISOR_PATH, content=spec.supervisor, permissions="0444"),
             ],
             restart="no",
             attach=True,

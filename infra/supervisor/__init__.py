@@ -1,4 +1,4 @@
-"""The first process of a gateway's container: `supervisor.sh` with one gateway's values in it. Pure."""
+"""The first process of a gateway's container: `supervisor.sh`, and the values of one gateway that it reads. Pure."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -42,26 +42,38 @@ WORDS: dict[LoginState, str] = {
 _SCRIPT = Path(__file__).with_name("supervisor.sh")
 
 
-def render(mode: Mode, gateway: config.Gateway, *, paths: dict[str, str]) -> str:
-    """The script for one gateway. `paths`: SECRETS, LOGS and RUN, where the container has its credentials, its debug
-    logs, and what only lives as long as the container."""
-    session = gateway.session
-    offline = session.offline
+def script(*, paths: dict[str, str]) -> str:
+    """The script, the same for every gateway. `paths`: VALUES, SECRETS, LOGS and RUN, where the container has its
+    gateway's values, its credentials, its debug logs, and what only lives as long as the container."""
     values: dict[str, object] = {
         **paths,
-        "MODE": mode.value,
-        "PORT": PORTS[mode].inner,
-        "RELAY_PORT": PORTS[mode].client,
         "SCREEN_PORT": VNC_PORT,
         "COMMANDS": COMMAND_PORT,
         "STATUS_PORT": STATUS_PORT,
         "CLIENT_ID": ClientIds().testing[0],
         "LIMIT": MAXIMUM_ATTEMPTS,
         "LOGINS_AN_HOUR": LOGINS_AN_HOUR,
-        "GRACE": round(gateway.container.stop_grace.total_seconds()),
-        "HEAL": _yes(session.heal),
         "HEALS_A_DAY": HEALS_A_DAY,
         "UNWELL_SECONDS": UNWELL_SECONDS,
+        "FORM_SECONDS": FORM_SECONDS,
+        "LINES": "\n".join(f"\t{quote(row)}" for row in line_table()),
+    }
+    text = _SCRIPT.read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    return text
+
+
+def values(mode: Mode, gateway: config.Gateway) -> str:
+    """What the script reads of its gateway: assignments for bash."""
+    session = gateway.session
+    offline = session.offline
+    told: dict[str, object] = {
+        "MODE": mode.value,
+        "PORT": PORTS[mode].inner,
+        "RELAY_PORT": PORTS[mode].client,
+        "GRACE": round(gateway.container.stop_grace.total_seconds()),
+        "HEAL": _yes(session.heal),
         "AUTO_RESTART": _minute(session.auto_restart),
         "AUTO_LOGOFF": _minute(session.auto_logoff),
         "COLD_RESTART": _minute(session.cold_restart),
@@ -70,14 +82,9 @@ def render(mode: Mode, gateway: config.Gateway, *, paths: dict[str, str]) -> str
         "DEBUG": _yes(gateway.debug.enabled),
         "RELOGIN": _yes(gateway.second_factor.relogin),
         "VNC": _yes(gateway.vnc.enabled),
-        "FORM_SECONDS": FORM_SECONDS,
         "ZONE_RULES": zone_rules(session.time_zone),
-        "LINES": "\n".join(f"\t{quote(row)}" for row in line_table()),
     }
-    script = _SCRIPT.read_text(encoding="utf-8")
-    for key, value in values.items():
-        script = script.replace(f"@{key}@", str(value))
-    return script
+    return "".join(f"{key}={quote(str(value))}\n" for key, value in told.items())
 
 
 def line_table() -> list[str]:

@@ -13,21 +13,25 @@
 #                     or competing
 #   pause             the time until which the gateway stays logged out, written by `ibgw stop --for`
 #   give_way          exists from a planned logout to the next login, which then gives way to a person's session
+#   supervisor.sh     this script, which the step that prepares the volume puts there: a new version of it is used from the
+#                     container's next start on, and replaces no gateway
 #   heals, planned, stopped   what was healed and when; the last planned event, due and done; how the last session ended
 # All times are seconds since the epoch.
 #
 # Not run with `set -u`, since a name that is not set would end the gateway without a logout; the tests run it so.
 
-readonly MODE=@MODE@ PORT=@PORT@ RELAY_PORT=@RELAY_PORT@ SCREEN_PORT=@SCREEN_PORT@ COMMANDS=@COMMANDS@ STATUS_PORT=@STATUS_PORT@
-readonly CLIENT_ID=@CLIENT_ID@ LIMIT=@LIMIT@ LOGINS_AN_HOUR=@LOGINS_AN_HOUR@ GRACE=@GRACE@
-readonly HEAL=@HEAL@ HEALS_A_DAY=@HEALS_A_DAY@ UNWELL_SECONDS=@UNWELL_SECONDS@
-readonly AUTO_RESTART=@AUTO_RESTART@ AUTO_LOGOFF=@AUTO_LOGOFF@ COLD_RESTART=@COLD_RESTART@ # minutes of the day; -1: none
-readonly OFFLINE_FROM=@OFFLINE_FROM@ OFFLINE_UNTIL=@OFFLINE_UNTIL@
-readonly DEBUG=@DEBUG@ RELOGIN=@RELOGIN@ VNC=@VNC@ FORM_SECONDS=@FORM_SECONDS@
+# This gateway's own; what an older deployment does not say has the value here. Minutes of the day; -1: none.
+MODE="" PORT=0 RELAY_PORT=0 GRACE=60 HEAL=yes AUTO_RESTART=-1 AUTO_LOGOFF=-1 COLD_RESTART=-1 OFFLINE_FROM=-1 OFFLINE_UNTIL=-1
+DEBUG=no RELOGIN=no VNC=no ZONE_RULES=UTC0
+source "@VALUES@"
+
+readonly SCREEN_PORT=@SCREEN_PORT@ COMMANDS=@COMMANDS@ STATUS_PORT=@STATUS_PORT@
+readonly CLIENT_ID=@CLIENT_ID@ LIMIT=@LIMIT@ LOGINS_AN_HOUR=@LOGINS_AN_HOUR@
+readonly HEALS_A_DAY=@HEALS_A_DAY@ UNWELL_SECONDS=@UNWELL_SECONDS@ FORM_SECONDS=@FORM_SECONDS@
 readonly SECRETS=@SECRETS@ LOGS=@LOGS@
 # The image has no time zones, so this shell is told the rules of its own; Java knows the zone by its name.
 readonly ZONE="${TZ:-}"
-export TZ='@ZONE_RULES@'
+export TZ="$ZONE_RULES"
 
 readonly SETTINGS="${TWS_SETTINGS_PATH:?}"
 readonly CONFIG="${IBC_INI:-$HOME/ibc/config.ini}"

@@ -7,6 +7,7 @@ one story, in the order in which they stand.
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import yaml
 
 from contract.names import Names
 from healthcheck import VERSION
+from infra.spec import SUPERVISOR_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from sandbox.environment import ROOT, Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
@@ -87,6 +89,15 @@ class World:
         return written.decode()
 
 
+def program_of(tree: Path, stack: Stack) -> dict[str, str]:
+    """Has a stack deployed by the program in another tree; the environment for it."""
+    file = stack.folder / "Pulumi.yaml"
+    document = yaml.safe_load(file.read_text())
+    document["main"] = f"{os.path.relpath(tree, stack.folder)}/infra/"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    return {"PYTHONPATH": str(tree), "PULUMI_OPTION_POLICY_PACK": str(tree / "infra" / "policy")}
+
+
 def added(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
     return {name: after[name] - before[name] for name in NAMES}
 
@@ -133,12 +144,7 @@ def world(
         return project(STACK, verifier={"timeout": "40s"}, gateways=gateways)
 
     stack = declared(NEW_SETTINGS)
-    file = stack.folder / "Pulumi.yaml"
-    document = yaml.safe_load(file.read_text())
-    document["main"] = f"{os.path.relpath(before, stack.folder)}/infra/"
-    file.write_text(yaml.safe_dump(document, sort_keys=False))
-    environment = {"PYTHONPATH": str(before), "PULUMI_OPTION_POLICY_PACK": str(before / "infra" / "policy")}
-    pulumi(UP, stack=stack, env=environment)
+    pulumi(UP, stack=stack, env=program_of(before, stack))
     yield World(sandbox, declared({}), run, docker_client)
     pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
 
@@ -192,3 +198,21 @@ def test_afterwards_nothing_is_left_to_do_and_nobody_logs_in(world: World, pulum
     pulumi(UP, stack=world.stack)
     pulumi(["preview", "--expect-no-changes"], stack=world.stack)
     assert (world.containers(), world.counted("attempts"), world.counted("soft_logins")) == (before, attempts, saved)
+
+
+def test_a_newer_supervisor_costs_no_login_and_is_used_from_the_next_start_on(
+    world: World, pulumi: Pulumi, tmp_path: Path
+) -> None:
+    newer = tmp_path / "newer"
+    ours = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".ibgw", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, newer, ignore=ours)
+    (newer / ".venv").symlink_to(sys.prefix)
+    script = newer / "infra" / "supervisor" / "supervisor.sh"
+    script.write_text(script.read_text().replace("\n# --- the volume's memory", '\nsay "newer"\n# ---', 1))
+    before, attempts = world.containers(), world.counted("attempts")
+    pulumi(UP, stack=world.stack, env=program_of(newer, world.stack))
+    assert (world.containers(), world.counted("attempts")) == (before, attempts)
+    assert 'say "newer"' in world.inside("main", f"cat {SUPERVISOR_PATH}")
+    assert "ibgw: newer" not in world.log("main")
+    world.ibgw(f"restart --stack {STACK} --gateway main")
+    assert "ibgw: newer" in world.log("main")

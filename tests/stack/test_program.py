@@ -79,7 +79,7 @@ def test_no_port_is_published(program: Program) -> None:
 
 def test_the_gateway_s_first_process_is_the_supervisor(program: Program) -> None:
     found = container(program.run().engine)
-    assert found["command"] == ["/home/ibgateway/ibgw/supervisor.sh"]
+    assert found["command"] == ["bash", "/home/ibgateway/tws_settings/guard/supervisor.sh"]
     assert "entrypoints" not in found
 
 
@@ -96,8 +96,17 @@ def test_the_owner_step_can_change_owners_and_nothing_else(program: Program) -> 
     assert owner["capabilities"] == {"adds": ["CAP_CHOWN"], "drops": ["ALL"]}
     assert owner["securityOpts"] == ["no-new-privileges:true"]
     assert owner["networkMode"] == "none"
-    assert owner["command"] == ["1000:1000", "/home/ibgateway/tws_settings"]
+    assert owner["command"] == ["1000:1000", "/home/ibgateway/tws_settings", "/home/ibgateway/tws_settings/guard"]
     assert (owner["attach"], owner["mustRun"]) == (True, False)
+
+
+def test_the_owner_step_brings_the_supervisor_and_the_gateway_only_its_values(program: Program) -> None:
+    """So that a new version of the supervisor replaces the step, and no gateway."""
+    engine = program.run().engine
+    [brought] = container(engine, "main-settings-owner")["uploads"]
+    assert brought["file"] == container(engine)["command"][-1]
+    assert "flock" in brought["content"]
+    assert not any("flock" in upload["content"] for upload in plain(engine.one("Container", "main").inputs["uploads"]))
 
 
 def test_limits_logs_restart_and_grace(program: Program) -> None:
@@ -151,7 +160,7 @@ def test_credentials_are_secret_files_and_nothing_else(program: Program) -> None
     assert uploads["/run/secrets/tws_userid"]["content"] == "mockuser77"
     assert uploads["/run/secrets/tws_password"]["content"] == r"mock\u0024pass\u005Cword"
     assert uploads["/run/secrets/secret_version"]["content"] == "11111111-2222-3333-4444-555555555555"
-    assert uploads["/home/ibgateway/ibgw/supervisor.sh"]["permissions"] == "0555"
+    assert "MODE=paper\n" in uploads["/home/ibgateway/ibgw/values"]["content"]
     # uid 1000 must read what belongs to root
     assert {uploads[f"/run/secrets/{name}"]["permissions"] for name in ("tws_userid", "tws_password")} == {"0444"}
 
@@ -259,7 +268,8 @@ def test_debug_adds_a_volume_for_logs(program: Program) -> None:
     assert engine.one("Volume", "main-logs").inputs["name"] == "ibgw-paper-main-logs"
     paths = [volume["containerPath"] for volume in container(engine)["volumes"]]
     assert paths == ["/home/ibgateway/tws_settings", "/home/ibgateway/debug_logs"]
-    assert container(engine, "main-settings-owner")["command"] == ["1000:1000", *paths]
+    guard = "/home/ibgateway/tws_settings/guard"
+    assert container(engine, "main-settings-owner")["command"] == ["1000:1000", *paths, guard]
 
 
 def test_everything_an_operator_sets_reaches_the_environment(program: Program) -> None:

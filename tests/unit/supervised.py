@@ -144,6 +144,7 @@ class Supervised:
         (folder / "secrets" / "secret_version").write_text(VERSION)
         self.template.write_text("IbLoginId=${TWS_USERID}\nIbPassword=${TWS_PASSWORD}\nBindAddress=\n")
         self.script = folder / "supervisor.sh"
+        self.values = folder / "values"
         self.render(stack, **changes)
         self.plan()
 
@@ -153,10 +154,12 @@ class Supervised:
 
     def render(self, stack: str = "paper", /, **changes: Any) -> None:
         settings = load(stack, changed(stack, changes) if changes else as_engine(tracked(stack)))
-        text = describe(settings, project="ibgw", stack=stack, image=None).gateways["main"].supervisor
+        gateway = describe(settings, project="ibgw", stack=stack, image=None).gateways["main"]
         inner = 4002 if stack == "paper" else 4001
+        self.values.write_text(gateway.values.replace(f"PORT={inner}\n", f"PORT={self.ports['port']}\n", 1))
+        text = gateway.supervisor
         for before, after in (
-            (f"PORT={inner} ", f"PORT={self.ports['port']} "),
+            ("/home/ibgateway/ibgw/values", str(self.values)),
             ("COMMANDS=7462", f"COMMANDS={self.ports['commands']}"),
             ("=/run/secrets", f"={self.home}/secrets"),
             ("/tmp/ibgw", f"{self.home}/run"),

@@ -96,8 +96,8 @@ def status(
 def supervised(*lines: str, running: bool = True, answer: str = "OK RESTART in progress", cmd: str = "") -> MagicMock:
     """`lines`: the status at each look, the last one from then on. `answer`: IBC's."""
     fake = client(running=running, attempts=None)
-    supervisor = "/home/ibgateway/ibgw/supervisor.sh"
-    fake.api.inspect_container.return_value["Config"]["Cmd"] = [cmd or supervisor]
+    supervisor = "/home/ibgateway/tws_settings/guard/supervisor.sh"
+    fake.api.inspect_container.return_value["Config"]["Cmd"] = [cmd] if cmd else ["bash", supervisor]
     left = list(lines)
 
     def archive(_: str, path: str) -> Any:

@@ -76,6 +76,6 @@ def test_the_first_process_is_our_own_and_no_packet_is_forwarded() -> None:
     gateway = describe(load("paper", as_engine(tracked("paper"))), project="ibgw", stack="paper", image=None).gateways[
         "main"
     ]
-    assert gateway.command == ("/home/ibgateway/ibgw/supervisor.sh",)
+    assert gateway.command == ("bash", "/home/ibgateway/tws_settings/guard/supervisor.sh")
     assert gateway.sysctls == {"net.ipv4.ip_forward": "0"}
     assert not {name for name in gateway.environment if "PASSWORD" in name or "USERID" in name}

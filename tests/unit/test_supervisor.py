@@ -291,7 +291,7 @@ def test_a_stop_while_it_is_held_ends_at_once(box: Supervised) -> None:
 
 def test_a_gateway_that_does_not_react_is_ended_before_the_grace_is_over(box: Supervised) -> None:
     box.plan(deaf=True)
-    box.script.write_text(box.script.read_text().replace("GRACE=90", "GRACE=7"))
+    box.values.write_text(box.values.read_text().replace("GRACE=90", "GRACE=7"))
     run = box.start()
     run.until_phase("logged_in")
     began = time.monotonic()
