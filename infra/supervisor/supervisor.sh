@@ -45,7 +45,7 @@ readonly ATTEMPTS="$GUARD/$VERSION.attempts" SUCCEEDED="$GUARD/$VERSION.ok"
 
 readonly STOPPED=143 AGAIN=75 # exit codes: asked to stop; ended so that the next start waits its turn
 readonly STALE=5              # minutes after which no soft restart is under way any more
-readonly FORM_PATIENCE=60     # seconds for which the login form may show while a saved session is taken up
+readonly FORM_PATIENCE=120    # seconds for which the login form may show while a saved session is taken up
 readonly NEAR=10              # minutes around a planned event in which nothing is healed, and within which it must come
 readonly UNREACHABLE_PAUSE=60 LONGEST_PAUSE=600 COMPETING_PAUSE=900 # seconds
 
@@ -66,9 +66,10 @@ JAVA="" STARTED=0       # the gateway's process, as PID:STARTTIME, and since whe
 KIND=none               # how that process logs in: password or saved (session)
 OPEN=no                 # an attempt is under way whose end is not known
 REACHED=no CONFIRMED=no SESSION=no
+MENU=no                 # IBC has said that the login is complete: before, its STOP ends the program without a logout
 FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
 API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
-DUE=0 DONE=0 EVENT=none
+DUE=0 DONE=0 EVENT=none CLIENTS=0 CLOCK=0
 LAST_STOP=none NOW=0 LOOKED=0 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
 FORM_SINCE=0
 
@@ -156,14 +157,14 @@ process_ended() {
 			((COUNT -= 1))
 			unset 'OUTCOMES[-1]'
 			save_attempts && say "attempt taken back: it reached nobody"
-			mark unreachable
+			[[ ${HISTORY[-1]:-} == *\ late_form ]] || mark unreachable
 		else
 			last_outcome
 			[[ $OUTCOME == unknown ]] && outcome ended
 		fi
 		OPEN=no
 	fi
-	JAVA="" KIND=none CONFIRMED=no SESSION=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0 FORM_SINCE=0
+	JAVA="" KIND=none CONFIRMED=no SESSION=no MENU=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0 FORM_SINCE=0
 	planned_done
 }
 
@@ -189,6 +190,8 @@ load_history() {
 
 minute_of_day() {
 	local hour minute
+	((EPOCHSECONDS / 60 != CLOCK)) || return 0
+	CLOCK=$((EPOCHSECONDS / 60))
 	printf -v hour '%(%H)T' "$EPOCHSECONDS"
 	printf -v minute '%(%M)T' "$EPOCHSECONDS"
 	printf -v WEEKDAY '%(%u)T' "$EPOCHSECONDS"
@@ -404,18 +407,22 @@ reached_broker() {
 	return 1
 } 2>/dev/null
 
-# connections PORT: sets CONNECTIONS to how many are established there, and LISTENS.
+# Sets how many are connected to the gateway (CONNECTIONS) and to its relay (CLIENTS), and whether the gateway LISTENS.
 connections() {
-	local line lines more port
-	printf -v port '%04X' "$1"
-	CONNECTIONS=0 LISTENS=no
+	local line lines more port relay
+	printf -v port '%04X' "$PORT"
+	printf -v relay '%04X' "$RELAY_PORT"
+	CONNECTIONS=0 CLIENTS=0 LISTENS=no
 	mapfile -t lines </proc/net/tcp
 	mapfile -t more </proc/net/tcp6
 	for line in "${lines[@]}" "${more[@]}"; do
 		# shellcheck disable=SC2086
 		set -- $line
-		[[ ${2##*:} == "$port" ]] || continue
-		case $4 in 01) ((CONNECTIONS += 1)) ;; 0A) LISTENS=yes ;; esac
+		case ${2##*:}/$4 in
+		"$port/01") ((CONNECTIONS += 1)) ;;
+		"$port/0A") LISTENS=yes ;;
+		"$relay/01") ((CLIENTS += 1)) ;;
+		esac
 	done
 } 2>/dev/null
 
@@ -458,39 +465,46 @@ watch_java() {
 
 # --- the API ----------------------------------------------------------------------------------------------------------
 
-# One message of the API: a big-endian length, then that many bytes; its fields end with NUL, printed as lines.
+# One message of the API: a big-endian length, then fields that each end with NUL. Sets FIELDS; fails as `read` does. Without
+# a new process, since it is asked for ever.
 message() {
-	local length
-	length="$(timeout 5 head -c 4 <&3 | od -An -tu1)" || return 1
-	# shellcheck disable=SC2086
-	set -- $length
-	(($# == 4)) || return 1
-	timeout 5 head -c $(($1 * 16777216 + $2 * 65536 + $3 * 256 + $4)) <&3 | tr '\0' '\n'
+	local byte bytes=0 field n
+	for _ in {1..4}; do
+		IFS= read -rt 5 -d '' -n 1 -u 3 byte || return
+		printf -v n '%d' "'$byte" # 0 for NUL, which no variable holds
+		((bytes = bytes * 256 + (n & 255)))
+	done
+	FIELDS=()
+	while ((bytes > 0)); do
+		IFS= read -rt 5 -d '' -u 3 field || return
+		FIELDS+=("$field")
+		((bytes -= ${#field} + 1))
+	done
+	return 0
 }
 
 # ask_api ID: prints `ok ACCOUNTS`, `accounts ACCOUNTS` (logged in, but no next order id: half open), `taken`, `closed`
 # (nobody accepts), `ended` (accepted and closed without a word), `silent` or `half_open`. Logged in means that startApi
 # returns managed accounts (API reference: message 15 after START_API, 71); versions up to 178 are answered as text.
 ask_api() {
-	local start fields accounts="" next=""
+	local accounts="" next="" length LC_ALL=C
 	{ exec 3<>"/dev/tcp/127.0.0.1/$PORT"; } 2>/dev/null || { echo closed && return; }
 	printf 'API\x00\x00\x00\x00\x09v100..178' >&3
-	local began=$EPOCHREALTIME
-	message >/dev/null || {
-		((${EPOCHREALTIME%.*} - ${began%.*} >= 4)) && echo silent || echo ended
-		return
-	}
-	start="$(printf '71\n2\n%d\n\n' "$1" | wc -c)"
+	message
+	case $? in
+	0) ;;
+	1) echo ended && return ;;
+	*) echo silent && return ;;
+	esac
+	printf -v length '%02x' $((${#1} + 7))
 	# shellcheck disable=SC2059
-	printf "\\x00\\x00\\x00\\x$(printf '%02x' "$start")71\\x002\\x00$1\\x00\\x00" >&3
+	printf "\\x00\\x00\\x00\\x${length}71\\x002\\x00$1\\x00\\x00" >&3
 	for _ in {1..20}; do
-		fields=()
-		mapfile -t fields < <(message)
-		((${#fields[@]})) || break
-		case ${fields[0]} in
-		15) accounts=${fields[2]:-} ;;
-		9) next=${fields[2]:-} ;;
-		4) [[ ${fields[3]:-} == 326 ]] && echo taken && return ;;
+		message || break
+		case ${FIELDS[0]} in
+		15) accounts=${FIELDS[2]:-} ;;
+		9) next=${FIELDS[2]:-} ;;
+		4) [[ ${FIELDS[3]:-} == 326 ]] && echo taken && return ;;
 		esac
 		[[ -n $accounts && -n $next ]] && echo "ok $accounts" && return
 	done
@@ -501,10 +515,10 @@ ask_api() {
 ask_api_under_a_free_id() {
 	local id answer
 	for id in "$CLIENT_ID" $((CLIENT_ID + 1)) $((CLIENT_ID + 2)); do
-		answer="$(ask_api "$id")"
+		ask_api "$id" >"$RUN/answer"
+		read -r answer _ <"$RUN/answer"
 		[[ $answer == taken ]] || break
 	done
-	echo "$answer"
 }
 
 # Asks in the background, so that nothing waits for an answer: often while a login is under way, and once a minute later.
@@ -523,10 +537,10 @@ probe() {
 		every=15
 	fi
 	((NOW - PROBED >= every)) || return
-	connections "$PORT"
+	connections
 	[[ $LISTENS == yes || $CONFIRMED == yes ]] || return
 	PROBED=$NOW
-	ask_api_under_a_free_id >"$RUN/answer" &
+	ask_api_under_a_free_id &
 	PROBE=$!
 }
 
@@ -536,7 +550,7 @@ take_answer() {
 	read -r word accounts <"$RUN/answer" || return
 	if [[ $word == ended ]]; then
 		# The gateway takes 32 clients, and they are logged in.
-		connections "$PORT"
+		connections
 		((CONNECTIONS >= 32)) && word=full || word=silent
 	fi
 	case $word in
@@ -584,8 +598,12 @@ classify() {
 # than a reason, an outcome's name, or an earlier end of what would be counted anyway.
 on_line() {
 	printf '%s\n' "$1"
-	[[ -n $1 && $ENDING == no ]] || return
+	[[ -n $1 ]] || return
 	classify "$1"
+	if [[ $ENDING == yes ]]; then
+		[[ $WORD == logged_in ]] && MENU=yes
+		return
+	fi
 	if [[ $TEXT_FOLLOWS == yes ]]; then
 		# IBC prints a dialog's text on the line after its title.
 		TEXT_FOLLOWS=no
@@ -613,7 +631,7 @@ on_line() {
 		if [[ $OPEN == no ]]; then token_refused; else failed rejected; fi
 		;;
 	relogin) RELOGIN_SINCE=$NOW ;;
-	logged_in) SESSION=yes FACTOR=0 RELOGIN_SINCE=0 FORM_SINCE=0 ;;
+	logged_in) SESSION=yes MENU=yes FACTOR=0 RELOGIN_SINCE=0 FORM_SINCE=0 ;;
 	*) failed "$WORD" ;;
 	esac
 }
@@ -735,7 +753,12 @@ log_out() {
 	forget_saved_session
 	LAST_STOP=no_session
 	if [[ -n $JAVA ]] || { find_java && starttime "$PID" && JAVA="$PID:$START"; }; then
-		command_ibc STOP || kill -TERM "${JAVA%:*}" 2>/dev/null
+		# The API may have shown the login some seconds before IBC takes note of it.
+		while [[ $had == yes && $MENU == no ]] && java_alive && ((NOW - began < 10)); do
+			tick
+			uptime
+		done
+		{ [[ $MENU == yes ]] && command_ibc STOP; } || kill -TERM "${JAVA%:*}" 2>/dev/null
 		while java_alive; do
 			tick
 			uptime
@@ -748,7 +771,9 @@ log_out() {
 				asked=yes
 			fi
 		done
-		[[ $had == yes && $LAST_STOP != stranded ]] && LAST_STOP=clean
+		if [[ $had == yes && $LAST_STOP != stranded ]]; then
+			[[ $MENU == yes ]] && LAST_STOP=clean || LAST_STOP=stranded
+		fi
 	fi
 	keep "$GUARD/stopped" "$LAST_STOP"
 }
@@ -774,6 +799,7 @@ end() {
 		child_alive || break
 		tick
 	done
+	while [[ -n $LOG ]] && IFS= read -rt 0.1 -u "$LOG" LINE; do on_line "$LINE"; done
 	[[ $LAST_STOP == no_session ]] && say "stopped: no session" || say "stopped: $LAST_STOP"
 	[[ $1 == stop || -n $STOP ]] && exit "$STOPPED"
 	exit "$AGAIN"
@@ -836,12 +862,11 @@ publish() {
 	local words=none entry
 	((${#OUTCOMES[@]})) && words="" && for entry in "${OUTCOMES[@]}"; do words+="${words:+,}${entry#* }"; done
 	memory
-	connections "$RELAY_PORT"
 	may_heal
 	printf '%-600s\n' "v=1 phase=$PHASE since=$SINCE hold=$HOLD until=$UNTIL now=$EPOCHSECONDS mode=$MODE \
 automation=$AUTOMATION started=$STARTED kind=$KIND login=$LOGIN api=$API attempts=$COUNT limit=$LIMIT outcomes=$words \
 logins=${LOGINS:-0} factor=$FACTOR event=$EVENT due=$DUE done=$DONE heals=$HEALS healed=$LAST_HEAL memory=$MEMORY \
-clients=$CONNECTIONS stopped=$LAST_STOP" 1<>"$STATUS_FILE"
+clients=$CLIENTS stopped=$LAST_STOP" 1<>"$STATUS_FILE"
 }
 
 serve_status() {
@@ -857,7 +882,7 @@ each_second() {
 	uptime
 	((NOW == LOOKED)) && return
 	LOOKED=$NOW
-	if ((NOW % 5 == 0)); then
+	if ((NOW % 10 == 0)); then
 		serve_status
 		publish
 	fi

@@ -108,8 +108,9 @@ for line in plan.get("saved_lines", []) if restart else plan.get("lines", []):
 if plan.get("logs_in", True) and not (restart and plan.get("token_refused")):
     session = True
     note("login saved" if restart else "login")
-    print("2026-11-26 12:00:00:000 IBC: Login has completed", flush=True)
+    note_login = lambda: print("2026-11-26 12:00:00:000 IBC: Login has completed", flush=True)
     threading.Thread(target=serve, daemon=True).start()
+    threading.Timer(plan.get("notes_login_after", 0), note_login).start()
 if plan.get("ends_after") is not None:
     time.sleep(plan["ends_after"])
     leave(plan.get("code", 0), None)

@@ -276,8 +276,27 @@ def test_a_stop_without_a_session_is_none(box: Supervised, lines: list[str]) -> 
     run = box.start()
     run.until_phase("second_factor" if SECOND_FACTOR in lines else "login")
     assert run.stop() == 143
-    assert box.events == ["start", "STOP"]
+    assert box.events == ["start"]
     assert "ibgw: stopped: no session" in box.output
+
+
+def test_a_stop_before_ibc_takes_note_of_the_login_waits_for_it(box: Supervised) -> None:
+    """IBC's STOP ends a program whose login it does not know yet without a logout (StopTask)."""
+    box.plan(notes_login_after=2.5)
+    run = box.start()
+    run.until_phase("logged_in")
+    assert run.stop() == 143
+    assert box.events == ["start", "login", "STOP", "logout"]
+    assert "ibgw: stopped: clean" in box.output
+
+
+def test_what_ibc_never_took_note_of_is_not_called_clean(box: Supervised) -> None:
+    box.plan(notes_login_after=60)
+    run = box.start()
+    run.until_phase("logged_in")
+    assert run.stop() == 143
+    assert box.events == ["start", "login", "logout"]
+    assert "ibgw: stopped: stranded" in box.output
 
 
 def test_a_stop_while_it_is_held_ends_at_once(box: Supervised) -> None:
@@ -355,6 +374,13 @@ def test_ibc_s_own_restart_for_a_full_login_waits_its_turn(box: Supervised, runs
     assert box.status()["hold"] == "pause"
 
 
+def test_a_form_that_comes_too_late_is_bounded_though_it_reaches_nobody(box: Supervised) -> None:
+    box.plan(logs_in=False, ends_after=0.2, code=88, lines=[f"{STAMP}failed to display login dialog"])
+    assert box.start(reached=False).code() == 75
+    assert box.attempts() == ["0"]
+    assert (box.guard / "history").read_text().split()[1:] == ["late_form"]
+
+
 def test_an_attempt_that_reaches_nobody_is_taken_back(box: Supervised) -> None:
     box.plan(logs_in=False, ends_after=0.2)
     run = box.start(reached=False)
@@ -395,7 +421,10 @@ def test_an_answer_that_the_id_is_taken_proves_a_login(box: Supervised) -> None:
 
 
 def test_32_clients_that_leave_no_place_prove_a_login(box: Supervised) -> None:
-    code = 'connections() { CONNECTIONS=%d LISTENS=yes; }; mkdir -p "$RUN"; echo ended >"$RUN/answer"; take_answer; '
+    code = (
+        'connections() { CONNECTIONS=%d CLIENTS=0 LISTENS=yes; }; mkdir -p "$RUN"; echo ended >"$RUN/answer"; '
+        "take_answer; "
+    )
     assert box.bash(code % 32 + 'echo "$API"').endswith("full")
     assert box.bash(code % 31 + 'echo "$API"').endswith("silent")
 
@@ -433,6 +462,21 @@ def test_restarts_that_somebody_asked_for_need_no_pause(box: Supervised) -> None
     assert "waiting" not in box.output
 
 
+def test_a_message_of_any_length_is_read(box: Supervised) -> None:
+    """A length of 256 has a NUL byte in its middle and at its end, and no variable of bash holds one."""
+    (box.home / "bytes").write_bytes(
+        b"".join(
+            len(body).to_bytes(4, "big") + body for body in (b"4\0" + b"x" * 253 + b"\0", b"15\x001\0\xc3\xa9\0\0")
+        )
+    )
+    code = f"exec 3<{box.home}/bytes; read_all() {{ local LC_ALL=C; "
+    said = box.bash(
+        code
+        + 'message; echo "${#FIELDS[@]} ${#FIELDS[1]}"; message; echo "${FIELDS[@]}"; message; echo $?; }; read_all'
+    )
+    assert said.splitlines() == ["2 253", "15 1 \u00e9 ", "1"]
+
+
 # --- accounts, healing, plans -------------------------------------------------------------------------------------
 
 
@@ -453,7 +497,7 @@ def quickly(box: Supervised) -> None:
     text = box.script.read_text()
     for before, after in (
         ("UNWELL_SECONDS=180", "UNWELL_SECONDS=2"),
-        ("FORM_PATIENCE=60", "FORM_PATIENCE=2"),
+        ("FORM_PATIENCE=120", "FORM_PATIENCE=2"),
         ("every=60", "every=1"),
         ("every=15", "every=1"),
     ):
