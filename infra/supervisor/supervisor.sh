@@ -553,6 +553,9 @@ take_answer() {
 		connections
 		((CONNECTIONS >= 32)) && word=full || word=silent
 	fi
+	# Before a login is told, so that the status tells at once what proved it.
+	API=$word
+	[[ $word == accounts ]] && API=half_open
 	case $word in
 	ok | accounts)
 		for account in ${accounts//,/ }; do
@@ -568,11 +571,9 @@ take_answer() {
 		;;
 	taken | full) confirmed ;;
 	esac
-	[[ $word == accounts ]] && word=half_open
-	API=$word
-	case $word in
+	case $API in
 	ok | taken | full) UNWELL=0 HEALED=no RELOGIN_SINCE=0 ;;
-	*) [[ $SESSION == yes && $word != closed ]] && ((UNWELL == 0)) && UNWELL=$NOW ;;
+	*) [[ $SESSION == yes && $API != closed ]] && ((UNWELL == 0)) && UNWELL=$NOW ;;
 	esac
 	if [[ $CONFIRMED == yes ]]; then
 		((UNWELL)) && phase unwell || phase logged_in

@@ -416,6 +416,7 @@ def test_an_answer_that_the_id_is_taken_proves_a_login(box: Supervised) -> None:
     box.plan(api="taken")
     run = box.start()
     run.until_phase("logged_in")
+    assert box.status()["api"] == "taken"
     run.stop()
     assert box.attempts() == ["0"]
 
