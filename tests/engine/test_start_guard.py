@@ -1,32 +1,28 @@
 """One version of a secret is tried at most twice without a login, whatever restarts the gateway; a good one never held.
 
-The broker's own counter of submitted login forms is the proof. Why each way of restarting matters: run.sh ignores what
-a start script returns, ibcstart.sh restarts Java by itself, and Docker restarts the container
-(unless-stopped).
+The broker's own counter of submitted login forms is the proof. Why each way of restarting matters: IBC restarts Java by
+itself, and Docker restarts the container (unless-stopped). One that is held runs no program of the gateway at all.
 """
 
-import io
 import json
 import signal
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import docker
 import pytest
-from docker.models.containers import Container
 
+from healthcheck.automation.supervisor import WAITS_ITS_TURN
 from sandbox.broker.control import BrokerControl
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
+from tests.engine.deployed import Deployed, nothing_planned, until
 from tests.engine.private_docker import private_docker
 
 STACK = "paper-guard"
-HELD = "ibgw-guard: held: this secret version was tried twice without a successful login"
-DEADLINE = 120.0
-SEVERAL_TRIES = 4.0
-"""Seconds in which a gateway that restarts at once would have tried again, more than once."""
+UP = ["up", "--yes", "--skip-preview"]
+STOPPED = 143
 
 
 @pytest.fixture(scope="module")
@@ -35,149 +31,109 @@ def stack(project: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
         STACK,
         verifier={"timeout": "20s"},
         gateways={
-            "main": {"secondFactor": {"method": "push", "onTimeout": "restart", "exitInterval": "10s", "relogin": True}}
+            "main": {
+                "session": nothing_planned(),
+                "secondFactor": {"method": "push", "onTimeout": "restart", "exitInterval": "10s", "relogin": True},
+            }
         },
     )
-    pulumi(["up", "--yes", "--skip-preview"], stack=made)
+    pulumi(UP, stack=made)
     yield made
     pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
 
 
 @pytest.fixture
-def user(sandbox: Sandbox, stack: Stack) -> str:
-    return sandbox.user_of(stack.name, "main")
-
-
-@pytest.fixture
-def container(
-    sandbox: Sandbox, stack: Stack, docker_client: docker.DockerClient, broker: BrokerControl, user: str
-) -> Container:
-    """The gateway's container, stopped after a good login, its count at zero. Without one in between, the failures of
-    several tests would lock the user at the broker."""
-    found = docker_client.containers.get(f"{sandbox.prefix}-{STACK}-main")
+def gateway(sandbox: Sandbox, stack: Stack, docker_client: docker.DockerClient, broker: BrokerControl) -> Deployed:
+    """Stopped after a good login, with nothing remembered. Without one in between, the failures of several tests would
+    lock the user at the broker."""
+    found = Deployed(sandbox, stack.name, docker_client, broker)
     broker.clear()
-    if not broker.status()["users"][user]["sessions"]:
-        set_count(found, sandbox)
-        before = attempts(broker, user, "logins")
-        found.restart(timeout=1)
-        until(lambda: attempts(broker, user, "logins") > before, "the gateway logs in")
-    found.reload()
-    set_count(found, sandbox)
+    if not found.sessions:
+        found.forget()
+        found.container.start()
+        found.until_logged_in()
+    found.forget()
     return found
 
 
-def set_count(container: Container, sandbox: Sandbox) -> None:
-    """To zero, as the guard keeps it."""
-    if container.status == "running":
-        container.kill()
-    secret = container.labels["ibgw.secret-id"]
-    [version] = {given.version_id for given in sandbox.credentials() if given.secret_id == secret}
-    count = tarfile.TarInfo(f"{version}.attempts")
-    count.size, count.uid, count.gid = 2, 1000, 1000  # the image's user
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        archive.addfile(count, io.BytesIO(b"0\n"))
-    container.put_archive("/home/ibgateway/tws_settings/guard", packed.getvalue())
+def held(gateway: Deployed, outcome: str) -> None:
+    """For good, with no program left that could try again."""
+    gateway.says(f"ibgw: held: attempts: {outcome}")
+    gateway.until_status(hold="attempts")
+    assert gateway.runs_nothing()
 
 
-def attempts(broker: BrokerControl, user: str, counter: str = "attempts") -> int:
-    return int(broker.status()["users"][user][counter])
-
-
-def guard_count(container: Container) -> str:
-    output = container.exec_run(["bash", "-c", "cat /home/ibgateway/tws_settings/guard/*.attempts"]).output
-    assert isinstance(output, bytes)
-    return output.decode().strip()
-
-
-def until(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not done():
-        assert time.monotonic() < deadline, f"not within {DEADLINE:.0f} s: {what}"
-        time.sleep(0.2)
-
-
-def log_since(container: Container, since: float) -> str:
-    return str(container.logs(since=since).decode(errors="replace"))
-
-
-def held_since(container: Container, since: float) -> None:
-    until(lambda: HELD in log_since(container, since), "the guard holds")
-
-
-def test_ibc_s_own_cold_restarts_are_counted(container: Container, broker: BrokerControl, user: str) -> None:
-    """IBC restarts Java inside ibcstart.sh after `Login failed`, without a start script and without a delay."""
-    broker.scenario("login-failed-restart", user)
-    before, began = attempts(broker, user), time.time()
-    container.start()
-    held_since(container, began)
-    time.sleep(SEVERAL_TRIES)
-    assert attempts(broker, user) - before == 2
+def test_ibc_s_own_cold_restarts_are_counted(gateway: Deployed) -> None:
+    """IBC restarts Java inside ibcstart.sh after `Login failed`, without a delay."""
+    gateway.scenario("login-failed-restart")
+    before = gateway.counted
+    gateway.container.start()
+    held(gateway, "rejected")
+    assert gateway.since(before) == {"attempts": 2}
+    assert set(gateway.ends()) == {WAITS_ITS_TURN}
 
 
 @pytest.mark.exhaustive
-def test_the_second_factor_s_restarts_are_counted(container: Container, broker: BrokerControl, user: str) -> None:
+def test_the_second_factor_s_restarts_are_counted(gateway: Deployed) -> None:
     """Exit 87 (1111): the push was denied, and on2fatimeout=restart starts Java again inside ibcstart.sh."""
-    broker.scenario("push-denied", user)
-    before, began = attempts(broker, user), time.time()
-    container.start()
-    held_since(container, began)
-    time.sleep(SEVERAL_TRIES)
-    assert attempts(broker, user) - before <= 2
+    gateway.scenario("push-denied")
+    before = gateway.counted
+    gateway.container.start()
+    held(gateway, "second_factor")
+    assert gateway.since(before)["attempts"] <= 2
 
 
 # ibcstart.sh of IBC 3.24 starts Java again after 88 (1112, no login dialog appeared) whatever was configured, and after
 # 87 (1111) with on2fatimeout=restart.
 @pytest.mark.parametrize("code", [pytest.param(87, marks=pytest.mark.exhaustive), 88])
-def test_crashes_before_the_login_make_no_room_for_a_third_attempt(
-    code: int, container: Container, broker: BrokerControl, user: str
-) -> None:
-    """Before and after each attempt Java ends several times, each time restarted inside ibcstart.sh."""
-    before, began, counted = attempts(broker, user), time.time(), []
-    for attempt in (1, 2, 3):
-        broker.scenario(f"crash-at-start:{code}", user)
-        restarted = time.time()
-        container.restart(timeout=1)
-        if attempt < 3:
-            ended = f"IBC returned exit status {code}"
-            until(lambda: log_since(container, restarted).count(ended) >= 3, "three crashes")  # noqa: B023
-            assert HELD not in log_since(container, began)
-            broker.scenario("wrong-password", user)
-            until(lambda: attempts(broker, user) - before >= attempt, "an attempt")  # noqa: B023
-        else:
-            held_since(container, restarted)
-            broker.scenario("wrong-password", user)
-            time.sleep(SEVERAL_TRIES)
-        counted.append(attempts(broker, user) - before)
-    assert counted == [1, 2, 2]
+def test_crashes_before_the_login_make_no_room_for_a_third_attempt(code: int, gateway: Deployed) -> None:
+    """Before each attempt and after the last one Java ends, restarted inside ibcstart.sh; a pause follows."""
+    before = gateway.counted
+    for attempt in (1, 2):
+        gateway.scenario(f"crash-at-start:{code}")
+        gateway.began = time.time()
+        gateway.container.start()
+        gateway.says(f"IBC returned exit status {code}")
+        gateway.says("ibgw: waiting: pause")
+        gateway.scenario("wrong-password")
+        until(lambda attempt=attempt: gateway.since(before) == {"attempts": attempt}, "an attempt")  # type: ignore[misc]
+        gateway.container.stop(timeout=60)
+    gateway.container.start()
+    held(gateway, "rejected")
+    assert gateway.since(before) == {"attempts": 2}
 
 
 @pytest.mark.exhaustive
-def test_docker_restarts_are_counted(container: Container, broker: BrokerControl, user: str) -> None:
-    broker.scenario("wrong-password", user)
-    before, began = attempts(broker, user), time.time()
-    for _ in range(5):
-        container.restart(timeout=10)
-        time.sleep(3)  # a real gateway needs longer than this from its start to the form
-    assert HELD in log_since(container, began)
-    assert attempts(broker, user) - before <= 2
+def test_docker_restarts_are_counted(gateway: Deployed) -> None:
+    gateway.scenario("wrong-password")
+    before = gateway.counted
+    gateway.container.start()
+    for _ in range(4):
+        seen = gateway.log.count("ibgw: attempt ") + gateway.log.count("ibgw: held: attempts")
+        gateway.container.restart(timeout=60)
+        until(
+            lambda seen=seen: gateway.log.count("ibgw: attempt ") + gateway.log.count("ibgw: held: attempts") > seen,  # type: ignore[misc]
+            "it starts or is held",
+        )
+    held(gateway, "")
+    assert gateway.since(before).get("attempts", 0) <= 2
 
 
 @pytest.mark.exhaustive
-def test_a_crash_loop_is_counted(container: Container, broker: BrokerControl, user: str) -> None:
+def test_a_crash_loop_is_counted(gateway: Deployed) -> None:
     """Java dies, the container ends, the restart policy starts it again."""
-    broker.scenario("wrong-password", user)
-    before, began = attempts(broker, user), time.time()
-    container.start()
+    gateway.scenario("wrong-password")
+    before = gateway.counted
     kill = (
         "for f in /proc/[0-9]*/cmdline; do "
         "[[ $(tr '\\0' ' ' <$f) == */java*IbcGateway* ]] && kill -9 $(basename ${f%/cmdline}); done"
     )
-    for _ in range(5):
-        time.sleep(3)
-        container.exec_run(["bash", "-c", kill])
-    held_since(container, began)
-    assert attempts(broker, user) - before <= 2
+    gateway.container.start()
+    for attempt in (1, 2):
+        until(lambda attempt=attempt: gateway.since(before) == {"attempts": attempt}, "an attempt")  # type: ignore[misc]
+        gateway.bash(kill)
+    held(gateway, "")
+    assert gateway.since(before) == {"attempts": 2}
 
 
 @pytest.mark.exhaustive
@@ -191,121 +147,109 @@ def test_restarts_of_dockerd_are_counted(
         private.serve_registry()
         private.copy_images(sandbox.base_image, verifier)
         made = project(f"{STACK}-dockerd", dockerHost=private.host)
-        pulumi(["up", "--yes", "--skip-preview"], stack=made)
-        user, name = sandbox.user_of(made.name, "main"), f"{sandbox.prefix}-{made.name}-main"
-        broker.scenario("wrong-password", user)
-        before = attempts(broker, user)
-        counted: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+        pulumi(UP, stack=made)
+        with closing(private.client()) as client:
+            gateway = Deployed(sandbox, made.name, client, broker)
+        gateway.scenario("wrong-password")
+        before = gateway.counted
+        for restarts, number in enumerate((signal.SIGTERM, signal.SIGTERM, signal.SIGTERM, signal.SIGKILL), 1):
             private.end(number)
-            began = time.time()
+            gateway.began = time.time()
             private.start()
             with closing(private.client()) as client:
-                gateway = client.containers.get(name)
-                if len(counted) < 2:
-                    until(lambda: attempts(broker, user) - before > len(counted), "an attempt")
-                elif len(counted) == 2:
-                    held_since(gateway, began)
-            time.sleep(SEVERAL_TRIES)
-            counted.append(attempts(broker, user) - before)
-    assert counted == [1, 2, 2, 2]
+                gateway.client = client
+                if restarts <= 2:
+                    until(lambda: gateway.since(before).get("attempts") == restarts, "an attempt")  # noqa: B023
+                    gateway.until_status(phase="rejected")
+                elif restarts == 3:
+                    held(gateway, "rejected")
+        assert gateway.since(before) == {"attempts": 2, "logouts": 1}
 
 
 def test_updates_are_counted_and_a_rejected_gateway_is_stopped(
-    container: Container,
-    broker: BrokerControl,
-    user: str,
-    stack: Stack,
-    pulumi: Pulumi,
-    run: Callable[..., Completed],
+    gateway: Deployed, stack: Stack, pulumi: Pulumi, run: Callable[..., Completed]
 ) -> None:
-    broker.scenario("wrong-password", user)
-    before = attempts(broker, user)
-    container.start()
-    first = pulumi(["up", "--yes", "--skip-preview"], stack=stack, check=False)
+    gateway.scenario("wrong-password")
+    before = gateway.counted
+    gateway.container.start()
+    first = pulumi(UP, stack=stack, check=False)
     assert first.returncode != 0
     assert "login_failed" in first.stdout + first.stderr
-    container.reload()
-    assert container.status == "exited", "a gateway with rejected credentials goes on running"
-    again = pulumi(["up", "--yes", "--skip-preview"], stack=stack, check=False)
+    assert gateway.ended == STOPPED, "a gateway with rejected credentials goes on running"
+    assert "ibgw: stopped: no session" in gateway.log
+    again = pulumi(UP, stack=stack, check=False)
     assert "stopped" in again.stdout + again.stderr
     assert "ibgw start" in again.stdout + again.stderr
-    assert attempts(broker, user) - before == 1
+    assert gateway.since(before) == {"attempts": 1}
     # What starts it is the second attempt, and whatever starts it after that finds it held.
-    pulumi(["up", "--refresh", "--yes", "--skip-preview"], stack=stack, check=False)
-    assert attempts(broker, user) - before == 2
-    began = time.time()
+    pulumi([*UP, "--refresh"], stack=stack, check=False)
+    assert gateway.since(before) == {"attempts": 2}
     run(["ibgw", "start", "--stack", stack.name], stack=stack, check=False)
-    held_since(container, began)
-    time.sleep(SEVERAL_TRIES)
-    assert attempts(broker, user) - before == 2
+    held(gateway, "rejected")
+    assert gateway.since(before) == {"attempts": 2}
 
 
-@pytest.mark.parametrize("cause", ["no way out", "login server down"])
+@pytest.mark.parametrize("cause", [pytest.param("no way out", marks=pytest.mark.exhaustive), "login server down"])
 def test_attempts_that_reach_nobody_are_not_used_up(
-    cause: str,
-    container: Container,
-    broker: BrokerControl,
-    user: str,
-    sandbox: Sandbox,
-    docker_client: docker.DockerClient,
+    cause: str, gateway: Deployed, sandbox: Sandbox, docker_client: docker.DockerClient
 ) -> None:
-    """A host that boots before its network, or an outage of IBKR's: IBC restarts again and again, and logs in once it
+    """A host that boots before its network, or an outage of IBKR's: it starts again and again, and logs in once it
     can."""
     egress = docker_client.networks.get(f"{sandbox.prefix}-{STACK}-egress")
     if cause == "no way out":
-        egress.disconnect(container)
+        egress.disconnect(gateway.container)
     else:
-        broker.scenario("login-server-down", user)
-    began, before = time.time(), attempts(broker, user, "logins")
+        gateway.scenario("login-server-down")
+    before = gateway.counted
     try:
-        container.start()
-        until(lambda: log_since(container, began).count("attempt taken back") >= 3, "three attempts reached nobody")
-        assert HELD not in log_since(container, began)
-        assert attempts(broker, user, "logins") == before
+        gateway.container.start()
+        # One more than may fail.
+        gateway.says("attempt taken back", 3)
+        assert "ibgw: held: " not in gateway.log
+        assert gateway.since(before) == {}
     finally:
         if cause == "no way out":
-            egress.connect(container)
+            egress.connect(gateway.container)
         else:
-            broker.clear(user)
-    until(lambda: attempts(broker, user, "logins") > before, "the gateway logs in once it can")
+            gateway.broker.clear(gateway.user)
+    gateway.until_logged_in()
+    assert gateway.since(before) == {"attempts": 1, "logins": 1}
 
 
-def test_one_more_attempt_can_be_granted(
-    container: Container, broker: BrokerControl, user: str, stack: Stack, run: Callable[..., Completed]
-) -> None:
-    broker.scenario("login-failed-restart", user)
-    before, began = attempts(broker, user), time.time()
-    container.start()
-    held_since(container, began)
-    assert attempts(broker, user) - before == 2
-    run(["ibgw", "login", "--again", "--stack", stack.name], stack=stack)
-    until(lambda: attempts(broker, user) - before == 3, "one more attempt")
-    time.sleep(SEVERAL_TRIES)
-    assert attempts(broker, user) - before == 3
-    broker.clear(user)
-    run(["ibgw", "login", "--again", "--stack", stack.name], stack=stack)
-    until(lambda: guard_count(container) == "0", "the login is seen and clears the count")
+def test_one_more_attempt_can_be_granted(gateway: Deployed, stack: Stack, run: Callable[..., Completed]) -> None:
+    before = gateway.counted
+    gateway.scenario("wrong-password")
+    gateway.remember(**{f"{gateway.version}.attempts": "2\n1 rejected\n2 rejected\n"})
+    gateway.container.start()
+    held(gateway, "rejected")
+    again = ["ibgw", "login", "--again", "--stack", stack.name]
+    gateway.began = time.time()
+    run(again, stack=stack)
+    gateway.says("ibgw: attempt 2 of 2")
+    held(gateway, "rejected")
+    assert gateway.since(before) == {"attempts": 1}
+    gateway.broker.clear(gateway.user)
+    run(again, stack=stack)
+    gateway.until_logged_in()
+    assert gateway.since(before) == {"attempts": 2, "logins": 1}
+    assert gateway.guard(f"{gateway.version}.attempts") == ["0"]
 
 
 # Three of each are one more than the guard would allow if they counted.
 @pytest.mark.parametrize("nights", [3, pytest.param(10, marks=pytest.mark.exhaustive)])
-def test_a_good_version_is_never_held(nights: int, container: Container, broker: BrokerControl, user: str) -> None:
+def test_a_good_version_is_never_held(nights: int, gateway: Deployed) -> None:
     """Nights of the gateway's own soft restart, which keeps its session, and three full logins."""
-    began = time.time()
-
-    def confirmed() -> int:
-        return log_since(container, began).count("ibgw-guard: logged in")
-
-    container.start()
+    before = gateway.counted
+    gateway.container.start()
     for night in range(1, nights + 1):
-        until(lambda night=night: confirmed() == night, "a login is confirmed")  # type: ignore[misc]
-        broker.scenario("nightly-restart", user)
-        # Each night is seen by the guard before the next one comes; a second apart they would be no nights.
-        until(lambda night=night: confirmed() == night + 1, f"night {night} is confirmed")  # type: ignore[misc]
-        broker.clear(user)
+        gateway.says("ibgw: logged in", night)
+        gateway.scenario("nightly-restart")
+        # Each night is seen before the next one comes; a second apart they would be no nights.
+        gateway.says("ibgw: logged in", night + 1)
+        gateway.broker.clear(gateway.user)
     for logins in range(nights + 2, nights + 5):
-        container.restart(timeout=10)
-        until(lambda logins=logins: confirmed() == logins, "a full login is confirmed")  # type: ignore[misc]
-    assert "held" not in log_since(container, began)
-    assert guard_count(container) == "0"
+        gateway.container.restart(timeout=60)
+        gateway.says("ibgw: logged in", logins)
+    assert "ibgw: held: " not in gateway.log
+    assert gateway.guard(f"{gateway.version}.attempts") == ["0"]
+    assert gateway.since(before) == {"attempts": 4, "logins": 4, "soft_logins": nights, "logouts": nights + 3}
