@@ -292,7 +292,7 @@ MUTATIONS = (
     Mutation(
         "a pause that begins does not log out",
         SUPERVISOR,
-        '\t\tend again "$PLAN until $UNTIL"\n',
+        '\t\tend again "$PLAN until $PLANNED_END"\n',
         "\t\t:\n",
         f"{SUPERVISED}::test_a_pause_that_begins_is_a_logout",
     ),
@@ -351,6 +351,20 @@ MUTATIONS = (
         'forget_saved_session() { rm -f "$SETTINGS"/*/autorestart; }',
         "forget_saved_session() { :; }",
         f"{SUPERVISED}::test_a_refused_token_waits_where_healing_is_off",
+    ),
+    Mutation(
+        "the form of a restart that goes well is a refusal",
+        SUPERVISOR,
+        "\t\t[[ $KIND == saved && $CONFIRMED == no ]] && FORM_SINCE=$NOW\n",
+        "\t\t[[ $KIND == saved && $CONFIRMED == no ]] && token_refused\n",
+        f"{SUPERVISED}::test_a_form_that_shows_while_a_saved_session_is_taken_up_is_no_refusal",
+    ),
+    Mutation(
+        "a click on Re-login is a refusal although the API came back",
+        SUPERVISOR,
+        "UNWELL=0 HEALED=no RELOGIN_SINCE=0 ;;",
+        "UNWELL=0 HEALED=no ;;",
+        f"{SUPERVISED}::test_a_relogin_that_ibc_clicks_is_a_refusal_only_if_the_api_stays_away",
     ),
     Mutation(
         "an old token is tried again",
@@ -441,7 +455,7 @@ MUTATIONS = (
         "healthcheck/hygiene.py",
         "        yield Reason.PLAN_MISSED, missed\n",
         "        pass\n",
-        "tests/unit/test_healthcheck_hygiene.py::test_a_planned_restart_that_did_not_take_place_is_told",
+        "tests/unit/test_healthcheck_hygiene.py::test_a_planned_restart_that_did_not_come_warns",
     ),
     Mutation(
         "the status is not tried from outside",
