@@ -346,6 +346,20 @@ MUTATIONS = (
         f"{SUPERVISED}::test_a_stop_ends_ibc_s_own_restarts",
     ),
     Mutation(
+        "lines that are read late take a login back",
+        SUPERVISOR,
+        "\t\t[[ $CONFIRMED == yes ]] && return\n\t\tphase login\n",
+        "\t\tphase login\n",
+        f"{SUPERVISED}::test_lines_that_are_read_late_do_not_take_a_login_back",
+    ),
+    Mutation(
+        "what a process said last is not read",
+        SUPERVISOR,
+        "\t\tread_on\n\t\tprocess_ended\n",
+        "\t\tprocess_ended\n",
+        f"{SUPERVISED}::test_what_a_process_said_counts_although_its_end_is_seen_first",
+    ),
+    Mutation(
         "a session's token outlives its refusal",
         SUPERVISOR,
         'forget_saved_session() { rm -f "$SETTINGS"/*/autorestart; }',
@@ -355,8 +369,8 @@ MUTATIONS = (
     Mutation(
         "the form of a restart that goes well is a refusal",
         SUPERVISOR,
-        "\t\t[[ $KIND == saved && $CONFIRMED == no ]] && FORM_SINCE=$NOW\n",
-        "\t\t[[ $KIND == saved && $CONFIRMED == no ]] && token_refused\n",
+        "&& FORM_SINCE=$NOW\n",
+        "&& token_refused\n",
         f"{SUPERVISED}::test_a_form_that_shows_while_a_saved_session_is_taken_up_is_no_refusal",
     ),
     Mutation(
