@@ -70,7 +70,7 @@ MENU=no                 # IBC has said that the login is complete: before, its S
 FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
 API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
 DUE=0 DONE=0 EVENT=none CLIENTS=0 CLOCK=0
-LAST_STOP=none NOW=0 LOOKED=0 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
+LAST_STOP=none NOW=0 LOOKED=0 CHECKED=-1 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
 FORM_SINCE=0
 
 say() { echo "ibgw: $*"; }
@@ -380,9 +380,14 @@ find_process() {
 
 find_java() { find_process '*java *IbcGateway *' && [[ ${ARGUMENTS[0]##*/} == java ]]; }
 
-java_alive() { [[ -n $JAVA ]] && starttime "${JAVA%:*}" && [[ ${JAVA#*:} == "$START" ]]; }
+# Asked five times a second for ever, so by one look at a name; that it is no other process of that number, each second.
+java_alive() {
+	[[ -n $JAVA && -e /proc/${JAVA%:*} ]] || return
+	((NOW == CHECKED)) && return
+	starttime "${JAVA%:*}" && [[ ${JAVA#*:} == "$START" ]] && CHECKED=$NOW
+}
 
-child_alive() { [[ -n $CHILD ]] && kill -0 "$CHILD" 2>/dev/null; }
+child_alive() { [[ -n $CHILD && -e /proc/$CHILD ]]; }
 
 # Whether a TCP connection to beyond this container stands, or has stood within the last minute and was closed from here.
 # What comes in from outside does not count: the relay's clients, the status, the screen. SYN_SENT (02) reached nobody,
@@ -445,7 +450,7 @@ watch_java() {
 		phase restarting
 	fi
 	find_java && starttime "$PID" || return
-	JAVA="$PID:$START" STARTED=$EPOCHSECONDS REACHED=no PROBED=0
+	JAVA="$PID:$START" STARTED=$EPOCHSECONDS REACHED=no PROBED=0 CHECKED=-1
 	case "${ARGUMENTS[*]}" in
 	*\ -Drestart=*) KIND=saved ;;
 	*) KIND=password ;;
@@ -660,7 +665,8 @@ used_up() {
 	end again "the attempts with this version of the secret are used up"
 }
 
-# At most a fifth of a second, in this shell: a `sleep` would be a new process five times a second, for ever.
+# Whether there was a line within a fifth of a second. Waits in this shell: a `sleep` would be a new process five times a
+# second, for ever.
 tick() {
 	local part="" status
 	if [[ -n $LOG ]]; then
@@ -674,16 +680,15 @@ tick() {
 			exec {LOG}<&-
 			LOG=""
 		fi
-		return
+		return "$status"
 	fi
 	read -rt 0.2 -u "$TICK"
 }
 
 # The lines that are there already, a hundred at most: what a process has said is read before its end is judged.
 read_on() {
-	local _
-	for _ in {1..100}; do
-		[[ -n $LOG ]] && read -rt 0 -u "$LOG" || return 0
+	local most=100
+	while ((most--)) && [[ -n $LOG ]] && read -rt 0 -u "$LOG"; do
 		tick
 	done
 }
@@ -845,7 +850,7 @@ planned_done() {
 
 # Bytes that the container uses, as `docker stats` counts them, in cgroups of version 2 or 1.
 memory() {
-	local used=0 key value folder=/sys/fs/cgroup
+	local used=0 line lines=() folder=/sys/fs/cgroup
 	if [[ -r $folder/memory.current ]]; then
 		read -r used <"$folder/memory.current"
 	elif [[ -r $folder/memory/memory.usage_in_bytes ]]; then
@@ -853,9 +858,12 @@ memory() {
 		read -r used <"$folder/memory.usage_in_bytes"
 	fi
 	MEMORY=$used
-	while read -r key value; do
-		case $key in inactive_file | total_inactive_file) MEMORY=$((used > value ? used - value : 0)) ;; esac
-	done <"$folder/memory.stat"
+	mapfile -t lines <"$folder/memory.stat"
+	for line in "${lines[@]}"; do
+		case $line in
+		inactive_file\ * | total_inactive_file\ *) MEMORY=$((used > ${line#* } ? used - ${line#* } : 0)) ;;
+		esac
+	done
 } 2>/dev/null
 
 # One line of closed words and numbers, written over the old one in one go: a reader sees the one or the other.
@@ -923,8 +931,7 @@ main() {
 		done &
 	fi
 	while true; do
-		tick
-		read_on
+		tick && read_on
 		[[ -n $STOP ]] && end stop
 		watch_java
 		[[ $CONFIRMED == no && $REACHED == no && -n $JAVA ]] && reached_broker && REACHED=yes
