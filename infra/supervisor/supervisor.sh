@@ -70,7 +70,7 @@ MENU=no                 # IBC has said that the login is complete: before, its S
 FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
 API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
 DUE=0 DONE=0 EVENT=none CLIENTS=0 CLOCK=0
-LAST_STOP=none NOW=0 LOOKED=0 CHECKED=-1 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
+LAST_STOP=none NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
 FORM_SINCE=0
 
 say() { echo "ibgw: $*"; }
@@ -136,7 +136,7 @@ mark() {
 
 confirmed() {
 	[[ $CONFIRMED == yes ]] && return
-	CONFIRMED=yes SESSION=yes LOGIN=$EPOCHSECONDS FACTOR=0 FORM_SINCE=0
+	CONFIRMED=yes SESSION=yes WAIT=0.5 LOGIN=$EPOCHSECONDS FACTOR=0 FORM_SINCE=0
 	if [[ $KIND == password ]]; then
 		OPEN=no COUNT=0 OUTCOMES=()
 		save_attempts && : >"$SUCCEEDED"
@@ -164,7 +164,7 @@ process_ended() {
 		fi
 		OPEN=no
 	fi
-	JAVA="" KIND=none CONFIRMED=no SESSION=no MENU=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0 FORM_SINCE=0
+	JAVA="" WAIT=0.2 KIND=none CONFIRMED=no SESSION=no MENU=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0 FORM_SINCE=0
 	planned_done
 }
 
@@ -205,7 +205,7 @@ within() { (($2 <= $3 ? $2 <= $1 && $1 < $3 : $2 <= $1 || $1 < $3)); }
 logged_out_by_plan() {
 	local until=0
 	# A time that cannot be read is no pause: whoever wrote it is told by the status that there is none.
-	[[ -s $GUARD/pause ]] && read -r until <"$GUARD/pause"
+	[[ -s $GUARD/pause ]] && { read -r until <"$GUARD/pause"; } 2>/dev/null
 	if [[ $until =~ ^[0-9]{1,10}$ ]] && ((until > EPOCHSECONDS)); then
 		PLAN=paused PLANNED_END=$until
 		return 0
@@ -216,7 +216,7 @@ logged_out_by_plan() {
 		return 0
 	fi
 	return 1
-} 2>/dev/null
+}
 
 pause_until() {
 	local starts=${#HISTORY[@]} entry seconds longest=$LONGEST_PAUSE
@@ -380,7 +380,7 @@ find_process() {
 
 find_java() { find_process '*java *IbcGateway *' && [[ ${ARGUMENTS[0]##*/} == java ]]; }
 
-# Asked five times a second for ever, so by one look at a name; that it is no other process of that number, each second.
+# Asked several times a second for ever, so by one look at a name; that it is no other process of that number, each second.
 java_alive() {
 	[[ -n $JAVA && -e /proc/${JAVA%:*} ]] || return
 	((NOW == CHECKED)) && return
@@ -665,12 +665,11 @@ used_up() {
 	end again "the attempts with this version of the secret are used up"
 }
 
-# Whether there was a line within a fifth of a second. Waits in this shell: a `sleep` would be a new process five times a
-# second, for ever.
+# Whether there was a line within WAIT. Waits in this shell: a `sleep` would be a new process each time, for ever.
 tick() {
 	local part="" status
 	if [[ -n $LOG ]]; then
-		IFS= read -rt 0.2 -u "$LOG" part
+		IFS= read -rt "$WAIT" -u "$LOG" part
 		status=$?
 		LINE+=$part
 		if ((status == 0)); then
@@ -682,7 +681,7 @@ tick() {
 		fi
 		return "$status"
 	fi
-	read -rt 0.2 -u "$TICK"
+	read -rt "$WAIT" -u "$TICK"
 }
 
 # The lines that are there already, a hundred at most: what a process has said is read before its end is judged.
@@ -750,7 +749,7 @@ command_ibc() {
 
 # log_out: the gateway closes itself, as by its menu, or is ended some seconds before the grace is over.
 log_out() {
-	local began had=$SESSION asked=no
+	local began had=$SESSION asked=no WAIT=0.2
 	uptime
 	began=$NOW
 	phase stopping
