@@ -25,7 +25,8 @@ STACK = "paper-isolated"
 SECONDS = 60
 
 # README of the image (gnzsnz/ib-gateway): socat listens on 4003 (live) or 4004 (paper) for 4001 or 4002; VNC on 5900.
-PORTS = (4001, 4002, 4003, 4004, 5900)
+# The container's first process tells its status on 4010.
+PORTS = (4001, 4002, 4003, 4004, 4010, 5900)
 
 Run = Callable[..., Completed]
 
