@@ -13,6 +13,7 @@ import docker
 import pytest
 
 from sandbox.environment import Sandbox, Stack
+from tests.engine import secret_versions
 from tests.engine.conftest import Completed, Pulumi
 from tests.engine.test_main_job import secrets_of
 
@@ -56,23 +57,8 @@ def plans(undeployed: Stack, run: Callable[..., Completed], sandbox: Sandbox) ->
 
 @pytest.fixture
 def rotated(stack: Stack) -> Iterator[dict[str, str]]:
-    """A new version of the gateway's secret: its id, and that of the one before, which is back afterwards."""
-    import boto3
-
-    client = boto3.client(
-        "secretsmanager",
-        endpoint_url=stack.env["AWS_ENDPOINT_URL"],
-        region_name=stack.env["AWS_REGION"],
-        aws_access_key_id=stack.env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=stack.env["AWS_SECRET_ACCESS_KEY"],
-    )
-    name = stack.config["config"]["ibgw:gateways"]["main"]["credentials"]["secretId"]
-    before = client.get_secret_value(SecretId=name)
-    after = client.put_secret_value(SecretId=name, SecretString=before["SecretString"])
-    yield {"before": before["VersionId"], "after": after["VersionId"]}
-    # moto moves a staging label and goes on answering with the version that had it.
-    client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
-    client.create_secret(Name=name, SecretString=before["SecretString"], ClientRequestToken=before["VersionId"])
+    with secret_versions.rotated(stack) as versions:
+        yield versions
 
 
 def test_a_stack_that_was_never_deployed(plans: Callable[[], dict[str, Any]]) -> None:
