@@ -637,7 +637,8 @@ on_line() {
 		if [[ $OPEN == no ]]; then token_refused; else failed rejected; fi
 		;;
 	relogin) RELOGIN_SINCE=$NOW ;;
-	logged_in) SESSION=yes MENU=yes FACTOR=0 RELOGIN_SINCE=0 FORM_SINCE=0 ;;
+	# A connection may have come and gone between two looks: such a line is no attempt that reached nobody.
+	logged_in) SESSION=yes MENU=yes REACHED=yes FACTOR=0 RELOGIN_SINCE=0 FORM_SINCE=0 ;;
 	*) failed "$WORD" ;;
 	esac
 }
@@ -645,6 +646,7 @@ on_line() {
 # failed OUTCOME: as far as the lines tell.
 failed() {
 	FACTOR=0
+	[[ $1 == unreachable || $1 == late_form ]] || REACHED=yes
 	outcome "$1"
 	[[ $1 == competing_session || $1 == late_form ]] && mark "${1%_session}"
 	[[ $CONFIRMED == yes ]] || phase "$1"

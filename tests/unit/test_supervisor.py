@@ -408,6 +408,18 @@ def test_what_a_process_said_counts_although_its_end_is_seen_first(box: Supervis
     assert box.attempts() == ["1", "competing_session"]
 
 
+@pytest.mark.parametrize(
+    ("line", "outcome"),
+    [(REJECTED, "rejected"), (f"{STAMP}Login has completed", "ended")],
+    ids=["rejected", "logged-in"],
+)
+def test_an_answer_counts_although_its_connection_was_never_seen(box: Supervised, line: str, outcome: str) -> None:
+    """It came and went between two looks, on a loaded host: were it taken back, a third password would be sent."""
+    box.plan(logs_in=False, lines=[FORM, SUBMITTED, line], ends_after=0)
+    box.start(reached=False).code()
+    assert box.attempts() == ["1", outcome]
+
+
 @pytest.mark.parametrize("line", [FORM, SECOND_FACTOR])
 def test_lines_that_are_read_late_do_not_take_a_login_back(box: Supervised, line: str) -> None:
     """On a slow host the API answers before the script has read the lines of the login."""
