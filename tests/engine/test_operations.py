@@ -85,7 +85,7 @@ def test_a_soft_restart_keeps_the_session(
 ) -> None:
     full, soft = logins()
     started = container.attrs["State"]["StartedAt"]
-    assert "keeps its session" in ibgw(run, stack, "restart", "--soft").stdout
+    assert "is back, with its session kept" in ibgw(run, stack, "restart", "--soft").stdout
     wait_for(lambda: logins() == (full, soft + 1))
     assert ibgw(run, stack, "verify", "--wait", "60s").returncode == 0
     container.reload()
