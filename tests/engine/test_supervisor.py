@@ -403,9 +403,8 @@ def test_clients_that_leave_no_place_make_no_attempt_of_a_login(
             gateway.says("ibgw: logged in", 1 + restarts)
             until(lambda: len(holding) == len(ids), "each client is back")
             assert gateway.since(before) == {"logouts": 1, "attempts": 1, "logins": 1}
-            status = gateway.status()
-            answers.add(status["api"])
-            assert (status["attempts"], status["phase"]) == ("0", "logged_in")
+            gateway.until_status(phase="logged_in", attempts="0")
+            answers.add(gateway.status()["api"])
         for _ in range(3):
             before = gateway.counted
             ibgw("restart", "--soft")
