@@ -327,8 +327,8 @@ MUTATIONS = (
     Mutation(
         "a stop does not ask IBC to log out",
         SUPERVISOR,
-        "\t\tcommand_ibc STOP || kill -TERM",
-        "\t\tkill -TERM",
+        "&& command_ibc STOP; } ||",
+        "&& false; } ||",
         f"{SUPERVISED}::test_a_stop_is_a_logout",
     ),
     Mutation(
