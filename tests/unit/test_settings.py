@@ -111,6 +111,8 @@ BAD: list[Any] = [
     pytest.param(
         "live", {f"{MAIN}.account.expected": ["DU1234567"]}, "account.expected", "begin with D", id="paper-acct"
     ),
+    pytest.param("live", {f"{MAIN}.account.expected": []}, "account.expected", "missing", id="live-any-acct"),
+    pytest.param("live", {f"{MAIN}.account": REMOVED}, "account.expected", "missing", id="live-no-acct"),
     pytest.param("paper", {f"{MAIN}.account.expected": ["me"]}, "account.expected", "pattern", id="account-form"),
     pytest.param("paper", {f"{MAIN}.api.readOnly": "yes"}, "api.readOnly", "boolean", id="yes-is-no-boolean"),
     pytest.param("paper", {f"{MAIN}.api.acceptIncoming": "all"}, "api.acceptIncoming", "'reject'", id="accept"),
