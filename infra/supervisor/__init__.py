@@ -21,6 +21,8 @@ FORM_SECONDS = 300
 """IBC's LoginDialogDisplayTimeout. Its own 60 s are too short where a dozen gateways start on two cores at once."""
 
 WORDS: dict[LoginState, str] = {
+    LoginState.STARTING: "begun",
+    LoginState.RESUMING: "begun",
     LoginState.LOGIN_FORM: "form",
     LoginState.SUBMITTED: "submitted",
     LoginState.SECOND_FACTOR_PENDING: "factor",

@@ -441,11 +441,13 @@ launch() {
 	phase starting
 }
 
-# A new process of the gateway, or the end of the known one.
+# watch_java [begun]: a new process of the gateway, or the end of the known one, whose last lines are read before it is
+# judged; `begun`: they are, and the next line is another one's.
 watch_java() {
 	java_alive && return
+	[[ -n $JAVA && ${1:-} != begun ]] && read_on
+	java_alive && return
 	if [[ -n $JAVA ]]; then
-		read_on
 		process_ended
 		phase restarting
 	fi
@@ -618,6 +620,7 @@ on_line() {
 	case $WORD in
 	"" | none) return ;;
 	text_follows) TEXT_FOLLOWS=yes && return ;;
+	begun) watch_java begun ;;
 	# The API may have shown the login before its lines are read: they do not take the phase back.
 	form)
 		[[ $CONFIRMED == yes ]] && return
@@ -942,4 +945,22 @@ main() {
 	done
 }
 
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main
+# The first process only waits, which a signal ends for certain, and hands it on until it is heard: among a shell's other
+# commands one in some hundred was lost on a loaded host, and with it a session.
+first_process() {
+	local code pulse
+	exec {pulse}<> <(:)
+	trap ':' TERM INT
+	main &
+	wait $!
+	code=$?
+	[[ -e /proc/$! ]] || exit "$code"
+	while [[ -e /proc/$! ]]; do
+		kill -TERM $!
+		read -rt 1 -u "$pulse"
+	done
+	wait $!
+	exit $?
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || first_process

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from infra.settings import load
 from infra.spec import describe
@@ -102,6 +102,7 @@ def serve():
     while True:
         connection, _ = server.accept()
         threading.Thread(target=client, args=(connection,), daemon=True).start()
+print(f"2026-11-26 12:00:00:000 IBC: {'Re-starting session' if restart else 'Starting session: ...'}", flush=True)
 time.sleep(plan.get("form", 0.3))
 for line in plan.get("saved_lines", []) if restart else plan.get("lines", []):
     print(line, flush=True)
@@ -125,7 +126,9 @@ def free_port() -> int:
 
 
 class Supervised:
-    """`plan`: what the gateway does. `events`: what it did, a word or two a line."""
+    """`plan`: what the gateway does. `events`: what it did, a word or two a line. `started`: all runs, to be ended."""
+
+    started: ClassVar[list["Run"]] = []
 
     def __init__(self, folder: Path, stack: str = "paper", /, **changes: Any) -> None:
         self.home = folder
@@ -205,14 +208,16 @@ class Supervised:
         """As the first process. `reached`: whether the gateway's connections get anywhere. `before`: more code."""
         code = (
             f"source {self.script}\nserve_status() {{ :; }}\nreached_broker() {{ {'true' if reached else 'false'}; }}\n"
-            f"{before}\nmain"
+            f"{before}\nfirst_process"
         )
         with (self.home / "output").open("a") as output:
             process = subprocess.Popen(
                 ["bash", "-uc", code], env=self.environment, stdout=output, stderr=subprocess.STDOUT, cwd=self.home,
                 start_new_session=True,
             )  # fmt: skip
-        return Run(self, process)
+        run = Run(self, process)
+        self.started.append(run)
+        return run
 
     def until_held(self, most: int = 10, **options: Any) -> "Run":
         """Starts it again whenever it ends, as Docker does, until it waits."""

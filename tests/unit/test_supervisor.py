@@ -13,7 +13,7 @@ import pytest
 from healthcheck.automation import ibc
 from healthcheck.automation.base import OUTCOMES, classify
 from infra.supervisor import WORDS, zone_rules
-from tests.unit.supervised import VERSION, Run, Supervised
+from tests.unit.supervised import VERSION, Supervised
 from tests.unit.test_healthcheck_automation import IBC_LINES
 
 STAMP = "2026-11-26 12:00:00:000 IBC: "
@@ -31,13 +31,12 @@ def box(tmp_path: Path) -> Supervised:
     return Supervised(tmp_path)
 
 
-@pytest.fixture
-def runs() -> Iterator[list[Run]]:
-    """Those that are still to be ended."""
-    started: list[Run] = []
-    yield started
-    for run in started:
-        run.kill()
+@pytest.fixture(autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    """What a test started ends with it, however it ends."""
+    yield
+    while Supervised.started:
+        Supervised.started.pop().kill()
 
 
 def at(minutes: int) -> str:
@@ -78,7 +77,7 @@ def test_lines_mean_the_same_in_the_container_and_outside(box: Supervised) -> No
 
 def test_every_outcome_is_a_word_that_reports_know() -> None:
     """Besides those, `unknown`, `ended` and `wrong_account` are the supervisor's own; LOGIN_ERROR's text decides."""
-    steps = {"form", "submitted", "factor", "relogin", "logged_in", "text_follows"}
+    steps = {"begun", "form", "submitted", "factor", "relogin", "logged_in", "text_follows"}
     assert set(WORDS.values()) - steps <= set(OUTCOMES)
 
 
@@ -252,9 +251,9 @@ def test_a_pause_lies_on_the_volume_and_its_end_gives_way(box: Supervised) -> No
     assert not any(line.startswith("ExistingSession") for line in rendered(box))
 
 
-def test_two_containers_on_one_volume_never_log_in_both(box: Supervised, runs: list[Run]) -> None:
-    runs.append(box.start())
-    runs[0].until_phase("logged_in")
+def test_two_containers_on_one_volume_never_log_in_both(box: Supervised) -> None:
+    run = box.start()
+    run.until_phase("logged_in")
     assert "ibgw: held: volume" in box.bash("gate")
     assert box.events == ["start", "login"]
 
@@ -351,26 +350,26 @@ def test_a_good_login_clears_the_count(box: Supervised) -> None:
     assert box.attempts() == ["0"]
 
 
-def test_a_rejected_version_is_tried_twice_whatever_restarts_it(box: Supervised, runs: list[Run]) -> None:
+def test_a_rejected_version_is_tried_twice_whatever_restarts_it(box: Supervised) -> None:
     box.plan(logs_in=False, lines=[FORM, SUBMITTED, REJECTED])
     run = box.start()
     run.until(lambda: box.attempts() == ["1", "rejected"])
     run.kill()
     (box.guard / "history").unlink()
     assert box.start().code() == 75
-    runs.append(box.until_held())
+    box.until_held()
     assert box.status()["hold"] == "attempts"
     assert box.attempts() == ["2", "rejected", "rejected"]
     assert box.events.count("start") == 2
 
 
-def test_ibc_s_own_restart_for_a_full_login_waits_its_turn(box: Supervised, runs: list[Run]) -> None:
+def test_ibc_s_own_restart_for_a_full_login_waits_its_turn(box: Supervised) -> None:
     """ibcstart.sh starts Java again at once, for ever; the second one never gets to its form here."""
     box.plan(logs_in=False, ends_after=0.1, lines=[FORM, SUBMITTED], form=0.8)
     (box.home / "again").touch()
     assert box.start().code() == 75
     assert box.attempts() == ["1", "ended"]
-    runs.append(box.until_held())
+    box.until_held()
     assert box.status()["hold"] == "pause"
 
 
@@ -390,13 +389,13 @@ def test_an_attempt_that_reaches_nobody_is_taken_back(box: Supervised) -> None:
     assert (box.guard / "history").read_text().split()[1:] == ["unreachable"]
 
 
-def test_two_that_met_another_session_say_so(box: Supervised, runs: list[Run]) -> None:
+def test_two_that_met_another_session_say_so(box: Supervised) -> None:
     box.plan(logs_in=False, ends_after=0.5, lines=[FORM, SUBMITTED, COMPETING])
     for _ in range(2):
         assert box.start().code() == 0
         assert (box.guard / "history").read_text().split()[-1] == "competing"
         (box.guard / "history").unlink()
-    runs.append(box.until_held())
+    box.until_held()
     assert "ibgw: held: attempts: competing_session" in box.output
 
 
@@ -456,14 +455,14 @@ def test_a_soft_restart_is_no_attempt(box: Supervised) -> None:
     assert box.events.count("logout") == 1
 
 
-def test_a_gateway_that_ends_after_each_login_is_held_after_five(box: Supervised, runs: list[Run]) -> None:
+def test_a_gateway_that_ends_after_each_login_is_held_after_five(box: Supervised) -> None:
     box.plan(ends_after=1.5)
     for _ in range(5):
         path = box.guard / "history"
         if path.exists():  # the pauses are for others to wait through
             path.write_text("".join(f"{int(line.split()[0]) - 700} login\n" for line in path.read_text().splitlines()))
         assert box.start().code() == 0
-    runs.append(box.until_held())
+    box.until_held()
     assert box.status()["hold"] == "logins"
     assert box.events.count("login") == 5
 
@@ -496,14 +495,12 @@ def test_a_message_of_any_length_is_read(box: Supervised) -> None:
 
 
 @pytest.mark.parametrize(("stack", "account"), [("paper", "U1234567"), ("live", "DU1234567"), ("paper", "DU1,U2")])
-def test_a_login_that_shows_the_wrong_kind_of_accounts_is_ended(
-    tmp_path: Path, runs: list[Run], stack: str, account: str
-) -> None:
+def test_a_login_that_shows_the_wrong_kind_of_accounts_is_ended(tmp_path: Path, stack: str, account: str) -> None:
     box = Supervised(tmp_path, stack)
     box.plan(accounts=account)
     assert box.start().code() == 75
     assert box.events == ["start", "login", "STOP", "logout"]
-    runs.append(box.until_held())
+    box.until_held()
     assert "ibgw: held: attempts: wrong_account" in box.output
 
 
@@ -609,13 +606,13 @@ def test_a_refused_token_waits_where_healing_is_off(box: Supervised) -> None:
     assert box.events.count("login") == 1
 
 
-def test_a_pause_that_begins_is_a_logout(box: Supervised, runs: list[Run]) -> None:
+def test_a_pause_that_begins_is_a_logout(box: Supervised) -> None:
     run = box.start()
     run.until_phase("logged_in")
     (box.guard / "pause").write_text(f"{int(time.time()) + 600}\n")
     assert run.code() == 75
     assert box.events[-1] == "logout"
-    runs.append(box.until_held())
+    box.until_held()
     assert box.status()["phase"] == "paused"
 
 
@@ -633,10 +630,10 @@ def test_a_planned_restart_is_proved_by_what_happened(box: Supervised) -> None:
 # --- the status ---------------------------------------------------------------------------------------------------
 
 
-def test_the_status_is_one_line_of_closed_words_and_numbers(box: Supervised, runs: list[Run]) -> None:
-    runs.append(box.start())
-    runs[0].until_phase("logged_in")
-    runs[0].until(lambda: box.status()["api"] == "ok")
+def test_the_status_is_one_line_of_closed_words_and_numbers(box: Supervised) -> None:
+    run = box.start()
+    run.until_phase("logged_in")
+    run.until(lambda: box.status()["api"] == "ok")
     line = (box.home / "run" / "status").read_text()
     assert line.count("\n") == 1
     assert "some" not in line
