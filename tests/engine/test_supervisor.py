@@ -231,7 +231,7 @@ def test_a_gateway_that_ends_after_each_login_is_held(
     """The fifth login within an hour; the whole course is among the exhaustive ones."""
     before, now = resting.counted, int(time.time())
     resting.remember(history="".join(f"{now - 3000 + login} login\n" for login in range(4)))
-    resting.scenario("session-ends:1")
+    resting.scenario("session-ends:10")
     resting.container.start()
     resting.until_status(hold="logins", logins="5")
     assert resting.since(before) == {"attempts": 1, "logins": 1, "logouts": 1}
@@ -246,7 +246,7 @@ def test_a_gateway_that_ends_after_each_login_is_held(
 @exhaustive
 def test_the_pauses_between_logins_grow(resting: Deployed) -> None:
     before = resting.counted
-    resting.scenario("session-ends:1")
+    resting.scenario("session-ends:10")
     resting.container.start()
     resting.until_status(hold="logins")
     assert resting.since(before) == {"attempts": 5, "logins": 5, "logouts": 5}
