@@ -157,6 +157,7 @@ process_ended() {
 			((COUNT -= 1))
 			unset 'OUTCOMES[-1]'
 			save_attempts && say "attempt taken back: it reached nobody"
+			# A form that comes too late has not reached anybody either, and is held after as many as logins are.
 			[[ ${HISTORY[-1]:-} == *\ late_form ]] || mark unreachable
 		else
 			last_outcome
