@@ -271,8 +271,8 @@ MUTATIONS = (
     Mutation(
         "a pause is not looked at",
         SUPERVISOR,
-        '\t[[ -s $GUARD/pause ]] && read -r until <"$GUARD/pause"\n',
-        "",
+        "\t[[ -s $GUARD/pause ]] && {",
+        "\tfalse && {",
         f"{SUPERVISED}::test_a_pause_lies_on_the_volume_and_its_end_gives_way",
     ),
     Mutation(
