@@ -49,13 +49,14 @@ def destroy(stack: Stack) -> None:
     subprocess.run(command, env=env, check=True, capture_output=True)
 
 
-def _files(texts: dict[str, tuple[str, int]]) -> bytes:
+def archive(texts: dict[str, tuple[str, int]]) -> bytes:
+    """A tar archive of root's own files: path -> text and mode."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, (text, mode) in texts.items():
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size, entry.mode = len(text.encode()), mode
-            archive.addfile(entry, io.BytesIO(text.encode()))
+            tar.addfile(entry, io.BytesIO(text.encode()))
     return buffer.getvalue()
 
 
@@ -100,7 +101,7 @@ def gateway_container(
     container = client.containers.get(created["Id"])
     container.put_archive(
         "/",
-        _files(
+        archive(
             {
                 target.USER_ID_FILE: (escape(user_id), 0o444),
                 target.PASSWORD_FILE: (escape(password), 0o444),

@@ -35,6 +35,7 @@ from sandbox import internet
 from sandbox.environment import ROOT, Sandbox
 from sandbox.processes import wait_until
 from sandbox.record import Record
+from sandbox.secrets_manager import Credential
 
 PREFIX = "ibgw-benchmark"
 STACK = "paper-crowd"
@@ -43,10 +44,11 @@ MOST_GATEWAYS = 240
 """As many as a stack's subnet pool has networks for."""
 
 LOGGED_IN = "IBC: Login has completed"
-CONFIRMED = "ibgw-guard: logged in"
-"""The start guard has seen the login; ended before that, the attempt would count as one that failed."""
+CONFIRMED = "ibgw: logged in"
+"""The supervisor has seen the login; ended before that, the attempt would count as one that failed."""
 
 START_SECONDS = 900
+ALONE_SECONDS = 60
 ALONE_ROUNDS = 5
 AT_ONCE = 4
 """How many containers are told to start at the same time; the engine's own default is four a core."""
@@ -105,13 +107,13 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
 
 
-def login_seconds(started: str, log: str) -> float | None:
-    """From a container's start to the line that says that it is logged in; None if it is not. `log`: each line begins
-    with the time at which Docker got it. Earlier runs of the same container are in it too."""
+def seconds_to(words: str, started: str, log: str) -> float | None:
+    """From a container's start to its first line with these words; None if there is none. `log`: each line begins with
+    the time at which Docker got it. Earlier runs of the same container are in it too."""
     begun = moment(started)
     for line in log.splitlines():
         at, _, text = line.partition(" ")
-        if LOGGED_IN in text and (seconds := moment(at) - begun) >= 0:
+        if words in text and (seconds := moment(at) - begun) >= 0:
             return seconds
     return None
 
@@ -141,6 +143,9 @@ class Crowd:
     def port(self) -> int:
         return PORTS[self._described.mode].client
 
+    def user(self, name: str) -> Credential:
+        return self._users[self._described.gateways[name].secret_id]
+
     def create(self) -> None:
         assert self._described.image is not None
         image = self._client.images.pull(self._described.image).id
@@ -161,23 +166,35 @@ class Crowd:
             remove=True,
         )
         for name, gateway in self._described.gateways.items():
-            user = self._users[gateway.secret_id]
+            user = self.user(name)
             self.containers[name] = gateway_container(
                 self._client, gateway, image, self._described.egress.name, user.user_id, user.password, user.version_id
             )
 
     def alone(self, name: str, rounds: int) -> list[float]:
         """Starts one gateway that many times and returns how long each took to be logged in. It is left stopped."""
-        container, found = self.containers[name], []
-        for at in range(rounds):
-            container.start()
-            wait_until(lambda: container.logs().decode().count(CONFIRMED) > at, seconds=60)  # noqa: B023
-            seconds = self.seconds(name)
-            if seconds is None:
-                raise RuntimeError(f"{name} did not log in:\n{container.logs(tail=20).decode()}")
+        found = []
+        for _ in range(rounds):
+            self.log_in(name, CONFIRMED)
+            seconds = self.seconds(name, LOGGED_IN)
+            assert seconds is not None
             found.append(seconds)
-            container.stop(timeout=60)
+            self.containers[name].stop(timeout=60)
         return found
+
+    def log_in(self, name: str, words: str) -> None:
+        """Starts one gateway and returns when its log has these words once more. Raises RuntimeError without them."""
+        container = self.containers[name]
+
+        def count() -> int:
+            return container.logs().decode().count(words)
+
+        before = count()
+        container.start()
+        if not wait_until(lambda: count() > before, seconds=ALONE_SECONDS):
+            raise RuntimeError(
+                f"{name} did not say {words!r} within {ALONE_SECONDS} s:\n{container.logs(tail=20).decode()}"
+            )
 
     def start(self) -> None:
         """Starts them all, and returns when all are logged in or have had their time."""
@@ -188,15 +205,14 @@ class Crowd:
     def sessions(self) -> int:
         """How many of its gateways have a session at the broker: others may be on the sandbox as well."""
         users = self._sandbox.broker().status()["users"]
-        own = [self._users[gateway.secret_id].user_id for gateway in self._described.gateways.values()]
-        return sum(bool(users[user_id]["sessions"]) for user_id in own)
+        return sum(bool(users[self.user(name).user_id]["sessions"]) for name in self._described.gateways)
 
-    def seconds(self, name: str) -> float | None:
-        """From the container's last start to its login."""
+    def seconds(self, name: str, words: str) -> float | None:
+        """From the container's last start to its first line with these words."""
         container = self.containers[name]
         container.reload()
         log = container.logs(timestamps=True)
-        return login_seconds(container.attrs["State"]["StartedAt"], log.decode())
+        return seconds_to(words, container.attrs["State"]["StartedAt"], log.decode())
 
     def healthy(self) -> int:
         for container in self.containers.values():
@@ -295,7 +311,7 @@ def measure(sandbox: Sandbox, count: int, rate: int, seconds: int) -> Result:
     began = time.monotonic()
     crowd.start()
     progress(f"all started and {crowd.sessions()} logged in after {time.monotonic() - began:.0f} s")
-    together = [found for found in map(crowd.seconds, crowd.containers) if found is not None]
+    together = [found for name in crowd.containers if (found := crowd.seconds(name, LOGGED_IN)) is not None]
     time.sleep(SETTLE_SECONDS)
     broker = broker_pid(sandbox)
     memory = take_memory(crowd, broker)

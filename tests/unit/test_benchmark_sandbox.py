@@ -1,10 +1,13 @@
 """The pure parts of the sandbox's benchmark: what it makes of latencies, of /proc and of Docker's log."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.load import Answers, summarize
 from benchmarks.processes import Memory, Process, descendants, parse_memory, parse_stat
-from benchmarks.sandbox import login_seconds, moment, spread
+from benchmarks.sandbox import CONFIRMED, LOGGED_IN, moment, seconds_to, spread
+from infra import supervisor
 
 
 def test_a_steady_latency_has_no_slope() -> None:
@@ -74,4 +77,10 @@ LOG = """\
     [("1970-01-01T00:00:10Z", 1.5), ("1970-01-01T00:01:00Z", 1.75), ("1970-01-01T00:02:00Z", None)],
 )
 def test_seconds_from_this_start_to_the_login(started: str, seconds: float | None) -> None:
-    assert login_seconds(started, LOG) == seconds
+    assert seconds_to(LOGGED_IN, started, LOG) == seconds
+
+
+def test_the_benchmark_waits_for_the_supervisors_own_words() -> None:
+    script = (Path(supervisor.__file__).with_name("supervisor.sh")).read_text(encoding="utf-8")
+    assert CONFIRMED.startswith("ibgw: ")
+    assert f'say "{CONFIRMED.removeprefix("ibgw: ")}"' in script
