@@ -13,7 +13,8 @@ import statistics
 import subprocess
 import tarfile
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import boto3
@@ -49,10 +50,14 @@ def destroy(stack: Stack) -> None:
     subprocess.run(command, env=env, check=True, capture_output=True)
 
 
-def archive(texts: dict[str, tuple[str, int]]) -> bytes:
-    """A tar archive of root's own files: path -> text and mode."""
+def archive(texts: dict[str, tuple[str, int]], folders: Sequence[str] = ()) -> bytes:
+    """A tar archive of root's own files (path -> text and mode) and of folders that are the gateway's user's."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in folders:
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, spec.UID, spec.UID
+            tar.addfile(entry)
         for path, (text, mode) in texts.items():
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size, entry.mode = len(text.encode()), mode
@@ -108,7 +113,9 @@ def gateway_container(
                 spec.VERSION_FILE: (version, 0o444),
                 spec.SUPERVISOR_PATH: (gateway.supervisor, 0o444),
                 spec.VALUES_PATH: (gateway.values, 0o444),
-            }
+            },
+            # As the step that prepares the volume leaves it: the supervisor writes beside its own file.
+            folders=[str(PurePosixPath(spec.SUPERVISOR_PATH).parent)],
         ),
     )
     return container
