@@ -355,9 +355,16 @@ MUTATIONS = (
     Mutation(
         "what a process said last is not read",
         SUPERVISOR,
-        "\t\tread_on\n\t\tprocess_ended\n",
-        "\t\tprocess_ended\n",
+        "\t[[ -n $JAVA && ${1:-} != begun ]] && read_on\n",
+        "",
         f"{SUPERVISED}::test_what_a_process_said_counts_although_its_end_is_seen_first",
+    ),
+    Mutation(
+        "a signal is handed on only once",
+        SUPERVISOR,
+        "\twhile [[ -e /proc/$! ]]; do\n\t\tkill -TERM $!\n",
+        "\tkill -TERM $!\n\twhile [[ -e /proc/$! ]]; do\n",
+        f"{SUPERVISED}::test_a_signal_that_is_lost_is_handed_on_again",
     ),
     Mutation(
         "a session's token outlives its refusal",

@@ -37,6 +37,7 @@ WORDS: dict[LoginState, str] = {
     LoginState.LOGIN_ERROR: "text_follows",
     LoginState.LATE_FORM: "late_form",
     LoginState.RELOGIN_REQUIRED: "relogin",
+    LoginState.SESSION_KEPT: "kept",
     LoginState.LOGGED_IN: "logged_in",
 }
 """What a state is called in the container. A state that is not here decides nothing there."""

@@ -622,6 +622,7 @@ on_line() {
 	"" | none) return ;;
 	text_follows) TEXT_FOLLOWS=yes && return ;;
 	begun) watch_java begun ;;
+	kept) [[ $CONFIRMED == yes && $KIND == password ]] && mark login ;;
 	# The API may have shown the login before its lines are read: they do not take the phase back.
 	form)
 		[[ $CONFIRMED == yes ]] && return

@@ -77,7 +77,7 @@ def test_lines_mean_the_same_in_the_container_and_outside(box: Supervised) -> No
 
 def test_every_outcome_is_a_word_that_reports_know() -> None:
     """Besides those, `unknown`, `ended` and `wrong_account` are the supervisor's own; LOGIN_ERROR's text decides."""
-    steps = {"begun", "form", "submitted", "factor", "relogin", "logged_in", "text_follows"}
+    steps = {"begun", "kept", "form", "submitted", "factor", "relogin", "logged_in", "text_follows"}
     assert set(WORDS.values()) - steps <= set(OUTCOMES)
 
 
@@ -331,6 +331,19 @@ def test_a_stop_ends_ibc_s_own_restarts(box: Supervised) -> None:
     assert not (box.settings / "abc" / "autorestart").exists()
 
 
+def test_a_signal_that_is_lost_is_handed_on_again(box: Supervised) -> None:
+    """On a loaded host a shell that is busy with other commands lost one in some hundred."""
+    lose_the_first = (
+        'eval "really_$(declare -f end)"\n'
+        'end() { if [[ $1 == stop && ! -e lost ]]; then : >lost; STOP=""; else really_end "$@"; fi; }'
+    )
+    run = box.start(before=lose_the_first)
+    run.until_phase("logged_in")
+    assert run.stop() == 143
+    assert (box.home / "lost").exists()
+    assert box.events == ["start", "login", "STOP", "logout"]
+
+
 def test_a_killed_container_leaves_word_of_it(box: Supervised) -> None:
     run = box.start()
     run.until_phase("logged_in")
@@ -423,6 +436,14 @@ def test_an_answer_counts_although_its_connection_was_never_seen(box: Supervised
 def test_lines_that_are_read_late_do_not_take_a_login_back(box: Supervised, line: str) -> None:
     """On a slow host the API answers before the script has read the lines of the login."""
     assert box.bash(f"KIND=password; confirmed >/dev/null; on_line '{line}' >/dev/null; echo $PHASE") == "logged_in"
+
+
+def test_a_session_that_is_kept_against_another_one_is_a_login_still(box: Supervised) -> None:
+    """IBC, scenario 5: the dialog was there, and the gateway's own session goes on."""
+    dialog = f"{STAMP}detected dialog entitled: Existing session detected; event=Opened"
+    code = f'HISTORY=("1 login"); CONFIRMED=yes KIND=password; on_line "{dialog}"; cat "$GUARD/history"; '
+    kept = 'on_line "IBC: Continue this session and let the other session exit (scenario 5)"; cat "$GUARD/history"'
+    assert [line for line in box.bash(code + kept).splitlines() if line.startswith("1 ")] == ["1 competing", "1 login"]
 
 
 def test_an_answer_that_the_id_is_taken_proves_a_login(box: Supervised) -> None:
