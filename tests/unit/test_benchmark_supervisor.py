@@ -1,7 +1,11 @@
 """The pure parts of the supervisor's benchmark."""
 
+import io
+import tarfile
+
 import pytest
 
+from benchmarks.deploy import archive
 from benchmarks.processes import Process
 from benchmarks.supervisor import IMAGE, SUPERVISOR, compared, own_processes, used_memory, with_credentials
 
@@ -55,3 +59,9 @@ def test_medians_are_compared_where_both_have_one() -> None:
         "own memory, MiB",
         "  supervisor median 4.000  (min 4.000, max 4.000)",
     ]
+
+
+def test_an_archives_folders_are_the_gateways_users_and_its_files_roots() -> None:
+    with tarfile.open(fileobj=io.BytesIO(archive({"/volume/guard/text": ("1", 0o444)}, ["/volume/guard"]))) as tar:
+        found = [(entry.name, entry.isdir(), entry.uid, entry.gid, entry.mode) for entry in tar.getmembers()]
+    assert found == [("volume/guard", True, 1000, 1000, 0o755), ("volume/guard/text", False, 0, 0, 0o444)]
