@@ -5,7 +5,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -109,9 +109,10 @@ def pause_end(gateway: Gateway, *, length: timedelta | None, until: str | None) 
 
     Raises IbgwError (bad usage) for a time of another form.
     """
-    now = datetime.now(ZoneInfo(gateway.schedule.time_zone))
     if until is None:
-        return now + (length or timedelta())
+        # In UTC: in a zone of its own a day is added by the clock, whatever summer time does.
+        return datetime.now(UTC) + (length or timedelta())
+    now = datetime.now(ZoneInfo(gateway.schedule.time_zone))
     try:
         at = parse_time_of_day(until)
     except ValueError as error:
@@ -219,10 +220,13 @@ def login_again(client: docker.DockerClient, contract: Contract, gateway: Gatewa
                 exit_code=ExitCode.REFUSED,
             )
         granted = {} if used < MAXIMUM_ATTEMPTS else {_count_file(gateway): f"{MAXIMUM_ATTEMPTS - 1}"}
+        # First, since one that runs writes what it knows when it ends.
+        if found["State"]["Running"]:
+            _stop(client, gateway, found, say)
         _write(client, gateway, {**granted, "guard/history": ""})
     said = "one more attempt with this version of the secret" if granted else "its logins that ended are forgotten"
     say(f"{gateway.container.name}: {said}.")
-    restart(client, contract, gateway, say)
+    start(client, contract, gateway, say)
 
 
 def _docker(contract: Contract, gateway: Gateway) -> AbstractContextManager[None]:

@@ -20,6 +20,10 @@
 #
 # Not run with `set -u`, since a name that is not set would end the gateway without a logout; the tests run it so.
 
+# Before anything else: until it has a trap, the kernel drops the signals to a container's first process.
+STOP=""
+[[ ${BASH_SOURCE[0]} != "$0" ]] || trap 'STOP=yes' TERM INT
+
 # This gateway's own; what an older deployment does not say has the value here. Minutes of the day; -1: none.
 MODE="" PORT=0 RELAY_PORT=0 GRACE=60 HEAL=yes AUTO_RESTART=-1 AUTO_LOGOFF=-1 COLD_RESTART=-1 OFFLINE_FROM=-1 OFFLINE_UNTIL=-1
 DEBUG=no RELOGIN=no VNC=no ZONE_RULES=UTC0
@@ -58,7 +62,6 @@ readonly LINES=(
 
 PHASE=starting SINCE=$EPOCHSECONDS # of the login, as the status tells it
 HOLD=none UNTIL=0                  # why no login is made, and until when where that is known
-STOP=""                            # set by a signal
 COUNT=0 OUTCOMES=()                # of the secret's version
 HISTORY=()
 CHILD="" LOG="" LINE="" # the image's run.sh, and its output
@@ -70,7 +73,7 @@ MENU=no                 # IBC has said that the login is complete: before, its S
 FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
 API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
 DUE=0 DONE=0 EVENT=none CLIENTS=0 CLOCK=0
-LAST_STOP=none NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
+LAST_STOP=none NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 ASKED="" SAVED=0 LISTENS=no TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
 FORM_SINCE=0
 
 say() { echo "ibgw: $*"; }
@@ -129,8 +132,12 @@ outcome() {
 
 # mark WORD: what became of the last start.
 mark() {
-	((${#HISTORY[@]})) || return 0
-	HISTORY[-1]="${HISTORY[-1]% *} $1"
+	if [[ $1 == competing ]]; then # its pause begins now, however long the session has lasted
+		((${#HISTORY[@]})) && unset 'HISTORY[-1]'
+		HISTORY+=("$EPOCHSECONDS $1")
+	elif ((${#HISTORY[@]})); then
+		HISTORY[-1]="${HISTORY[-1]% *} $1"
+	fi
 	keep "$GUARD/history" "${HISTORY[@]}"
 }
 
@@ -143,6 +150,9 @@ confirmed() {
 		mark login
 	fi
 	rm -f "$GUARD/give_way"
+	# It is taken up. Left there, IBC's script would start a gateway that crashes with it, again and again.
+	SAVED=0
+	forget_saved_session
 	# Until the end is seen: a container that is killed leaves this word.
 	keep "$GUARD/stopped" killed
 	say "logged in"
@@ -173,6 +183,8 @@ load_history() {
 	local entry last kept=()
 	HISTORY=()
 	[[ -e $GUARD/history ]] && mapfile -t HISTORY <"$GUARD/history"
+	# Of a clock that was ahead.
+	while ((${#HISTORY[@]})) && ((${HISTORY[-1]% *} > EPOCHSECONDS + 60)); do unset 'HISTORY[-1]'; done
 	# By the last entry's hour: a hold lasts until a person ends it, however long that takes.
 	last=${HISTORY[-1]:-0}
 	for entry in "${HISTORY[@]}"; do
@@ -253,7 +265,7 @@ gate() {
 		hold automation 0 "held: automation: $AUTOMATION" || return
 	fi
 	if logged_out_by_plan; then
-		: >"$GUARD/give_way"
+		[[ -e $GUARD/give_way ]] || : >"$GUARD/give_way"
 		hold "$PLAN" "$PLANNED_END" "$PLAN until $PLANNED_END" || return
 	fi
 	load_attempts
@@ -318,17 +330,16 @@ render() {
 			line="$key=${set[$key]}$end"
 			unset "set[$key]"
 		fi
-		printf '%s\n' "$line"
+		printf '%s\n' "$line" || return
 	done <"$PRISTINE"
 	for key in "${!set[@]}"; do
-		printf '%s=%s%s\n' "$key" "${set[$key]}" "$end"
+		printf '%s=%s%s\n' "$key" "${set[$key]}" "$end" || return
 	done
 }
 
 prepare() {
 	umask 077
 	mkdir -p "$RUN"
-	[[ -f $PRISTINE ]] || cp "$TEMPLATE" "$PRISTINE"
 	mkdir -p "$GUARD"
 	find_automation
 	[[ -s $GUARD/stopped ]] && read -r LAST_STOP <"$GUARD/stopped"
@@ -350,6 +361,7 @@ before_login() {
 	# IBC keeps the file of a soft restart: once that is over, a start with it fills nothing into the form, for ever.
 	find "$SETTINGS" -mindepth 2 -maxdepth 2 -name autorestart -mmin "+$STALE" -delete
 	chmod 600 "$TEMPLATE"
+	[[ -f $PRISTINE ]] || { cp "$TEMPLATE" "$PRISTINE.new" && mv "$PRISTINE.new" "$PRISTINE"; } || return
 	render >"$TEMPLATE"
 }
 
@@ -459,7 +471,12 @@ watch_java() {
 	*) KIND=password ;;
 	esac
 	phase starting
-	[[ $KIND == saved ]] && LAUNCHED=yes && return
+	if [[ $KIND == saved ]]; then
+		LAUNCHED=yes
+		((++SAVED <= 2)) && return
+		kill -KILL "${JAVA%:*}" 2>/dev/null
+		end again "the saved session was not taken up"
+	fi
 	# IBC starts the gateway again without a pause and without asking: only the next start may, which waits its turn.
 	if [[ $LAUNCHED == yes ]]; then
 		kill -KILL "${JAVA%:*}" 2>/dev/null
@@ -549,18 +566,21 @@ probe() {
 	[[ $LISTENS == yes || $CONFIRMED == yes ]] || return
 	PROBED=$NOW
 	ask_api_under_a_free_id &
-	PROBE=$!
+	PROBE=$! ASKED=$JAVA
 }
 
 take_answer() {
 	local word accounts account
 	PROBE=""
+	[[ $ASKED == "$JAVA" ]] || return # another process was asked
 	read -r word accounts <"$RUN/answer" || return
 	if [[ $word == ended ]]; then
 		# The gateway takes 32 clients, and they are logged in.
 		connections
 		((CONNECTIONS >= 32)) && word=full || word=silent
 	fi
+	# It listens and nobody accepts: its queue is full.
+	[[ $word == closed && $LISTENS == yes ]] && word=silent
 	# Before a login is told, so that the status tells at once what proved it.
 	API=$word
 	[[ $word == accounts ]] && API=half_open
@@ -639,7 +659,7 @@ on_line() {
 		;;
 	rejected)
 		# No password was sent but a session's token: it is that which was rejected.
-		if [[ $OPEN == no ]]; then token_refused; else failed rejected; fi
+		if [[ $OPEN == yes ]]; then failed rejected; elif [[ $PHASE != locked_out ]]; then token_refused; fi
 		;;
 	relogin) RELOGIN_SINCE=$NOW ;;
 	# A connection may have come and gone between two looks: such a line is no attempt that reached nobody.
@@ -652,6 +672,11 @@ on_line() {
 failed() {
 	FACTOR=0
 	[[ $1 == unreachable || $1 == late_form ]] || REACHED=yes
+	# None of these says that a saved session was refused, and nothing is healed after the latter two.
+	case $1 in
+	unreachable | unavailable) ((FORM_SINCE)) && FORM_SINCE=$NOW ;;
+	locked_out | competing_session) HEALED=yes FORM_SINCE=0 RELOGIN_SINCE=0 ;;
+	esac
 	outcome "$1"
 	[[ $1 == competing_session || $1 == late_form ]] && mark "${1%_session}"
 	[[ $CONFIRMED == yes ]] || phase "$1"
@@ -787,10 +812,13 @@ log_out() {
 			[[ $MENU == yes ]] && LAST_STOP=clean || LAST_STOP=stranded
 		fi
 	fi
+	# A soft restart may have fired meanwhile.
+	forget_saved_session
 	keep "$GUARD/stopped" "$LAST_STOP"
 }
 
-# end again REASON: so that the next start waits its turn. end stop: asked to.
+# end again REASON: so that the next start waits its turn. end planned REASON: likewise, and no fault of the gateway's.
+# end stop: asked to.
 end() {
 	[[ $ENDING == no ]] || return
 	ENDING=yes
@@ -799,8 +827,10 @@ end() {
 	else
 		say "ending: $2"
 	fi
-	log_out
-	if [[ $1 == stop && $COUNTED == yes ]]; then
+	LAST_STOP=no_session
+	# Without the lock it is another container's volume.
+	[[ $LOCKED == yes ]] && log_out
+	if [[ $1 != again && $COUNTED == yes ]]; then
 		# Somebody's wish is no fault of the gateway, so no pause follows from it.
 		unset 'HISTORY[-1]'
 		keep "$GUARD/history" "${HISTORY[@]}"
@@ -811,7 +841,7 @@ end() {
 		child_alive || break
 		tick
 	done
-	while [[ -n $LOG ]] && IFS= read -rt 0.1 -u "$LOG" LINE; do on_line "$LINE"; done
+	read_on
 	[[ $LAST_STOP == no_session ]] && say "stopped: no session" || say "stopped: $LAST_STOP"
 	[[ $1 == stop || -n $STOP ]] && exit "$STOPPED"
 	exit "$AGAIN"
@@ -823,7 +853,7 @@ child_ended() {
 	java_alive && end again "run.sh ended before the gateway"
 	wait "$CHILD"
 	code=$?
-	while [[ -n $LOG ]] && IFS= read -rt 0.1 -u "$LOG" LINE; do on_line "$LINE"; done
+	read_on
 	[[ -n $JAVA ]] && process_ended
 	keep "$GUARD/stopped" ended
 	exit "$code"
@@ -904,12 +934,12 @@ each_second() {
 	[[ -n $CHILD ]] || return
 	plan_due
 	heal_api
-	if ((RELOGIN_SINCE && NOW - RELOGIN_SINCE > 120 || FORM_SINCE && NOW - FORM_SINCE > FORM_PATIENCE)); then
+	if ((FACTOR == 0 && (RELOGIN_SINCE && NOW - RELOGIN_SINCE > 120 || FORM_SINCE && NOW - FORM_SINCE > FORM_PATIENCE))); then
 		token_refused
 	fi
 	if logged_out_by_plan; then
-		: >"$GUARD/give_way"
-		end again "$PLAN until $PLANNED_END"
+		[[ -e $GUARD/give_way ]] || : >"$GUARD/give_way"
+		end planned "$PLAN until $PLANNED_END"
 	fi
 }
 
@@ -927,7 +957,7 @@ main() {
 		done
 		each_second
 	done
-	before_login
+	before_login || end again "IBC's settings could not be written"
 	launch
 	if [[ $DEBUG == yes ]]; then
 		# The gateway writes its logs among its settings; kept apart they outlive a reset of those.
@@ -947,18 +977,16 @@ main() {
 	done
 }
 
-# The first process only waits, which a signal ends for certain, and hands it on until it is heard: among a shell's other
-# commands one in some hundred was lost on a loaded host, and with it a session.
+# The first process only waits, and hands a signal on until it is heard: on a loaded host one in some hundred was lost
+# among a shell's other commands, and with it a session.
 first_process() {
-	local code pulse
+	local pulse
 	exec {pulse}<> <(:)
-	trap ':' TERM INT
+	trap 'STOP=yes' TERM INT
 	main &
-	wait $!
-	code=$?
-	[[ -e /proc/$! ]] || exit "$code"
 	while [[ -e /proc/$! ]]; do
-		kill -TERM $!
+		# A signal ends it early; one that came just before is seen a second later.
+		[[ -n $STOP ]] && kill -TERM $!
 		read -rt 1 -u "$pulse"
 	done
 	wait $!

@@ -152,6 +152,13 @@ def test_only_a_fresh_autorestart_file_is_used(box: Supervised, minutes: int, st
     assert file.exists() is stays
 
 
+def test_a_template_that_cannot_be_kept_ends_the_start(box: Supervised) -> None:
+    """Half a copy would leave out what a later start does not set: the trading mode."""
+    said = box.bash('cp() { : >"$2"; return 1; }; load_attempts; before_login; echo "$?"')
+    assert said.splitlines()[-1] == "1"
+    assert not (box.template.parent / "config.ini.tmpl.image").exists()
+
+
 # --- when a login may be made -------------------------------------------------------------------------------------
 
 
@@ -249,6 +256,16 @@ def test_a_pause_lies_on_the_volume_and_its_end_gives_way(box: Supervised) -> No
     assert "ExistingSessionDetectedAction=secondary" in rendered(box)
     box.bash("confirmed")
     assert not any(line.startswith("ExistingSession") for line in rendered(box))
+
+
+def test_a_container_without_the_lock_leaves_the_volume_alone(box: Supervised) -> None:
+    box.start().until_phase("logged_in")
+    token = box.settings / "abc" / "autorestart"
+    token.parent.mkdir()
+    token.touch()
+    box.bash("gate; end stop")
+    assert token.exists()
+    assert (box.guard / "stopped").read_text() == "killed\n"
 
 
 def test_two_containers_on_one_volume_never_log_in_both(box: Supervised) -> None:
@@ -441,9 +458,30 @@ def test_lines_that_are_read_late_do_not_take_a_login_back(box: Supervised, line
 def test_a_session_that_is_kept_against_another_one_is_a_login_still(box: Supervised) -> None:
     """IBC, scenario 5: the dialog was there, and the gateway's own session goes on."""
     dialog = f"{STAMP}detected dialog entitled: Existing session detected; event=Opened"
-    code = f'HISTORY=("1 login"); CONFIRMED=yes KIND=password; on_line "{dialog}"; cat "$GUARD/history"; '
-    kept = 'on_line "IBC: Continue this session and let the other session exit (scenario 5)"; cat "$GUARD/history"'
-    assert [line for line in box.bash(code + kept).splitlines() if line.startswith("1 ")] == ["1 competing", "1 login"]
+    code = f'HISTORY=("1 login"); CONFIRMED=yes KIND=password; on_line "{dialog}"; echo "ended ${{HISTORY[*]#* }}"; '
+    line = "IBC: Continue this session and let the other session exit (scenario 5)"
+    kept = f'on_line "{line}"; echo "ended ${{HISTORY[*]#* }}"'
+    said = [line for line in box.bash(code + kept).splitlines() if line.startswith("ended ")]
+    assert said == ["ended competing", "ended login"]
+
+
+def test_the_pause_after_another_session_begins_when_it_was_met(box: Supervised) -> None:
+    """However long the gateway's own session has lasted: else it would log in at once, against a person."""
+    said = box.bash(
+        'HISTORY=("$((EPOCHSECONDS - 10000)) login"); mark competing; load_history; pause_until; '
+        'echo "$((PAUSED_UNTIL - EPOCHSECONDS))"'
+    )
+    assert 890 < int(said.splitlines()[-1]) <= 900
+
+
+def test_an_answer_of_the_process_before_proves_nothing(box: Supervised) -> None:
+    code = 'mkdir -p "$RUN"; echo "ok DU1" >"$RUN/answer"; ASKED=1:1 JAVA=2:2; take_answer; echo "$CONFIRMED"'
+    assert box.bash(code).splitlines()[-1] == "no"
+
+
+def test_a_clock_that_was_ahead_holds_nothing_up(box: Supervised) -> None:
+    history(box, (-86400, "login"))
+    assert gate(box) == "none"
 
 
 def test_an_answer_that_the_id_is_taken_proves_a_login(box: Supervised) -> None:
@@ -592,6 +630,41 @@ def test_a_refused_token_is_named_and_cured_by_one_full_login(box: Supervised) -
     assert box.events.count("login") == 2
 
 
+@pytest.mark.parametrize("word", ["locked_out", "competing_session"])
+def test_nothing_is_healed_after_a_lock_out_or_for_a_competing_session(box: Supervised, word: str) -> None:
+    box.render(**{SESSION: {"autoRestart": at(120)}})
+    code = f"NOW=1000 UNWELL=1 SESSION=yes CONFIRMED=yes FORM_SINCE=1; failed {word}; command_ibc() {{ echo asked; }}; "
+    said = box.bash(code + 'heal_api; echo "$FORM_SINCE"').splitlines()
+    assert "asked" not in said
+    assert said[-1] == "0"
+
+
+def test_a_second_factor_that_is_awaited_is_no_refused_token(box: Supervised) -> None:
+    code = "NOW=0 CHILD=1 FORM_SINCE=1 FACTOR=1; token_refused() { echo refused; }; uptime() { NOW=1000; }; each_second"
+    assert "refused" not in box.bash(code)
+    assert "refused" in box.bash(code.replace("FACTOR=1", "FACTOR=0"))
+
+
+def test_a_saved_session_is_taken_up_once_and_not_tried_for_ever(box: Supervised) -> None:
+    """IBC keeps the file, and its script would start a gateway that crashes with it again and again."""
+    run = box.start()
+    run.until_phase("logged_in")
+    box.plan(logs_in=False, ends_after=0.1, code=3)
+    box.bash("command_ibc RESTART")
+    assert run.code() == 75
+    assert box.events.count("start saved") <= 3
+    assert not (box.settings / "abc" / "autorestart").exists()
+
+
+def test_a_login_forgets_the_saved_session(box: Supervised) -> None:
+    run = box.start()
+    run.until_phase("logged_in")
+    box.bash("command_ibc RESTART")
+    run.until(lambda: box.output.count("ibgw: logged in") == 2, "confirmed")
+    run.until(lambda: not (box.settings / "abc" / "autorestart").exists(), "forgotten")
+    run.stop()
+
+
 def test_a_form_that_shows_while_a_saved_session_is_taken_up_is_no_refusal(box: Supervised) -> None:
     """IBC logs its window of a restart that goes well, too."""
     quickly(box)
@@ -609,8 +682,8 @@ def test_a_form_that_shows_while_a_saved_session_is_taken_up_is_no_refusal(box: 
 def test_a_relogin_that_ibc_clicks_is_a_refusal_only_if_the_api_stays_away(
     box: Supervised, api: str, refused: bool
 ) -> None:
-    code = f"NOW=1000 RELOGIN_SINCE=1 JAVA=1:1 CONFIRMED=yes; echo '{api}' >$RUN/answer; take_answer; end() {{ :; }};"
-    said = box.bash(f'mkdir -p "$RUN"; {code} CHILD=1 NOW=0; each_second; echo "$PHASE"')
+    code = f"NOW=1000 RELOGIN_SINCE=1 JAVA=1:1 ASKED=1:1 CONFIRMED=yes; echo '{api}' >$RUN/answer; take_answer; "
+    said = box.bash(f'mkdir -p "$RUN"; {code} end() {{ :; }}; CHILD=1 NOW=0; each_second; echo "$PHASE"')
     assert (said.splitlines()[-1] == "token_refused") is refused
 
 
