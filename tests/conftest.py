@@ -8,7 +8,9 @@ from typing import NoReturn
 import pytest
 
 SLOWEST = (
+    "engine/test_supervisor.py",
     "engine/test_promotion.py",
+    "engine/test_upgrade.py",
     "engine/test_start_guard.py",
     "engine/test_repair.py",
     "engine/test_gateway_image.py",
