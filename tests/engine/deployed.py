@@ -15,7 +15,7 @@ from docker.models.containers import Container
 
 from healthcheck.automation.status import PATH
 from healthcheck.docker_host import moment
-from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, UID
+from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, UID, VALUES_PATH
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox
@@ -181,10 +181,12 @@ class Deployed:
             name=f"{self.name}-twin",
         )
         try:
-            for path in (SECRETS, str(PurePosixPath(SUPERVISOR_PATH).parent)):
+            for path in (SECRETS, str(PurePosixPath(VALUES_PATH).parent)):
                 archive, _ = own.get_archive(path)
                 made.put_archive(str(PurePosixPath(path).parent), b"".join(archive))
-            made.put_archive("/", packed(files, mode=0o555))
+            # On the volume it lies already.
+            supervisor = {} if same_settings else {SUPERVISOR_PATH: self.text_of(SUPERVISOR_PATH)}
+            made.put_archive("/", packed({**supervisor, **files}, mode=0o555))
             yield made
         finally:
             made.remove(force=True, v=True)
@@ -202,6 +204,11 @@ def packed(files: Mapping[str, str], *, mode: int) -> bytes:
     """An archive of files that belong to the image's user."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
+        if SUPERVISOR_PATH in files:
+            for folder in (SETTINGS_PATH, str(PurePosixPath(SUPERVISOR_PATH).parent)):
+                entry = tarfile.TarInfo(folder.lstrip("/"))
+                entry.type, entry.uid, entry.gid, entry.mode = tarfile.DIRTYPE, UID, UID, 0o755
+                archive.addfile(entry)
         for path, text in files.items():
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size, entry.uid, entry.gid, entry.mode = len(text.encode()), UID, UID, mode

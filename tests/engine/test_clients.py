@@ -186,7 +186,7 @@ def forwarding(deployed: Stack) -> Iterator[Forwarding]:
 def relays(client: docker.DockerClient, contract: Mapping[str, Any]) -> list[str]:
     """socat processes in the container that `docker exec` started: those that talk to the inner port from stdin."""
     listed = client.containers.get(contract["gateways"]["main"]["container"]["id"]).top(ps_args="-eo pid,args")
-    return [" ".join(row) for row in listed["Processes"] if "socat -" in " ".join(row)]
+    return [" ".join(row) for row in listed["Processes"] if "socat - " in " ".join(row)]
 
 
 def test_a_bot_on_this_machine_works_while_forward_runs(forwarding: Forwarding, variables: dict[str, str]) -> None:

@@ -77,7 +77,7 @@ def test_logs_show_the_login_and_no_credential(stack: Stack, sandbox: Sandbox, r
 def test_doctor_finds_nothing_to_do(stack: Stack, run: Run) -> None:
     findings = json.loads(ibgw(run, stack, "doctor", "--json").stdout)["main"]
     assert [finding for finding in findings if not finding["ok"]] == []
-    assert len(findings) == 8
+    assert len(findings) == 9
 
 
 def test_a_soft_restart_keeps_the_session(

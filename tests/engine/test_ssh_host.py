@@ -98,7 +98,7 @@ def test_verify_works_over_ssh_with_few_logins(
 
 def test_a_soft_restart_works_over_ssh(stack: Stack, run: Callable[..., Completed]) -> None:
     """It needs the answer of a command in the container."""
-    assert "keeps its session" in run(["ibgw", "restart", "--soft", "--stack", STACK], stack=stack).stdout
+    assert "with its session kept" in run(["ibgw", "restart", "--soft", "--stack", STACK], stack=stack).stdout
     assert "VERIFIED" in run(["ibgw", "verify", "--stack", STACK, "--wait", "60s"], stack=stack).stdout
 
 

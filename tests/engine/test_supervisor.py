@@ -20,7 +20,7 @@ from docker.models.containers import Container
 from contract.target import STATUS_PORT
 from healthcheck.automation.status import parse
 from infra.properties import escape
-from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH
+from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, VALUES_PATH
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack
@@ -322,10 +322,10 @@ def test_a_paper_account_is_put_out_of_a_live_gateway(resting: Deployed, sandbox
     """By the same script with the values of live, and a user of live: a stack of live runs promoted releases only."""
     user = sandbox.user_of("live", "main")
     [credential] = [one for one in sandbox.credentials() if one.user_id == user]
-    script, paper = resting.text_of(SUPERVISOR_PATH), "MODE=paper PORT=4002 RELAY_PORT=4004 "
-    assert paper in script
+    values, paper = resting.text_of(VALUES_PATH), "MODE=paper\nPORT=4002\nRELAY_PORT=4004\n"
+    assert paper in values
     files = {
-        SUPERVISOR_PATH: script.replace(paper, "MODE=live PORT=4001 RELAY_PORT=4003 "),
+        VALUES_PATH: values.replace(paper, "MODE=live\nPORT=4001\nRELAY_PORT=4003\n"),
         f"{SECRETS}/tws_userid": escape(credential.user_id),
         f"{SECRETS}/tws_password": escape(credential.password),
         f"{SECRETS}/secret_version": credential.version_id,

@@ -448,6 +448,16 @@ def _(view: View) -> None:
     assert view.place.control.status()["users"]["trader"]["logouts"] == 1
 
 
+def answers(port: int, command: bytes) -> bool:
+    """Whether IBC's command server says anything."""
+    with socket.create_connection(("127.0.0.1", port), timeout=1.5) as channel:
+        channel.sendall(command)
+        try:
+            return channel.recv(1) != b""
+        except TimeoutError:
+            return False
+
+
 @seen("deaf", gateway=False)
 def _(view: View) -> None:
     """A program that hangs: what it was sent is not seen in its log."""
@@ -459,11 +469,10 @@ def _(view: View) -> None:
         assert process.stdout is not None
         assert any("Configuration tasks completed" in line for line in process.stdout)
         view.set("deaf")
+        while answers(port, b"BOGUS\n"):
+            time.sleep(0.05)  # until the broker's word has reached it
         process.send_signal(signal.SIGTERM)
-        with socket.create_connection(("127.0.0.1", port), timeout=1.5) as channel:
-            channel.sendall(b"STOP\n")
-            with pytest.raises(TimeoutError):
-                channel.recv(1)
+        assert not answers(port, b"STOP\n")
         assert process.poll() is None
         assert view.place.control.status()["users"]["trader"]["sessions"] == ["paper"]
     finally:
