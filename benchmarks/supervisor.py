@@ -35,7 +35,7 @@ LINES = {"IBC's first line": " IBC: ", "the login": LOGGED_IN}
 
 TEMPLATE = f"{spec.HOME}/ibc/config.ini.tmpl"
 SETTLE_SECONDS = 5
-STATUS_SERVER = "socat"
+RUN_SH = "run.sh"
 
 Figures = dict[str, dict[str, list[float]]]
 """What was measured -> contender -> a value for each round."""
@@ -65,10 +65,11 @@ def used_memory(stats: Mapping[str, Any]) -> int:
     return int(stats["usage"]) - int(inactive)
 
 
-def own_processes(init: int, found: Mapping[int, processes.Process]) -> list[int]:
-    """The supervisor and its status server. The relay, a socat too, is no child of the first process."""
-    servers = [pid for pid, one in found.items() if one.parent == init and one.name == STATUS_SERVER]
-    return [init, *servers]
+def own_processes(init: int, found: Mapping[int, processes.Process]) -> set[int]:
+    """What we run in the container: all of its processes but the image's run.sh and what is below that."""
+    inside = processes.descendants(init, found)
+    image = [processes.descendants(pid, found) for pid in inside if found[pid].name == RUN_SH]
+    return inside.difference(*image)
 
 
 def compared(figures: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:

@@ -33,18 +33,19 @@ def test_used_memory(detail: dict[str, int]) -> None:
     assert used_memory({"usage": 100, "stats": detail}) == 70
 
 
-def test_the_relay_is_not_the_supervisors() -> None:
+def test_what_the_image_runs_is_not_the_supervisors() -> None:
     named = {
         1: (0, "systemd"),
-        10: (1, "supervisor.sh"),
-        11: (10, "run.sh"),
-        12: (11, "run_socat.sh"),
-        13: (12, "socat"),
-        14: (10, "socat"),
+        10: (1, "bash"),  # the first process
+        11: (10, "bash"),  # which waits for this one
+        12: (11, "run.sh"),
+        13: (12, "run_socat.sh"),
+        14: (13, "socat"),  # the relay
+        15: (11, "socat"),  # the status server
         20: (1, "socat"),
     }
     found = {pid: Process(parent, name, 0.0, 0.0) for pid, (parent, name) in named.items()}
-    assert own_processes(10, found) == [10, 14]
+    assert own_processes(10, found) == {10, 11, 15}
 
 
 def test_medians_are_compared_where_both_have_one() -> None:
