@@ -292,7 +292,7 @@ MUTATIONS = (
     Mutation(
         "a pause that begins does not log out",
         SUPERVISOR,
-        '\t\tend again "$PLAN until $PLANNED_END"\n',
+        '\t\tend planned "$PLAN until $PLANNED_END"\n',
         "\t\t:\n",
         f"{SUPERVISED}::test_a_pause_that_begins_is_a_logout",
     ),
@@ -362,8 +362,8 @@ MUTATIONS = (
     Mutation(
         "a signal is handed on only once",
         SUPERVISOR,
-        "\twhile [[ -e /proc/$! ]]; do\n\t\tkill -TERM $!\n",
-        "\tkill -TERM $!\n\twhile [[ -e /proc/$! ]]; do\n",
+        "\t\t[[ -n $STOP ]] && kill -TERM $! && pause=0.2\n",
+        "\t\t[[ -n $STOP && $pause == 0.5 ]] && kill -TERM $! && pause=0.2\n",
         f"{SUPERVISED}::test_a_signal_that_is_lost_is_handed_on_again",
     ),
     Mutation(

@@ -980,14 +980,13 @@ main() {
 # The first process only waits, and hands a signal on until it is heard: on a loaded host one in some hundred was lost
 # among a shell's other commands, and with it a session.
 first_process() {
-	local pulse
+	local pulse pause=0.5
 	exec {pulse}<> <(:)
 	trap 'STOP=yes' TERM INT
 	main &
 	while [[ -e /proc/$! ]]; do
-		# A signal ends it early; one that came just before is seen a second later.
-		[[ -n $STOP ]] && kill -TERM $!
-		read -rt 1 -u "$pulse"
+		[[ -n $STOP ]] && kill -TERM $! && pause=0.2
+		read -rt "$pause" -u "$pulse"
 	done
 	wait $!
 	exit $?
