@@ -73,7 +73,7 @@ MENU=no                 # IBC has said that the login is complete: before, its S
 FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
 API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
 DUE=0 DONE=0 EVENT=none CLIENTS=0 CLOCK=0
-LAST_STOP=none NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 ASKED="" SAVED=0 LISTENS=no TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
+LAST_STOP=none NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 ASKED="" SAVED=0 LISTENS=no PATIENCE=10 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
 FORM_SINCE=0
 
 say() { echo "ibgw: $*"; }
@@ -591,6 +591,7 @@ take_answer() {
 			if [[ $MODE == paper && $account != D* || $MODE == live && $account == D* ]]; then
 				COUNT=$LIMIT OUTCOMES=("$EPOCHSECONDS wrong_account") OPEN=no SESSION=yes
 				save_attempts
+				PATIENCE=0
 				end again "the login shows accounts of the wrong kind for $MODE"
 				return
 			fi
@@ -791,7 +792,7 @@ log_out() {
 	LAST_STOP=no_session
 	if [[ -n $JAVA ]] || { find_java && starttime "$PID" && JAVA="$PID:$START"; }; then
 		# The API may have shown the login some seconds before IBC takes note of it.
-		while [[ $had == yes && $MENU == no ]] && java_alive && ((NOW - began < 10)); do
+		while [[ $had == yes && $MENU == no ]] && java_alive && ((NOW - began < PATIENCE)); do
 			tick
 			uptime
 		done

@@ -563,6 +563,14 @@ def test_a_login_that_shows_the_wrong_kind_of_accounts_is_ended(tmp_path: Path, 
     assert "ibgw: held: attempts: wrong_account" in box.output
 
 
+def test_a_wrong_account_waits_for_nothing(box: Supervised) -> None:
+    box.plan(accounts="U1234567", notes_login_after=60)
+    began = time.monotonic()
+    assert box.start().code() == 75
+    assert time.monotonic() - began < 8
+    assert box.events == ["start", "login", "logout"]
+
+
 def quickly(box: Supervised) -> None:
     """Probes and heals in seconds instead of minutes."""
     text = box.script.read_text()
