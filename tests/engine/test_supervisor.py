@@ -418,6 +418,7 @@ def test_clients_that_leave_no_place_make_no_attempt_of_a_login(
 # --- what a restart heals -------------------------------------------------------------------------------------------
 
 
+@exhaustive  # the supervisor waits for two minutes before it calls a saved session refused
 def test_a_refused_token_is_healed_by_one_full_login(gateway: Deployed, ibgw: Callable[..., Completed]) -> None:
     """The session and its token end at IBKR; the restart that would keep them stands at a form that nobody fills in."""
     before = gateway.counted

@@ -148,7 +148,9 @@ def refused_options(options: dict[str, Any], root: Path) -> str | None:
         # The official host's words (sdk/python/toolchain/uv.go).
         return "Could not find `uv` executable.\nInstall uv and make sure is is in your PATH."
     virtualenv = options.get("virtualenv")
-    if virtualenv is None or (root / virtualenv).resolve() != Path(sys.prefix).resolve():
+    # One that is not there yet the official host has uv make, from the project's lock: this one is the nearest to it.
+    to_be_made = virtualenv is not None and options.get("toolchain") == "uv" and not (root / virtualenv).exists()
+    if not to_be_made and (virtualenv is None or (root / virtualenv).resolve() != Path(sys.prefix).resolve()):
         return (
             f"the language stand-in runs programs in its own environment only, {sys.prefix}: the runtime options of "
             f"the project in {root} name the virtualenv {virtualenv!r}, and the official host would run another Python"
