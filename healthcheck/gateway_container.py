@@ -4,7 +4,7 @@ import io
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,7 +20,7 @@ from healthcheck.automation import launcher, supervisor
 from healthcheck.automation.base import STANDING, LoginState, Reading
 from healthcheck.automation.status import LONGEST, PATH, Status, parse
 from healthcheck.docker_host import moment
-from healthcheck.hygiene import Facts
+from healthcheck.hygiene import PLANNED_ENDS, Facts
 from healthcheck.inspected import record
 from healthcheck.isolation import Surroundings
 from healthcheck.reasons import Reason
@@ -30,6 +30,8 @@ LOG_LINES = 2000
 LAUNCHER_BYTES = 2**20
 """Of the end of launcher.log, which is a few hundred lines long where a login takes its usual course."""
 RESTARTS_OF_A_LOOP = 3
+START_NOTED = timedelta(seconds=3)
+"""Within this after its first line a container has its `StartedAt`."""
 HEAD = 4 * tarfile.BLOCKSIZE
 """Bytes of an archive that surely hold its first entry's header; no archive is shorter than three blocks."""
 DEFAULT_GRACE = 90
@@ -116,7 +118,8 @@ class GatewayContainer:
         if not found and state.restarts - before < RESTARTS_OF_A_LOOP:
             return None
         reading = self._read(container, state)
-        if state.waits_its_turn(reading):
+        told = self.status()
+        if state.waits_its_turn(reading) or (told is not None and told.stopped in PLANNED_ENDS):
             self._restarts = state.restarts
             return None
         if not found:
@@ -223,8 +226,12 @@ class GatewayContainer:
     def _read(self, container: Container, state: State) -> Reading:
         if state.started_at is None:
             return Reading()
-        text = container.logs(since=state.started_at.timestamp(), tail=LOG_LINES)
-        return logs.read(text.decode("utf-8", "replace").splitlines())
+        # Docker notes the start a little after the first lines of it.
+        lines = _lines(container, state.started_at - START_NOTED)
+        if supervisor.STARTING in lines:
+            at = len(lines) - lines[::-1].index(supervisor.STARTING)
+            return logs.read(lines[at - 1 :])
+        return logs.read(_lines(container, state.started_at))
 
     def _members(self, network: Network, gateway: Container) -> tuple[Attached, ...]:
         members: Mapping[str, Mapping[str, Any]] = network.attrs["Containers"] or {}
@@ -299,6 +306,11 @@ def status_of(client: docker.DockerClient, gateway: Gateway) -> Status | None:
         return parse(line)
     except ValueError as error:
         raise DockerException(f"{PATH} in {gateway.container.name}: {error}") from error
+
+
+def _lines(container: Container, since: datetime) -> list[str]:
+    text: bytes = container.logs(since=since.timestamp(), tail=LOG_LINES)
+    return text.decode("utf-8", "replace").splitlines()
 
 
 def _memory(state: State) -> Reason | None:

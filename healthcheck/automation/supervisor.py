@@ -8,7 +8,11 @@ from healthcheck.automation.base import Lines, LoginState
 
 PREFIX = r"^ibgw(-guard)?: "
 
+STARTING = "ibgw: starting"
+"""The first line of each start."""
+
 LINES: Lines = (
+    (rf"^{STARTING}$", LoginState.STARTING),
     # The outcome of the last attempt, a word of OUTCOMES, is read apart.
     (r"^ibgw: held: attempts: [a-z_]+$", LoginState.GUARD_HELD),
     (r"^ibgw: held: wrong_account(:|$)", LoginState.WRONG_ACCOUNT),

@@ -946,6 +946,7 @@ each_second() {
 
 main() {
 	trap 'STOP=yes' TERM INT
+	say starting
 	uptime
 	exec {TICK}<> <(:)
 	prepare

@@ -178,6 +178,7 @@ AUTOMATIONS = [
 ]
 
 SUPERVISOR_LINES: list[tuple[str, str | None]] = [
+    ("ibgw: starting", "starting"),
     *((f"ibgw: held: attempts: {outcome}", "guard_held") for outcome in OUTCOMES),
     ("ibgw: held: wrong_account", "wrong_account"),
     ("ibgw: held: logins", "too_many_logins"),

@@ -25,6 +25,7 @@ from tests.unit.test_healthcheck_runner import (
     report_line,
     verify,
 )
+from tests.unit.test_healthcheck_status import LINE
 
 FILE = f"{SETTINGS}/launcher.log"
 FORM = f"{STAMP}Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT"
@@ -164,6 +165,28 @@ def test_a_start_that_waits_its_turn_is_no_crash(host: FakeHost) -> None:
     host.verifier_lines.append(report_line(failing("connected", "relay_only"), "timed_out"))
     report = verify(host)
     assert (report.verdict.value, failed(report).reason) == ("timed_out", "starting")
+
+
+def test_what_a_start_said_before_docker_noted_it_counts_and_what_the_one_before_said_does_not(host: FakeHost) -> None:
+    before = "ibgw: starting\nibgw: attempt 2 of 2\nibgw: stopping\nibgw: stopped: clean\n"
+    add_gateway(host, log=f"{before}ibgw: starting\nibgw: held: attempts: wrong_account")
+    client: Any = host
+    looks = GatewayContainer(client, gateway(), EGRESS, Attachments(client, [API], EGRESS))
+    assert looks.obstacle() is None
+    assert looks.reading().reason is Reason.WRONG_ACCOUNT
+
+
+def test_restarts_that_the_first_process_wanted_are_no_crashes(host: FakeHost) -> None:
+    """While a login server is down each attempt ends so, and by the next look the next one may run already."""
+    container = add_gateway(host, log="ibgw: starting\nibgw: attempt 1 of 2")
+    client: Any = host
+    looks = GatewayContainer(client, gateway(), EGRESS, Attachments(client, [API], EGRESS))
+    assert looks.obstacle() is None
+    container.attrs["RestartCount"] = 3
+    host.files["/tmp/ibgw/status"] = LINE.replace("stopped=no_session", "stopped=ended")
+    assert looks.obstacle() == Obstacle(Reason.CRASH_LOOPING, "restarted 3 times meanwhile")
+    host.files["/tmp/ibgw/status"] = LINE
+    assert looks.obstacle() is None
 
 
 def test_pauses_between_restarts_are_no_crashes_and_restarts_without_one_are(host: FakeHost) -> None:
