@@ -89,7 +89,9 @@ class Deployed:
             since=int(self.began), until=int(time.time()) + 1, decode=True,
             filters={"container": self.name, "event": "die"},
         )  # fmt: skip
-        return [int(event["Actor"]["Attributes"]["exitCode"]) for event in events]
+        # Asked for in whole seconds, in which a test before may have ended it.
+        since = [event for event in events if event["timeNano"] / 1e9 >= self.began]
+        return [int(event["Actor"]["Attributes"]["exitCode"]) for event in since]
 
     # Itself
 
