@@ -73,8 +73,10 @@ MENU=no                 # IBC has said that the login is complete: before, its S
 FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
 API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
 DUE=0 DONE=0 EVENT=none CLIENTS=0 CLOCK=0
-LAST_STOP=none NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 ASKED="" SAVED=0 LISTENS=no PATIENCE=10 TEXT_FOLLOWS=no LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no SERVER=""
-FORM_SINCE=0
+LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no LAST_STOP=none
+NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 PATIENCE=10      # seconds; WAIT for a line, PATIENCE for IBC's word on the login
+ASKED="" LISTENS=no SAVED=0 FORM_SINCE=0            # which process the API's answer is of; starts with a saved session
+TEXT_FOLLOWS=no SERVER=""
 
 say() { echo "ibgw: $*"; }
 
