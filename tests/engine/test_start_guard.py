@@ -13,7 +13,6 @@ from contextlib import closing
 import docker
 import pytest
 
-from healthcheck.automation.supervisor import WAITS_ITS_TURN
 from sandbox.broker.control import BrokerControl
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
@@ -70,7 +69,7 @@ def test_ibc_s_own_cold_restarts_are_counted(gateway: Deployed) -> None:
     gateway.container.start()
     held(gateway, "rejected")
     assert gateway.since(before) == {"attempts": 2}
-    assert set(gateway.ends()) == {WAITS_ITS_TURN}
+    assert gateway.restarts, "the attempts were used up, and Docker had nothing to start again"
 
 
 @pytest.mark.exhaustive
