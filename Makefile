@@ -18,7 +18,7 @@ export UV_NATIVE_TLS := true
 
 .PHONY: help
 help:
-	@echo 'make sandbox          a whole world to run in, and the stack paper deployed and verified in it'
+	@echo 'make sandbox          all that a stack needs to run, and the stack paper deployed and verified in it'
 	@echo 'make sandbox-env      print the environment for: eval "$$(make -s sandbox-env)"'
 	@echo 'make sandbox-down     remove all that the sandbox made, and nothing else'
 	@echo 'make test             format, lint, types, and all tests but the exhaustive ones'

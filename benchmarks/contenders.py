@@ -21,7 +21,7 @@ TAGS = "NetLiquidation,TotalCashValue,BuyingPower,AvailableFunds"
 
 
 async def ours(gateway: dict[str, Any]) -> float:
-    from contract.target import Gateway
+    from deployment.description import Gateway
     from healthcheck.checks import run_checks
 
     target = Gateway.model_validate(gateway)

@@ -24,8 +24,8 @@ from docker.types import Healthcheck, LogConfig
 
 from benchmarks.console import say
 from benchmarks.networks import create_network
-from contract import target
-from contract.errors import ExitCode
+from deployment import description
+from deployment.errors import ExitCode
 from healthcheck.report import render_human
 from healthcheck.runner import verify
 from infra import settings, spec
@@ -108,8 +108,8 @@ def gateway_container(
         "/",
         archive(
             {
-                target.USER_ID_FILE: (escape(user_id), 0o444),
-                target.PASSWORD_FILE: (escape(password), 0o444),
+                description.USER_ID_FILE: (escape(user_id), 0o444),
+                description.PASSWORD_FILE: (escape(password), 0o444),
                 spec.VERSION_FILE: (version, 0o444),
                 spec.SUPERVISOR_PATH: (gateway.supervisor, 0o444),
                 spec.VALUES_PATH: (gateway.values, 0o444),
@@ -121,7 +121,7 @@ def gateway_container(
     return container
 
 
-def by_hand(stack: Stack, described: spec.StackSpec) -> target.Contract:
+def by_hand(stack: Stack, described: spec.StackSpec) -> description.Deployment:
     """What a careful script would do with the Docker SDK, in order."""
     gateway = described.gateways["main"]
     client = docker.DockerClient(base_url=described.docker_host)
@@ -165,19 +165,19 @@ def by_hand(stack: Stack, described: spec.StackSpec) -> target.Contract:
     container.start()
     assert container.id is not None
     assert verifier.id is not None
-    contract = target.Contract(
+    deployment = description.Deployment(
         project=described.project,
         stack=described.stack,
         mode=described.mode,
         name_prefix=described.names.prefix,
         docker_host=described.docker_host,
-        verifier=target.Verifier(image_id=verifier.id),
+        verifier=description.Verifier(image_id=verifier.id),
         egress_network=described.egress.name,
         gateways={"main": describe_gateway(described, gateway, found["VersionId"], container.id, described.image)},
     )
-    report = verify(contract, wait=60, progress=lambda _line: None)
+    report = verify(deployment, wait=60, progress=lambda _line: None)
     assert report.exit_code == ExitCode.OK, render_human(report)
-    return contract
+    return deployment
 
 
 def remove(described: spec.StackSpec) -> None:

@@ -28,7 +28,7 @@ from benchmarks.load import Answers
 from benchmarks.networks import create_network
 from benchmarks.own_sandbox import own_sandbox
 from benchmarks.processes import Memory
-from contract.target import PORTS
+from deployment.description import PORTS
 from infra import settings, spec
 from infra.addresses import egress_subnet
 from sandbox import internet

@@ -26,8 +26,8 @@ from benchmarks.deploy import with_pulumi
 from benchmarks.networks import create_network
 from benchmarks.own_sandbox import own_sandbox
 from benchmarks.sandbox import MOST_GATEWAYS, Crowd, machine
-from contract import target
-from contract.target import Contract
+from deployment import description
+from deployment.description import Deployment
 from healthcheck import verifier_container
 from infra.outputs import describe_gateway
 from sandbox.environment import ROOT, Sandbox, Stack
@@ -99,14 +99,14 @@ class Many(Crowd):
             network = create_network(self._client, gateway.api_network)
             network.connect(self.containers[name])
 
-    def contract(self, verifier: target.Verifier) -> Contract:
+    def deployment(self, verifier: description.Verifier) -> Deployment:
         described, gateways = self._described, {}
         image = self._client.images.get(described.image or "").attrs["RepoDigests"][0]
         for name, gateway in described.gateways.items():
             version = self._users[gateway.secret_id].version_id
             container = self.containers[name].id or ""
             gateways[name] = describe_gateway(described, gateway, version, container, image)
-        return Contract(
+        return Deployment(
             project=described.project,
             stack=described.stack,
             mode=described.mode,
@@ -156,9 +156,9 @@ class Run:
     verified: int
 
 
-def from_file(contract: Path, gateways: Sequence[str]) -> Run:
+def from_file(deployment: Path, gateways: Sequence[str]) -> Run:
     chosen = [word for name in gateways for word in ("--gateway", name)]
-    command = [str(IBGW), "verify", "--contract", str(contract), "--json", *chosen]
+    command = [str(IBGW), "verify", "--contract", str(deployment), "--json", *chosen]
     seconds, report, _ = run(command, {})
     return Run(
         seconds,
@@ -167,13 +167,13 @@ def from_file(contract: Path, gateways: Sequence[str]) -> Run:
     )
 
 
-def in_container(sandbox: Sandbox, contract: Contract, rounds: int) -> dict[str, list[float]]:
+def in_container(sandbox: Sandbox, deployment: Deployment, rounds: int) -> dict[str, list[float]]:
     """Milliseconds of the contenders, in turns, in one container on the gateway's api network."""
-    gateway = contract.gateways[GATEWAY]
+    gateway = deployment.gateways[GATEWAY]
     command = ["-c", CONTENDERS.read_text(), ROUNDS, str(rounds), gateway.model_dump_json()]
     with closing(sandbox.client()) as client:
         container = verifier_container.start(
-            client, contract, [gateway.api.network], command, GATEWAY, entrypoint=["python3"]
+            client, deployment, [gateway.api.network], command, GATEWAY, entrypoint=["python3"]
         )
         try:
             code = container.wait(timeout=60 * rounds)["StatusCode"]
@@ -193,10 +193,11 @@ def measure(sandbox: Sandbox, count: int, rounds: int) -> Result:
     with_pulumi(stack)
     output = ["pulumi", "stack", "output", "contract", "--json", "--stack", STACK, "--non-interactive"]
     text = subprocess.run(output, env={**os.environ, **stack.env}, check=True, capture_output=True).stdout
-    contract = Contract.model_validate_json(text)
+    deployment = Deployment.model_validate_json(text)
     progress("the API checks and a bare script, in turns")
     api = {
-        name: times([found / 1000 for found in all_]) for name, all_ in in_container(sandbox, contract, rounds).items()
+        name: times([found / 1000 for found in all_])
+        for name, all_ in in_container(sandbox, deployment, rounds).items()
     }
     progress(", ".join(f"{name} {found.median:.3f} s" for name, found in api.items()))
     progress("ibgw verify, as it is typed")
@@ -210,7 +211,7 @@ def measure(sandbox: Sandbox, count: int, rounds: int) -> Result:
     progress(f"starting {count} containers")
     many.start()
     file = sandbox.folder / "many.json"
-    file.write_text(many.contract(contract.verifier).model_dump_json(by_alias=True))
+    file.write_text(many.deployment(deployment.verifier).model_dump_json(by_alias=True))
     names = list(many.containers)
     found: dict[str, list[Run]] = {"one": [], "all": []}
     for at in range(rounds):

@@ -1,6 +1,6 @@
 """Says whether a trader could trade through a gateway now and, if not, why not and what to do.
 
-Imports `contract` and nothing else of ours, and no Pulumi: the same package runs in the verifier's container.
+Imports `deployment` and nothing else of ours, and no Pulumi: the same package runs in the verifier's container.
 """
 
 VERSION = "0.2.0"  # the project's version in pyproject.toml; the verifier's image has no package metadata to read

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from contract.errors import ExitCode
-from contract.target import Gateway
+from deployment.description import Gateway
+from deployment.errors import ExitCode
 from healthcheck import VERSION, probe
 from healthcheck.attempts import verify_gateway
+from healthcheck.check_sequence import named
 from healthcheck.events import EVENT, ProbeEvent, ProgressEvent, ReportEvent
-from healthcheck.order import named
 from healthcheck.redact import RedactingFilter, Redactor
 from healthcheck.report import CheckName, CheckResult, GatewayReport, Report
 

@@ -13,7 +13,7 @@ import docker
 from docker.errors import NotFound
 from docker.models.networks import Network
 
-from contract.names import Label, Role
+from deployment.names import Label, Role
 from healthcheck.docker_host import FAILURES, moment
 
 T = TypeVar("T")

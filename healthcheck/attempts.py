@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 
-from contract.target import Gateway
+from deployment.description import Gateway
 from healthcheck import VERSION
+from healthcheck.check_sequence import shown, with_needs, without_docker
 from healthcheck.checks import checks_over, session_for
-from healthcheck.order import shown, with_needs, without_docker
 from healthcheck.reasons import Reason
 from healthcheck.report import (
     CheckName,

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import docker
 from docker.errors import NotFound
 
-from contract.target import PASSWORD_FILE, USER_ID_FILE, Gateway
+from deployment.description import PASSWORD_FILE, USER_ID_FILE, Gateway
 
 FOLDER = PurePosixPath(USER_ID_FILE).parent
 """Of both: one archive of it takes Docker half the time of two."""

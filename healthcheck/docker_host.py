@@ -9,7 +9,7 @@ import docker
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.docker_connections import keep_connections
 from healthcheck.redact import Redactor
 

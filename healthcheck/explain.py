@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from contract.target import CheckLevel, Gateway
+from deployment.description import CheckLevel, Gateway
 from healthcheck.automation.base import LoginState, Reading
 from healthcheck.automation.launcher import PUSH
 from healthcheck.maintenance import reset_at

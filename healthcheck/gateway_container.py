@@ -13,7 +13,7 @@ from docker.errors import DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 
-from contract.target import Gateway
+from deployment.description import Gateway
 from healthcheck import logs
 from healthcheck.attachments import Attached, Attachments
 from healthcheck.automation import launcher, supervisor
@@ -23,8 +23,8 @@ from healthcheck.docker_host import moment
 from healthcheck.hygiene import PLANNED_ENDS, Facts
 from healthcheck.inspected import record
 from healthcheck.isolation import Surroundings
+from healthcheck.reachability import ProbeTarget
 from healthcheck.reasons import Reason
-from healthcheck.vantage import Target
 
 LOG_LINES = 2000
 LAUNCHER_BYTES = 2**20
@@ -79,7 +79,7 @@ STOPS: dict[LoginState, str] = {
 
 
 class GatewayContainer:
-    """Looks at a gateway's container by its fixed name. `obstacle` and `surroundings` look afresh, the others at what
+    """Reads a gateway's container by its fixed name. `obstacle` and `surroundings` look afresh, the others at what
     they saw.
     """
 
@@ -173,7 +173,7 @@ class GatewayContainer:
             on_egress=() if egress is None else self._members(egress, container),
         )
 
-    def target(self, *, afresh: bool = False) -> Target | None:
+    def target(self, *, afresh: bool = False) -> ProbeTarget | None:
         """Where to try to reach it; None while it has no address."""
         container = self._look() if afresh else self._seen
         if container is None:
@@ -187,7 +187,7 @@ class GatewayContainer:
             for entry in network.attrs["IPAM"]["Config"] or ()
             if "Gateway" in entry
         )
-        return Target(self._gateway.name, addresses, routers) if addresses else None
+        return ProbeTarget(self._gateway.name, addresses, routers) if addresses else None
 
     def facts(self) -> Facts | None:
         """For the hygiene check, after `surroundings`; None without a container or its api network."""

@@ -13,18 +13,19 @@ from typing import TypeVar
 import docker
 from docker.errors import ImageNotFound
 
-from contract.target import CheckLevel, Contract, Gateway
+from deployment.description import CheckLevel, Deployment, Gateway
 from healthcheck import VERSION, hygiene, isolation
 from healthcheck.attachments import Attachments
 from healthcheck.automation import launcher
 from healthcheck.automation.base import STANDING, Reading
+from healthcheck.check_sequence import OVER_API, all_skipped, shown, with_needs
 from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import FAILURES
 from healthcheck.events import ProgressEvent, ReportEvent
 from healthcheck.explain import explained, vague
-from healthcheck.finding import Finding
 from healthcheck.gateway_container import GatewayContainer, Obstacle
-from healthcheck.order import OVER_API, all_skipped, shown, with_needs
+from healthcheck.observation import Observation
+from healthcheck.reachability import ProbeTarget, Reachability, ReachabilityProber
 from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.redact import Redactor
 from healthcheck.report import (
@@ -44,7 +45,6 @@ from healthcheck.report import (
     skipped,
     timestamp,
 )
-from healthcheck.vantage import Looks, Target, Views
 from healthcheck.verifier_container import BUDGET, Verifier
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Verification:
     """What the runs of all gateways share. `wait`, `watch`: seconds; `asked`: the checks to report, none for all."""
 
     client: docker.DockerClient
-    contract: Contract
+    deployment: Deployment
     wait: float
     watch: float
     asked: Collection[CheckName] | None
@@ -76,12 +76,12 @@ class Verification:
     progress: Callable[[str], None]
     interrupted: threading.Event
     attachments: Attachments
-    looks: Looks
+    looks: ReachabilityProber
     verifiers: Mapping[str, Future[Verifier]]
     archives: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(ARCHIVES))
 
 
-class Teller:
+class ProgressReporter:
     """Tells what one gateway waits for: when it changes, and now and then while it does not."""
 
     def __init__(self, gateway: Gateway, progress: Callable[[str], None]) -> None:
@@ -114,9 +114,9 @@ class GatewayRun:
         self._shared = verification
         self._gateway = gateway
         self._wanted = with_needs(verification.asked)
-        self._teller = Teller(gateway, verification.progress)
+        self._reporter = ProgressReporter(gateway, verification.progress)
         self._container = GatewayContainer(
-            verification.client, gateway, verification.contract.egress_network, verification.attachments
+            verification.client, gateway, verification.deployment.egress_network, verification.attachments
         )
         self._started_at, self._began = datetime.now(UTC), time.monotonic()
         self._watched_at = self._began
@@ -135,7 +135,7 @@ class GatewayRun:
         """After `begin`: nothing stands in the way of a verifier."""
         return self._obstacle is None and self._failure is None
 
-    def begin(self) -> Target | None:
+    def begin(self) -> ProbeTarget | None:
         """The first look at Docker, before which the watch over attachments begins. What to try to reach, if it runs.
 
         What stands in the way is kept for `report`. Says nothing yet: what must not be told is read there.
@@ -162,7 +162,7 @@ class GatewayRun:
         except (*FAILURES, OSError, tarfile.TarError):
             return ()
 
-    def report(self, views: "Future[dict[str, Views]]") -> GatewayReport:
+    def report(self, views: "Future[dict[str, Reachability]]") -> GatewayReport:
         answered = True
         # Before anything is said, and beside the start of the verifier: Docker is slow at it.
         self._redactor = Redactor(
@@ -201,13 +201,13 @@ class GatewayRun:
             waited_ms=inside.waited_ms if inside else outcome.waited_ms,
             duration_ms=inside.duration_ms if inside else max(0, elapsed_ms - outcome.waited_ms),
             vantage=Vantage(api=inside is not None or bool(outcome.waited_ms), docker=answered),
-            verifier=VerifierVersion(version=VERSION, image_id=self._shared.contract.verifier.image_id),
+            verifier=VerifierVersion(version=VERSION, image_id=self._shared.deployment.verifier.image_id),
             checks=shown(checks, self._shared.asked),
         )
         return redacted(report, self._redactor)
 
     def _say(self, text: str, time_used: str = "") -> None:
-        self._teller.say(self._redactor.text(text), time_used)
+        self._reporter.say(self._redactor.text(text), time_used)
 
     def _api_checks(self) -> Outcome:
         if self._obstacle is not None:
@@ -263,7 +263,7 @@ class GatewayRun:
         reading = self._container.reading()
         if launcher.needed(reading):
             reading = launcher.joined(reading, self._witness(reading))
-        return explained(found, reading, self._gateway, self._shared.contract.stack, now)
+        return explained(found, reading, self._gateway, self._shared.deployment.stack, now)
 
     def _witness(self, reading: Reading) -> launcher.Witness:
         """What the gateway's own program says, read now and then: it costs Docker a process."""
@@ -292,7 +292,7 @@ class GatewayRun:
             self._say(f"stopping the gateway, so that it cannot lock the account (up to {self._container.grace()} s)")
             self._container.stop()
 
-    def _isolation(self, checks: Sequence[CheckResult], views: "Future[dict[str, Views]]") -> CheckResult:
+    def _isolation(self, checks: Sequence[CheckResult], views: "Future[dict[str, Reachability]]") -> CheckResult:
         began = time.monotonic()
         first = self._first_look
         connected = any(check.name is CheckName.CONNECTED and check.verdict is CheckVerdict.PASS for check in checks)
@@ -306,16 +306,16 @@ class GatewayRun:
         if isinstance(last, Obstacle):
             if not connected:
                 return self._skipped(CheckName.ISOLATION, checks)
-            finding = Finding(last.seen, last.reason)
+            finding = Observation(last.seen, last.reason)
         else:
-            finding = isolation.judge(self._shared.contract, self._gateway, self._observed(first, last))
+            finding = isolation.judge(self._shared.deployment, self._gateway, self._observed(first, last))
             if tried is not None:
                 finding = isolation.joined(finding, isolation.judge_views(self._gateway, tried))
             elif finding.reason is None:
                 return self._skipped(CheckName.ISOLATION, checks)
         return self._finished(CheckName.ISOLATION, finding, began)
 
-    def _tried(self, views: "Future[dict[str, Views]]", connected: bool) -> Views | None:
+    def _tried(self, views: "Future[dict[str, Reachability]]", connected: bool) -> Reachability | None:
         """What answered from where; tried again where it proved nothing, as for a gateway that has only just come up.
 
         Everything is tried again, not the control alone: a machine that is too busy for the control may be too busy
@@ -323,7 +323,7 @@ class GatewayRun:
         does not answer.
         """
         name = self._gateway.name
-        found = self._awaited(views).get(name, Views())
+        found = self._awaited(views).get(name, Reachability())
         for _ in range(LOOKS - 1):
             if isolation.conclusive(self._gateway, found) or not connected or self._shared.interrupted.is_set():
                 break
@@ -342,7 +342,7 @@ class GatewayRun:
                 return
             self._watch_attachments()
             seen = self._observed(first)
-            if isolation.judge(self._shared.contract, self._gateway, seen).reason is not None:
+            if isolation.judge(self._shared.deployment, self._gateway, seen).reason is not None:
                 return
 
     def _awaited(self, future: Future[T]) -> T:
@@ -357,13 +357,13 @@ class GatewayRun:
             self._watched_at = time.monotonic()
             self._shared.attachments.look()
 
-    def _observed(self, *looks: isolation.Surroundings) -> isolation.Observation:
+    def _observed(self, *looks: isolation.Surroundings) -> isolation.IsolationEvidence:
         if len(looks) > 1:
             self._shared.attachments.look()
-        return isolation.Observation(
+        return isolation.IsolationEvidence(
             looks,
             came_to_api=self._shared.attachments.came(self._gateway.api.network),
-            came_to_egress=self._shared.attachments.came(self._shared.contract.egress_network),
+            came_to_egress=self._shared.attachments.came(self._shared.deployment.egress_network),
         )
 
     def _hygiene(self, checks: Sequence[CheckResult]) -> CheckResult:
@@ -380,20 +380,20 @@ class GatewayRun:
         because = next((check.name for check in red(checks)), checks[0].name)
         return skipped(name, level=CheckLevel.REQUIRED, because=because)
 
-    def _finished(self, name: CheckName, finding: Finding, began: float) -> CheckResult:
+    def _finished(self, name: CheckName, finding: Observation, began: float) -> CheckResult:
         return check_result(
             name,
             level=CheckLevel.REQUIRED,
             reason=finding.reason,
             seen=finding.seen,
             gateway=self._gateway,
-            stack=self._shared.contract.stack,
+            stack=self._shared.deployment.stack,
             data=finding.data,
             duration_ms=round((time.monotonic() - began) * 1000),
         )
 
     def _image_obstacle(self) -> Obstacle | None:
-        image_id = self._shared.contract.verifier.image_id
+        image_id = self._shared.deployment.verifier.image_id
         try:
             self._shared.client.images.get(image_id)
         except ImageNotFound:
@@ -401,7 +401,7 @@ class GatewayRun:
         return None
 
     def _blocked(self, obstacle: Obstacle, *, waited_ms: int = 0) -> Outcome:
-        stack = self._shared.contract.stack
+        stack = self._shared.deployment.stack
         note = f"; but first {remedy_for(obstacle.because, self._gateway, stack)}" if obstacle.because else ""
         checks = all_skipped(self._gateway, stack, obstacle.reason, obstacle.seen, note=note)
         return Outcome([check for check in checks if check.name in self._wanted], waited_ms=waited_ms)

@@ -1,7 +1,7 @@
 """hygiene: what really runs is what a gateway must be, from Docker's records. Pure.
 
-`contract.rules` about the container itself, what updates apply in place, the image that was deployed, the owner of the
-settings, and whether it ran through. Who can reach it is `healthcheck.isolation`'s business.
+`deployment.rules` about the container itself, what updates apply in place, the image that was deployed, the owner of
+the settings, and whether it ran through. Who can reach it is `healthcheck.isolation`'s business.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from contract.rules import (
+from deployment.description import Gateway
+from deployment.rules import (
     CONFINEMENT,
     GatewayRecord,
     Rule,
@@ -21,9 +22,8 @@ from contract.rules import (
     unlike,
     visible_credential,
 )
-from contract.target import Gateway
 from healthcheck.automation.status import Status
-from healthcheck.finding import Finding
+from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.report import timestamp
 
@@ -40,7 +40,7 @@ PLANNED_ENDS = frozenset({"clean", "no_session"})
 """How a session ends that the supervisor ended: for a pause, in offline hours, to heal. Docker restarts it then too."""
 
 IN_PLACE = {"memory": "memory", "memory_swap": "memory with swap", "restart": "restart policy"}
-"""The fields of contract.target.InPlace, which are the record's too, in the rules' words."""
+"""The fields of deployment.description.InPlace, which are the record's too, in the rules' words."""
 
 # Of the inspect output, what the rules look at already.
 JUDGED = frozenset({"Config", "Path", "Args"})
@@ -60,7 +60,7 @@ class Facts:
     status: Status | None = None
 
 
-def judge(gateway: Gateway, facts: Facts, now: datetime) -> Finding:
+def judge(gateway: Gateway, facts: Facts, now: datetime) -> Observation:
     """The finding; several faults are all told, under the first one's reason."""
     faults = list(_faults(gateway, facts, now))
     rules: dict[str, JsonValue] = {rule.name: _standing(rule, facts.record) for rule in CONFINEMENT}
@@ -73,8 +73,8 @@ def judge(gateway: Gateway, facts: Facts, now: datetime) -> Finding:
     if facts.status is not None:
         data |= {"heals": facts.status.heals, "last_stop": facts.status.stopped, "planned": planned(facts.status)}
     if faults:
-        return Finding("; ".join(text for _, text in faults), faults[0][0], data)
-    return Finding("as declared, the recorded image, no credential in sight", data=data)
+        return Observation("; ".join(text for _, text in faults), faults[0][0], data)
+    return Observation("as declared, the recorded image, no credential in sight", data=data)
 
 
 def _standing(rule: Rule, record: GatewayRecord) -> str:

@@ -1,10 +1,10 @@
-"""What `docker inspect` shows of a gateway and its networks, as the record that `contract.rules` judges. Pure."""
+"""What `docker inspect` shows of a gateway and its networks, as the record that `deployment.rules` judges. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from contract.rules import GatewayRecord
-from contract.target import Gateway
+from deployment.description import Gateway
+from deployment.rules import GatewayRecord
 
 MIB = 2**20
 DOCKERS_GRACE = 10

@@ -1,7 +1,7 @@
 """isolation: nobody but the gateway and its declared clients can reach the API.
 
 The API has no authentication: who is attached to the gateway's api network can trade. Judged from Docker's records at
-the run's start and end, from its events between, and from what was tried from the vantage points; pure functions.
+the run's start and end, from its events between, and from what was tried from elsewhere; pure functions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from contract.names import Label, Role
-from contract.rules import EXPOSURE, GatewayRecord, violations
-from contract.target import Client, Contract, Gateway
+from deployment.description import Client, Deployment, Gateway
+from deployment.names import Label, Role
+from deployment.rules import EXPOSURE, GatewayRecord, violations
 from healthcheck.attachments import Attached
-from healthcheck.finding import Finding
+from healthcheck.observation import Observation
 from healthcheck.probe import Answer
+from healthcheck.reachability import OUTSIDE, Origin, Reachability
 from healthcheck.reasons import Reason
-from healthcheck.vantage import OUTSIDE, Vantage, Views
 
 CONNECTED = frozenset({Answer.API, Answer.OTHER, Answer.HUNG_UP, Answer.SILENT})
 
@@ -33,7 +33,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Observation:
+class IsolationEvidence:
     """`looks`: at the start and at the end. `came_to_api`, `came_to_egress`: whoever was attached between."""
 
     looks: tuple[Surroundings, ...]
@@ -41,7 +41,7 @@ class Observation:
     came_to_egress: tuple[Attached, ...] = ()
 
 
-def judge(contract: Contract, gateway: Gateway, seen: Observation) -> Finding:
+def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> Observation:
     """The finding from Docker's records."""
     own = {look.gateway_id for look in seen.looks}
     others = _distinct([*(one for look in seen.looks for one in look.attached), *seen.came_to_api], besides=own)
@@ -49,7 +49,7 @@ def judge(contract: Contract, gateway: Gateway, seen: Observation) -> Finding:
     clients = [one for one in others if not _is_verifier(one) and _declared(one, gateway.clients)]
     strangers = [one for one in others if one not in verifiers and one not in clients]
     on_egress = _distinct([*(one for look in seen.looks for one in look.on_egress), *seen.came_to_egress], besides=own)
-    exposed = _exposed(contract, gateway, seen.looks, [one for one in on_egress if not _is_verifier(one)])
+    exposed = _exposed(deployment, gateway, seen.looks, [one for one in on_egress if not _is_verifier(one)])
     data: dict[str, JsonValue] = {"clients": _names(clients), "verifiers": len(verifiers)}
     undeclared: list[str] = []
     if strangers:
@@ -60,44 +60,44 @@ def judge(contract: Contract, gateway: Gateway, seen: Observation) -> Finding:
         ]
     if exposed or undeclared:
         reason = Reason.EXPOSED if exposed else Reason.UNDECLARED_CLIENT
-        return Finding("; ".join([*exposed, *undeclared]), reason, data)
+        return Observation("; ".join([*exposed, *undeclared]), reason, data)
     company = f"the gateway and {len(clients)} declared client{'' if len(clients) == 1 else 's'}"
-    return Finding(
+    return Observation(
         f"no published port, internal network, attached: {company if clients else 'the gateway only'}", data=data
     )
 
 
-def controlled(gateway: Gateway, views: Views) -> bool:
+def controlled(gateway: Gateway, views: Reachability) -> bool:
     """Whether the probe from inside connects to the client port: only then the others' silence means something."""
-    inside = views.answers.get(Vantage.INSIDE, {})
+    inside = views.answers.get(Origin.INSIDE, {})
     return any(answer in CONNECTED for address, answer in inside.items() if _is_client_port(gateway, address))
 
 
-def conclusive(gateway: Gateway, views: Views) -> bool:
+def conclusive(gateway: Gateway, views: Reachability) -> bool:
     """Whether the views prove something: everything was tried and the control connects, or something answers."""
     return (controlled(gateway, views) and not views.failed) or any(
-        _reached(gateway, views.answers.get(vantage, {})) for vantage in OUTSIDE
+        _reached(gateway, views.answers.get(origin, {})) for origin in OUTSIDE
     )
 
 
-def joined(records: Finding, views: Finding) -> Finding:
+def joined(records: Observation, views: Observation) -> Observation:
     """One finding of both. What answers outweighs who is attached, and both outweigh what could not be tried."""
     data = {**records.data, **views.data}
     both = f"{records.seen}; {views.seen}"
     if records.reason is None:
-        return Finding(both if views.reason is None else views.seen, views.reason, data)
+        return Observation(both if views.reason is None else views.seen, views.reason, data)
     if views.reason is Reason.EXPOSED:
-        return Finding(both, views.reason, data)
+        return Observation(both, views.reason, data)
     return replace(records, data=data)
 
 
-def judge_views(gateway: Gateway, views: Views) -> Finding:
-    """The finding from what answered at the vantage points; without a control that connects it is no pass."""
-    reached = {vantage: _reached(gateway, views.answers.get(vantage, {})) for vantage in OUTSIDE}
+def judge_views(gateway: Gateway, views: Reachability) -> Observation:
+    """The finding from what answered at elsewhere; without a control that connects it is no pass."""
+    reached = {origin: _reached(gateway, views.answers.get(origin, {})) for origin in OUTSIDE}
     told: dict[str, JsonValue] = {
-        vantage.value: views.not_applicable.get(vantage)
-        or ("failed" if vantage in views.failed else ", ".join(reached[vantage]) or "silent")
-        for vantage in OUTSIDE
+        origin.value: views.not_applicable.get(origin)
+        or ("failed" if origin in views.failed else ", ".join(reached[origin]) or "silent")
+        for origin in OUTSIDE
     }
     control = controlled(gateway, views)
     data: dict[str, JsonValue] = {
@@ -105,18 +105,18 @@ def judge_views(gateway: Gateway, views: Views) -> Finding:
         "vantage_points": told,
         "tried_for_ms": round(views.took * 1000),
     }
-    ways_in = [f"{', '.join(addresses)} answers from {vantage}" for vantage, addresses in reached.items() if addresses]
+    ways_in = [f"{', '.join(addresses)} answers from {origin}" for origin, addresses in reached.items() if addresses]
     if ways_in:
-        return Finding("; ".join(ways_in), Reason.EXPOSED, data)
+        return Observation("; ".join(ways_in), Reason.EXPOSED, data)
     if views.failed:
-        failures = "; ".join(f"{vantage}: {text}" for vantage, text in views.failed.items())
-        return Finding(f"not tried: {failures}", Reason.ISOLATION_UNPROVEN, data)
+        failures = "; ".join(f"{origin}: {text}" for origin, text in views.failed.items())
+        return Observation(f"not tried: {failures}", Reason.ISOLATION_UNPROVEN, data)
     if not control:
-        return Finding(
+        return Observation(
             "nothing answers, not even from inside the api network, where it must", Reason.ISOLATION_UNPROVEN, data
         )
-    silent = [vantage.value for vantage in OUTSIDE if vantage in views.answers]
-    return Finding(f"no answer from {', '.join(silent)}", data=data)
+    silent = [origin.value for origin in OUTSIDE if origin in views.answers]
+    return Observation(f"no answer from {', '.join(silent)}", data=data)
 
 
 def _reached(gateway: Gateway, answers: Mapping[str, Answer]) -> list[str]:
@@ -138,24 +138,24 @@ def _reached(gateway: Gateway, answers: Mapping[str, Answer]) -> list[str]:
 
 
 def _exposed(
-    contract: Contract, gateway: Gateway, looks: Iterable[Surroundings], on_egress: Sequence[Attached]
+    deployment: Deployment, gateway: Gateway, looks: Iterable[Surroundings], on_egress: Sequence[Attached]
 ) -> list[str]:
-    strangers = tuple(_names_of(one for one in on_egress if not _is_gateway(contract, one)))
+    strangers = tuple(_names_of(one for one in on_egress if not _is_gateway(deployment, one)))
     exposed: list[str] = []
     for look in looks:
         record = replace(look.record, egress_strangers=strangers)
         exposed.extend(text for texts in violations(record, EXPOSURE).values() for text in texts)
-        allowed = {gateway.api.network, contract.egress_network}
+        allowed = {gateway.api.network, deployment.egress_network}
         exposed.extend(f"attached to network {name} too" for name in sorted(set(look.networks) - allowed))
     return list(dict.fromkeys(exposed))
 
 
-def _is_gateway(contract: Contract, one: Attached) -> bool:
+def _is_gateway(deployment: Deployment, one: Attached) -> bool:
     """A gateway of this stack, one that has just left the configuration included."""
     wanted = {
-        Label.PREFIX: contract.name_prefix,
-        Label.PROJECT: contract.project,
-        Label.STACK: contract.stack,
+        Label.PREFIX: deployment.name_prefix,
+        Label.PROJECT: deployment.project,
+        Label.STACK: deployment.stack,
         Label.ROLE: Role.GATEWAY,
     }
     return all(one.labels.get(key) == value for key, value in wanted.items())

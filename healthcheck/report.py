@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from contract.errors import ExitCode
-from contract.target import CheckLevel, Gateway, Mode
+from deployment.description import CheckLevel, Gateway, Mode
+from deployment.errors import ExitCode
 from healthcheck.reasons import EXPLANATIONS, Reason, Side, runbook
 from healthcheck.redact import Redactor
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Contract
+from deployment.description import Deployment
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.attachments import Attachments
+from healthcheck.check_sequence import OVER_API, with_needs
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.gateway_run import GatewayRun, Verification
-from healthcheck.order import OVER_API, with_needs
+from healthcheck.reachability import ReachabilityProber
 from healthcheck.redact import Redactor
 from healthcheck.report import CheckName, Report
-from healthcheck.vantage import Looks
 from healthcheck.verifier_container import Verifier, sweep, together
 
 REPORTS = Path(__file__).resolve().parent.parent / ".ibgw" / "reports"
@@ -27,7 +27,7 @@ def update_report(stack: str) -> Path:
 
 
 def verify(
-    contract: Contract,
+    deployment: Deployment,
     *,
     gateways: Sequence[str] = (),
     wait: float,
@@ -45,32 +45,32 @@ def verify(
     means all. `interrupted`: set it from another thread, and all ends soon and leaves nothing behind. Raises IbgwError
     when nothing could be run.
     """
-    unknown = sorted(set(gateways) - set(contract.gateways))
+    unknown = sorted(set(gateways) - set(deployment.gateways))
     if unknown:
         raise IbgwError(
-            f"no gateway {', '.join(unknown)} in stack {contract.stack}; "
-            f"expected one of: {', '.join(contract.gateways)}",
+            f"no gateway {', '.join(unknown)} in stack {deployment.stack}; "
+            f"expected one of: {', '.join(deployment.gateways)}",
             exit_code=ExitCode.BAD_USAGE,
         )
-    wanted = [contract.gateways[name] for name in gateways or contract.gateways]
-    client = open_docker(contract.docker_host)
+    wanted = [deployment.gateways[name] for name in gateways or deployment.gateways]
+    client = open_docker(deployment.docker_host)
     over = interrupted or threading.Event()
     verifiers: dict[str, Future[Verifier]] = {}
-    attachments = Attachments(client, [gateway.api.network for gateway in wanted], contract.egress_network)
+    attachments = Attachments(client, [gateway.api.network for gateway in wanted], deployment.egress_network)
     try:
-        with docker_errors(f"Docker host {contract.docker_host}", "check the daemon and verify again"):
-            left = sweep(client, contract)
+        with docker_errors(f"Docker host {deployment.docker_host}", "check the daemon and verify again"):
+            left = sweep(client, deployment)
             attachments.begin()
         if left:
             progress(f"removed {left} of the verifier's objects that an earlier run left behind")
         # Two for each gateway: one that follows it and, at most, one that starts its verifier.
         with (
-            Looks(client, contract, verifiers) as looks,
+            ReachabilityProber(client, deployment, verifiers) as looks,
             ThreadPoolExecutor(max_workers=2 * len(wanted), thread_name_prefix="verify") as pool,
         ):
             shared = Verification(
                 client=client,
-                contract=contract,
+                deployment=deployment,
                 wait=wait,
                 watch=watch,
                 asked=checks,
@@ -89,7 +89,7 @@ def verify(
                 for group in together([run for run in runs if run.can_be_asked]):
                     beside = [run.gateway for run in group]
                     started = pool.submit(
-                        Verifier, client, contract, beside, names, wait=wait, show_accounts=show_accounts
+                        Verifier, client, deployment, beside, names, wait=wait, show_accounts=show_accounts
                     )
                     verifiers.update({one.name: started for one in beside})
                 views = looks.ask(targets)
@@ -100,12 +100,12 @@ def verify(
                 futures = [one for one in set(verifiers.values()) if not one.cancel()]
                 running = [one.result() for one in futures if one.exception() is None]
                 for verifier in running:
-                    verifier.leave(*contract.gateways)
+                    verifier.leave(*deployment.gateways)
                 for complaint in filter(None, [verifier.gone() for verifier in running]):
                     progress(Redactor().text(complaint))
     finally:
         client.close()
-    return Report.of(contract.stack, reports)
+    return Report.of(deployment.stack, reports)
 
 
 def write_report(report: Report, path: Path) -> None:

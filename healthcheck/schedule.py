@@ -1,11 +1,11 @@
-"""When a gateway will next end or restart by itself, from the schedule in its contract."""
+"""When a gateway will next end or restart by itself, from the schedule in its description."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from contract.target import Schedule
+from deployment.description import Schedule
 
 SUNDAY = 6  # datetime.weekday
 

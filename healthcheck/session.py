@@ -23,9 +23,9 @@ from ib_async.connection import Connection
 from ib_async.contract import Contract, ContractDetails
 from ib_async.order import LimitOrder, Order, OrderState
 
-from contract.target import QuoteContract
-from healthcheck.guard import WriteGuard
+from deployment.description import QuoteContract
 from healthcheck.reasons import Reason
+from healthcheck.write_filter import WriteFilter
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ Reply = Tick | DataType | ApiError | SummaryRow | ContractDetails | OrderState |
 class GuardedConnection(Connection):
     """The socket. Nothing is written that the guard refuses, and nothing is parsed that is not the TWS API."""
 
-    def __init__(self, guard: WriteGuard) -> None:
+    def __init__(self, guard: WriteFilter) -> None:
         self._guard = guard
         self.foreign: str | None = None
         self.received = 0
@@ -176,7 +176,7 @@ class GuardedConnection(Connection):
 class GuardedClient(Client):
     """ib_async's Client on a guarded socket. Its throttle keeps below the API's 50 messages a second."""
 
-    def __init__(self, inbox: "Inbox", guard: WriteGuard) -> None:
+    def __init__(self, inbox: "Inbox", guard: WriteFilter) -> None:
         super().__init__(inbox)
         self._guard = guard
         self.conn: GuardedConnection = GuardedConnection(guard)
@@ -413,7 +413,7 @@ class Session:
 
     def _begin_anew(self) -> None:
         self._inbox = Inbox()
-        self._guard = WriteGuard(what_if=self._what_if)
+        self._guard = WriteFilter(what_if=self._what_if)
         self._client = GuardedClient(self._inbox, self._guard)
 
     async def _shake_hands(self, client_id: int) -> None:

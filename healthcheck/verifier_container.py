@@ -16,8 +16,8 @@ from docker.models.networks import Network
 from docker.types import LogConfig
 from pydantic import ValidationError
 
-from contract.names import Label, Names, Role, labels
-from contract.target import Contract, Gateway
+from deployment.description import Deployment, Gateway
+from deployment.names import Label, Names, Role, labels
 from healthcheck.attachments import OWN
 from healthcheck.docker_host import FAILURES, moment
 from healthcheck.events import EVENT, ProbeEvent, ProgressEvent, ReportEvent
@@ -62,7 +62,7 @@ class Verifier:
     def __init__(
         self,
         client: docker.DockerClient,
-        contract: Contract,
+        deployment: Deployment,
         gateways: Sequence[Gateway],
         checks: Iterable[CheckName],
         *,
@@ -70,7 +70,7 @@ class Verifier:
         show_accounts: bool,
     ) -> None:
         """Starts it. Raises FAILURES."""
-        command = ["verify", "--stack", contract.stack, "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
+        command = ["verify", "--stack", deployment.stack, "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
         for gateway in gateways:
             command += ["--gateway-json", gateway.model_dump_json()]
         command += ["--checks", ",".join(checks)]
@@ -86,7 +86,7 @@ class Verifier:
         self._failure = ""
         self._lock = threading.Lock()
         name = gateways[0].name if len(gateways) == 1 else None
-        self._container = start(client, contract, networks, command, name, wait=wait)
+        self._container = start(client, deployment, networks, command, name, wait=wait)
         threading.Thread(target=self._follow, name=f"follow-{self._container.name}", daemon=True).start()
 
     def run(self, gateway: str) -> "VerifierRun":
@@ -193,7 +193,7 @@ class VerifierRun:
 
 
 def run_probe(
-    client: docker.DockerClient, contract: Contract, networks: Sequence[str], addresses: Iterable[str]
+    client: docker.DockerClient, deployment: Deployment, networks: Sequence[str], addresses: Iterable[str]
 ) -> dict[str, Answer]:
     """What answers at addresses (`HOST:PORT`) as seen from a container that is attached to these networks.
 
@@ -201,7 +201,7 @@ def run_probe(
     """
     asked = [*addresses]
     # Not `healthcheck probe`, which is the same and loads the API client first.
-    container = start(client, contract, networks, asked, entrypoint=["python3", "-m", "healthcheck.probe"])
+    container = start(client, deployment, networks, asked, entrypoint=["python3", "-m", "healthcheck.probe"])
     try:
         code = container.wait(timeout=PROBE_SECONDS)["StatusCode"]
         output = container.logs(stdout=True, stderr=True).decode("utf-8", "replace")
@@ -222,26 +222,26 @@ class ProbeFailed(Exception):
 
 
 @contextmanager
-def throwaway_bridge(client: docker.DockerClient, contract: Contract) -> Iterator[str]:
+def throwaway_bridge(client: docker.DockerClient, deployment: Deployment) -> Iterator[str]:
     """The id of a plain bridge network, as anybody may make one; removed whatever happens. Raises FAILURES."""
-    network = client.networks.create(_name(contract), driver="bridge", labels=_labels(contract))
+    network = client.networks.create(_name(deployment), driver="bridge", labels=_labels(deployment))
     try:
         yield str(network.id)
     finally:
         network.remove()
 
 
-def _name(contract: Contract, gateway: str | None = None) -> str:
-    names = Names(contract.name_prefix, contract.stack)
+def _name(deployment: Deployment, gateway: str | None = None) -> str:
+    names = Names(deployment.name_prefix, deployment.stack)
     return f"{names.base if gateway is None else names.gateway(gateway)}-verifier-{secrets.token_hex(4)}"
 
 
-def _labels(contract: Contract, gateway: str | None = None, wait: float = 0) -> dict[str, str]:
+def _labels(deployment: Deployment, gateway: str | None = None, wait: float = 0) -> dict[str, str]:
     found = labels(
-        prefix=contract.name_prefix,
-        project=contract.project,
-        stack=contract.stack,
-        mode=contract.mode,
+        prefix=deployment.name_prefix,
+        project=deployment.project,
+        stack=deployment.stack,
+        mode=deployment.mode,
         role=Role.VERIFIER,
         gateway=gateway,
     )
@@ -250,7 +250,7 @@ def _labels(contract: Contract, gateway: str | None = None, wait: float = 0) -> 
 
 def start(
     client: docker.DockerClient,
-    contract: Contract,
+    deployment: Deployment,
     networks: Sequence[str],
     command: list[str],
     gateway: str | None = None,
@@ -263,10 +263,10 @@ def start(
     """
     first, *others = networks
     container = client.containers.create(
-        contract.verifier.image_id,
+        deployment.verifier.image_id,
         command,
-        name=_name(contract, gateway),
-        labels=_labels(contract, gateway, wait),
+        name=_name(deployment, gateway),
+        labels=_labels(deployment, gateway, wait),
         network=first,
         user=USER,
         cap_drop=["ALL"],
@@ -303,15 +303,15 @@ def remove(container: Container, *, at_once: bool = False) -> None:
             raise
 
 
-def sweep(client: docker.DockerClient, contract: Contract) -> int:
+def sweep(client: docker.DockerClient, deployment: Deployment) -> int:
     """Remove what earlier, killed runs of this stack left; how many containers and networks there were.
 
     What another run is using right now stays: each object says how long its owner may need it.
     """
     now = moment(client.info()["SystemTime"])
     wanted = {
-        Label.PREFIX: contract.name_prefix,
-        Label.STACK: contract.stack,
+        Label.PREFIX: deployment.name_prefix,
+        Label.STACK: deployment.stack,
         Label.ROLE: Role.VERIFIER.value,
     }
     filters: dict[str, str | list[str] | bool] = {"label": [f"{key}={value}" for key, value in wanted.items()]}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.errors import ExitCode, IbgwError
 from infra import credentials, failure, host, release, rules, settings, spec
 from infra.verification import verify_after_update
 

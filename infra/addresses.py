@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 
 EGRESS_PREFIX = 24
 API_PREFIX = 28

@@ -13,8 +13,8 @@ from typing import Any
 
 import pulumi
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.errors import ExitCode, IbgwError
 from infra.properties import escape
 
 _KEYS = ("user_id", "password", "trading_mode")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from contract.errors import ExitCode, IbgwError
-from contract.names import Label, Names, Role
+from deployment.errors import ExitCode, IbgwError
+from deployment.names import Label, Names, Role
 from infra.spec import StackSpec
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
-"""Declared resources -> the stack's only output, `contract` (contract.target describes it)."""
+"""Declared resources -> the stack's only output, `contract` (deployment.description describes it)."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 
-from contract import target
+from deployment import description
 from infra.credentials import Credentials
 from infra.failure import failed
 from infra.spec import GatewaySpec, StackSpec
@@ -43,52 +43,52 @@ def _plain(repository: str) -> str:
 
 def describe_gateway(
     spec: StackSpec, gateway: GatewaySpec, version_id: str, container_id: str, digest: str
-) -> target.Gateway:
+) -> description.Gateway:
     settings = gateway.settings
     offline = settings.session.offline
-    ports = target.PORTS[spec.mode]
+    ports = description.PORTS[spec.mode]
     contract = settings.checks.market_data.contract
-    return target.Gateway(
+    return description.Gateway(
         name=gateway.name,
         mode=spec.mode,
         account_kind=spec.mode,
         expected_accounts=settings.account.expected,
         read_only=settings.api.read_only,
-        container=target.Container(name=gateway.container_name, id=container_id),
-        api=target.Api(
+        container=description.Container(name=gateway.container_name, id=container_id),
+        api=description.Api(
             network=gateway.api_network.name,
             host=gateway.container_name,
             port=ports.client,
             inner_port=ports.inner,
         ),
         clients=tuple(client.target() for client in settings.clients),
-        volumes=target.Volumes(
+        volumes=description.Volumes(
             settings=gateway.settings_volume.name,
             logs=None if gateway.logs_volume is None else gateway.logs_volume.name,
         ),
-        image=target.Image(reference=spec.image or "", digest=digest),
+        image=description.Image(reference=spec.image or "", digest=digest),
         # As infra.components.gateway declares them: no swap.
-        in_place=target.InPlace(memory=gateway.memory, memory_swap=gateway.memory, restart=gateway.restart),
-        secret=target.Secret(id=gateway.secret_id, version_id=version_id),
-        schedule=target.Schedule(
+        in_place=description.InPlace(memory=gateway.memory, memory_swap=gateway.memory, restart=gateway.restart),
+        secret=description.Secret(id=gateway.secret_id, version_id=version_id),
+        schedule=description.Schedule(
             time_zone=settings.session.time_zone,
             auto_restart=settings.session.auto_restart,
             auto_logoff=settings.session.auto_logoff,
             cold_restart=settings.session.cold_restart,
-            offline=offline and target.Offline(**offline.model_dump(by_alias=True)),
+            offline=offline and description.Offline(**offline.model_dump(by_alias=True)),
         ),
         second_factor=settings.second_factor.method,
-        checks=target.Checks(
-            market_data=target.MarketDataCheck(
+        checks=description.Checks(
+            market_data=description.MarketDataCheck(
                 level=settings.checks.market_data.level,
-                contract=target.QuoteContract(
+                contract=description.QuoteContract(
                     symbol=contract.symbol,
                     sec_type=contract.sec_type,
                     exchange=contract.exchange,
                     currency=contract.currency,
                 ),
             ),
-            order_capability=target.OrderCapabilityCheck(level=gateway.order_level),
+            order_capability=description.OrderCapabilityCheck(level=gateway.order_level),
         ),
     )
 
@@ -105,14 +105,14 @@ def assemble(
     versions = {name: found.version_id for name, found in credentials.items()}
 
     def build(known: Mapping[str, Any]) -> dict[str, Any]:
-        contract = target.Contract(
+        contract = description.Deployment(
             project=spec.project,
             stack=spec.stack,
             mode=spec.mode,
             name_prefix=spec.names.prefix,
             docker_host=spec.docker_host,
             release=spec.release,
-            verifier=target.Verifier(image_id=known["verifier"]),
+            verifier=description.Verifier(image_id=known["verifier"]),
             egress_network=spec.egress.name,
             gateways={
                 name: describe_gateway(spec, gateway, versions[name], known["containers"][name], known["digest"])

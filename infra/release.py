@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import DIGEST_PATTERN, Mode
+from deployment.description import DIGEST_PATTERN, Mode
+from deployment.errors import ExitCode, IbgwError
 
 RELEASES = "releases"
 """The folder's name."""

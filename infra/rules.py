@@ -1,4 +1,4 @@
-"""The rules of `contract.rules` over what the program is about to declare, so that a plain `pulumi up` is covered.
+"""The rules of `deployment.rules` over what the program is about to declare, so that a plain `pulumi up` is covered.
 
 Pure. The policy pack (infra/policy) applies the same rules to what the engine was asked for, and the verification to
 what runs.
@@ -6,8 +6,8 @@ what runs.
 
 from collections.abc import Sequence
 
-from contract.errors import ExitCode, IbgwError
-from contract.rules import GatewayRecord, violations
+from deployment.errors import ExitCode, IbgwError
+from deployment.rules import GatewayRecord, violations
 from infra.spec import ICC, GatewaySpec, StackSpec
 
 
@@ -60,7 +60,7 @@ def check_rules(stack: str, gateways: Sequence[GatewayRecord]) -> None:
     ]
     if broken:
         raise IbgwError(
-            f"stack {stack!r} breaks rules that hold for every gateway (contract/rules.py):\n"
+            f"stack {stack!r} breaks rules that hold for every gateway (deployment/rules.py):\n"
             + "\n".join(f"  - {one}" for one in broken),
             exit_code=ExitCode.REFUSED,
         )

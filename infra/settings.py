@@ -18,9 +18,9 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from contract.durations import parse_duration
-from contract.errors import ExitCode, IbgwError
-from contract.target import CheckLevel, Client, Mode, SecondFactor
+from deployment.description import CheckLevel, Client, Mode, SecondFactor
+from deployment.durations import parse_duration
+from deployment.errors import ExitCode, IbgwError
 from infra.times import apart, in_new_york, parse_time_of_day
 
 PROJECT = "ibgw"

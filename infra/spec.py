@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network
 
-from contract.names import Label, Names, Role, labels
-from contract.target import PORTS, CheckLevel, Mode, SecondFactor
+from deployment.description import PORTS, CheckLevel, Mode, SecondFactor
+from deployment.names import Label, Names, Role, labels
 from infra import settings as config
 from infra import supervisor
 from infra.addresses import api_subnets, egress_subnet

@@ -10,8 +10,8 @@ from typing import Any
 
 import pulumi
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Contract
+from deployment.description import Deployment
+from deployment.errors import ExitCode, IbgwError
 from infra.failure import failed
 from infra.spec import StackSpec
 
@@ -42,7 +42,7 @@ def interruption() -> Iterator[threading.Event]:
                 loop.remove_signal_handler(number)
 
 
-def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec) -> None:
+def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSpec) -> None:
     """Verifies once everything is up, at every update and in no preview.
 
     The result is no output: an output that fails would leave the stack without any after a first update, when they are
@@ -59,7 +59,7 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
             with interruption() as interrupted:
                 report = await asyncio.to_thread(
                     verify,
-                    Contract.model_validate(value),
+                    Deployment.model_validate(value),
                     gateways=[name for name in os.environ.get(ONLY, "").split(",") if name],
                     wait=spec.verification_timeout.total_seconds(),
                     progress=_progress,
@@ -74,4 +74,4 @@ def verify_after_update(contract: pulumi.Output[dict[str, Any]], spec: StackSpec
         pulumi.log.info(text)
         return report.exit_code
 
-    _: pulumi.Output[int] = contract.apply(run)
+    _: pulumi.Output[int] = deployment.apply(run)

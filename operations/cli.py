@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 import typer.main
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 
 if TYPE_CHECKING:
     import docker
 
-    from contract.target import Contract, Gateway
+    from deployment.description import Deployment, Gateway
     from healthcheck.report import CheckName
     from operations.lifecycle import Act
 
@@ -133,7 +133,7 @@ def build_app() -> typer.Typer:
 def verify(
     stack: OptionalStack = None,
     gateway: Gateways = None,
-    contract: Annotated[
+    deployment: Annotated[
         Path | None,
         typer.Option("--contract", metavar="FILE", help="Read the contract from a file (- for stdin), without Pulumi."),
     ] = None,
@@ -167,7 +167,7 @@ def verify(
     from operations.stack import choose_gateways, read_contract
 
     chosen_checks = check_names(checks or [])
-    target = read_contract(stack, contract)
+    target = read_contract(stack, deployment)
     report = verification.run(
         target,
         [chosen.name for chosen in choose_gateways(target, gateway or [])],
@@ -268,11 +268,11 @@ def status(stack: Stack, as_json: Json = False) -> None:
     from operations.stack import read_contract
     from operations.status import CHECKS, rows, table
 
-    contract = read_contract(stack, None)
-    report = ask(contract, wait=0, checks=CHECKS, progress=lambda _: None)
+    deployment = read_contract(stack, None)
+    report = ask(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
     now = datetime.now(UTC)
-    with closing(docker_of(contract)) as client:
-        found = rows(client, contract, report, now)
+    with closing(docker_of(deployment)) as client:
+        found = rows(client, deployment, report, now)
     if as_json:
         print_json([row.json() for row in found])
     else:
@@ -290,11 +290,11 @@ def doctor(stack: Stack, gateway: Gateways = None, as_json: Json = False) -> Non
     from operations.formats import human
     from operations.stack import choose_gateways, read_contract
 
-    contract = read_contract(stack, None)
-    chosen = [one.name for one in choose_gateways(contract, gateway or [])]
-    report = ask(contract, gateways=chosen, wait=0, progress=say)
-    with closing(docker_of(contract)) as client:
-        found = {one.gateway: examine(collect(client, contract, one)) for one in report.gateways}
+    deployment = read_contract(stack, None)
+    chosen = [one.name for one in choose_gateways(deployment, gateway or [])]
+    report = ask(deployment, gateways=chosen, wait=0, progress=say)
+    with closing(docker_of(deployment)) as client:
+        found = {one.gateway: examine(collect(client, deployment, one)) for one in report.gateways}
     if as_json:
         print_json({name: [finding.json() for finding in findings] for name, findings in found.items()})
     else:
@@ -308,8 +308,8 @@ def env(stack: Stack, gateway: OneGateway = None, as_json: Json = False) -> None
     from operations.client import client_environment
     from operations.stack import choose_gateway, read_contract
 
-    contract = read_contract(stack, None)
-    variables = client_environment(contract, choose_gateway(contract, gateway))
+    deployment = read_contract(stack, None)
+    variables = client_environment(deployment, choose_gateway(deployment, gateway))
     if as_json:
         print_json(variables)
     else:
@@ -343,19 +343,19 @@ def forward(
 
     Whoever can open a connection to 127.0.0.1 on this machine can use the gateway meanwhile.
     """
-    from contract.target import VNC_PORT, Mode
+    from deployment.description import VNC_PORT, Mode
     from operations.forward import forward as run
     from operations.prompt import confirm_by_name
     from operations.stack import choose_gateway, read_contract
 
-    contract = read_contract(stack, None)
-    chosen = choose_gateway(contract, gateway)
-    if contract.mode is Mode.LIVE:
+    deployment = read_contract(stack, None)
+    chosen = choose_gateway(deployment, gateway)
+    if deployment.mode is Mode.LIVE:
         confirm_by_name(
-            f"Stack {contract.stack!r} is live: while this runs, anyone on this machine can trade with real money.",
-            contract.stack,
+            f"Stack {deployment.stack!r} is live: while this runs, anyone on this machine can trade with real money.",
+            deployment.stack,
         )
-    run(contract, chosen, port or (VNC_PORT if vnc else chosen.api.inner_port), say, vnc=vnc)
+    run(deployment, chosen, port or (VNC_PORT if vnc else chosen.api.inner_port), say, vnc=vnc)
 
 
 def logs(
@@ -378,11 +378,11 @@ def logs(
     from operations.logs import read
     from operations.stack import choose_gateways, read_contract
 
-    contract = read_contract(stack, None)
-    chosen = choose_gateways(contract, gateway or [])
+    deployment = read_contract(stack, None)
+    chosen = choose_gateways(deployment, gateway or [])
     width = max(len(one.name) for one in chosen)
-    with closing(docker_of(contract)) as client:
-        for line in read(client, contract, chosen, tail=tail, since=age, follow=follow, show_accounts=show_accounts):
+    with closing(docker_of(deployment)) as client:
+        for line in read(client, deployment, chosen, tail=tail, since=age, follow=follow, show_accounts=show_accounts):
             if line.state is not None or not known:
                 typer.echo(line.json() if as_json else line.human(width))
 
@@ -420,10 +420,10 @@ def stop(
     length = None if for_ is None else pause_length(for_)
 
     def pause(
-        client: "docker.DockerClient", contract: "Contract", chosen: "Gateway", say: Callable[[str], None]
+        client: "docker.DockerClient", deployment: "Deployment", chosen: "Gateway", say: Callable[[str], None]
     ) -> None:
         end = lifecycle.pause_end(chosen, length=length, until=until)
-        lifecycle.pause(client, contract, chosen, say, until=end)
+        lifecycle.pause(client, deployment, chosen, say, until=end)
 
     for_each_gateway(pause, stack, gateway)
 
@@ -461,10 +461,10 @@ def login(
             "twice, add --again.",
             exit_code=ExitCode.BAD_USAGE,
         )
-    contract = read_contract(stack, None)
-    chosen = choose_gateway(contract, gateway)
-    with closing(docker_of(contract)) as client:
-        lifecycle.login_again(client, contract, chosen, typer.echo)
+    deployment = read_contract(stack, None)
+    chosen = choose_gateway(deployment, gateway)
+    with closing(docker_of(deployment)) as client:
+        lifecycle.login_again(client, deployment, chosen, typer.echo)
 
 
 def reset_settings(
@@ -479,26 +479,26 @@ def reset_settings(
 
     Says what is lost and asks first. The start guard's counts stay.
     """
-    from contract.target import Mode
+    from deployment.description import Mode
     from operations import settings_reset
     from operations.prompt import confirm, confirm_by_name
     from operations.stack import choose_gateway, read_contract
 
-    contract = read_contract(stack, None)
-    chosen = choose_gateway(contract, gateway)
+    deployment = read_contract(stack, None)
+    chosen = choose_gateway(deployment, gateway)
 
     def ask(question: str) -> None:
-        if contract.mode is Mode.LIVE:
-            confirm_by_name(question, contract.stack)
+        if deployment.mode is Mode.LIVE:
+            confirm_by_name(question, deployment.stack)
         elif not yes:
             confirm(question)
 
-    with closing(docker_of(contract)) as client:
+    with closing(docker_of(deployment)) as client:
         if restore is not None:
             ask(f"{chosen.container.name} is stopped, gets the settings of {restore}, and logs in anew. Go on?")
-            settings_reset.restore(client, contract, chosen, restore, say=typer.echo)
+            settings_reset.restore(client, deployment, chosen, restore, say=typer.echo)
         else:
-            settings_reset.reset(client, contract, chosen, ask=ask, say=typer.echo)
+            settings_reset.reset(client, deployment, chosen, ask=ask, say=typer.echo)
 
 
 def repair(
@@ -545,7 +545,7 @@ def promote(
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Verify paper and write the release; deploy nothing.")
     ] = False,
-    go_on: Annotated[bool, typer.Option("--continue", help="Go on with a promotion that is under way.")] = False,
+    resume: Annotated[bool, typer.Option("--continue", help="Go on with a promotion that is under way.")] = False,
     require_market_data: Annotated[
         bool, typer.Option("--require-market-data", help="Insist on a live quote on paper.")
     ] = False,
@@ -561,15 +561,15 @@ def promote(
     nothing was changed; 8 you said no; 10 it failed, and live runs the release before, verified; 11 it failed, and
     live needs a person.
     """
-    if sum((go_on, prepare, release is not None)) > 1:
+    if sum((resume, prepare, release is not None)) > 1:
         raise IbgwError(
             "--continue, --prepare and --release exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE
         )
     seconds = duration(soak, "--soak")
     from operations.promotion import command
 
-    if go_on:
-        raise typer.Exit(command.carry_on(target, say=say))
+    if resume:
+        raise typer.Exit(command.resume_promotion(target, say=say))
     options = command.Options(
         source=source,
         target=target,
@@ -611,7 +611,7 @@ def releases(
     from operations.stack import project_folder
 
     live, folder = PulumiStack(stack), project_folder()
-    current = live.contract().release if live.deployed() else None
+    current = live.deployment().release if live.deployed() else None
     rows = listed(folder / RELEASES, live.history(), current)
     under_way = Journal.of(folder, stack).read()
     if as_json:
@@ -643,17 +643,17 @@ def for_each_gateway(act: "Act", stack: str, names: list[str] | None) -> None:
     """One of lifecycle's acts for the named gateways, or all."""
     from operations.stack import choose_gateways, read_contract
 
-    contract = read_contract(stack, None)
-    chosen = choose_gateways(contract, names or [])
-    with closing(docker_of(contract)) as client:
+    deployment = read_contract(stack, None)
+    chosen = choose_gateways(deployment, names or [])
+    with closing(docker_of(deployment)) as client:
         for gateway in chosen:
-            act(client, contract, gateway, typer.echo)
+            act(client, deployment, gateway, typer.echo)
 
 
-def docker_of(contract: "Contract") -> "docker.DockerClient":
+def docker_of(deployment: "Deployment") -> "docker.DockerClient":
     from healthcheck.docker_host import open_docker
 
-    return open_docker(contract.docker_host)
+    return open_docker(deployment.docker_host)
 
 
 def pause_length(text: str) -> timedelta:
@@ -666,7 +666,7 @@ def pause_length(text: str) -> timedelta:
 
 def duration(text: str, option: str) -> float:
     """Seconds. Raises IbgwError (bad usage)."""
-    from contract.durations import parse_duration
+    from deployment.durations import parse_duration
 
     try:
         return parse_duration(text).total_seconds()
@@ -676,7 +676,7 @@ def duration(text: str, option: str) -> float:
 
 def check_names(texts: Sequence[str]) -> "frozenset[CheckName] | None":
     """None for all. Raises IbgwError (bad usage)."""
-    from healthcheck.order import named
+    from healthcheck.check_sequence import named
 
     try:
         return named(texts)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `ibgw --help` shows VARIABLES, and must not wait for pydantic
-    from contract.target import Contract, Gateway
+    from deployment.description import Deployment, Gateway
 
 VARIABLES = {
     "IBGW_STACK": "the stack",
@@ -21,11 +21,11 @@ VARIABLES = {
 """Every variable and its meaning; shown by `ibgw env --help`."""
 
 
-def client_environment(contract: "Contract", gateway: "Gateway") -> dict[str, str]:
+def client_environment(deployment: "Deployment", gateway: "Gateway") -> dict[str, str]:
     """The variables for one gateway's clients. No value holds a blank or needs quoting."""
     production, development = gateway.client_ids.production, gateway.client_ids.development
     values = (
-        contract.stack,
+        deployment.stack,
         gateway.name,
         gateway.mode.value,
         gateway.api.network,

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import docker
 from docker.errors import NotFound
 
-from contract.target import Contract, Gateway, SecondFactor
+from deployment.description import Deployment, Gateway, SecondFactor
 from healthcheck import logs
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import docker_errors, moment
@@ -33,7 +33,7 @@ SKEW = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """One topic. `next`: the command to run, or what to do, where something is to be done."""
 
     topic: str
@@ -49,7 +49,7 @@ class Finding:
 class Evidence:
     """What a gateway's report and Docker know. Times are aware."""
 
-    contract: Contract
+    deployment: Deployment
     gateway: Gateway
     report: GatewayReport
     now: datetime  # the Docker host's
@@ -72,18 +72,18 @@ class Evidence:
         )
 
     def command(self, words: str) -> str:
-        return f"ibgw {words} --stack {self.contract.stack} --gateway {self.gateway.name}"
+        return f"ibgw {words} --stack {self.deployment.stack} --gateway {self.gateway.name}"
 
 
-def examine(evidence: Evidence) -> list[Finding]:
+def examine(evidence: Evidence) -> list[Observation]:
     return [topic(evidence) for topic in TOPICS]
 
 
-def _from(check: CheckResult, topic: str) -> Finding:
-    return Finding(topic, False, f"{check.reason}: {check.seen}", check.remedy)
+def _from(check: CheckResult, topic: str) -> Observation:
+    return Observation(topic, False, f"{check.reason}: {check.seen}", check.remedy)
 
 
-def container(evidence: Evidence) -> Finding:
+def container(evidence: Evidence) -> Observation:
     check = evidence.reason(
         Reason.CONTAINER_MISSING,
         Reason.STOPPED,
@@ -101,10 +101,10 @@ def container(evidence: Evidence) -> Finding:
     if check is not None:
         return _from(check, "container")
     restarts = f"{evidence.restarts} restart{'' if evidence.restarts == 1 else 's'} by Docker"
-    return Finding("container", True, f"{evidence.gateway.container.name} is {evidence.status}, {restarts}")
+    return Observation("container", True, f"{evidence.gateway.container.name} is {evidence.status}, {restarts}")
 
 
-def authentication(evidence: Evidence) -> Finding:
+def authentication(evidence: Evidence) -> Observation:
     check = evidence.reason(
         Reason.LOGIN_FAILED,
         Reason.LOGIN_ERROR,
@@ -130,26 +130,26 @@ def authentication(evidence: Evidence) -> Finding:
         return _from(check, "authentication")
     secret = f"version {evidence.gateway.secret.version_id} of {evidence.gateway.secret.id}"
     if evidence.logged_in:
-        return Finding("authentication", True, f"logged in with {secret}")
-    return Finding("authentication", False, f"not logged in with {secret}", evidence.command("logs --known"))
+        return Observation("authentication", True, f"logged in with {secret}")
+    return Observation("authentication", False, f"not logged in with {secret}", evidence.command("logs --known"))
 
 
-def lockout(evidence: Evidence) -> Finding:
+def lockout(evidence: Evidence) -> Observation:
     used = f"{evidence.attempts} of {MAXIMUM_ATTEMPTS} attempts used with this version of the secret"
     if evidence.locked_until is None:
-        return Finding("lockout", True, f"the log names no lock; {used}")
+        return Observation("lockout", True, f"the log names no lock; {used}")
     if evidence.locked_until > evidence.now:
         left = f"locked for another {age(evidence.locked_until - evidence.now)}; {used}"
         until = evidence.locked_until.astimezone(UTC)
-        return Finding(
+        return Observation(
             "lockout", False, left, f"check the password at IBKR's site, then, after {until:%H:%M:%S} UTC: "
             f"{evidence.command('start')}",
         )  # fmt: skip
     over = age(evidence.now - evidence.locked_until)
-    return Finding("lockout", evidence.logged_in, f"a lock ended {over} ago; {used}", evidence.command("start"))
+    return Observation("lockout", evidence.logged_in, f"a lock ended {over} ago; {used}", evidence.command("start"))
 
 
-def port(evidence: Evidence) -> Finding:
+def port(evidence: Evidence) -> Observation:
     check = evidence.reason(
         Reason.UNREACHABLE,
         Reason.PORT_CLOSED,
@@ -172,44 +172,44 @@ def port(evidence: Evidence) -> Finding:
         one.name is CheckName.CONNECTED and one.verdict is CheckVerdict.PASS for one in evidence.report.checks
     )
     if answers:
-        return Finding("port", True, f"answers at {inside}; for localhost: {evidence.command('forward')}")
-    return Finding("port", False, f"{inside}: not asked, or no answer", evidence.command("verify"))
+        return Observation("port", True, f"answers at {inside}; for localhost: {evidence.command('forward')}")
+    return Observation("port", False, f"{inside}: not asked, or no answer", evidence.command("verify"))
 
 
-def firewall(evidence: Evidence) -> Finding:
+def firewall(evidence: Evidence) -> Observation:
     check = evidence.reason(Reason.MAINTENANCE_WINDOW, Reason.SYSTEM_UNAVAILABLE)
     if check is not None:
         return _from(check, "firewall")
     check = evidence.reason(Reason.SERVER_UNREACHABLE, Reason.CONNECTIVITY_LOST, Reason.FARM_BROKEN)
     if check is not None:
-        return Finding(
+        return Observation(
             "firewall",
             False,
             f"{check.reason}: {check.seen}",
-            f"allow TCP 4000 and 4001 out of network {evidence.contract.egress_network} (IBKR, Host and Ports), or "
+            f"allow TCP 4000 and 4001 out of network {evidence.deployment.egress_network} (IBKR, Host and Ports), or "
             f"wait if IBKR's status page names an outage; then {evidence.command('verify')}",
         )
     found = "the gateway reaches IBKR" if evidence.logged_in else "nothing is known against the way out"
-    return Finding("firewall", True, found)
+    return Observation("firewall", True, found)
 
 
-def settings(evidence: Evidence) -> Finding:
+def settings(evidence: Evidence) -> Observation:
     check = evidence.reason(Reason.GUARD_UNWRITABLE, Reason.VOLUME_LOCKED)
     if check is not None:
         return _from(check, "settings")
     volume = evidence.gateway.volumes.settings
     if evidence.jts_zone is None:
-        return Finding(
+        return Observation(
             "settings", evidence.status is None, f"{volume} holds no jts.ini: the gateway has not started with it yet",
             evidence.command("logs"),
         )  # fmt: skip
     check = evidence.reason(Reason.READ_ONLY_UNEXPECTED)
     if check is not None:
-        return Finding("settings", False, f"{check.reason}: {check.seen}", evidence.command("reset-settings"))
-    return Finding("settings", True, f"{volume} is in use; a fresh start would cost a login")
+        return Observation("settings", False, f"{check.reason}: {check.seen}", evidence.command("reset-settings"))
+    return Observation("settings", True, f"{volume} is in use; a fresh start would cost a login")
 
 
-def second_factor(evidence: Evidence) -> Finding:
+def second_factor(evidence: Evidence) -> Observation:
     check = evidence.reason(
         Reason.SECOND_FACTOR_PENDING,
         Reason.SECOND_FACTOR_TIMEOUT,
@@ -223,10 +223,10 @@ def second_factor(evidence: Evidence) -> Finding:
     planned = next_planned(evidence.gateway.schedule, evidence.now)
     when = f"; next planned: {planned.event}, {planned.at:%a %H:%M}" if planned else ""
     how = "by push" if configured is SecondFactor.PUSH else "none configured"
-    return Finding("second factor", True, f"{how}, nobody waits for one{when}")
+    return Observation("second factor", True, f"{how}, nobody waits for one{when}")
 
 
-def schedule(evidence: Evidence) -> Finding:
+def schedule(evidence: Evidence) -> Observation:
     """Proved by what happened, not by the setting."""
     planned = next_planned(evidence.gateway.schedule, evidence.now)
     coming = f"; next: {planned.event}, {planned.at:%a %H:%M}" if planned else ""
@@ -234,41 +234,43 @@ def schedule(evidence: Evidence) -> Finding:
     check = evidence.reason(Reason.PLAN_MISSED, Reason.OFFLINE, Reason.PAUSED)
     if check is not None:
         return _from(check, "schedule")
-    return Finding("schedule", True, f"{last or 'nothing planned was due yet'}{coming}")
+    return Observation("schedule", True, f"{last or 'nothing planned was due yet'}{coming}")
 
 
-def time_zone(evidence: Evidence) -> Finding:
+def time_zone(evidence: Evidence) -> Observation:
     wanted = evidence.gateway.schedule.time_zone
     skew = abs(evidence.now - evidence.here)
     if evidence.jts_zone is not None and evidence.jts_zone != wanted:
-        return Finding(
+        return Observation(
             "time zone", False, f"jts.ini has {evidence.jts_zone or 'none'}, the configuration {wanted}",
             evidence.command("restart"),
         )  # fmt: skip
     if skew > SKEW:
-        return Finding("time zone", False, f"the Docker host's clock is {age(skew)} off this machine's", "timedatectl")
-    return Finding("time zone", True, f"{wanted}, where it is {evidence.now.astimezone(ZoneInfo(wanted)):%a %H:%M}")
+        return Observation(
+            "time zone", False, f"the Docker host's clock is {age(skew)} off this machine's", "timedatectl"
+        )
+    return Observation("time zone", True, f"{wanted}, where it is {evidence.now.astimezone(ZoneInfo(wanted)):%a %H:%M}")
 
 
-Topic = Callable[[Evidence], Finding]
+Topic = Callable[[Evidence], Observation]
 TOPICS: tuple[Topic, ...] = (
     container, authentication, lockout, port, firewall, settings, second_factor, schedule, time_zone,
 )  # fmt: skip
 
 
-def collect(client: docker.DockerClient, contract: Contract, report: GatewayReport) -> Evidence:
+def collect(client: docker.DockerClient, deployment: Deployment, report: GatewayReport) -> Evidence:
     """Reads what Docker knows of one gateway. Raises IbgwError (could not run) when it fails."""
-    gateway = contract.gateways[report.gateway]
+    gateway = deployment.gateways[report.gateway]
     with docker_errors(
-        f"Container {gateway.container.name} on {contract.docker_host}", "check the daemon (`docker info`)"
+        f"Container {gateway.container.name} on {deployment.docker_host}", "check the daemon (`docker info`)"
     ):
         now, here = moment(client.info()["SystemTime"]), datetime.now(UTC)
         try:
             inspected = client.api.inspect_container(gateway.container.name)
         except NotFound:
-            return Evidence(contract, gateway, report, now, here, None)
+            return Evidence(deployment, gateway, report, now, here, None)
         return Evidence(
-            contract,
+            deployment,
             gateway,
             report,
             now,
@@ -312,7 +314,7 @@ def _jts_zone(client: docker.DockerClient, gateway: Gateway) -> str | None:
     return next((line.partition("=")[2].strip() for line in lines if line.startswith("TimeZone=")), "")
 
 
-def render(name: str, findings: list[Finding]) -> str:
+def render(name: str, findings: list[Observation]) -> str:
     """For people: a line a topic, and what to do under those that need it."""
     width = max(len(finding.topic) for finding in findings)
     lines = [name]

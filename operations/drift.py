@@ -21,9 +21,9 @@ import docker
 from docker.errors import NotFound
 from pydantic import BaseModel, ConfigDict
 
-from contract.durations import parse_duration
-from contract.errors import IbgwError
-from contract.names import Names
+from deployment.durations import parse_duration
+from deployment.errors import IbgwError
+from deployment.names import Names
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.inspected import DOCKERS_GRACE, MIB, published
 from operations.repair.state import PROVIDER
@@ -419,10 +419,10 @@ def forgotten(steps: Steps, recorded: Iterable[Recorded]) -> list[Difference]:
     outputs = next((step["oldState"].get("outputs") or {} for step in steps if step["oldState"]["type"] == STACK), {})
     if OUTPUT not in outputs:
         return []
-    contract = parse_contract(json.dumps(outputs[OUTPUT]), f"the stack's output {OUTPUT!r}")
-    names = Names(contract.name_prefix, contract.stack)
-    promised = [(Kind.NETWORK, contract.egress_network)]
-    for gateway in contract.gateways.values():
+    deployment = parse_contract(json.dumps(outputs[OUTPUT]), f"the stack's output {OUTPUT!r}")
+    names = Names(deployment.name_prefix, deployment.stack)
+    promised = [(Kind.NETWORK, deployment.egress_network)]
+    for gateway in deployment.gateways.values():
         promised += [
             (Kind.CONTAINER, gateway.container.name),
             (Kind.CONTAINER, names.settings_owner(gateway.name)),

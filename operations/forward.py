@@ -13,8 +13,8 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import VNC_PORT, Contract, Gateway
+from deployment.description import VNC_PORT, Deployment, Gateway
+from deployment.errors import ExitCode, IbgwError
 from infra.spec import VNC_PASSWORD_PATH
 
 LOOPBACK = "127.0.0.1"
@@ -33,36 +33,36 @@ def relay_command(docker_host: str, gateway: Gateway, inner_port: int) -> list[s
     ]
 
 
-def vnc_password(contract: Contract, gateway: Gateway) -> str:
+def vnc_password(deployment: Deployment, gateway: Gateway) -> str:
     """The password of the gateway's screen, new at each of its starts. Raises IbgwError (REFUSED) where VNC is off."""
-    command = ["docker", "--host", contract.docker_host, "exec", gateway.container.id, "cat", VNC_PASSWORD_PATH]
+    command = ["docker", "--host", deployment.docker_host, "exec", gateway.container.id, "cat", VNC_PASSWORD_PATH]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise IbgwError(
             f"The gateway {gateway.container.name} shows no screen: set ibgw:gateways.{gateway.name}.vnc.enabled to "
-            f"true (paper only) and run `pulumi up --stack {contract.stack}`, which logs in again.",
+            f"true (paper only) and run `pulumi up --stack {deployment.stack}`, which logs in again.",
             exit_code=ExitCode.REFUSED,
         )
     return done.stdout.strip()
 
 
-def require_running(contract: Contract, gateway: Gateway) -> None:
+def require_running(deployment: Deployment, gateway: Gateway) -> None:
     """Raises IbgwError if the docker CLI is missing, the host does not answer or the container does not run."""
     if shutil.which("docker") is None:
         raise IbgwError("There is no `docker` on PATH: forwarding uses the docker command line client. Install it.")
-    command = ["docker", "--host", contract.docker_host, "inspect", "--format", "{{.State.Running}}"]
+    command = ["docker", "--host", deployment.docker_host, "inspect", "--format", "{{.State.Running}}"]
     done = subprocess.run([*command, gateway.container.id], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         if "No such object" in done.stderr:
             raise IbgwError(
-                f"The container {gateway.container.name} is gone from {contract.docker_host}. "
-                f"Create it again with `pulumi up --refresh --stack {contract.stack}`."
+                f"The container {gateway.container.name} is gone from {deployment.docker_host}. "
+                f"Create it again with `pulumi up --refresh --stack {deployment.stack}`."
             )
-        raise IbgwError(f"The Docker host {contract.docker_host} does not answer: {done.stderr.strip()}")
+        raise IbgwError(f"The Docker host {deployment.docker_host} does not answer: {done.stderr.strip()}")
     if done.stdout.strip() != "true":
         raise IbgwError(
             f"The gateway {gateway.container.name} is stopped. "
-            f"Start it with `ibgw start --stack {contract.stack} --gateway {gateway.name}`.",
+            f"Start it with `ibgw start --stack {deployment.stack} --gateway {gateway.name}`.",
             exit_code=ExitCode.REFUSED,
         )
 
@@ -153,21 +153,21 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             return
 
 
-def forward(contract: Contract, gateway: Gateway, port: int, say: Say, *, vnc: bool = False) -> None:
+def forward(deployment: Deployment, gateway: Gateway, port: int, say: Say, *, vnc: bool = False) -> None:
     """Forwards `port` on the loopback to the gateway's API, or to its screen, until SIGINT or SIGTERM.
 
     Raises IbgwError if it cannot begin.
     """
-    require_running(contract, gateway)
+    require_running(deployment, gateway)
     if vnc:
-        say(f"The screen's password until the gateway's next start: {vnc_password(contract, gateway)}")
-    command = relay_command(contract.docker_host, gateway, VNC_PORT if vnc else gateway.api.inner_port)
+        say(f"The screen's password until the gateway's next start: {vnc_password(deployment, gateway)}")
+    command = relay_command(deployment.docker_host, gateway, VNC_PORT if vnc else gateway.api.inner_port)
 
     what = "the screen of gateway" if vnc else "gateway"
 
     def opened(number: int) -> None:
         say(
-            f"{LOOPBACK}:{number} leads to {what} {gateway.name!r} of stack {contract.stack!r} ({gateway.mode}). "
+            f"{LOOPBACK}:{number} leads to {what} {gateway.name!r} of stack {deployment.stack!r} ({gateway.mode}). "
             "Ctrl-C ends it."
         )
 

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import docker
 import docker.errors
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import COMMAND_PORT, Contract, Gateway
+from deployment.description import COMMAND_PORT, Deployment, Gateway
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import docker_errors
 from healthcheck.gateway_container import file_in, status_of, stop_grace
@@ -22,7 +22,7 @@ from infra.supervisor import MAXIMUM_ATTEMPTS
 from infra.times import parse_time_of_day
 
 Say = Callable[[str], None]
-Act = Callable[[docker.DockerClient, Contract, Gateway, Say], None]
+Act = Callable[[docker.DockerClient, Deployment, Gateway, Say], None]
 """Each of the acts below. All raise IbgwError that names the container when there is none, and when Docker fails."""
 
 POLL = 0.5  # seconds between two looks at a gateway's status
@@ -33,10 +33,10 @@ PAUSE_FILE = "guard/pause"
 """On the settings volume; infra/supervisor reads it."""
 
 
-def start(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
+def start(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Starts the gateway's container unless it runs."""
-    with _docker(contract, gateway):
-        found = _inspect(client, contract, gateway)
+    with _docker(deployment, gateway):
+        found = _inspect(client, deployment, gateway)
         running = found["State"]["Running"]
         status = status_of(client, gateway) if running and _supervised(found) else None
         if status is not None and status.hold == "offline":
@@ -53,40 +53,40 @@ def start(client: docker.DockerClient, contract: Contract, gateway: Gateway, say
         client.api.start(gateway.container.id)
     say(
         f"{gateway.container.name} started; it logs in now. "
-        f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says when it is ready."
+        f"`ibgw verify --stack {deployment.stack} --gateway {gateway.name}` says when it is ready."
     )
 
 
-def stop(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
+def stop(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Stops the gateway's container, leaving it time to log out."""
-    with _docker(contract, gateway):
-        found = _inspect(client, contract, gateway)
+    with _docker(deployment, gateway):
+        found = _inspect(client, deployment, gateway)
         if not found["State"]["Running"]:
             say(f"{gateway.container.name} is stopped already.")
             return
         _stop(client, gateway, found, say)
     say(
         f"{gateway.container.name} stopped. It stays stopped until "
-        f"`ibgw start --stack {contract.stack} --gateway {gateway.name}`; `pulumi up` does not start it."
+        f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}`; `pulumi up` does not start it."
     )
 
 
-def pause(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say, *, until: datetime) -> None:
+def pause(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say, *, until: datetime) -> None:
     """Has a running gateway log out until then, whatever restarts, updates or reboots it meanwhile.
 
     Returns when it has logged out. Raises IbgwError (refused) and changes nothing for one that is stopped or that an
     earlier version deployed.
     """
     name = gateway.container.name
-    with _docker(contract, gateway):
-        found = _inspect(client, contract, gateway)
+    with _docker(deployment, gateway):
+        found = _inspect(client, deployment, gateway)
         if not found["State"]["Running"]:
             raise IbgwError(
                 f"{name} is stopped, so there is nothing to pause, and nothing was changed. It stays stopped until "
-                f"`ibgw start --stack {contract.stack} --gateway {gateway.name}`.",
+                f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}`.",
                 exit_code=ExitCode.REFUSED,
             )
-        _require_supervisor(found, contract, gateway)
+        _require_supervisor(found, deployment, gateway)
         _write(client, gateway, {PAUSE_FILE: f"{until.timestamp():.0f}"})
         grace = stop_grace(found)
         say(f"Pausing {name}; it has {grace} s to log out.")
@@ -95,12 +95,12 @@ def pause(client: docker.DockerClient, contract: Contract, gateway: Gateway, say
             seconds=grace + 30,
             say=lambda seconds: say(f"{name}: logging out ({seconds} s)"),
             late=f"{name} was told to pause until {_local(until, gateway)} and has not logged out",
-            contract=contract,
+            deployment=deployment,
             gateway=gateway,
         )
     say(
         f"{name} is logged out until {_local(until, gateway)}. "
-        f"`ibgw start --stack {contract.stack} --gateway {gateway.name}` ends that earlier."
+        f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}` ends that earlier."
     )
 
 
@@ -121,16 +121,16 @@ def pause_end(gateway: Gateway, *, length: timedelta | None, until: str | None) 
     return end if end > now else end + timedelta(days=1)
 
 
-def restart(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
+def restart(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Stops the gateway with time to log out and starts it again."""
-    with _docker(contract, gateway):
-        found = _inspect(client, contract, gateway)
+    with _docker(deployment, gateway):
+        found = _inspect(client, deployment, gateway)
         if found["State"]["Running"]:
             _stop(client, gateway, found, say)
-    start(client, contract, gateway, say)
+    start(client, deployment, gateway, say)
 
 
-def soft_restart(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
+def soft_restart(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Has the gateway restart itself, which keeps its session: no login, and no phone approval before Sunday.
 
     Asks IBC's command server from inside the container, and returns when the gateway's new process is logged in with
@@ -139,7 +139,7 @@ def soft_restart(client: docker.DockerClient, contract: Contract, gateway: Gatew
     did not come to that.
     """
     name = gateway.container.name
-    full = f"`ibgw restart --stack {contract.stack} --gateway {gateway.name}` restarts with a full login."
+    full = f"`ibgw restart --stack {deployment.stack} --gateway {gateway.name}` restarts with a full login."
     if gateway.schedule.auto_restart is None:
         raise IbgwError(
             f"{name} has no session.autoRestart, and only a gateway that restarts itself daily can keep its session "
@@ -150,11 +150,11 @@ def soft_restart(client: docker.DockerClient, contract: Contract, gateway: Gatew
     def refused(found: str) -> IbgwError:
         return IbgwError(f"{name} {found}. Nothing was changed. {full}", exit_code=ExitCode.REFUSED)
 
-    with _docker(contract, gateway):
-        inspected = _inspect(client, contract, gateway)
+    with _docker(deployment, gateway):
+        inspected = _inspect(client, deployment, gateway)
         if not inspected["State"]["Running"]:
             raise refused("is stopped, so it cannot restart itself")
-        _require_supervisor(inspected, contract, gateway)
+        _require_supervisor(inspected, deployment, gateway)
         before = status_of(client, gateway)
         if before is None or before.phase != "logged_in":
             raise refused(f"is not logged in ({before.phase if before else 'starting'}), so it has no session to keep")
@@ -168,7 +168,7 @@ def soft_restart(client: docker.DockerClient, contract: Contract, gateway: Gatew
             seconds=RESTART_SECONDS,
             say=lambda seconds: say(f"{name}: restarting ({seconds} s)"),
             late=f"{name} was asked to restart itself and is not back with its session",
-            contract=contract,
+            deployment=deployment,
             gateway=gateway,
         )
     say(f"{name} is back, with its session kept.")
@@ -200,14 +200,14 @@ def _command(client: docker.DockerClient, gateway: Gateway, command: str) -> str
     return answer.decode(errors="replace").strip()
 
 
-def login_again(client: docker.DockerClient, contract: Contract, gateway: Gateway, say: Say) -> None:
+def login_again(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Lets a gateway go on that its supervisor holds back: grants one more attempt to a secret version that failed
     twice, forgets the logins that ended by themselves and the pause that follows from them, and restarts the gateway.
 
     Raises IbgwError (refused) and changes nothing if it is not held back for either.
     """
-    with _docker(contract, gateway):
-        found = _inspect(client, contract, gateway)
+    with _docker(deployment, gateway):
+        found = _inspect(client, deployment, gateway)
         used = guard_attempts(client, gateway)
         status = status_of(client, gateway) if found["State"]["Running"] and _supervised(found) else None
         loops = status is not None and status.hold in ("logins", "pause")
@@ -215,8 +215,8 @@ def login_again(client: docker.DockerClient, contract: Contract, gateway: Gatewa
             raise IbgwError(
                 f"{gateway.container.name}: the start guard does not hold this version of the secret back, with "
                 f"{used} of {MAXIMUM_ATTEMPTS} attempts used, so nothing was changed. "
-                f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says what is wrong; "
-                f"`ibgw restart --stack {contract.stack} --gateway {gateway.name}` logs in again.",
+                f"`ibgw verify --stack {deployment.stack} --gateway {gateway.name}` says what is wrong; "
+                f"`ibgw restart --stack {deployment.stack} --gateway {gateway.name}` logs in again.",
                 exit_code=ExitCode.REFUSED,
             )
         granted = {} if used < MAXIMUM_ATTEMPTS else {_count_file(gateway): f"{MAXIMUM_ATTEMPTS - 1}"}
@@ -226,13 +226,13 @@ def login_again(client: docker.DockerClient, contract: Contract, gateway: Gatewa
         _write(client, gateway, {**granted, "guard/history": ""})
     said = "one more attempt with this version of the secret" if granted else "its logins that ended are forgotten"
     say(f"{gateway.container.name}: {said}.")
-    start(client, contract, gateway, say)
+    start(client, deployment, gateway, say)
 
 
-def _docker(contract: Contract, gateway: Gateway) -> AbstractContextManager[None]:
+def _docker(deployment: Deployment, gateway: Gateway) -> AbstractContextManager[None]:
     return docker_errors(
-        f"Container {gateway.container.name} on {contract.docker_host}",
-        f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says how the gateway is now",
+        f"Container {gateway.container.name} on {deployment.docker_host}",
+        f"`ibgw verify --stack {deployment.stack} --gateway {gateway.name}` says how the gateway is now",
     )
 
 
@@ -268,11 +268,12 @@ def _supervised(inspected: dict[str, Any]) -> bool:
     return SUPERVISOR_PATH in (inspected["Config"].get("Cmd") or ())
 
 
-def _require_supervisor(inspected: dict[str, Any], contract: Contract, gateway: Gateway) -> None:
+def _require_supervisor(inspected: dict[str, Any], deployment: Deployment, gateway: Gateway) -> None:
     if not _supervised(inspected):
         raise IbgwError(
-            f"{gateway.container.name} was deployed by an earlier version of ibgw and cannot be asked that. Nothing "
-            f"was changed. `ibgw rollout --stack {contract.stack} --gateway {gateway.name}` takes this version to it.",
+            f"{gateway.container.name} was deployed by an earlier version of ibgw and cannot be asked that. "
+            "Nothing was changed. "
+            f"`ibgw rollout --stack {deployment.stack} --gateway {gateway.name}` takes this version to it.",
             exit_code=ExitCode.REFUSED,
         )
 
@@ -283,7 +284,7 @@ def _await(
     seconds: float,
     say: Callable[[int], None],
     late: str,
-    contract: Contract,
+    deployment: Deployment,
     gateway: Gateway,
 ) -> None:
     """Returns when `done`. Raises IbgwError (timed out) with `late` after so many seconds."""
@@ -293,7 +294,7 @@ def _await(
         if now - began > seconds:
             raise IbgwError(
                 f"{late} within {seconds:.0f} s. "
-                f"`ibgw verify --stack {contract.stack} --gateway {gateway.name}` says how it is now.",
+                f"`ibgw verify --stack {deployment.stack} --gateway {gateway.name}` says how it is now.",
                 exit_code=ExitCode.TIMED_OUT,
             )
         if now - told >= SAY_EVERY:
@@ -315,12 +316,12 @@ def _stop(client: docker.DockerClient, gateway: Gateway, inspected: dict[str, An
     client.api.stop(gateway.container.id, timeout=grace)
 
 
-def _inspect(client: docker.DockerClient, contract: Contract, gateway: Gateway) -> dict[str, Any]:
+def _inspect(client: docker.DockerClient, deployment: Deployment, gateway: Gateway) -> dict[str, Any]:
     try:
         found: dict[str, Any] = client.api.inspect_container(gateway.container.id)
     except docker.errors.NotFound:
         raise IbgwError(
-            f"The container {gateway.container.name} of stack {contract.stack!r} is gone from {contract.docker_host}. "
-            f"Create it again with `pulumi up --refresh --stack {contract.stack}`."
+            f"The container {gateway.container.name} of stack {deployment.stack!r} is gone from "
+            f"{deployment.docker_host}. Create it again with `pulumi up --refresh --stack {deployment.stack}`."
         ) from None
     return found

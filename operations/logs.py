@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import docker
 
-from contract.target import Contract, Gateway
+from deployment.description import Deployment, Gateway
 from healthcheck import logs
 from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import docker_errors, moment
@@ -41,7 +41,7 @@ STATE_WIDTH = max(len(state) for state in logs.LoginState)
 
 def read(
     client: docker.DockerClient,
-    contract: Contract,
+    deployment: Deployment,
     gateways: Sequence[Gateway],
     *,
     tail: int,
@@ -52,7 +52,7 @@ def read(
     """The last `tail` lines of each gateway, not older than `since`, in the order of their times; then, with `follow`,
     each line as it comes, until the containers end. Raises IbgwError (could not run) when Docker fails."""
     started = datetime.now(UTC)
-    sources = [Source(client, contract, gateway, show_accounts) for gateway in gateways]
+    sources = [Source(client, deployment, gateway, show_accounts) for gateway in gateways]
     past = [
         line for source in sources for line in source.lines(tail=tail, since=None if since is None else started - since)
     ]
@@ -65,8 +65,10 @@ def read(
 class Source:
     """One gateway's log."""
 
-    def __init__(self, client: docker.DockerClient, contract: Contract, gateway: Gateway, show_accounts: bool) -> None:
-        self._contract = contract
+    def __init__(
+        self, client: docker.DockerClient, deployment: Deployment, gateway: Gateway, show_accounts: bool
+    ) -> None:
+        self._deployment = deployment
         self._gateway = gateway
         self.name = gateway.name
         with self._docker():
@@ -96,8 +98,8 @@ class Source:
 
     def _docker(self) -> AbstractContextManager[None]:
         return docker_errors(
-            f"Container {self._gateway.container.name} on {self._contract.docker_host}",
-            f"`ibgw verify --stack {self._contract.stack} --gateway {self.name}` says how the gateway is now",
+            f"Container {self._gateway.container.name} on {self._deployment.docker_host}",
+            f"`ibgw verify --stack {self._deployment.stack} --gateway {self.name}` says how the gateway is now",
         )
 
     def _line(self, raw: str) -> Line:

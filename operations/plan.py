@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from contract.durations import format_duration
-from contract.target import SecondFactor
+from deployment.description import SecondFactor
+from deployment.durations import format_duration
 from infra.settings import PROJECT, Gateway
 
 Step = Mapping[str, Any]

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 
 
 def confirm(question: str) -> None:

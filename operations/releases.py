@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from infra.release import Release, read_release
 from operations.stack import RELEASE
 

@@ -16,9 +16,9 @@ from typing import Any
 import docker
 import docker.errors
 
-from contract.errors import ExitCode, IbgwError
-from contract.names import Names
-from contract.target import COMMAND_PORT
+from deployment.description import COMMAND_PORT
+from deployment.errors import ExitCode, IbgwError
+from deployment.names import Names
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.gateway_container import stop_grace
 from healthcheck.report import GatewayVerdict, Report, red

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 import docker
 from docker.errors import ContainerError
 
-from contract.errors import ExitCode, IbgwError
-from contract.names import Names, Role, labels
-from contract.target import Contract, Gateway
+from deployment.description import Deployment, Gateway
+from deployment.errors import ExitCode, IbgwError
+from deployment.names import Names, Role, labels
 from healthcheck.docker_host import docker_errors
 from infra.spec import HOME, SETTINGS_PATH, UID
 from operations.lifecycle import Say, start, stop
@@ -39,7 +39,7 @@ _EMPTY = f"find {SETTINGS_PATH} -mindepth 1 -maxdepth 1 ! -name {GUARD} -exec rm
 
 def reset(
     client: docker.DockerClient,
-    contract: Contract,
+    deployment: Deployment,
     gateway: Gateway,
     *,
     ask: Callable[[str], None],
@@ -52,32 +52,32 @@ def reset(
     """
     name = gateway.container.name
     ask(f"{name}: {LOSS}\nA backup is kept under {backups}. Go on?")
-    stop(client, contract, gateway, say)
-    backup = backups / f"{contract.stack}-{gateway.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
-    with _docker(contract, gateway, f"nothing was reset; {_start_hint(contract, gateway)}"):
+    stop(client, deployment, gateway, say)
+    backup = backups / f"{deployment.stack}-{gateway.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
+    with _docker(deployment, gateway, f"nothing was reset; {_start_hint(deployment, gateway)}"):
         _back_up(client, gateway, backup)
     say(f"backed up to {backup}")
     try:
-        with _docker(contract, gateway, "the settings are put back"):
-            _empty(client, contract, gateway)
+        with _docker(deployment, gateway, "the settings are put back"):
+            _empty(client, deployment, gateway)
     except IbgwError:
-        restore(client, contract, gateway, backup, say=say)
+        restore(client, deployment, gateway, backup, say=say)
         raise
     say(f"{gateway.volumes.settings} is empty but for the start guard's counts")
-    start(client, contract, gateway, say)
+    start(client, deployment, gateway, say)
     return backup
 
 
-def restore(client: docker.DockerClient, contract: Contract, gateway: Gateway, backup: Path, *, say: Say) -> None:
+def restore(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, backup: Path, *, say: Say) -> None:
     """Puts a backup in the place of what the settings volume holds, and starts the gateway. Raises IbgwError."""
-    with _docker(contract, gateway, f"the backup {backup} is untouched"), tempfile.TemporaryFile() as content:
+    with _docker(deployment, gateway, f"the backup {backup} is untouched"), tempfile.TemporaryFile() as content:
         _without_guard(backup, content.fileno())
         content.seek(0)
-        stop(client, contract, gateway, say)
-        _empty(client, contract, gateway)
+        stop(client, deployment, gateway, say)
+        _empty(client, deployment, gateway)
         client.api.put_archive(gateway.container.id, HOME, content)
     say(f"restored {gateway.volumes.settings} from {backup}")
-    start(client, contract, gateway, say)
+    start(client, deployment, gateway, say)
 
 
 def _back_up(client: docker.DockerClient, gateway: Gateway, backup: Path) -> None:
@@ -118,18 +118,18 @@ def _no_backup(backup: Path, found: str) -> IbgwError:
     )
 
 
-def _empty(client: docker.DockerClient, contract: Contract, gateway: Gateway) -> None:
+def _empty(client: docker.DockerClient, deployment: Deployment, gateway: Gateway) -> None:
     """In a container of the gateway's own image, which is on the host and knows the user."""
     image = client.api.inspect_container(gateway.container.id)["Image"]
     container = client.containers.create(
         image,
         entrypoint=["bash", "-c", _EMPTY],
-        name=f"{Names(contract.name_prefix, contract.stack).settings_owner(gateway.name)}-reset",
+        name=f"{Names(deployment.name_prefix, deployment.stack).settings_owner(gateway.name)}-reset",
         labels=labels(
-            prefix=contract.name_prefix,
-            project=contract.project,
-            stack=contract.stack,
-            mode=contract.mode,
+            prefix=deployment.name_prefix,
+            project=deployment.project,
+            stack=deployment.stack,
+            mode=deployment.mode,
             role=Role.SETTINGS_OWNER,
             gateway=gateway.name,
         ),
@@ -149,9 +149,9 @@ def _empty(client: docker.DockerClient, contract: Contract, gateway: Gateway) ->
         container.remove(force=True)
 
 
-def _docker(contract: Contract, gateway: Gateway, todo: str) -> AbstractContextManager[None]:
-    return docker_errors(f"Settings of {gateway.container.name} on {contract.docker_host}", todo)
+def _docker(deployment: Deployment, gateway: Gateway, todo: str) -> AbstractContextManager[None]:
+    return docker_errors(f"Settings of {gateway.container.name} on {deployment.docker_host}", todo)
 
 
-def _start_hint(contract: Contract, gateway: Gateway) -> str:
-    return f"start it with `ibgw start --stack {contract.stack} --gateway {gateway.name}`"
+def _start_hint(deployment: Deployment, gateway: Gateway) -> str:
+    return f"start it with `ibgw start --stack {deployment.stack} --gateway {gateway.name}`"

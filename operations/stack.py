@@ -17,8 +17,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Contract, Gateway
+from deployment.description import Deployment, Gateway
+from deployment.errors import ExitCode, IbgwError
 from infra.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +68,7 @@ class Stack:
     name: str
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def contract(self) -> Contract:
+    def deployment(self) -> Deployment:
         """What the last update exported. Raises IbgwError if there is none yet or it cannot be read."""
         return parse_contract(self._pulumi("stack", "output", OUTPUT, "--json"), f"the output of stack {self.name!r}")
 
@@ -246,13 +246,13 @@ class Stack:
         return IbgwError(f"`{command}` failed for stack {self.name!r}. It said: {' '.join(said) or 'nothing'}")
 
 
-def read_contract(stack: str | None, file: Path | None) -> Contract:
+def read_contract(stack: str | None, file: Path | None) -> Deployment:
     """The contract from a file (`-` is standard input) or from a stack. One of the two must be given."""
     if file is None and stack is None:
         raise IbgwError("Say which stack: --stack NAME, or --contract FILE.", exit_code=ExitCode.BAD_USAGE)
     if file is None:
         assert stack is not None
-        return Stack(stack).contract()
+        return Stack(stack).deployment()
     if str(file) == "-":
         return parse_contract(sys.stdin.read(), "the contract on standard input")
     try:
@@ -262,10 +262,10 @@ def read_contract(stack: str | None, file: Path | None) -> Contract:
     return parse_contract(text, f"the contract in {file}")
 
 
-def parse_contract(text: str, where: str) -> Contract:
+def parse_contract(text: str, where: str) -> Deployment:
     """Validates a contract. Raises IbgwError that names each wrong key, never its value."""
     try:
-        return Contract.model_validate_json(text)
+        return Deployment.model_validate_json(text)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in found['loc']) or 'the whole'}: {found['msg']}"
@@ -277,24 +277,24 @@ def parse_contract(text: str, where: str) -> Contract:
         ) from None
 
 
-def choose_gateways(contract: Contract, names: Sequence[str]) -> tuple[Gateway, ...]:
+def choose_gateways(deployment: Deployment, names: Sequence[str]) -> tuple[Gateway, ...]:
     """The named gateways in the order given, or all. Raises IbgwError (bad usage) for a name the stack lacks."""
-    unknown = [name for name in names if name not in contract.gateways]
+    unknown = [name for name in names if name not in deployment.gateways]
     if unknown:
         raise IbgwError(
-            f"--gateway {unknown[0]}: stack {contract.stack!r} has no such gateway, "
-            f"only {', '.join(sorted(contract.gateways))}.",
+            f"--gateway {unknown[0]}: stack {deployment.stack!r} has no such gateway, "
+            f"only {', '.join(sorted(deployment.gateways))}.",
             exit_code=ExitCode.BAD_USAGE,
         )
-    return tuple(contract.gateways[name] for name in names or sorted(contract.gateways))
+    return tuple(deployment.gateways[name] for name in names or sorted(deployment.gateways))
 
 
-def choose_gateway(contract: Contract, name: str | None) -> Gateway:
+def choose_gateway(deployment: Deployment, name: str | None) -> Gateway:
     """The named gateway, or the only one. Raises IbgwError (bad usage) where the choice is open."""
-    chosen = choose_gateways(contract, [name] if name else [])
+    chosen = choose_gateways(deployment, [name] if name else [])
     if len(chosen) > 1:
         raise IbgwError(
-            f"Stack {contract.stack!r} has several gateways: choose one with --gateway "
+            f"Stack {deployment.stack!r} has several gateways: choose one with --gateway "
             f"({', '.join(gateway.name for gateway in chosen)}).",
             exit_code=ExitCode.BAD_USAGE,
         )

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import docker
 from docker.errors import NotFound
 
-from contract.target import Contract, Gateway
+from deployment.description import Deployment, Gateway
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import docker_errors, moment
 from healthcheck.gateway_container import status_of
@@ -55,13 +55,13 @@ class Row:
 HEADINGS = ("gateway", "state", "since", "account", "latency", "restarts", "image", "next planned", "last planned")
 
 
-def rows(client: docker.DockerClient, contract: Contract, report: Report, now: datetime) -> list[Row]:
+def rows(client: docker.DockerClient, deployment: Deployment, report: Report, now: datetime) -> list[Row]:
     """`report`: of a verification of just now. Raises IbgwError (could not run) when Docker fails."""
     found = []
     for one in sorted(report.gateways, key=lambda one: one.gateway):
-        gateway = contract.gateways[one.gateway]
-        inspected = _inspect(client, contract, one.gateway)
-        told = _told(client, contract, gateway) if inspected and inspected["State"]["Running"] else None
+        gateway = deployment.gateways[one.gateway]
+        inspected = _inspect(client, deployment, one.gateway)
+        told = _told(client, deployment, gateway) if inspected and inspected["State"]["Running"] else None
         found.append(_row(gateway, one, inspected, told, now))
     return found
 
@@ -135,14 +135,14 @@ def _image(gateway: Gateway) -> str:
     return f"{tag} {digest}" if tag else digest
 
 
-def _told(client: docker.DockerClient, contract: Contract, gateway: Gateway) -> Status | None:
-    with docker_errors(f"Container {gateway.container.name} on {contract.docker_host}", "check the daemon"):
+def _told(client: docker.DockerClient, deployment: Deployment, gateway: Gateway) -> Status | None:
+    with docker_errors(f"Container {gateway.container.name} on {deployment.docker_host}", "check the daemon"):
         return status_of(client, gateway)
 
 
-def _inspect(client: docker.DockerClient, contract: Contract, name: str) -> Mapping[str, Any] | None:
-    container = contract.gateways[name].container.name
-    with docker_errors(f"Container {container} on {contract.docker_host}", "check the daemon"):
+def _inspect(client: docker.DockerClient, deployment: Deployment, name: str) -> Mapping[str, Any] | None:
+    container = deployment.gateways[name].container.name
+    with docker_errors(f"Container {container} on {deployment.docker_host}", "check the daemon"):
         try:
             found: Mapping[str, Any] = client.api.inspect_container(container)
         except NotFound:

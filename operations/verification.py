@@ -3,14 +3,14 @@
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from contract.target import Contract
+from deployment.description import Deployment
 from healthcheck.report import CheckName, Report
 from healthcheck.runner import REPORTS, update_report, verify, write_report
 from operations.stack import Stack
 
 
 def run(
-    contract: Contract,
+    deployment: Deployment,
     gateways: Sequence[str],
     *,
     checks: Collection[CheckName] | None,
@@ -26,7 +26,7 @@ def run(
     Raises IbgwError when it could not run at all.
     """
     report = verify(
-        contract,
+        deployment,
         gateways=gateways,
         wait=wait,
         watch=watch,
@@ -36,7 +36,7 @@ def run(
     )
     if strict:
         report = report.strict()
-    write_report(report, reports / f"{contract.stack}.json")
+    write_report(report, reports / f"{deployment.stack}.json")
     return report
 
 

@@ -16,7 +16,7 @@ import docker
 import requests
 from docker.errors import APIError
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox import images
 from sandbox.docker_engine import SANDBOX_LABEL, connect
 from sandbox.images import ContextFile

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from sandbox.broker.control import BrokerControl, ControlError
 from sandbox.environment import Sandbox
 
 app = typer.Typer(
     name="sandbox",
-    help="A whole world to run stacks in: broker, registry, Secrets Manager, gateway image. No account, no download.",
+    help="All that a stack needs to run: broker, registry, Secrets Manager, gateway image. No account, no download.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -9,8 +9,8 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from contract.errors import IbgwError
-from contract.names import Label
+from deployment.errors import IbgwError
+from deployment.names import Label
 from sandbox.packages import find
 from sandbox.processes import Processes, alive, wait_until
 from sandbox.record import RecordedProcess

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import docker
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from sandbox import base_image, docker_engine, internet, packages, project, registry, secrets_manager, toolchain
 from sandbox.broker.control import BrokerControl
 from sandbox.internet import Internet

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import docker
 from docker.errors import APIError, BuildError, ImageNotFound
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox.docker_engine import SANDBOX_LABEL
 
 TAG_LENGTH = 12

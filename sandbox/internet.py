@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox.broker.control import BrokerControl
 from sandbox.images import digest, folder_context
 from sandbox.packages import find

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox.processes import run
 from sandbox.steps import Say
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox.record import Record, RecordedProcess, RecordFile
 
 POLL_SECONDS = 0.05

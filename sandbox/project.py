@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from contract.target import Mode, SecondFactor
+from deployment.description import Mode, SecondFactor
 from sandbox.secrets_manager import Login
 
 PROJECT_FILE = "Pulumi.yaml"

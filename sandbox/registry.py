@@ -7,7 +7,7 @@ from pathlib import Path
 import docker
 from docker.errors import APIError
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox import images
 from sandbox.packages import find
 from sandbox.processes import Processes

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from contract.target import Mode, SecondFactor
+from deployment.description import Mode, SecondFactor
 from sandbox.processes import Processes, answers
 from sandbox.steps import Say
 

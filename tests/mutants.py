@@ -30,7 +30,7 @@ SETTINGS = "tests/unit/test_settings.py"
 CHECKS = "tests/unit/test_healthcheck_checks.py"
 ISOLATION = "tests/unit/test_healthcheck_isolation.py"
 RUNNER = "tests/unit/test_healthcheck_runner.py"
-VANTAGE = "tests/unit/test_healthcheck_vantage.py"
+VANTAGE = "tests/unit/test_healthcheck_reachability.py"
 OPTIONS = "tests/unit/test_healthcheck_runner_options.py"
 ROLLOUT = "tests/unit/test_operations_rollout.py"
 SUPERVISOR = "infra/supervisor/supervisor.sh"
@@ -39,7 +39,7 @@ DRIFT = "tests/unit/test_operations_drift.py"
 REPLACED = "tests/engine/test_replacements.py::test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs"
 FORCED = "tests/engine/test_replacements.py::test_a_forced_replacement_ends_the_old_one_first"
 SETTLED = "tests/engine/test_main_job.py::test_a_preview_shows_no_change_not_even_after_a_refresh"
-LOOK = "async def look(context: Context) -> Finding:\n"
+LOOK = "async def look(context: Context) -> Observation:\n"
 
 
 @dataclass(frozen=True)
@@ -480,7 +480,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the status is not tried from outside",
-        "healthcheck/vantage.py",
+        "healthcheck/reachability.py",
         ", STATUS_PORT, VNC_PORT)",
         ", VNC_PORT)",
         f"{VANTAGE}::test_the_ports_are_those_of_both_modes_the_status_and_vnc",
@@ -628,17 +628,17 @@ MUTATIONS = (
     ),
     Mutation(
         "an order without the what-if flag may leave",
-        "healthcheck/guard.py",
+        "healthcheck/write_filter.py",
         "        if not is_what_if(fields, self.server_version):",
         "        if False:",
-        "tests/unit/test_healthcheck_guard.py::test_a_what_if_order_passes_and_the_same_order_without_the_flag_does_not",
+        "tests/unit/test_healthcheck_write_filter.py::test_a_what_if_order_passes_and_the_same_order_without_the_flag_does_not",
     ),
     Mutation(
         "an order may leave where the check is off",
-        "healthcheck/guard.py",
+        "healthcheck/write_filter.py",
         "        if not self.what_if:",
         "        if False:",
-        "tests/unit/test_healthcheck_guard.py::test_where_what_ifs_are_off_no_order_passes",
+        "tests/unit/test_healthcheck_write_filter.py::test_where_what_ifs_are_off_no_order_passes",
     ),
     Mutation(
         "the session may send an order where the check is off",
@@ -658,7 +658,7 @@ MUTATIONS = (
         "reachable passes always",
         "healthcheck/checks/reachable.py",
         LOOK,
-        f"{LOOK}    return Finding('always')\n",
+        f"{LOOK}    return Observation('always')\n",
         f"{CHECKS}::test_a_closed_port_a_mute_one_an_echo_and_an_empty_relay_are_told_apart",
     ),
     Mutation(
@@ -722,7 +722,7 @@ MUTATIONS = (
         "connected passes always",
         "healthcheck/checks/connected.py",
         LOOK,
-        f"{LOOK}    return Finding('always')\n",
+        f"{LOOK}    return Observation('always')\n",
         f"{CHECKS}::test_a_closed_port_a_mute_one_an_echo_and_an_empty_relay_are_told_apart",
     ),
     *(
@@ -730,14 +730,14 @@ MUTATIONS = (
             f"{check} passes always",
             f"healthcheck/checks/{check}.py",
             LOOK,
-            f"{LOOK}    return Finding('always')\n",
+            f"{LOOK}    return Observation('always')\n",
             f"{CHECKS}::test_each_fault_has_its_verdict_and_reason",
         )
         for check in ("authenticated", "account_access", "market_data", "order_capability")
     ),
     Mutation(
         "a published port is no exposure",
-        "contract/rules.py",
+        "deployment/rules.py",
         "    for port in published:",
         "    for port in ():",
         f"{ISOLATION}::test_every_way_in_is_exposure",
@@ -772,7 +772,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a control at an address that nobody tried counts",
-        "healthcheck/vantage.py",
+        "healthcheck/reachability.py",
         "                    if address in target.tried\n",
         "",
         f"{VANTAGE}::test_inside_the_verifier_is_asked_and_what_has_moved_is_no_control",
@@ -786,7 +786,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a vantage point that could not be used is not applicable",
-        "healthcheck/vantage.py",
+        "healthcheck/reachability.py",
         "            return not isinstance(error, NotFound)\n        return True\n",
         "            return not isinstance(error, NotFound)\n        return False\n",
         f"{VANTAGE}::test_only_a_neighbour_whose_network_is_gone_is_not_applicable",
@@ -837,7 +837,7 @@ MUTATIONS = (
     Mutation(
         "paper may change while it is verified",
         "operations/promotion/command.py",
-        "    if source.contract() != contract or ",
+        "    if source.deployment() != deployment or ",
         "    if ",
         "tests/unit/test_promotion_command.py::test_paper_that_changes_meanwhile_is_not_promoted",
     ),
@@ -864,17 +864,17 @@ MUTATIONS = (
     ),
     Mutation(
         "a second factor that nobody approved is asked for again",
-        "operations/promotion/course.py",
+        "operations/promotion/deployer.py",
         "        live.stop(pending)\n",
         "",
-        "tests/unit/test_promotion_course.py::test_a_second_factor_stops_the_gateway_and_waits",
+        "tests/unit/test_promotion_deployer.py::test_a_second_factor_stops_the_gateway_and_waits",
     ),
     Mutation(
         "a release that fails is deployed again and again",
         "operations/promotion/journal.py",
         "return self.previous not in (None, self.target)",
         "return self.previous is not None and self.phase is Phase.DEPLOYING",
-        "tests/unit/test_promotion_course.py::test_a_release_that_is_the_one_before_has_no_way_back",
+        "tests/unit/test_promotion_deployer.py::test_a_release_that_is_the_one_before_has_no_way_back",
     ),
     Mutation(
         "a prepared release is deployed by another program",
@@ -892,17 +892,17 @@ MUTATIONS = (
     ),
     Mutation(
         "the journal is written after the deed",
-        "operations/promotion/course.py",
+        "operations/promotion/deployer.py",
         "    journal.write(entry)\n    live.name_release(entry.target)\n",
         "    live.name_release(entry.target)\n    journal.write(entry)\n",
-        "tests/unit/test_promotion_course.py::test_killed_at_any_side_effect_it_goes_on",
+        "tests/unit/test_promotion_deployer.py::test_killed_at_any_side_effect_it_goes_on",
     ),
     Mutation(
         "a killed update's lock stays when a promotion goes on",
-        "operations/promotion/course.py",
-        "    live.settle()\n",
+        "operations/promotion/deployer.py",
+        "    live.repair()\n",
         "",
-        "tests/unit/test_promotion_course.py::test_killed_at_any_side_effect_it_goes_on",
+        "tests/unit/test_promotion_deployer.py::test_killed_at_any_side_effect_it_goes_on",
     ),
     # Plans without values.
     Mutation(

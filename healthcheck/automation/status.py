@@ -1,6 +1,6 @@
 """The line in which a gateway's first process tells how it is (infra/supervisor): closed words and numbers. Pure.
 
-It is answered on contract.target.STATUS_PORT of the `api` network, and lies in the container under PATH.
+It is answered on deployment.description.STATUS_PORT of the `api` network, and lies in the container under PATH.
 """
 
 from datetime import UTC, datetime

@@ -1,18 +1,18 @@
 """The checks over the API, one file each, and the one way to run them.
 
 A check says what it saw and, when something is off, the reason. Which verdict that is follows from the reason and the
-level (`healthcheck.report`); what it costs the checks after it follows from `healthcheck.order`.
+level (`healthcheck.report`); what it costs the checks after it follows from `healthcheck.check_sequence`.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from contract.target import Gateway
+from deployment.description import Gateway
+from healthcheck.check_sequence import CHECKS, OVER_API, Check, not_run
 from healthcheck.checks import account_access, authenticated, connected, market_data, order_capability, reachable
 from healthcheck.checks.context import Context
-from healthcheck.finding import Finding
-from healthcheck.order import CHECKS, OVER_API, Check, not_run
+from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, check_result
 from healthcheck.session import Session, SessionFailure, Timeouts
@@ -21,7 +21,7 @@ CLIENT_IDS_TRIED = 10
 BUDGET = 60.0
 """Seconds for all checks of one attempt together."""
 
-LOOK: dict[CheckName, Callable[[Context], Awaitable[Finding]]] = {
+LOOK: dict[CheckName, Callable[[Context], Awaitable[Observation]]] = {
     CheckName.REACHABLE: reachable.look,
     CheckName.CONNECTED: connected.look,
     CheckName.AUTHENTICATED: authenticated.look,
@@ -75,9 +75,9 @@ async def _run(
         async with asyncio.timeout_at(deadline):
             finding = await LOOK[check.name](context)
     except SessionFailure as failure:
-        finding = Finding(failure.seen, failure.reason)
+        finding = Observation(failure.seen, failure.reason)
     except TimeoutError:
-        finding = Finding(f"the {BUDGET:g} s for all checks together are used up", Reason.TOO_SLOW)
+        finding = Observation(f"the {BUDGET:g} s for all checks together are used up", Reason.TOO_SLOW)
     return check_result(
         check.name,
         level=check.level(gateway),

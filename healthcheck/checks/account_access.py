@@ -3,7 +3,7 @@
 import math
 
 from healthcheck.checks.context import Context
-from healthcheck.finding import Finding
+from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import Refused, SummaryRow, Unanswered
 
@@ -12,11 +12,11 @@ NET_LIQUIDATION = "NetLiquidation"
 TAGS = (NET_LIQUIDATION, "TotalCashValue", "BuyingPower", "AvailableFunds")
 
 
-async def look(context: Context) -> Finding:
+async def look(context: Context) -> Observation:
     session, expected = context.session, context.gateway.expected_accounts
     missing = [account for account in expected if account not in session.accounts]
     if missing:
-        return Finding(
+        return Observation(
             f"expected {', '.join(missing)}; the login reaches {', '.join(session.accounts)}",
             Reason.ACCOUNT_MISSING,
             {"missing": list(missing), "accounts": list(session.accounts)},
@@ -24,19 +24,19 @@ async def look(context: Context) -> Finding:
     try:
         rows = await session.account_summary(TAGS)
     except (Unanswered, Refused) as error:
-        return Finding(str(error), Reason.NO_ACCOUNT_SUMMARY)
+        return Observation(str(error), Reason.NO_ACCOUNT_SUMMARY)
     if not rows:
-        return Finding("the summary is empty", Reason.NO_ACCOUNT_SUMMARY)
+        return Observation("the summary is empty", Reason.NO_ACCOUNT_SUMMARY)
     wanted = expected or session.accounts
     unusable = [account for account in wanted if not _plausible(account, rows)]
     if unusable:
-        return Finding(
+        return Observation(
             f"no usable {NET_LIQUIDATION} for {', '.join(unusable)}",
             Reason.IMPLAUSIBLE_SUMMARY,
             {"accounts": list(unusable)},
         )
     worth = [row for row in rows if row.tag == NET_LIQUIDATION and row.account in wanted]
-    return Finding(
+    return Observation(
         "; ".join(f"{row.account} {NET_LIQUIDATION} {float(row.value):,.2f} {row.currency}" for row in worth),
         data={"accounts": list(wanted), "figures": len(rows)},
     )

@@ -4,7 +4,7 @@ A handshake proves nothing about the login; accounts, the next order id and stan
 """
 
 from healthcheck.checks.context import Context
-from healthcheck.finding import Finding
+from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import ApiError, Session, Unanswered
 
@@ -13,14 +13,14 @@ LOST = frozenset({1100, 2110})
 RESTORED = frozenset({1101, 1102})
 
 
-async def look(context: Context) -> Finding:
+async def look(context: Context) -> Observation:
     session, gateway = context.session, context.gateway
     if not await session.ready():
         return _not_ready(session)
     wrong = [account for account in session.accounts if account_kind(account) != gateway.account_kind]
     if wrong:
         found = " and ".join(f"{account_kind(account)} account {account}" for account in wrong)
-        return Finding(
+        return Observation(
             f"{found} on a gateway for {gateway.account_kind} accounts",
             Reason.ACCOUNT_KIND_MISMATCH,
             {"accounts": list(session.accounts), "expected_kind": gateway.account_kind.value},
@@ -28,11 +28,11 @@ async def look(context: Context) -> Finding:
     try:
         await session.server_time()
     except Unanswered as error:
-        return Finding(str(error), Reason.HALF_OPEN)
+        return Observation(str(error), Reason.HALF_OPEN)
     lost = connectivity_lost(session.notices)
     if lost is not None:
-        return Finding(str(lost), Reason.CONNECTIVITY_LOST, {"code": lost.code})
-    return Finding(
+        return Observation(str(lost), Reason.CONNECTIVITY_LOST, {"code": lost.code})
+    return Observation(
         f"{', '.join(session.accounts)} ({gateway.account_kind})",
         data={"accounts": list(session.accounts), "account_kind": gateway.account_kind.value},
     )
@@ -54,14 +54,14 @@ def connectivity_lost(notices: list[ApiError]) -> ApiError | None:
     return lost
 
 
-def _not_ready(session: Session) -> Finding:
+def _not_ready(session: Session) -> Observation:
     if session.told_accounts and not session.accounts:
-        return Finding("an empty list of accounts", Reason.NO_ACCOUNTS)
+        return Observation("an empty list of accounts", Reason.NO_ACCOUNTS)
     if session.accounts or session.next_id is not None:
         got, missing = ("accounts", "no next order id") if session.accounts else ("a next order id", "no accounts")
-        return Finding(f"{got} and {missing} within {session.timeouts.ready:g} s", Reason.HALF_OPEN)
+        return Observation(f"{got} and {missing} within {session.timeouts.ready:g} s", Reason.HALF_OPEN)
     lost = connectivity_lost(session.notices)
     if lost is not None:
-        return Finding(str(lost), Reason.CONNECTIVITY_LOST, {"code": lost.code})
+        return Observation(str(lost), Reason.CONNECTIVITY_LOST, {"code": lost.code})
     silence = session.closed or f"neither accounts nor a next order id within {session.timeouts.ready:g} s"
-    return Finding(f"after the handshake: {silence}", Reason.NOT_LOGGED_IN)
+    return Observation(f"after the handshake: {silence}", Reason.NOT_LOGGED_IN)

@@ -3,15 +3,15 @@
 import time
 
 from healthcheck.checks.context import Context
-from healthcheck.finding import Finding
+from healthcheck.observation import Observation
 
 
-async def look(context: Context) -> Finding:
+async def look(context: Context) -> Observation:
     started = time.monotonic()
     await context.session.open()
     latency_ms = round((time.monotonic() - started) * 1000)
     version = context.session.server_version
-    return Finding(
+    return Observation(
         f"server version {version} in {latency_ms} ms, client id {context.session.client_id}",
         data={"server_version": version, "client_id": context.session.client_id, "latency_ms": latency_ms},
     )

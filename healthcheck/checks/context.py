@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from contract.target import Gateway
+from deployment.description import Gateway
 from healthcheck.session import Session
 
 

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from contract.target import QuoteContract
+from deployment.description import QuoteContract
 from healthcheck.checks.context import Context
-from healthcheck.finding import Finding
 from healthcheck.hours import Hours, parse_hours
+from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import ApiError, DataType, Quote, Refused, Session, Unanswered
 
@@ -23,12 +23,12 @@ FARM_BROKEN = frozenset({2103})
 FARM_OK = frozenset({2104, 2119, 2108})
 
 
-async def look(context: Context) -> Finding:
+async def look(context: Context) -> Observation:
     session, wanted = context.session, context.gateway.checks.market_data.contract
     try:
         hours = await _hours(session, wanted)
     except Refused as refusal:
-        return Finding(f"{wanted.symbol}: {refusal.error}", Reason.CONTRACT_UNKNOWN, {"code": refusal.error.code})
+        return Observation(f"{wanted.symbol}: {refusal.error}", Reason.CONTRACT_UNKNOWN, {"code": refusal.error.code})
     now = await _now(session)
     closed = hours is not None and now is not None and not hours.open_at(now)
     timeouts = session.timeouts
@@ -105,7 +105,7 @@ def _finding(
     *,
     farms: list[str] | None = None,
     note: str = "",
-) -> Finding:
+) -> Observation:
     label = quote.data_type.label
     price = f"{wanted.symbol} {label} {quote.price:g}" if quote.price is not None else f"{wanted.symbol}: no quote"
     details = [str(error) for error in quote.errors] + [f"farm {farm} is broken" for farm in farms or []]
@@ -117,4 +117,4 @@ def _finding(
     }
     if codes:
         data["codes"] = codes
-    return Finding("; ".join([price, *details]), reason, data, note)
+    return Observation("; ".join([price, *details]), reason, data, note)

@@ -6,9 +6,9 @@ gateway that nobody clicks.
 
 from collections.abc import Sequence
 
-from contract.target import CheckLevel, Gateway
+from deployment.description import CheckLevel, Gateway
 from healthcheck.checks.context import Context
-from healthcheck.finding import Finding
+from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import ApiError, Refused, Unanswered, margin
 
@@ -18,10 +18,10 @@ SMALLEST_LIMIT = 1.0  # when no price is known
 FAR = 0.5  # of the price: a buy order at this limit would not be filled even if it were an order
 
 
-async def look(context: Context) -> Finding:
+async def look(context: Context) -> Observation:
     gateway, session = context.gateway, context.session
     if gateway.read_only:
-        return Finding("the API is read-only, as configured", Reason.READ_ONLY)
+        return Observation("the API is read-only, as configured", Reason.READ_ONLY)
     wanted = gateway.checks.market_data.contract
     account = tradable((*gateway.expected_accounts, *session.accounts))
     limit = max(round(context.price * FAR, 2), 0.01) if context.price is not None else SMALLEST_LIMIT
@@ -29,14 +29,16 @@ async def look(context: Context) -> Finding:
     try:
         state = await session.what_if(wanted, account, limit)
     except Refused as refusal:
-        return Finding(f"{what}: {refusal.error}", _refusal(refusal.error), {"code": refusal.error.code})
+        return Observation(f"{what}: {refusal.error}", _refusal(refusal.error), {"code": refusal.error.code})
     except Unanswered as error:
-        return Finding(str(error), Reason.NO_MARGIN_FIGURES)
+        return Observation(str(error), Reason.NO_MARGIN_FIGURES)
     change = margin(state)
     if change is None:
         told = state.warningText or "answered without margin figures"
-        return Finding(f"{what}: {told}", Reason.NO_MARGIN_FIGURES)
-    return Finding(f"{what}: initial margin {change:+,.2f}", data={"symbol": wanted.symbol, "margin_change": change})
+        return Observation(f"{what}: {told}", Reason.NO_MARGIN_FIGURES)
+    return Observation(
+        f"{what}: initial margin {change:+,.2f}", data={"symbol": wanted.symbol, "margin_change": change}
+    )
 
 
 def tradable(accounts: Sequence[str]) -> str:

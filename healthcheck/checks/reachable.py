@@ -6,12 +6,12 @@ The image's relay accepts before the login: an open port says nothing of the API
 import time
 
 from healthcheck.checks.context import Context
-from healthcheck.finding import Finding
+from healthcheck.observation import Observation
 
 
-async def look(context: Context) -> Finding:
+async def look(context: Context) -> Observation:
     started = time.monotonic()
     await context.session.reach()
     latency_ms = round((time.monotonic() - started) * 1000)
     api = context.gateway.api
-    return Finding(f"{api.host}:{api.port} accepts, in {latency_ms} ms", data={"latency_ms": latency_ms})
+    return Observation(f"{api.host}:{api.port} accepts, in {latency_ms} ms", data={"latency_ms": latency_ms})

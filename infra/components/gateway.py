@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
-from contract.durations import format_duration
-from contract.target import PASSWORD_FILE, USER_ID_FILE
+from deployment.description import PASSWORD_FILE, USER_ID_FILE
+from deployment.durations import format_duration
 from healthcheck import VERSION
 from infra.components.network import declare_network
 from infra.components.storage import Storage, StorageArgs

@@ -1,4 +1,4 @@
-"""The policy pack: `contract.rules` over every Docker resource that the engine is asked for, in previews and updates.
+"""The policy pack: `deployment.rules` over every Docker resource that the engine is asked for, in previews and updates.
 
 Each rule is a mandatory policy of its name. A violation stops the engine before it creates or changes that resource,
 whatever the program itself has checked.
@@ -20,7 +20,7 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-from contract.rules import RULES, Rule, egress_for_gateways
+from deployment.rules import RULES, Rule, egress_for_gateways
 from infra.policy import inputs
 
 

@@ -1,4 +1,4 @@
-"""A Docker resource's inputs, as the engine hands them to a policy, as the record that `contract.rules` judges. Pure.
+"""A Docker resource's inputs, as the engine hands them to a policy, as the record that `deployment.rules` judges. Pure.
 
 What the engine does not know yet (UNKNOWN) leaves its fact unseen; what is not given has the provider's default, which
 is a fact. Each resource fills only the facts that are its own.
@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
-from contract.names import Label, Role
-from contract.rules import GatewayRecord, Rule, no_credential_in_sight, no_new_privileges
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.names import Label, Role
+from deployment.rules import GatewayRecord, Rule, no_credential_in_sight, no_new_privileges
 from healthcheck.inspected import DOCKERS_GRACE
 from infra.spec import ICC
 

@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from shlex import quote
 
-from contract.target import COMMAND_PORT, PORTS, STATUS_PORT, VNC_PORT, ClientIds, Mode
+from deployment.description import COMMAND_PORT, PORTS, STATUS_PORT, VNC_PORT, ClientIds, Mode
 from healthcheck.automation import ibc
 from healthcheck.automation.base import LoginState
 from infra import settings as config

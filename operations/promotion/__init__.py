@@ -6,6 +6,6 @@ expected.py   what of a live plan follows from a promotion
 outcome.py    what a deployment came to, from its report
 journal.py    the phases, kept in a file, so that a killed promotion can go on
 live.py       everything that a promotion does to the live stack
-course.py     the course of a deployment: forward, back, or waiting
+deployer.py   deploys a release to live: forward, back, or waiting
 command.py    `ibgw promote` and `ibgw rollback`
 """

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.runner import REPORTS
 from infra.release import RELEASES, Release
 from operations.stack import Stack
@@ -48,7 +48,7 @@ def read_checkout(folder: Path, *, apart_from: Sequence[str]) -> Checkout:
     return Checkout(commit=_git(folder, "rev-parse", "--verify", "HEAD"), who=who)
 
 
-DEPLOYED = ("infra", "contract", "healthcheck", "Pulumi.yaml", "uv.lock")
+DEPLOYED = ("infra", "deployment", "healthcheck", "Pulumi.yaml", "uv.lock")
 """What an update runs, beside the stack's own file."""
 
 

@@ -1,4 +1,4 @@
-"""`ibgw promote` and `ibgw rollback`: what is asked before anything is done, and then the course."""
+"""`ibgw promote` and `ibgw rollback`: what is asked before anything is done, and then the deployment."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.errors import ExitCode, IbgwError
 from infra.release import RELEASES, Release, read_release, write_release
 from infra.settings import Settings, TradingHours, Weekday
 from infra.times import parse_time_of_day
@@ -23,7 +23,7 @@ from operations.promotion.checkout import (
     program_of,
     read_checkout,
 )
-from operations.promotion.course import Say, go, go_on
+from operations.promotion.deployer import Say, deploy_release, resume
 from operations.promotion.expected import unexpected
 from operations.promotion.journal import Entry, Journal, Phase
 from operations.promotion.live import REFUSED, LiveStack
@@ -98,13 +98,13 @@ def promote(options: Options, *, say: Say, confirm: Confirm, watch: Watch = CLOC
         raise error
     entry = Entry(stack=live.name, release=release.id, previous=previous, target=release.id, phase=Phase.DEPLOYING)
     with _ready(live, journal, under_way, say) as worker:
-        code = go(worker, journal, entry, say)
+        code = deploy_release(worker, journal, entry, say)
     if code in (ExitCode.OK, ExitCode.ROLLED_BACK):
         say(f"Commit {RELEASES}/ and Pulumi.{live.name}.yaml, so that the next checkout knows what {live.name} runs.")
     return code
 
 
-def carry_on(target: str, *, say: Say) -> ExitCode:
+def resume_promotion(target: str, *, say: Say) -> ExitCode:
     """`ibgw promote --continue`."""
     live = Stack(target)
     journal = Journal.of(project_folder(), target)
@@ -113,7 +113,7 @@ def carry_on(target: str, *, say: Say) -> ExitCode:
         raise refuse(f"no promotion of {target} is under way; `ibgw releases` shows what it runs")
     say(f"{entry.describe()}: going on.")
     with _telling_what_is_next(journal, say):
-        return go_on(LiveStack(live, say), journal, entry, say)
+        return resume(LiveStack(live, say), journal, entry, say)
 
 
 def rollback(target: str, to: str | None, *, say: Say, confirm: Confirm) -> ExitCode:
@@ -149,19 +149,19 @@ def rollback(target: str, to: str | None, *, say: Say, confirm: Confirm) -> Exit
         if under_way is not None and _same(folder, read_release(folder / RELEASES, under_way.target), release):
             # The update will not replace what was stopped for want of an approval.
             worker.start(under_way.unapproved)
-        return go(worker, journal, entry, say)
+        return deploy_release(worker, journal, entry, say)
 
 
 @contextmanager
 def _ready(live: Stack, journal: Journal, seen: Entry | None, say: Say) -> Iterator[LiveStack]:
-    """For a course that begins now, after a soak or a question. Raises IbgwError (REFUSED) where another has begun
+    """For a deployment that begins now, after a soak or a question. Raises IbgwError (REFUSED) where another has begun
     since its beginning was read."""
     if journal.read() != seen:
         raise refuse(f"another promotion or rollback of {live.name} began meanwhile; see `ibgw releases`")
     worker = LiveStack(live, say)
     with _telling_what_is_next(journal, say):
         if seen is not None:
-            worker.settle()
+            worker.repair()
         yield worker
 
 
@@ -229,7 +229,7 @@ def _live_settings(live: Stack) -> Settings:
 
 def _running(live: Stack) -> str | None:
     """The release that live was last brought to. None where it was never deployed."""
-    return live.contract().release if live.deployed() else None
+    return live.deployment().release if live.deployed() else None
 
 
 def _last_verified(live: Stack) -> str | None:
@@ -258,9 +258,9 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
     """The release that follows from what paper runs, once that is seen to be good for the whole soak."""
     source = Stack(options.source)
     checkout = read_checkout(folder, apart_from=_apart(live))
-    contract = source.contract()
-    paper.check_is_paper(contract)
-    paper.digest_of(contract)
+    deployment = source.deployment()
+    paper.check_is_paper(deployment)
+    paper.digest_of(deployment)
     say(f"previewing {source.name} and {live.name}")
     pending, _ = _plan(source)
     if pending.changes:
@@ -274,16 +274,16 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
     _check_expected(current)
     report = paper.soak(
         lambda: verification.run(
-            source.contract(), [], checks=None, wait=WAIT, watch=0, strict=False, show_accounts=False, progress=say
+            source.deployment(), [], checks=None, wait=WAIT, watch=0, strict=False, show_accounts=False, progress=say
         ),
         options.soak,
         require_market_data=options.require_market_data,
         watch=watch,
         say=say,
     )
-    if source.contract() != contract or read_checkout(folder, apart_from=_apart(live)) != checkout:
+    if source.deployment() != deployment or read_checkout(folder, apart_from=_apart(live)) != checkout:
         raise refuse(f"{source.name} or the work tree changed while it was verified; promote again")
-    return paper.make_release(contract, report, checkout, soaked=options.soak, now=watch.now())
+    return paper.make_release(deployment, report, checkout, soaked=options.soak, now=watch.now())
 
 
 def _show_plan(live: Stack, release: Release, say: Say, *, unread: bool) -> None:

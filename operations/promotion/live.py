@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from contract.errors import IbgwError
-from contract.names import Label, Role
+from deployment.errors import IbgwError
+from deployment.names import Label, Role
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.report import Report
 from healthcheck.runner import verify
 from infra.release import RELEASES, read_release
 from operations import lifecycle
 from operations.promotion.checkout import program_of
-from operations.promotion.course import Deployed, Say
+from operations.promotion.deployer import Deployed, Say
 from operations.prompt import confirm
 from operations.repair.command import repair
 from operations.repair.inventory import Scope
@@ -36,7 +36,7 @@ REFUSED = (
 
 @dataclass(frozen=True)
 class LiveStack:
-    """See operations.promotion.course.Live."""
+    """See operations.promotion.deployer.Live."""
 
     stack: Stack
     say: Say
@@ -62,12 +62,12 @@ class LiveStack:
     def _look(self) -> Report | None:
         """After an update that ended in the middle: what became of the gateways. None where that cannot be seen."""
         try:
-            return verify(self.stack.contract(), wait=0, progress=self.say)
+            return verify(self.stack.deployment(), wait=0, progress=self.say)
         except IbgwError as error:
             self.say(str(error))
             return None
 
-    def settle(self) -> None:
+    def repair(self) -> None:
         outcome = repair(self.stack, yes=True, say=self.say, ask=confirm)
         for text in (*(f"done: {action.text}" for action in outcome.done), *outcome.notes):
             self.say(text)
@@ -80,11 +80,11 @@ class LiveStack:
 
     def _each(self, act: lifecycle.Act, gateways: Sequence[str]) -> None:
         """One whose container is gone is passed over: the update that follows makes it anew, or says so."""
-        contract = self.stack.contract()
-        with closing(open_docker(contract.docker_host)) as client:
+        deployment = self.stack.deployment()
+        with closing(open_docker(deployment.docker_host)) as client:
             for name in gateways:
                 try:
-                    act(client, contract, contract.gateways[name], self.say)
+                    act(client, deployment, deployment.gateways[name], self.say)
                 except IbgwError as error:
                     self.say(str(error))
 

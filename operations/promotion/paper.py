@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Contract, Mode
+from deployment.description import Deployment, Mode
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckVerdict, GatewayVerdict, Report, render_human
 from infra.release import PaperReport, Release, Soak
@@ -37,18 +37,20 @@ def refuse(text: str) -> IbgwError:
     return IbgwError(f"Nothing was changed: {text}", exit_code=ExitCode.REFUSED)
 
 
-def check_is_paper(contract: Contract) -> None:
-    if contract.mode is not Mode.PAPER:
-        raise refuse(f"--from {contract.stack}: its mode is {contract.mode}, and a release comes from a paper stack")
+def check_is_paper(deployment: Deployment) -> None:
+    if deployment.mode is not Mode.PAPER:
+        raise refuse(
+            f"--from {deployment.stack}: its mode is {deployment.mode}, and a release comes from a paper stack"
+        )
 
 
-def digest_of(contract: Contract) -> str:
+def digest_of(deployment: Deployment) -> str:
     """The one digest that all gateways run. Raises IbgwError (REFUSED) where they differ."""
-    digests = {gateway.image.digest for gateway in contract.gateways.values()}
+    digests = {gateway.image.digest for gateway in deployment.gateways.values()}
     if len(digests) > 1:
         raise refuse(
-            f"the gateways of {contract.stack} run {len(digests)} different images; "
-            f"deploy them alike first: pulumi up --stack {contract.stack}"
+            f"the gateways of {deployment.stack} run {len(digests)} different images; "
+            f"deploy them alike first: pulumi up --stack {deployment.stack}"
         )
     return digests.pop()
 
@@ -115,15 +117,17 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def make_release(contract: Contract, report: Report, checkout: Checkout, *, soaked: float, now: datetime) -> Release:
+def make_release(
+    deployment: Deployment, report: Report, checkout: Checkout, *, soaked: float, now: datetime
+) -> Release:
     """The record of what was seen on paper."""
-    reference = next(iter(contract.gateways.values())).image.reference
+    reference = next(iter(deployment.gateways.values())).image.reference
     named, _, _ = reference.partition("@")
     repository, colon, tag = named.rpartition(":")
     tagged = bool(colon) and "/" not in tag  # a colon before a slash is a registry's port
     return Release(
         image=repository if tagged else named,
-        digest=digest_of(contract),
+        digest=digest_of(deployment),
         version=tag if tagged else None,
         commit=checkout.commit,
         created=now.astimezone(UTC).replace(microsecond=0),

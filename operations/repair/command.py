@@ -7,14 +7,14 @@ from typing import Any
 
 import docker
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.docker_host import docker_errors, open_docker
 from operations.repair import lock, processes
+from operations.repair.execute import execute
 from operations.repair.inventory import Scope, take_inventory
 from operations.repair.lock import Holder, Lock
 from operations.repair.plan import Action, Plan, Verb, make_plan
 from operations.repair.state import State, read_state
-from operations.repair.work import carry_out
 from operations.stack import PROGRAM, PROJECT, Configured, Stack, StackLockedError
 
 ROUNDS = 3
@@ -76,7 +76,7 @@ def _repair(
         if lock.backend_folder(backend) is None:
             _prove_unlocked(stack, yes=yes, say=say, ask=ask)
             actions = tuple(action for action in actions if action.verb is not Verb.CLEAR_PENDING)
-        carry_out(actions, client=client, stack=stack, say=say)
+        execute(actions, client=client, stack=stack, say=say)
         done += plan.actions
     raise IbgwError(
         f"After {ROUNDS} rounds stack {stack.name!r} still needs repair: something keeps changing it. "

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 import docker.errors
 
-from contract.names import MANAGED_BY, Label
+from deployment.names import MANAGED_BY, Label
 from healthcheck.gateway_container import stop_grace
 from operations.repair.state import Kind, Recorded
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from contract.names import Role
+from deployment.names import Role
 from operations.repair.inventory import Found, Inventory
 from operations.repair.lock import Lock
 from operations.repair.processes import Process

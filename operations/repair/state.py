@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 
 
 class Kind(StrEnum):

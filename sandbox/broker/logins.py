@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from . import scenarios
+from .account import Account
 from .clock import week_end
-from .desk import Account
 from .scenarios import Conditions, Login, LoginError
 from .users import User
 
@@ -87,7 +87,7 @@ class Token:
 
 @dataclass
 class UserState:
-    """One user's world."""
+    """What the broker knows of one user."""
 
     user: User
     scenario: str = scenarios.NORMAL

@@ -18,8 +18,8 @@ from typing import Any
 from sandbox.gateway.accounts import is_master
 
 from . import market as markets
+from .account import Account, Execution, Order, fill_price, valuation_price
 from .clock import Clock
-from .desk import Account, Execution, Order, fill_price, valuation_price
 from .logins import UserState
 from .market import EXCHANGE_TIME, Contract, Market, Quote
 from .scenarios import Data, Orders

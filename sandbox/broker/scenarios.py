@@ -1,4 +1,4 @@
-"""The states into which the sandbox can put a user's world, by name.
+"""The states into which the sandbox can put what a user meets at the broker, by name.
 
 A user is in exactly one scenario at a time; setting another replaces it, `normal` is the way back. Some take a value
 after a colon: `slow:5`. `SCENARIOS` is for people (one line each), `conditions` for the broker.

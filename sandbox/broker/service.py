@@ -10,8 +10,8 @@ from dataclasses import asdict
 from sandbox.gateway import notices
 
 from . import market as markets
+from .account import Account
 from .clock import Clock
-from .desk import Account
 from .logins import UserState
 from .market import DAY, Contract, Market
 from .orders import NO_DEFINITION, Answer, Json, OrderDesk, account_of, account_prices, error

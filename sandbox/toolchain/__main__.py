@@ -7,7 +7,7 @@ refuses where one of them holds a stand-in: those are for a sandbox only. `... a
 import argparse
 import sys
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox.toolchain import default_cache, ensure, ensure_actionlint
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox.locks import locked
 from sandbox.toolchain import modules, release
 

@@ -13,7 +13,7 @@ import venv
 from collections.abc import Callable
 from pathlib import Path
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 
 Say = Callable[[str], None]
 

@@ -26,8 +26,8 @@ def gateway(
     """A gateway's container, and its address on the api network."""
     stack = project("paper-pool")
     pulumi(["up", "--yes", "--skip-preview"], stack=stack)
-    contract: dict[str, Any] = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
-    described = contract["gateways"]["main"]
+    deployment: dict[str, Any] = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
+    described = deployment["gateways"]["main"]
     container = docker_client.containers.get(described["container"]["id"])
     yield container, container.attrs["NetworkSettings"]["Networks"][described["api"]["network"]]["IPAddress"]
     pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)

@@ -41,7 +41,7 @@ def deployed(sandbox: Sandbox, project: Callable[..., Stack], pulumi: Pulumi) ->
 
 
 @pytest.fixture(scope="module")
-def contract(deployed: Stack, pulumi: Pulumi) -> dict[str, Any]:
+def deployment(deployed: Stack, pulumi: Pulumi) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=deployed).stdout)
     return found
 
@@ -55,11 +55,11 @@ def variables(deployed: Stack, run: Run) -> dict[str, str]:
 
 @contextmanager
 def bot(
-    client: docker.DockerClient, contract: Mapping[str, Any], variables: Mapping[str, str], name: str
+    client: docker.DockerClient, deployment: Mapping[str, Any], variables: Mapping[str, str], name: str
 ) -> Iterator[Container]:
     """The example bot in a container on the gateway's network, not started. The verifier's image has what it needs."""
     container = client.containers.create(
-        contract["verifier"]["image_id"],
+        deployment["verifier"]["image_id"],
         entrypoint=["python3", "/tmp/bot.py"],
         environment=dict(variables),
         network=variables["IBGW_NETWORK"],
@@ -86,8 +86,8 @@ def assert_bot_worked(output: str) -> None:
     assert float(price[1]) > 0
 
 
-def test_the_variables_describe_the_gateways_network(variables: dict[str, str], contract: dict[str, Any]) -> None:
-    prefix = contract["name_prefix"]
+def test_the_variables_describe_the_gateways_network(variables: dict[str, str], deployment: dict[str, Any]) -> None:
+    prefix = deployment["name_prefix"]
     assert variables["IBGW_NETWORK"] == f"{prefix}-paper-clients-main-api"
     assert variables["IBGW_HOST"] == f"{prefix}-paper-clients-main"
     assert variables["IBGW_PORT"] == PAPER_PORT
@@ -96,9 +96,9 @@ def test_the_variables_describe_the_gateways_network(variables: dict[str, str], 
 
 
 def test_the_example_bot_trades_places_with_nobody_and_sees_accounts_and_a_price(
-    docker_client: docker.DockerClient, contract: dict[str, Any], variables: dict[str, str]
+    docker_client: docker.DockerClient, deployment: dict[str, Any], variables: dict[str, str]
 ) -> None:
-    with bot(docker_client, contract, variables, f"{contract['name_prefix']}-bot") as container:
+    with bot(docker_client, deployment, variables, f"{deployment['name_prefix']}-bot") as container:
         container.start()
         status = container.wait(timeout=120)
         output = container.logs().decode()
@@ -110,16 +110,16 @@ def test_the_example_bot_trades_places_with_nobody_and_sees_accounts_and_a_price
 def test_a_declared_client_may_be_attached_and_nobody_else(
     docker_client: docker.DockerClient,
     deployed: Stack,
-    contract: dict[str, Any],
+    deployment: dict[str, Any],
     run: Run,
     suffix: str,
     code: int,
 ) -> None:
-    name = f"{contract['name_prefix']}-{suffix}"
+    name = f"{deployment['name_prefix']}-{suffix}"
     container = docker_client.containers.run(
-        contract["verifier"]["image_id"],
+        deployment["verifier"]["image_id"],
         entrypoint=["sleep", "300"],
-        network=contract["gateways"]["main"]["api"]["network"],
+        network=deployment["gateways"]["main"]["api"]["network"],
         name=name,
         detach=True,
     )
@@ -183,9 +183,9 @@ def forwarding(deployed: Stack) -> Iterator[Forwarding]:
     running.process.wait()
 
 
-def relays(client: docker.DockerClient, contract: Mapping[str, Any]) -> list[str]:
+def relays(client: docker.DockerClient, deployment: Mapping[str, Any]) -> list[str]:
     """socat processes in the container that `docker exec` started: those that talk to the inner port from stdin."""
-    listed = client.containers.get(contract["gateways"]["main"]["container"]["id"]).top(ps_args="-eo pid,args")
+    listed = client.containers.get(deployment["gateways"]["main"]["container"]["id"]).top(ps_args="-eo pid,args")
     return [" ".join(row) for row in listed["Processes"] if "socat - " in " ".join(row)]
 
 
@@ -201,19 +201,19 @@ def test_a_bot_on_this_machine_works_while_forward_runs(forwarding: Forwarding, 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_end_of_forward_is_clean_even_with_a_client_connected(
-    forwarding: Forwarding, docker_client: docker.DockerClient, contract: dict[str, Any], number: signal.Signals
+    forwarding: Forwarding, docker_client: docker.DockerClient, deployment: dict[str, Any], number: signal.Signals
 ) -> None:
     with socket.create_connection(("127.0.0.1", forwarding.port), timeout=FORWARD_SECONDS) as connection:
         # Stage 1 of the handshake; the answer's first four bytes are its length (TWS API reference, EClient.connect).
         connection.sendall(b"API\0\0\0\0\x09v100..178")
         assert len(connection.recv(4, socket.MSG_WAITALL)) == 4
-        assert len(relays(docker_client, contract)) == 1
+        assert len(relays(docker_client, deployment)) == 1
         children = Path(f"/proc/{forwarding.process.pid}/task/{forwarding.process.pid}/children").read_text().split()
         assert len(children) == 1
         assert forwarding.end(number) == 0
     assert not Path(f"/proc/{children[0]}").exists()
     deadline = time.monotonic() + FORWARD_SECONDS
-    while relays(docker_client, contract):
+    while relays(docker_client, deployment):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     with pytest.raises(ConnectionRefusedError):
@@ -231,10 +231,10 @@ def test_a_port_that_is_taken_is_refused_by_name(deployed: Stack, run: Run) -> N
 
 
 def test_a_gateway_is_stopped_and_started_by_hand(
-    deployed: Stack, run: Run, docker_client: docker.DockerClient, contract: dict[str, Any], sandbox: Sandbox
+    deployed: Stack, run: Run, docker_client: docker.DockerClient, deployment: dict[str, Any], sandbox: Sandbox
 ) -> None:
     user = sandbox.user_of(deployed.name, "main")
-    container = docker_client.containers.get(contract["gateways"]["main"]["container"]["id"])
+    container = docker_client.containers.get(deployment["gateways"]["main"]["container"]["id"])
     logouts = sandbox.broker().status()["users"][user]["logouts"]
     try:
         run(["ibgw", "stop", "--stack", deployed.name], stack=deployed)

@@ -17,7 +17,7 @@ import pytest
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
 
-from contract.target import Contract
+from deployment.description import Deployment
 from sandbox.environment import ROOT, Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
 
@@ -36,7 +36,7 @@ def stack(project: Callable[..., Stack], pulumi: Pulumi, docker_client: docker.D
     """Two gateways, so that there is another one's api network."""
     made = project(STACK, gateways={"main": {}, "second": {}})
     pulumi(["up", "--yes", "--skip-preview"], stack=made)
-    names = Contract.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=made).stdout)
+    names = Deployment.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=made).stdout)
     yield made
     pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
     # The tests put other networks in the place of the stack's own, which it does not know.
@@ -46,15 +46,17 @@ def stack(project: Callable[..., Stack], pulumi: Pulumi, docker_client: docker.D
 
 
 @pytest.fixture(scope="module")
-def contract(stack: Stack, pulumi: Pulumi) -> Contract:
-    return Contract.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
+def deployment(stack: Stack, pulumi: Pulumi) -> Deployment:
+    return Deployment.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
 
 
 @pytest.fixture(scope="module")
-def verify(stack: Stack, contract: Contract, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+def verify(
+    stack: Stack, deployment: Deployment, run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
     """The checks of the gateway `main` by name; `isolation` names the expected verdict and reason."""
     path = tmp_path_factory.mktemp("contract") / "contract.json"
-    path.write_text(contract.model_dump_json(by_alias=True))
+    path.write_text(deployment.model_dump_json(by_alias=True))
 
     def command(isolation: tuple[str, str | None] = ("pass", None)) -> dict[str, Any]:
         line = ["ibgw", "verify", "--contract", str(path), "--gateway", "main", "--wait", "0s", "--json"]
@@ -74,13 +76,13 @@ def networks_of(client: docker.DockerClient, name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def sleeping(client: docker.DockerClient, contract: Contract, suffix: str, **options: Any) -> Iterator[Container]:
+def sleeping(client: docker.DockerClient, deployment: Deployment, suffix: str, **options: Any) -> Iterator[Container]:
     """A container of the verifier's image that does nothing by itself."""
     container = client.containers.create(
-        contract.verifier.image_id,
+        deployment.verifier.image_id,
         options.pop("command", ["300"]),
         entrypoint=options.pop("entrypoint", ["sleep"]),
-        name=f"{contract.name_prefix}-{suffix}",
+        name=f"{deployment.name_prefix}-{suffix}",
         **options,
     )
     try:
@@ -91,7 +93,7 @@ def sleeping(client: docker.DockerClient, contract: Contract, suffix: str, **opt
 
 
 def test_isolation_is_tried_from_every_vantage_point_and_leaves_nothing(
-    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+    verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
     data = verify()["isolation"]["data"]
     assert data["control"] == "connects"
@@ -99,7 +101,7 @@ def test_isolation_is_tried_from_every_vantage_point_and_leaves_nothing(
     assert data["vantage_points"] == {"throwaway_bridge": "silent", "egress": "silent", "other_api": "silent"}
     assert "this machine is the Docker host" in beyond
     mine: dict[str, str | list[str] | bool] = {
-        "label": [f"ibgw.prefix={contract.name_prefix}", f"ibgw.stack={STACK}", "ibgw.role=verifier"]
+        "label": [f"ibgw.prefix={deployment.name_prefix}", f"ibgw.stack={STACK}", "ibgw.role=verifier"]
     }
     assert docker_client.containers.list(all=True, filters=mine, ignore_removed=True) == []
     assert docker_client.networks.list(filters=mine) == []
@@ -128,16 +130,16 @@ def test_what_runs_is_as_it_must_be(verify: Callable[..., Any]) -> None:
 
 
 def test_packets_from_beyond_the_host_get_no_answer(
-    sandbox: Sandbox, contract: Contract, docker_client: docker.DockerClient
+    sandbox: Sandbox, deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
     """With a control: a port that somebody published on purpose does answer there."""
     addresses = [
         f"{entry['IPAddress']}:{port}"
-        for entry in networks_of(docker_client, contract.gateways["main"].container.name).values()
+        for entry in networks_of(docker_client, deployment.gateways["main"].container.name).values()
         for port in PORTS
     ]
     listening = {"entrypoint": ["python3", "-m", "http.server"], "command": ["8000"], "ports": {"8000/tcp": None}}
-    with sleeping(docker_client, contract, "published", **listening) as control:
+    with sleeping(docker_client, deployment, "published", **listening) as control:
         control.reload()
         port = control.attrs["NetworkSettings"]["Ports"]["8000/tcp"][0]["HostPort"]
         published = f"{sandbox.internet.host_address}:{port}"
@@ -164,12 +166,12 @@ def probe(python: Sequence[str], addresses: Sequence[str]) -> dict[str, str]:
 
 
 def test_a_bot_that_is_attached_for_a_moment_is_caught(
-    stack: Stack, contract: Contract, docker_client: docker.DockerClient, tmp_path: Path
+    stack: Stack, deployment: Deployment, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))}
-    network = docker_client.networks.get(contract.gateways["main"].api.network)
+    network = docker_client.networks.get(deployment.gateways["main"].api.network)
     line = ["ibgw", "verify", "--stack", stack.name, "--gateway", "main", "--watch", f"{SECONDS}s", "--json"]
-    with sleeping(docker_client, contract, "passer-by", network_mode="none") as bot:
+    with sleeping(docker_client, deployment, "passer-by", network_mode="none") as bot:
         docker_client.networks.get("none").disconnect(bot)
         verifying = subprocess.Popen(
             line, env=environment | dict(stack.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -200,18 +202,18 @@ def test_a_bot_that_is_attached_for_a_moment_is_caught(
 
 
 def test_a_container_on_egress_that_is_no_gateway_is_exposure(
-    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+    verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
-    with sleeping(docker_client, contract, "intruder", network=contract.egress_network) as intruder:
+    with sleeping(docker_client, deployment, "intruder", network=deployment.egress_network) as intruder:
         found = verify(("fail", "exposed"))["isolation"]
     assert f"egress network: found {intruder.name} attached, expected gateways only" in found["seen"]
 
 
 def test_a_container_made_by_hand_with_a_published_port_is_exposure(
-    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+    verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
     """In the place of the gateway, with its labels; the gateway itself waits beside it under another name."""
-    gateway = contract.gateways["main"]
+    gateway = deployment.gateways["main"]
     own = docker_client.containers.get(gateway.container.name)
     own.rename(f"{gateway.container.name}-aside")
     try:
@@ -222,7 +224,7 @@ def test_a_container_made_by_hand_with_a_published_port_is_exposure(
             name=gateway.container.name,
             labels=own.labels,
             environment={"TWS_PASSWORD": "made-up"},
-            network=contract.egress_network,
+            network=deployment.egress_network,
             ports={"4004/tcp": None},
         )
         try:
@@ -244,9 +246,9 @@ def test_a_container_made_by_hand_with_a_published_port_is_exposure(
 
 
 def test_settings_that_belong_to_root_are_seen_and_the_remedy_hands_them_over(
-    stack: Stack, pulumi: Pulumi, verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+    stack: Stack, pulumi: Pulumi, verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
-    gateway = contract.gateways["main"]
+    gateway = deployment.gateways["main"]
     own = docker_client.containers.get(gateway.container.name)
     docker_client.containers.run(
         own.attrs["Image"], ["0:0", "/settings"], entrypoint=["chown"], user="0", network_mode="none", remove=True,
@@ -294,17 +296,17 @@ def replace_network(client: docker.DockerClient, original: dict[str, Any], **opt
 
 
 def test_an_api_network_that_is_not_internal_is_exposure(
-    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+    verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
-    with replaced(docker_client, contract.gateways["main"].api.network, internal=False):
+    with replaced(docker_client, deployment.gateways["main"].api.network, internal=False):
         found = verify(("fail", "exposed"))["isolation"]
     assert "api network: found not internal, expected internal" in found["seen"]
     verify()
 
 
 def test_traffic_between_gateways_over_egress_is_exposure(
-    verify: Callable[..., Any], contract: Contract, docker_client: docker.DockerClient
+    verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
-    with replaced(docker_client, contract.egress_network, options={}):
+    with replaced(docker_client, deployment.egress_network, options={}):
         found = verify(("fail", "exposed"))["isolation"]
     assert "egress network: found traffic between its containers" in found["seen"]

@@ -9,7 +9,7 @@ from typing import Any
 import docker
 import pytest
 
-from contract.target import Contract
+from deployment.description import Deployment
 from sandbox.environment import ROOT, Sandbox
 from tests.engine.conftest import Completed, Pulumi
 
@@ -23,14 +23,14 @@ def first_up(pulumi: Pulumi) -> Iterator[Completed]:
 
 
 @pytest.fixture(scope="module")
-def contract(first_up: Completed, pulumi: Pulumi) -> Contract:
+def deployment(first_up: Completed, pulumi: Pulumi) -> Deployment:
     assert first_up.returncode == 0
-    return Contract.model_validate_json(pulumi(["stack", "output", "contract", "--json", "--stack", "paper"]).stdout)
+    return Deployment.model_validate_json(pulumi(["stack", "output", "contract", "--json", "--stack", "paper"]).stdout)
 
 
 @pytest.fixture(scope="module")
-def inspected(contract: Contract, docker_client: docker.DockerClient) -> dict[str, Any]:
-    found: dict[str, Any] = docker_client.api.inspect_container(contract.gateways["main"].container.name)
+def inspected(deployment: Deployment, docker_client: docker.DockerClient) -> dict[str, Any]:
+    found: dict[str, Any] = docker_client.api.inspect_container(deployment.gateways["main"].container.name)
     return found
 
 
@@ -106,32 +106,34 @@ def test_what_runs_is_confined(inspected: dict[str, Any]) -> None:
     assert inspected["Config"]["Healthcheck"]["Interval"] == 60 * 10**9
 
 
-def test_the_networks_are_what_they_should_be(contract: Contract, docker_client: docker.DockerClient) -> None:
-    gateway = contract.gateways["main"]
+def test_the_networks_are_what_they_should_be(deployment: Deployment, docker_client: docker.DockerClient) -> None:
+    gateway = deployment.gateways["main"]
     api = docker_client.networks.get(gateway.api.network).attrs
     assert api["Internal"] is True
     assert [entry["Name"] for entry in api["Containers"].values()] == [gateway.container.name]
-    egress = docker_client.networks.get(contract.egress_network).attrs
+    egress = docker_client.networks.get(deployment.egress_network).attrs
     assert egress["Internal"] is False
     assert egress["Options"]["com.docker.network.bridge.enable_icc"] == "false"
 
 
-def test_the_image_is_recorded_by_the_digest_that_runs(contract: Contract, docker_client: Any, inspected: Any) -> None:
+def test_the_image_is_recorded_by_the_digest_that_runs(
+    deployment: Deployment, docker_client: Any, inspected: Any
+) -> None:
     digests = docker_client.api.inspect_image(inspected["Image"])["RepoDigests"]
-    assert any(digest.endswith("@" + contract.gateways["main"].image.digest) for digest in digests)
+    assert any(digest.endswith("@" + deployment.gateways["main"].image.digest) for digest in digests)
 
 
-def test_the_settings_belong_to_the_gateway(contract: Contract, docker_client: docker.DockerClient) -> None:
-    container = docker_client.containers.get(contract.gateways["main"].container.name)
+def test_the_settings_belong_to_the_gateway(deployment: Deployment, docker_client: docker.DockerClient) -> None:
+    container = docker_client.containers.get(deployment.gateways["main"].container.name)
     _, output = container.exec_run(["stat", "-c", "%u:%g", "/home/ibgateway/tws_settings"])
     assert output == b"1000:1000\n"
 
 
 def test_no_credential_is_anywhere_but_in_its_files(
-    sandbox: Sandbox, inspected: dict[str, Any], contract: Contract, docker_client: Any, pulumi: Pulumi
+    sandbox: Sandbox, inspected: dict[str, Any], deployment: Deployment, docker_client: Any, pulumi: Pulumi
 ) -> None:
     """Environment, arguments, labels, logs, state, preview and output."""
-    container = docker_client.containers.get(contract.gateways["main"].container.name)
+    container = docker_client.containers.get(deployment.gateways["main"].container.name)
     processes = container.exec_run(["bash", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null"]).output
     state = (sandbox.folder / "state" / ".pulumi" / "stacks" / "ibgw" / "paper.json").read_text()
     places = {
@@ -140,15 +142,17 @@ def test_no_credential_is_anywhere_but_in_its_files(
         "log": container.logs().decode(errors="replace"),
         "state": state,
         "preview": pulumi(["preview", "--diff", "--stack", "paper"]).stdout,
-        "contract": contract.model_dump_json(),
+        "contract": deployment.model_dump_json(),
     }
     for value in secrets_of(sandbox):
         for place, text in places.items():
             assert value not in text, place
 
 
-def test_the_credentials_reach_the_gateway_as_files(contract: Contract, docker_client: Any, sandbox: Sandbox) -> None:
-    container = docker_client.containers.get(contract.gateways["main"].container.name)
+def test_the_credentials_reach_the_gateway_as_files(
+    deployment: Deployment, docker_client: Any, sandbox: Sandbox
+) -> None:
+    container = docker_client.containers.get(deployment.gateways["main"].container.name)
     listing = container.exec_run(["stat", "-c", "%a %n", *(f"/run/secrets/{name}" for name in (
         "tws_userid", "tws_password", "secret_version"))]).output.decode()  # fmt: skip
     assert [line.split()[0] for line in listing.splitlines()] == ["444", "444", "444"]
@@ -174,17 +178,17 @@ def test_the_verifier_s_module_explains_itself() -> None:
 
 
 def test_destroy_leaves_the_settings_and_the_next_up_adopts_them(
-    contract: Contract, docker_client: docker.DockerClient, pulumi: Pulumi
+    deployment: Deployment, docker_client: docker.DockerClient, pulumi: Pulumi
 ) -> None:
-    volume = contract.gateways["main"].volumes.settings
-    container = docker_client.containers.get(contract.gateways["main"].container.name)
+    volume = deployment.gateways["main"].volumes.settings
+    container = docker_client.containers.get(deployment.gateways["main"].container.name)
     container.exec_run(["bash", "-c", "echo kept > /home/ibgateway/tws_settings/marker"])
     pulumi(["destroy", "--yes", "--skip-preview", "--stack", "paper"])
     # By its labels: other modules' stacks may stand in the same sandbox, under names that begin alike.
-    mine: dict[str, str | list[str] | bool] = {"label": [f"ibgw.prefix={contract.name_prefix}", "ibgw.stack=paper"]}
+    mine: dict[str, str | list[str] | bool] = {"label": [f"ibgw.prefix={deployment.name_prefix}", "ibgw.stack=paper"]}
     assert docker_client.containers.list(all=True, filters=mine, ignore_removed=True) == []
     assert docker_client.networks.list(filters=mine) == []
     assert docker_client.volumes.get(volume).name == volume
     pulumi(["up", "--yes", "--skip-preview", "--stack", "paper"])
-    container = docker_client.containers.get(contract.gateways["main"].container.name)
+    container = docker_client.containers.get(deployment.gateways["main"].container.name)
     assert container.exec_run(["cat", "/home/ibgateway/tws_settings/marker"]).output == b"kept\n"

@@ -174,8 +174,8 @@ def test_a_setting_does_what_the_plan_says(
         if kind == INSPECT:
             found: Any = docker_client.api.inspect_container(name)
         else:
-            contract = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
-            found = contract["gateways"]["main"]
+            deployment = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
+            found = deployment["gateways"]["main"]
         for key in path.split("."):
             found = found[key]
         return json.dumps(found)

@@ -9,7 +9,7 @@ import docker
 import pytest
 import yaml
 
-from contract.rules import RULES
+from deployment.rules import RULES
 from sandbox.environment import Sandbox
 from tests.engine.conftest import RUNTIME, Completed
 

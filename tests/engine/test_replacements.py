@@ -48,8 +48,8 @@ def test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs(
     after_edit = gateway()
     assert after_edit["Id"] != after_move["Id"]
     assert after_edit["Config"]["Healthcheck"]["Interval"] == 45 * 10**9
-    contract = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
-    assert contract["gateways"]["main"]["container"]["id"] == after_edit["Id"]
+    deployment = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
+    assert deployment["gateways"]["main"]["container"]["id"] == after_edit["Id"]
 
 
 def test_a_forced_replacement_ends_the_old_one_first(

@@ -13,7 +13,7 @@ from typing import Any
 import docker
 import pytest
 
-from contract.target import COMMAND_PORT
+from deployment.description import COMMAND_PORT
 from operations import rollout
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL

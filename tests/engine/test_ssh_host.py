@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ib_async import IB
 
-from contract.target import Contract
+from deployment.description import Deployment
 from sandbox.environment import Stack
 from tests.engine.conftest import Completed, Pulumi
 
@@ -103,8 +103,8 @@ def test_a_soft_restart_works_over_ssh(stack: Stack, run: Callable[..., Complete
 
 
 def test_forward_works_over_ssh_and_ends_cleanly(stack: Stack, pulumi: Pulumi) -> None:
-    contract = Contract.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
-    assert contract.docker_host.startswith("ssh://")
+    deployment = Deployment.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
+    assert deployment.docker_host.startswith("ssh://")
     with socket.socket() as chosen:
         chosen.bind(("127.0.0.1", 0))
         port = chosen.getsockname()[1]

@@ -17,7 +17,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from contract.target import STATUS_PORT
+from deployment.description import STATUS_PORT
 from healthcheck.automation.status import parse
 from infra.properties import escape
 from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, VALUES_PATH

@@ -19,7 +19,7 @@ import docker
 import pytest
 import yaml
 
-from contract.names import Names
+from deployment.names import Names
 from healthcheck import VERSION
 from infra.spec import SUPERVISOR_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS

@@ -140,7 +140,7 @@ class Program:
         self.monkeypatch.setattr(host, "read_host", lambda _host: list(on_host))
 
         async def collect() -> None:
-            declared = await program(verify=lambda _contract, spec: verified.append(spec))
+            declared = await program(verify=lambda _deployment, spec: verified.append(spec))
             for key, value in declared.items():
                 assert not await value.is_secret(), f"output {key} is secret"
                 outputs[key] = await value.future()

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from contract.target import Contract, Mode
+from deployment.description import Deployment, Mode
 from infra.credentials import read_all
 from infra.host import HostObject
 from tests.stack.conftest import IMAGE_DIGEST, PASSWORD, USER, Engine, Program
@@ -207,8 +207,8 @@ def test_labels_say_whose_it_is_and_change_with_no_release(program: Program) -> 
 def test_the_contract_is_valid_and_holds_no_secret(program: Program) -> None:
     outputs = program.run().outputs
     assert list(outputs) == ["contract"]
-    contract = Contract.model_validate(outputs["contract"])
-    gateway = contract.gateways["main"]
+    deployment = Deployment.model_validate(outputs["contract"])
+    gateway = deployment.gateways["main"]
     assert (gateway.api.host, gateway.api.port, gateway.api.inner_port) == ("ibgw-paper-main", 4004, 4002)
     assert gateway.image.digest == IMAGE_DIGEST
     assert gateway.container.id == "d" * 64
@@ -238,7 +238,7 @@ def test_the_recorded_digest_is_the_one_asked_for(
     reference: str, repo_digest: str, digest: str, program: Program
 ) -> None:
     outputs = program.run(config=tracked("paper") | {"ibgw:image": reference}, repo_digest=repo_digest).outputs
-    assert Contract.model_validate(outputs["contract"]).gateways["main"].image.digest == digest
+    assert Deployment.model_validate(outputs["contract"]).gateways["main"].image.digest == digest
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The rules of contract.rules over the program: what it judges is what it declares, and each rule stops it."""
+"""The rules of deployment.rules over the program: what it judges is what it declares, and each rule stops it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,9 +8,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from contract.errors import ExitCode, IbgwError
-from contract.rules import RULES, GatewayRecord
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.errors import ExitCode, IbgwError
+from deployment.rules import RULES, GatewayRecord
 from infra import rules, spec
 from infra.policy import inputs
 from tests.stack.conftest import Engine, Program

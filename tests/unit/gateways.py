@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contract.target import Contract, Gateway
+from deployment.description import Deployment, Gateway
 
 HEX = "ab" * 32
 
@@ -37,9 +37,9 @@ def checks(market_data: str = "warn", order_capability: str = "warn") -> dict[st
     }
 
 
-def stack(*gateways: Gateway, image_id: str = f"sha256:{HEX}", prefix: str = "ibgw") -> Contract:
+def stack(*gateways: Gateway, image_id: str = f"sha256:{HEX}", prefix: str = "ibgw") -> Deployment:
     found = gateways or (gateway(),)
-    return Contract.model_validate(
+    return Deployment.model_validate(
         {
             "schema": 1,
             "project": "ibgw",

@@ -4,7 +4,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from infra.addresses import api_subnets, egress_subnet
 
 POOL = IPv4Network("10.213.0.0/20")

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sandbox.broker import market
-from sandbox.broker.desk import Account, Order, Position, fill_price, valuation_price
+from sandbox.broker.account import Account, Order, Position, fill_price, valuation_price
 from sandbox.broker.market import Contract, Market, Quote
 
 MONDAY_NOON = 1_795_453_200.0  # 2026-11-23 12:00 in New York

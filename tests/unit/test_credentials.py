@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.errors import ExitCode, IbgwError
 from infra.credentials import parse
 from infra.properties import escape
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from contract.durations import format_duration, parse_duration
+from deployment.durations import format_duration, parse_duration
 from infra.times import apart, twelve_hour
 
 

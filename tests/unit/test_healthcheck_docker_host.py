@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from healthcheck import docker_connections
 from healthcheck.docker_host import FAILURES, open_docker
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from contract.target import CheckLevel
+from deployment.description import CheckLevel
 from healthcheck.explain import explained
 from healthcheck.logs import Reading, read
 from healthcheck.maintenance import reset_at

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from contract.rules import violations
-from contract.target import InPlace
+from deployment.description import InPlace
+from deployment.rules import violations
 from healthcheck.automation.status import Status, parse
-from healthcheck.finding import Finding
 from healthcheck.hygiene import IN_PLACE, Facts, judge
 from healthcheck.inspected import record
+from healthcheck.observation import Observation
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, gateway
 
@@ -40,7 +40,7 @@ def facts(document: dict[str, Any] | None = None, **changes: Any) -> Facts:
     return replace(plain, **changes)
 
 
-def look(found: Facts) -> Finding:
+def look(found: Facts) -> Observation:
     return judge(gateway(), found, NOW)
 
 

@@ -78,7 +78,7 @@ def test_the_code_in_the_image_imports_nothing_that_it_does_not_hold() -> None:
         seen.add(module)
         for name in re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             top = name.split(".")[0]
-            if top in ("healthcheck", "contract"):
+            if top in ("healthcheck", "deployment"):
                 waiting.append(name)
                 listed = re.findall(
                     rf"^from {re.escape(name)} import ([\w, ]+)$", path.read_text("utf-8"), re.MULTILINE
@@ -97,7 +97,7 @@ def test_the_context_holds_the_two_packages_and_nothing_else() -> None:
     found = {path for path in exclude_paths(str(ROOT), patterns) if (ROOT / path).is_file()}
     code = {
         str(path.relative_to(ROOT))
-        for package in ("contract", "healthcheck")
+        for package in ("deployment", "healthcheck")
         for path in (ROOT / package).rglob("*.py")
     }
     # Docker's clients send the ignore file itself along, whatever it says.

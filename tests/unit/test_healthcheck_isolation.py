@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from contract.rules import GatewayRecord
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.rules import GatewayRecord
 from healthcheck.attachments import Attached
-from healthcheck.finding import Finding
-from healthcheck.isolation import Observation, Surroundings, conclusive, joined, judge, judge_views
+from healthcheck.isolation import IsolationEvidence, Surroundings, conclusive, joined, judge, judge_views
+from healthcheck.observation import Observation
 from healthcheck.probe import Answer
-from healthcheck.vantage import Vantage, Views
+from healthcheck.reachability import Origin, Reachability
 from tests.unit.gateways import gateway, stack
 
 OURS = {"ibgw.prefix": "ibgw", "ibgw.project": "ibgw", "ibgw.stack": "paper"}
@@ -38,11 +38,11 @@ FINE = Surroundings(
 )
 
 
-def look(found: Surroundings, *clients: dict[str, str]) -> Finding:
-    return observe(Observation((FINE, found)), *clients)
+def look(found: Surroundings, *clients: dict[str, str]) -> Observation:
+    return observe(IsolationEvidence((FINE, found)), *clients)
 
 
-def observe(seen: Observation, *clients: dict[str, str]) -> Finding:
+def observe(seen: IsolationEvidence, *clients: dict[str, str]) -> Observation:
     main = gateway(clients=clients)
     return judge(stack(main), main, seen)
 
@@ -70,7 +70,7 @@ EXPOSED = [
 @pytest.mark.parametrize(("found", "said"), EXPOSED)
 def test_every_way_in_is_exposure(found: Surroundings, said: str) -> None:
     for looks in ((FINE, found), (found, FINE)):
-        finding = observe(Observation(looks))
+        finding = observe(IsolationEvidence(looks))
         assert finding.reason == "exposed"
         assert said in finding.seen
 
@@ -82,7 +82,7 @@ def test_gateways_and_verifiers_may_be_on_egress_and_a_forged_role_of_another_st
 
 
 def test_whoever_was_on_egress_for_a_moment_is_exposure() -> None:
-    finding = observe(Observation((FINE, FINE), came_to_egress=(GATEWAY, SECOND, BOT)))
+    finding = observe(IsolationEvidence((FINE, FINE), came_to_egress=(GATEWAY, SECOND, BOT)))
     assert finding.reason == "exposed"
     assert "found bot attached" in finding.seen
 
@@ -97,11 +97,11 @@ def test_an_undeclared_container_is_named() -> None:
 @pytest.mark.parametrize(
     "seen",
     [
-        Observation((replace(FINE, attached=(GATEWAY, BOT)), FINE)),
-        Observation((FINE, FINE), came_to_api=(GATEWAY, BOT)),
+        IsolationEvidence((replace(FINE, attached=(GATEWAY, BOT)), FINE)),
+        IsolationEvidence((FINE, FINE), came_to_api=(GATEWAY, BOT)),
     ],
 )
-def test_whoever_was_attached_for_a_moment_is_named(seen: Observation) -> None:
+def test_whoever_was_attached_for_a_moment_is_named(seen: IsolationEvidence) -> None:
     finding = observe(seen)
     assert finding.reason == "undeclared_client"
     assert finding.seen == "for a moment attached to ibgw-paper-main-api and not declared: bot"
@@ -139,18 +139,18 @@ def answers(**changed: Answer) -> dict[str, Answer]:
 
 def views(
     *, inside: dict[str, Answer] | None = None, bridge: dict[str, Answer] | None = None, failed: str = ""
-) -> Views:
-    found = Views(
+) -> Reachability:
+    found = Reachability(
         {
-            Vantage.INSIDE: answers(p4004=Answer.API) if inside is None else inside,
-            Vantage.BRIDGE: answers() if bridge is None else bridge,
-            Vantage.EGRESS: answers(),
+            Origin.INSIDE: answers(p4004=Answer.API) if inside is None else inside,
+            Origin.BRIDGE: answers() if bridge is None else bridge,
+            Origin.EGRESS: answers(),
         },
-        {Vantage.OTHER_API: "the stack has one gateway", Vantage.BEYOND: "this machine is the Docker host"},
+        {Origin.OTHER_API: "the stack has one gateway", Origin.BEYOND: "this machine is the Docker host"},
     )
     if failed:
-        del found.answers[Vantage.EGRESS]
-        found.failed[Vantage.EGRESS] = failed
+        del found.answers[Origin.EGRESS]
+        found.failed[Origin.EGRESS] = failed
     return found
 
 

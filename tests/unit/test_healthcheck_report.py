@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from contract.target import CheckLevel
+from deployment.description import CheckLevel
 from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.report import (
     CheckName,

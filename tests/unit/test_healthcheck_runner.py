@@ -10,7 +10,7 @@ import docker.errors
 import pytest
 import requests.exceptions
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from healthcheck import gateway_run, runner
 from healthcheck.report import Report
 from tests.unit.docker_host import FakeContainer, FakeHost

@@ -10,7 +10,7 @@ import docker.errors
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from contract.target import PASSWORD_FILE, USER_ID_FILE
+from deployment.description import PASSWORD_FILE, USER_ID_FILE
 from healthcheck import runner
 from healthcheck.report import CheckName, Report
 from operations import formats

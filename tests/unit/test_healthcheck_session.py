@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from contract.target import QuoteContract
-from healthcheck.guard import TradingRefused
+from deployment.description import QuoteContract
 from healthcheck.session import Session, SessionFailure, Timeouts
+from healthcheck.write_filter import TradingRefused
 from tests.unit.tws_server import Script, TwsServer, serving, silent
 
 SPY = QuoteContract(symbol="SPY", sec_type="STK", exchange="SMART", currency="USD")

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from contract.target import Contract, Gateway
-from healthcheck import runner, vantage
-from healthcheck.vantage import Target, Vantage, Views
+from deployment.description import Deployment, Gateway
+from healthcheck import reachability, runner
+from healthcheck.reachability import Origin, ProbeTarget, Reachability
 from healthcheck.verifier_container import together
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, entry, gateway, stack
+from tests.unit.test_healthcheck_reachability import looked
 from tests.unit.test_healthcheck_runner import EGRESS, HEALTHY, healthy_host
-from tests.unit.test_healthcheck_vantage import looked
 
 
-def gateways(count: int) -> Contract:
+def gateways(count: int) -> Deployment:
     found: list[Gateway] = []
     for at in range(count):
         name = "z" * (at // 26) + chr(ord("a") + at % 26)
@@ -44,15 +44,15 @@ def healthy_report(name: str) -> str:
 
 
 @pytest.fixture
-def contract() -> Contract:
+def deployment() -> Deployment:
     return gateways(18)
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch, contract: Contract) -> FakeHost:
+def host(monkeypatch: pytest.MonkeyPatch, deployment: Deployment) -> FakeHost:
     found = healthy_host(monkeypatch)
     found.all.clear()
-    for at, name in enumerate(contract.gateways):
+    for at, name in enumerate(deployment.gateways):
         network = api_of(name)
         found.network_records[network] = {}
         found.answers[network, f"{FakeHost.address(network)}:4004"] = "api"
@@ -70,7 +70,7 @@ def host(monkeypatch: pytest.MonkeyPatch, contract: Contract) -> FakeHost:
                 },
             )
         )
-    found.verifier_lines = [healthy_report(name) for name in contract.gateways]
+    found.verifier_lines = [healthy_report(name) for name in deployment.gateways]
     return found
 
 
@@ -82,9 +82,9 @@ def test_groups_are_about_equal_and_of_sixteen_at_most(count: int, sizes: list[i
     assert sorted(one for group in found for one in group) == items
 
 
-def test_a_verifier_serves_several_gateways_and_is_removed_once(host: FakeHost, contract: Contract) -> None:
-    report = runner.verify(contract, wait=0, progress=lambda line: None)
-    assert {one.gateway for one in report.gateways} == set(contract.gateways)
+def test_a_verifier_serves_several_gateways_and_is_removed_once(host: FakeHost, deployment: Deployment) -> None:
+    report = runner.verify(deployment, wait=0, progress=lambda line: None)
+    assert {one.gateway for one in report.gateways} == set(deployment.gateways)
     assert {check.verdict.value for one in report.gateways for check in one.checks[:7]} == {"pass"}
     assert [len(networks_of(verifier)) for verifier in host.verifiers] == [9, 9]
     for verifier in host.verifiers:
@@ -98,16 +98,16 @@ def test_a_verifier_serves_several_gateways_and_is_removed_once(host: FakeHost, 
     assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == []
 
 
-def test_a_gateway_that_gets_no_report_does_not_take_the_others_with_it(host: FakeHost, contract: Contract) -> None:
+def test_a_gateway_that_gets_no_report_does_not_take_the_others_with_it(host: FakeHost, deployment: Deployment) -> None:
     host.verifier_lines.remove(healthy_report("d"))
-    report = runner.verify(contract, wait=0, progress=lambda line: None)
+    report = runner.verify(deployment, wait=0, progress=lambda line: None)
     failed = [one.gateway for one in report.gateways if one.checks[0].reason == "verifier_failed"]
     assert failed == ["d"]
 
 
-def test_a_gateway_with_an_obstacle_keeps_the_verifier_off_its_network(host: FakeHost, contract: Contract) -> None:
+def test_a_gateway_with_an_obstacle_keeps_the_verifier_off_its_network(host: FakeHost, deployment: Deployment) -> None:
     host.get("ibgw-paper-d").attrs["State"]["Status"] = "exited"
-    report = runner.verify(contract, wait=0, progress=lambda line: None)
+    report = runner.verify(deployment, wait=0, progress=lambda line: None)
     assert {one.gateway: one.checks[0].reason for one in report.gateways}["d"] == "stopped"
     assert all(api_of("d") not in networks_of(verifier) for verifier in host.verifiers)
 
@@ -120,12 +120,12 @@ def test_our_own_containers_are_known_after_they_are_gone(host: FakeHost) -> Non
         "Actor": {"ID": "n", "Attributes": {"container": "f" * 64, "name": api_of("a"), "type": "bridge"}},
     }
     assert "f" * 64 not in {one.id for one in host.all}
-    contract = gateways(1)
+    deployment = gateways(1)
     host.verifier_lines = [healthy_report("a")]
     for stranger, verdict in (("f" * 64, "pass"), ("9" * 64, "fail")):  # the first is the id of the fake's verifiers
         connected["Actor"]["Attributes"]["container"] = stranger  # type: ignore[index]
         host.happened = [connected]
-        report = runner.verify(contract, wait=0, progress=lambda line: None)
+        report = runner.verify(deployment, wait=0, progress=lambda line: None)
         assert report.gateways[0].checks[6].verdict.value == verdict
 
 
@@ -150,36 +150,38 @@ def test_a_container_that_is_just_being_removed_is_known_by_its_name(
 
 
 def test_those_who_look_again_while_a_look_is_under_way_go_together(
-    host: FakeHost, contract: Contract, monkeypatch: pytest.MonkeyPatch
+    host: FakeHost, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of eighteen gateways whose controls are silent at first, no more than three groups try again."""
     looked: list[set[str]] = []
     all_answers, host.answers = host.answers, {}
     asked: list[str] = []
     everybody_asked = threading.Event()
-    real = vantage.look
+    real = reachability.look
 
-    def look(client: Any, contract: Contract, targets: Sequence[Target], verifiers: Any) -> dict[str, Views]:
+    def look(
+        client: Any, deployment: Deployment, targets: Sequence[ProbeTarget], verifiers: Any
+    ) -> dict[str, Reachability]:
         looked.append({target.gateway for target in targets})
         if len(looked) == 2:
             assert everybody_asked.wait(30)
             host.answers = all_answers
-        return real(client, contract, targets, verifiers)
+        return real(client, deployment, targets, verifiers)
 
-    class Counting(vantage.Looks):
-        def ask(self, targets: Iterable[Target]) -> Future[dict[str, Views]]:
+    class Counting(reachability.ReachabilityProber):
+        def ask(self, targets: Iterable[ProbeTarget]) -> Future[dict[str, Reachability]]:
             found = list(targets)
             future = super().ask(found)
             asked.extend(target.gateway for target in found)
-            if len(asked) == 2 * len(contract.gateways):
+            if len(asked) == 2 * len(deployment.gateways):
                 everybody_asked.set()
             return future
 
-    monkeypatch.setattr(vantage, "look", look)
-    monkeypatch.setattr(runner, "Looks", Counting)
-    report = runner.verify(contract, wait=0, progress=lambda line: None)
+    monkeypatch.setattr(reachability, "look", look)
+    monkeypatch.setattr(runner, "ReachabilityProber", Counting)
+    report = runner.verify(deployment, wait=0, progress=lambda line: None)
     assert {one.checks[6].verdict.value for one in report.gateways} == {"pass"}
-    everybody = set(contract.gateways)
+    everybody = set(deployment.gateways)
     assert looked[0] == everybody
     assert len(looked) <= 3
     assert set().union(*looked[1:]) == everybody
@@ -187,15 +189,15 @@ def test_those_who_look_again_while_a_look_is_under_way_go_together(
 
 @pytest.mark.parametrize("count", [2, 3, 18, 40])
 def test_each_is_tried_from_its_own_network_and_from_others_alone(count: int) -> None:
-    contract = gateways(count)
-    host = FakeHost(network_records={name: {} for name in (EGRESS, *map(api_of, contract.gateways))})
-    for name in contract.gateways:
+    deployment = gateways(count)
+    host = FakeHost(network_records={name: {} for name in (EGRESS, *map(api_of, deployment.gateways))})
+    for name in deployment.gateways:
         host.answers[api_of(name), f"{FakeHost.address(api_of(name))}:4004"] = "api"
-    views = look(host, contract)
-    for name in contract.gateways:
+    views = look(host, deployment)
+    for name in deployment.gateways:
         answers = views[name].answers
-        assert answers[Vantage.INSIDE] == {f"{FakeHost.address(api_of(name))}:4004": "api"}
-        assert set(answers[Vantage.OTHER_API].values()) == {"unreachable"}
+        assert answers[Origin.INSIDE] == {f"{FakeHost.address(api_of(name))}:4004": "api"}
+        assert set(answers[Origin.OTHER_API].values()) == {"unreachable"}
         assert not views[name].failed
     # A throwaway bridge, egress, and two api networks: a network more is what costs.
     assert [len(networks_of(probe)) for probe in host.probes] == [1] * 4
@@ -203,17 +205,19 @@ def test_each_is_tried_from_its_own_network_and_from_others_alone(count: int) ->
 
 @pytest.mark.parametrize(("of", "at"), [("a", "b"), ("d", "a")])
 def test_an_answer_in_the_others_network_counts(of: str, at: str) -> None:
-    contract = gateways(6)
-    host = FakeHost(network_records={name: {} for name in (EGRESS, *map(api_of, contract.gateways))})
+    deployment = gateways(6)
+    host = FakeHost(network_records={name: {} for name in (EGRESS, *map(api_of, deployment.gateways))})
     host.answers[api_of(at), f"{address_of(of)}:4004"] = "api"
-    views = look(host, contract)
-    assert views[of].answers[Vantage.OTHER_API][f"{address_of(of)}:4004"] == "api"
+    views = look(host, deployment)
+    assert views[of].answers[Origin.OTHER_API][f"{address_of(of)}:4004"] == "api"
 
 
 def address_of(name: str) -> str:
     return f"192.0.2.{26 * (len(name) - 1) + ord(name[-1]) - ord('a') + 1}"
 
 
-def look(host: FakeHost, contract: Contract) -> dict[str, Views]:
-    targets = [Target(name, (address_of(name), FakeHost.address(api_of(name))), ()) for name in contract.gateways]
-    return looked(host, contract, targets)
+def look(host: FakeHost, deployment: Deployment) -> dict[str, Reachability]:
+    targets = [
+        ProbeTarget(name, (address_of(name), FakeHost.address(api_of(name))), ()) for name in deployment.gateways
+    ]
+    return looked(host, deployment, targets)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"client", "contract", "healthcheck", "infra", "operations", "sandbox", "tests", "benchmarks"}
+OURS = {"client", "deployment", "healthcheck", "infra", "operations", "sandbox", "tests", "benchmarks"}
 MAY_IMPORT: dict[str, set[str]] = {
     "client": set(),  # a bot takes it along
-    "contract": set(),
-    "healthcheck": {"contract"},
-    "infra": {"contract", "healthcheck"},
-    "operations": {"client", "contract", "healthcheck", "infra"},
+    "deployment": set(),
+    "healthcheck": {"deployment"},
+    "infra": {"deployment", "healthcheck"},
+    "operations": {"client", "deployment", "healthcheck", "infra"},
 }
 
 
@@ -41,7 +41,7 @@ def test_a_package_imports_only_those_below_it(package: str) -> None:
 
 
 def test_only_infra_imports_pulumi() -> None:
-    for package in ("contract", "healthcheck"):
+    for package in ("deployment", "healthcheck"):
         for path in modules(package):
             found = {name for name in imported(path) if name.startswith("pulumi")}
             assert not found, f"{path.relative_to(ROOT)} imports {sorted(found)}"

@@ -13,8 +13,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Gateway
+from deployment.description import Gateway
+from deployment.errors import ExitCode, IbgwError
 from healthcheck import docker_host
 from operations import cli, lifecycle
 from tests.unit.operations_contract import contract_json
@@ -137,7 +137,7 @@ def test_acts_on_gateways_reach_each_and_close_docker(
     pulumi.answers({"stack output contract": (0, contract_json(*names), "")})
     client, acted = MagicMock(), list[str]()
 
-    def record(given: object, _contract: object, gateway: Gateway, _say: object) -> None:
+    def record(given: object, _deployment: object, gateway: Gateway, _say: object) -> None:
         assert given is client
         acted.append(gateway.name)
         if fails:
@@ -254,7 +254,7 @@ def module(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, text: str) 
 
 
 def test_every_exit_code_of_an_error_reaches_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    # README.md, Commands, and contract/errors.py: the exit codes.
+    # README.md, Commands, and deployment/errors.py: the exit codes.
     for code in (2, 3, 5, 6, 7, 8, 9, 10, 11):
 
         def fail(*_: object, code: int = code) -> None:

@@ -6,9 +6,9 @@ from tests.unit.operations_contract import contract_json
 
 
 def test_variables_of_a_paper_gateway() -> None:
-    contract = parse_contract(contract_json(), "x")
+    deployment = parse_contract(contract_json(), "x")
     # Ranges: README.md, Clients (100 to 199 production, 200 to 299 development).
-    assert client_environment(contract, contract.gateways["main"]) == {
+    assert client_environment(deployment, deployment.gateways["main"]) == {
         "IBGW_STACK": "paper",
         "IBGW_GATEWAY": "main",
         "IBGW_MODE": "paper",

@@ -9,13 +9,13 @@ from unittest.mock import MagicMock
 import docker.errors
 import pytest
 
-from contract.target import CheckLevel
+from deployment.description import CheckLevel
 from healthcheck.automation.status import parse
 from healthcheck.explain import VAGUE
 from healthcheck.logs import REASONS
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, GatewayReport, Report, check_result, gateway_verdict
-from operations.doctor import Evidence, Finding, collect, examine, render
+from operations.doctor import Evidence, Observation, collect, examine, render
 from operations.stack import parse_contract
 from operations.status import Row, age, rows, table
 from tests.unit.operations_contract import contract_json
@@ -71,7 +71,7 @@ def evidence(*checks: CheckResult, **more: Any) -> Evidence:
     return Evidence(CONTRACT, GATEWAY, report(*(checks or GOOD)), **known)
 
 
-def found(topic: str, *checks: CheckResult, **more: Any) -> Finding:
+def found(topic: str, *checks: CheckResult, **more: Any) -> Observation:
     return next(finding for finding in examine(evidence(*checks, **more)) if finding.topic == topic)
 
 
@@ -158,7 +158,9 @@ def test_a_clock_that_is_off_is_told(seconds: int, ok: bool) -> None:
 
 
 def test_what_is_to_be_done_stands_under_what_was_found() -> None:
-    text = render("paper/main", [Finding("port", True, "fine", "unused"), Finding("settings", False, "odd", "do it")])
+    text = render(
+        "paper/main", [Observation("port", True, "fine", "unused"), Observation("settings", False, "odd", "do it")]
+    )
     assert text.splitlines() == ["paper/main", "  ok    port      fine", "  LOOK  settings  odd", " " * 18 + "-> do it"]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from operations import cli, drift
 from operations.drift import CONTAINER, NETWORK, TABLES, VOLUME, Kind, Recorded, Seen, compare
 from operations.stack import Stack

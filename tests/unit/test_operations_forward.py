@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from operations.forward import Forwarder, relay_command, require_running, vnc_password
 from operations.stack import parse_contract
 from tests.unit.operations_contract import contract_json

@@ -11,7 +11,7 @@ import docker.errors
 import pytest
 import requests.exceptions
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from operations import lifecycle
 from operations.stack import parse_contract
 from tests.unit.operations_contract import contract_json

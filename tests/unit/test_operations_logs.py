@@ -11,7 +11,7 @@ from unittest.mock import MagicMock
 import docker.errors
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from operations import logs
 from operations.logs import Line
 from operations.stack import parse_contract

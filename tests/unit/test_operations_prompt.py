@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from operations.prompt import confirm, confirm_by_name
 
 

@@ -12,7 +12,7 @@ import docker.errors
 import pytest
 import requests.exceptions
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from operations.repair import command, processes
 from operations.repair.command import Outcome, repair
 from operations.repair.processes import Process

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import operations.repair
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from operations.repair import processes
 from operations.repair.lock import Holder, Lock, backend_folder, holder, read_locks
 from operations.repair.processes import Process, end, own_processes, program_of, stray_plugins

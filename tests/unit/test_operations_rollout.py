@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import docker.errors
 import pytest
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.report import Report
 from infra.verification import ONLY
 from operations import cli, rollout

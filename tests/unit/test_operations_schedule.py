@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from contract.target import Schedule
+from deployment.description import Schedule
 from healthcheck.schedule import next_planned
 
 DAILY = {"auto_restart": "23:59"}

@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import docker.errors
 import pytest
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from operations import settings_reset
 from operations.stack import parse_contract
 from tests.unit.operations_contract import contract_json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from operations.stack import (
     Configured,
     Stack,
@@ -28,7 +28,7 @@ def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
 
 def test_contract_is_read_from_the_stacks_output(pulumi: FakePulumi) -> None:
     pulumi.answers({"stack output contract --json --stack paper": (0, contract_json(), "")})
-    assert Stack("paper").contract().gateways["main"].api.port == 4004
+    assert Stack("paper").deployment().gateways["main"].api.port == 4004
     [(words, stdin)] = pulumi.calls
     assert "--non-interactive" in words
     assert "--show-secrets" not in words
@@ -102,7 +102,7 @@ def test_wrong_contract_is_explained_by_key_and_not_by_value() -> None:
 def test_pulumis_complaints_say_what_to_do(pulumi: FakePulumi, complaint: str, expected: str, code: int) -> None:
     pulumi.answers({"stack output": (1, "", complaint + "\n")})
     with pytest.raises(IbgwError) as refusal:
-        Stack("paper").contract()
+        Stack("paper").deployment()
     assert expected in str(refusal.value)
     assert refusal.value.exit_code == code
 
@@ -110,7 +110,7 @@ def test_pulumis_complaints_say_what_to_do(pulumi: FakePulumi, complaint: str, e
 def test_missing_pulumi_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(IbgwError, match="no `pulumi` on PATH") as refusal:
-        Stack("paper").contract()
+        Stack("paper").deployment()
     assert refusal.value.exit_code == 5
 
 
@@ -164,10 +164,10 @@ def test_forgetting_refreshes_the_named_objects_and_nothing_else(pulumi: FakePul
 
 
 def test_choosing_gateways() -> None:
-    contract = parse_contract(contract_json("main", "other"), "x")
-    assert [gateway.name for gateway in choose_gateways(contract, [])] == ["main", "other"]
-    assert [gateway.name for gateway in choose_gateways(contract, ["other"])] == ["other"]
-    assert choose_gateway(contract, "other").name == "other"
+    deployment = parse_contract(contract_json("main", "other"), "x")
+    assert [gateway.name for gateway in choose_gateways(deployment, [])] == ["main", "other"]
+    assert [gateway.name for gateway in choose_gateways(deployment, ["other"])] == ["other"]
+    assert choose_gateway(deployment, "other").name == "other"
     assert choose_gateway(parse_contract(contract_json(), "x"), None).name == "main"
 
 
@@ -175,9 +175,9 @@ def test_choosing_gateways() -> None:
     ("name", "message"), [("typo", "no such gateway, only main, other"), (None, "several gateways")]
 )
 def test_an_open_or_wrong_choice_of_gateway_is_bad_usage(name: str | None, message: str) -> None:
-    contract = parse_contract(contract_json("main", "other"), "x")
+    deployment = parse_contract(contract_json("main", "other"), "x")
     with pytest.raises(IbgwError, match=message) as refusal:
-        choose_gateway(contract, name)
+        choose_gateway(deployment, name)
     assert refusal.value.exit_code == 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contract.target import Contract
+from deployment.description import Deployment
 from healthcheck.report import Report
 from operations import cli, formats, verification
 from tests.unit.operations_contract import contract_json
@@ -39,8 +39,8 @@ def verifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Repor
     asked: dict[str, Any] = {}
 
     def find(found: Report) -> dict[str, Any]:
-        def verify(contract: Contract, *, progress: Callable[[str], None], **options: Any) -> Report:
-            asked.update(options, stack=contract.stack)
+        def verify(deployment: Deployment, *, progress: Callable[[str], None], **options: Any) -> Report:
+            asked.update(options, stack=deployment.stack)
             progress("main: starting the verifier")
             return found
 

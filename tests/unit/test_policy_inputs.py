@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from contract.rules import RULES, api_internal, memory_limited, no_capabilities, no_new_privileges
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.rules import RULES, api_internal, memory_limited, no_capabilities, no_new_privileges
 from infra.policy.inputs import CONTAINER, IMAGE, NETWORK, UNKNOWN, Attached, applies, egress, mode_of, record
 
 URN = "urn:pulumi:paper::ibgw::docker:index/network:Network::egress"

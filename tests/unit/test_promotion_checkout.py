@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.runner import REPORTS
 from infra.release import RELEASES, PaperReport, Release, Soak, write_release
 from operations.promotion.checkout import changed_program, check_commit, program_of

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Contract
+from deployment.description import Deployment
+from deployment.errors import ExitCode, IbgwError
 from infra.release import RELEASES, PaperReport, Release, Soak, write_release
 from infra.settings import Settings, load
 from operations import cli, verification
@@ -35,7 +35,7 @@ class World:
     folder: Path
     previews: dict[str, str] = field(default_factory=lambda: {"paper": NO_CHANGE, "live": NO_CHANGE})
     with_release: str = NO_CHANGE
-    contracts: dict[str, Contract] = field(default_factory=dict)
+    contracts: dict[str, Deployment] = field(default_factory=dict)
     verifications: list[Callable[[], None]] = field(default_factory=list)
     now: datetime = SUNDAY
     named: list[str | None] = field(default_factory=list)
@@ -70,7 +70,7 @@ class World:
         return sorted(path.stem for path in (self.folder / RELEASES).glob("*"))
 
     def deployed_live(self, release: str | None) -> None:
-        self.contracts["live"] = Contract.model_validate(contract_document(mode="live") | {"release": release})
+        self.contracts["live"] = Deployment.model_validate(contract_document(mode="live") | {"release": release})
 
 
 def settings_of(name: str) -> Settings:
@@ -80,7 +80,7 @@ def settings_of(name: str) -> Settings:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World(tmp_path, contracts={"paper": Contract.model_validate(contract_document())})
+    made = World(tmp_path, contracts={"paper": Deployment.model_validate(contract_document())})
 
     @dataclass(frozen=True)
     class FakeStack:
@@ -90,7 +90,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         def settings(self) -> Settings:
             return settings_of(self.name)
 
-        def contract(self) -> Contract:
+        def deployment(self) -> Deployment:
             return made.contracts[self.name]
 
         def deployed(self) -> bool:
@@ -116,15 +116,15 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             made.verifications.pop(0)()
         return report(stack="paper", checks=[check("market_data", data={"type": "live"})])
 
-    def go(_: Any, __: Any, entry: Entry, ___: Any) -> ExitCode:
+    def deploy_release(_: Any, __: Any, entry: Entry, ___: Any) -> ExitCode:
         made.gone.append(entry)
         return ExitCode.OK
 
     monkeypatch.setattr(command, "Stack", FakeStack)
     monkeypatch.setattr(command, "project_folder", lambda: tmp_path)
     monkeypatch.setattr(verification, "run", verify)
-    monkeypatch.setattr(command, "go", go)
-    monkeypatch.setattr(LiveStack, "settle", lambda self: None)
+    monkeypatch.setattr(command, "deploy_release", deploy_release)
+    monkeypatch.setattr(LiveStack, "repair", lambda self: None)
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "config", "user.email", "trader@example.com")
     git(tmp_path, "config", "user.name", "A Trader")
@@ -265,7 +265,7 @@ def test_a_secret_that_cannot_be_read_only_prepares(world: World) -> None:
 
 
 def test_going_on_without_one_under_way_is_refused(world: World) -> None:
-    refused(world, lambda: command.carry_on("live", say=lambda _: None))
+    refused(world, lambda: command.resume_promotion("live", say=lambda _: None))
 
 
 def test_paper_runs_what_the_commit_declares(world: World) -> None:
@@ -290,7 +290,7 @@ def test_paper_that_changes_meanwhile_is_not_promoted(world: World) -> None:
     changed["gateways"]["main"]["container"]["id"] = "f" * 64
 
     def change() -> None:
-        world.contracts["paper"] = Contract.model_validate(changed)
+        world.contracts["paper"] = Deployment.model_validate(changed)
 
     world.verifications = [lambda: None, change]
     assert "changed while it was verified" in refused(world, world.promote)

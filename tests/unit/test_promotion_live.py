@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from healthcheck import runner
 from healthcheck.report import Report
 from operations import verification
 from operations.promotion import live
 from operations.promotion.checkout import Program
-from operations.promotion.course import Deployed
+from operations.promotion.deployer import Deployed
 from operations.promotion.live import LiveStack
 from operations.stack import Stack
 from tests.unit.promotion_reports import report

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from contract.errors import ExitCode, IbgwError
-from contract.target import Contract
+from deployment.description import Deployment
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.report import Report
 from infra.release import read_release, write_release
 from infra.settings import TradingHours
@@ -99,10 +99,10 @@ def test_a_soak_ends_at_the_first_failure() -> None:
         soak(lambda: next(reports), 60, require_market_data=False, watch=Clock().watch(), say=lambda _: None)
 
 
-def contract(reference: str = "registry.invalid:5000/gateway:10.45.1j") -> Contract:
+def deployment(reference: str = "registry.invalid:5000/gateway:10.45.1j") -> Deployment:
     document = contract_document()
     document["gateways"]["main"]["image"]["reference"] = reference
-    return Contract.model_validate(document)
+    return Deployment.model_validate(document)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def contract(reference: str = "registry.invalid:5000/gateway:10.45.1j") -> Contr
     ],
 )
 def test_a_release_says_what_was_seen(reference: str, image: str, version: str | None, tmp_path: Path) -> None:
-    made = make_release(contract(reference), paper(checks=[QUOTE]), CHECKOUT, soaked=1800, now=NOW)
+    made = make_release(deployment(reference), paper(checks=[QUOTE]), CHECKOUT, soaked=1800, now=NOW)
     assert made.id == "20261123T010203Z-bbbbbbbbbbbb"
     path = write_release(tmp_path / "releases", made)
     assert path.name == f"{made.id}.json"
@@ -136,12 +136,12 @@ def test_gateways_with_different_images_have_no_release() -> None:
     document = contract_document("main", "other")
     document["gateways"]["other"]["image"]["digest"] = "sha256:" + "e" * 64
     with pytest.raises(IbgwError, match="run 2 different images"):
-        digest_of(Contract.model_validate(document))
+        digest_of(Deployment.model_validate(document))
 
 
 def test_only_paper_is_promoted() -> None:
     with pytest.raises(IbgwError, match="its mode is live"):
-        check_is_paper(Contract.model_validate(contract_document(mode="live")))
+        check_is_paper(Deployment.model_validate(contract_document(mode="live")))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from infra.release import read_release
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

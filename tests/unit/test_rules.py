@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from contract.rules import RULES, GatewayRecord, credential_in, names_credential, violations
-from contract.target import Mode
+from deployment.description import Mode
+from deployment.rules import RULES, GatewayRecord, credential_in, names_credential, violations
 
 DIGEST = "sha256:" + "ab" * 32
 

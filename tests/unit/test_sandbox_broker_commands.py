@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from contract.target import Mode
-from contract.target import SecondFactor as Configured
+from deployment.description import Mode
+from deployment.description import SecondFactor as Configured
 from sandbox import cli
 from sandbox.broker.users import SecondFactor, User
 from sandbox.environment import Sandbox

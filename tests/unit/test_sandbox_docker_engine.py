@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox import docker_engine
 from sandbox.processes import Processes, alive
 from sandbox.record import RecordFile

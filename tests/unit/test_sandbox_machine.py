@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import IbgwError
-from contract.target import Mode, SecondFactor
+from deployment.description import Mode, SecondFactor
+from deployment.errors import IbgwError
 from sandbox import base_image, docker_engine, images, packages
 from sandbox.environment import free_index
 from sandbox.images import ContextFile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox import processes
 from sandbox.processes import Processes
 from sandbox.record import RecordedProcess, RecordFile

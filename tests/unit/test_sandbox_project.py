@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contract.target import Mode, SecondFactor
+from deployment.description import Mode, SecondFactor
 from sandbox import project
 
 ROOT = Path(__file__).resolve().parent.parent.parent

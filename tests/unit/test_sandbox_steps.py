@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox.steps import Say, Steps
 
 PATIENCE = 10.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from infra.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import IbgwError
+from deployment.errors import IbgwError
 from sandbox.toolchain import Toolchain, ensure, enter_plugins, modules, release
 
 ENGINE = "3.256.0"  # pyproject.toml: pulumi==3.256.0

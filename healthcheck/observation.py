@@ -8,7 +8,7 @@ from healthcheck.reasons import Reason
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """`reason` is None for a pass; `note` goes behind the reason's remedy."""
 
     seen: str

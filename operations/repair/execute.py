@@ -13,7 +13,7 @@ from operations.stack import Stack
 Say = Callable[[str], None]
 
 
-def carry_out(actions: Iterable[Action], *, client: docker.DockerClient, stack: Stack, say: Say) -> None:
+def execute(actions: Iterable[Action], *, client: docker.DockerClient, stack: Stack, say: Say) -> None:
     """Acts in the order given and says each action before it. What is gone already is no error.
 
     Raises IbgwError from Pulumi and docker.errors.APIError from Docker; a second run picks up what was left.

@@ -45,7 +45,7 @@ class TradingRefused(Exception):
 
 
 @dataclass
-class WriteGuard:
+class WriteFilter:
     """Looks at every message before it is written. `what_if` allows orders that carry the what-if flag."""
 
     what_if: bool

@@ -6,7 +6,7 @@ The runner uses it too, for gateways that cannot be asked, and so it must not lo
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from contract.target import CheckLevel, Gateway
+from deployment.description import CheckLevel, Gateway
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, CheckResult, CheckVerdict, check_result, skipped
 

@@ -1,4 +1,4 @@
-"""The course of a deployment to live, from any phase to an end or to the next wait.
+"""Deploys a release to live, from any phase to an end or to the next wait.
 
 Every step can be done again: a promotion that was killed goes on with the step that its journal names.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from contract.errors import ExitCode
+from deployment.errors import ExitCode
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckName, Report
 from operations.promotion.journal import Entry, Journal, Phase
@@ -35,7 +35,7 @@ class Live(Protocol):
     def deploy(self, release: str) -> Deployed:
         """Runs the update, verification included, by the program of the release that the stack's file names."""
 
-    def settle(self) -> None:
+    def repair(self) -> None:
         """Puts right what a killed update left: a stale lock, pending operations, unrecorded objects."""
 
     def stop(self, gateways: Sequence[str]) -> None:
@@ -45,7 +45,7 @@ class Live(Protocol):
         """Starts these, unless they run."""
 
 
-def go(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
+def deploy_release(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
     """Brings live to the entry's target, and back where the image fails. `entry.phase` is DEPLOYING or ROLLING_BACK."""
     fresh = journal.read() is None
     journal.write(entry)
@@ -71,7 +71,7 @@ def go(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
             return ExitCode.COULD_NOT_RUN
         case Outcome.IMAGE if entry.can_go_back:
             say(f"Release {entry.target} fails on {entry.stack}{told}: going back to {entry.previous}.")
-            return go(live, journal, entry.going_back(), say)
+            return deploy_release(live, journal, entry.going_back(), say)
     waits = outcome in (Outcome.SECOND_FACTOR, Outcome.BROKER)
     pending = unapproved(done.report) if done.report is not None else ()
     # First the journal, since a stop may take a minute.
@@ -89,12 +89,12 @@ def go(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
     return ExitCode.NEEDS_A_PERSON
 
 
-def go_on(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
+def resume(live: Live, journal: Journal, entry: Entry, say: Say) -> ExitCode:
     """From where the journal says that it is."""
-    live.settle()
+    live.repair()
     if entry.unapproved:
         live.start(entry.unapproved)
-    return go(live, journal, entry.resumed(), say)
+    return deploy_release(live, journal, entry.resumed(), say)
 
 
 def _judge(done: Deployed) -> tuple[Outcome, tuple[Reason, ...]]:

@@ -1,6 +1,6 @@
 """Tries to reach gateways from where nobody must, and from inside their own network, which must work.
 
-One container a vantage point serves all gateways of a run; on their own networks, their verifiers do. Who may conclude
+One container a origin point serves all gateways of a run; on their own networks, their verifiers do. Who may conclude
 what is `healthcheck.isolation`'s business.
 """
 
@@ -16,7 +16,7 @@ from enum import StrEnum
 import docker
 from docker.errors import NotFound
 
-from contract.target import PORTS, STATUS_PORT, VNC_PORT, Contract
+from deployment.description import PORTS, STATUS_PORT, VNC_PORT, Deployment
 from healthcheck.docker_host import FAILURES
 from healthcheck.probe import Answer, probe_all
 from healthcheck.verifier_container import ProbeFailed, Verifier, run_probe, throwaway_bridge
@@ -25,7 +25,7 @@ from healthcheck.verifier_container import ProbeFailed, Verifier, run_probe, thr
 TRIED_PORTS = (*sorted(port for ports in PORTS.values() for port in ports), STATUS_PORT, VNC_PORT)
 
 
-class Vantage(StrEnum):
+class Origin(StrEnum):
     INSIDE = "inside"  # the positive control
     BRIDGE = "throwaway_bridge"
     EGRESS = "egress"
@@ -33,11 +33,11 @@ class Vantage(StrEnum):
     BEYOND = "beyond_the_host"
 
 
-OUTSIDE = (Vantage.BRIDGE, Vantage.EGRESS, Vantage.OTHER_API, Vantage.BEYOND)
+OUTSIDE = (Origin.BRIDGE, Origin.EGRESS, Origin.OTHER_API, Origin.BEYOND)
 
 
 @dataclass(frozen=True)
-class Target:
+class ProbeTarget:
     """A running gateway. `addresses`: its own on each network. `routers`: the Docker host's on these networks."""
 
     gateway: str
@@ -50,27 +50,27 @@ class Target:
 
 
 @dataclass
-class Views:
-    """Of one gateway. A vantage point is in exactly one of the three. `took`: seconds for all of them together."""
+class Reachability:
+    """Of one gateway. A origin point is in exactly one of the three. `took`: seconds for all of them together."""
 
-    answers: dict[Vantage, Mapping[str, Answer]] = field(default_factory=dict)
-    not_applicable: dict[Vantage, str] = field(default_factory=dict)
-    failed: dict[Vantage, str] = field(default_factory=dict)
+    answers: dict[Origin, Mapping[str, Answer]] = field(default_factory=dict)
+    not_applicable: dict[Origin, str] = field(default_factory=dict)
+    failed: dict[Origin, str] = field(default_factory=dict)
     took: float = 0
 
 
 def look(
     client: docker.DockerClient,
-    contract: Contract,
-    targets: Sequence[Target],
+    deployment: Deployment,
+    targets: Sequence[ProbeTarget],
     verifiers: Mapping[str, Future[Verifier]],
-) -> dict[str, Views]:
+) -> dict[str, Reachability]:
     """The views of each gateway, by its name, after two or three seconds. What fails is in them.
 
     `verifiers`: by the gateways' names, those that start or run beside them.
     """
     began = time.monotonic()
-    round_ = _Round(client, contract, targets, verifiers)
+    round_ = _Round(client, deployment, targets, verifiers)
     if targets:
         round_.run()
     for views in round_.views.values():
@@ -78,30 +78,30 @@ def look(
     return round_.views
 
 
-class Looks:
-    """Looks for whoever asks, one at a time: those who ask while one is under way go together in the next.
+class ReachabilityProber:
+    """ReachabilityProber for whoever asks, one at a time: those who ask while one is under way go together in the next.
 
     Fifty gateways that have just come up would else be tried again from two hundred containers at once.
     """
 
     def __init__(
-        self, client: docker.DockerClient, contract: Contract, verifiers: Mapping[str, Future[Verifier]]
+        self, client: docker.DockerClient, deployment: Deployment, verifiers: Mapping[str, Future[Verifier]]
     ) -> None:
         self._client = client
-        self._contract = contract
+        self._deployment = deployment
         self._verifiers = verifiers
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
         self._lock = threading.Lock()
-        self._targets: list[Target] = []
-        self._next: Future[dict[str, Views]] | None = None  # until it begins
+        self._targets: list[ProbeTarget] = []
+        self._next: Future[dict[str, Reachability]] | None = None  # until it begins
 
-    def __enter__(self) -> "Looks":
+    def __enter__(self) -> "ReachabilityProber":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def ask(self, targets: Iterable[Target]) -> Future[dict[str, Views]]:
+    def ask(self, targets: Iterable[ProbeTarget]) -> Future[dict[str, Reachability]]:
         """The views of these, and maybe of others, by the gateways' names."""
         with self._lock:
             self._targets.extend(targets)
@@ -109,31 +109,31 @@ class Looks:
                 self._next = self._pool.submit(self._look)
             return self._next
 
-    def _look(self) -> dict[str, Views]:
+    def _look(self) -> dict[str, Reachability]:
         with self._lock:
             targets, self._targets, self._next = self._targets, [], None
-        return look(self._client, self._contract, targets, self._verifiers)
+        return look(self._client, self._deployment, targets, self._verifiers)
 
 
 class _Round:
     def __init__(
         self,
         client: docker.DockerClient,
-        contract: Contract,
-        targets: Sequence[Target],
+        deployment: Deployment,
+        targets: Sequence[ProbeTarget],
         verifiers: Mapping[str, Future[Verifier]],
     ) -> None:
         self._client = client
-        self._contract = contract
+        self._deployment = deployment
         self._targets = targets
         self._verifiers = verifiers
-        self.views = {target.gateway: Views() for target in targets}
+        self.views = {target.gateway: Reachability() for target in targets}
 
     def run(self) -> None:
         jobs = [
-            lambda: self._ask(None, self._targets, Vantage.BRIDGE),
-            lambda: self._ask(self._contract.egress_network, self._targets, Vantage.EGRESS),
-            *(lambda at=at, asked=asked: self._ask(at, asked, Vantage.OTHER_API) for at, asked in self._neighbours()),
+            lambda: self._ask(None, self._targets, Origin.BRIDGE),
+            lambda: self._ask(self._deployment.egress_network, self._targets, Origin.EGRESS),
+            *(lambda at=at, asked=asked: self._ask(at, asked, Origin.OTHER_API) for at, asked in self._neighbours()),
             *(lambda at=at, asked=asked: self._ask_inside(at, asked) for at, asked in self._inside()),
             self._ask_from_here,
         ]
@@ -141,58 +141,58 @@ class _Round:
             for future in [pool.submit(job) for job in jobs]:
                 future.result()
 
-    def _inside(self) -> Iterable[tuple[Future[Verifier], Sequence[Target]]]:
+    def _inside(self) -> Iterable[tuple[Future[Verifier], Sequence[ProbeTarget]]]:
         """The verifiers, which are on their gateways' api networks, each with what it is to try."""
-        groups: dict[Future[Verifier], list[Target]] = {}
+        groups: dict[Future[Verifier], list[ProbeTarget]] = {}
         for target in self._targets:
             groups.setdefault(self._verifiers[target.gateway], []).append(target)
         return groups.items()
 
-    def _neighbours(self) -> Iterable[tuple[str, Sequence[Target]]]:
+    def _neighbours(self) -> Iterable[tuple[str, Sequence[ProbeTarget]]]:
         """Api networks, each with what is to be tried from there: all from the first one's but that one itself."""
         first, *others = self._targets
-        names = list(self._contract.gateways)
+        names = list(self._deployment.gateways)
         second = others[0].gateway if others else names[(names.index(first.gateway) + 1) % len(names)]
         if second == first.gateway:
-            self.views[second].not_applicable[Vantage.OTHER_API] = "the stack has one gateway"
+            self.views[second].not_applicable[Origin.OTHER_API] = "the stack has one gateway"
             return
         yield self._api(second), [first]
         if others:
             yield self._api(first.gateway), others
 
     def _api(self, gateway: str) -> str:
-        return self._contract.gateways[gateway].api.network
+        return self._deployment.gateways[gateway].api.network
 
-    def _ask_inside(self, verifier: Future[Verifier], targets: Sequence[Target]) -> None:
+    def _ask_inside(self, verifier: Future[Verifier], targets: Sequence[ProbeTarget]) -> None:
         try:
             answers = verifier.result().probe()
         except (*FAILURES, ProbeFailed) as error:
-            self._fail(targets, Vantage.INSIDE, error)
+            self._fail(targets, Origin.INSIDE, error)
         else:
             for target in targets:
                 # What has moved meanwhile proves nothing about the addresses that were tried from outside.
-                self.views[target.gateway].answers[Vantage.INSIDE] = {
+                self.views[target.gateway].answers[Origin.INSIDE] = {
                     address: answer
                     for address, answer in answers.get(target.gateway, {}).items()
                     if address in target.tried
                 }
 
-    def _ask(self, network: str | None, targets: Sequence[Target], vantage: Vantage) -> None:
+    def _ask(self, network: str | None, targets: Sequence[ProbeTarget], origin: Origin) -> None:
         """Asks gateways from a container on this network; without one, from a throwaway bridge."""
         try:
             if network is None:
-                with throwaway_bridge(self._client, self._contract) as bridge:
+                with throwaway_bridge(self._client, self._deployment) as bridge:
                     answers = self._confirmed(bridge, _tried(targets))
             else:
                 answers = self._confirmed(network, _tried(targets))
         except (*FAILURES, ProbeFailed) as error:
-            if vantage is Vantage.OTHER_API and network is not None and not self._exists(network):
+            if origin is Origin.OTHER_API and network is not None and not self._exists(network):
                 for target in targets:
-                    self.views[target.gateway].not_applicable[vantage] = f"network {network} does not exist"
+                    self.views[target.gateway].not_applicable[origin] = f"network {network} does not exist"
             else:
-                self._fail(targets, vantage, error)
+                self._fail(targets, origin, error)
         else:
-            self._keep(targets, vantage, answers)
+            self._keep(targets, origin, answers)
 
     def _exists(self, network: str) -> bool:
         try:
@@ -201,22 +201,22 @@ class _Round:
             return not isinstance(error, NotFound)
         return True
 
-    def _fail(self, targets: Iterable[Target], vantage: Vantage, error: Exception) -> None:
+    def _fail(self, targets: Iterable[ProbeTarget], origin: Origin, error: Exception) -> None:
         for target in targets:
-            self.views[target.gateway].failed[vantage] = str(error)
+            self.views[target.gateway].failed[origin] = str(error)
 
-    def _keep(self, targets: Iterable[Target], vantage: Vantage, answers: Mapping[str, Answer]) -> None:
+    def _keep(self, targets: Iterable[ProbeTarget], origin: Origin, answers: Mapping[str, Answer]) -> None:
         for target in targets:
-            self.views[target.gateway].answers[vantage] = {address: answers[address] for address in target.tried}
+            self.views[target.gateway].answers[origin] = {address: answers[address] for address in target.tried}
 
     def _confirmed(self, network: str, tried: Sequence[str]) -> dict[str, Answer]:
         """What should be silent and is not is asked again, and what it then says counts: whenever a network is made,
         Docker takes its isolation rule out of the packets' way and puts it back on top, and lets some through for a
         moment (EnsureJumpRule in setup_ip_tables.go of its bridge driver)."""
-        answers = dict(run_probe(self._client, self._contract, [network], tried))
+        answers = dict(run_probe(self._client, self._deployment, [network], tried))
         loud = [address for address in tried if answers[address] is not Answer.UNREACHABLE]
         if loud:
-            answers |= run_probe(self._client, self._contract, [network], loud)
+            answers |= run_probe(self._client, self._deployment, [network], loud)
         return answers
 
     def _ask_from_here(self) -> None:
@@ -224,19 +224,19 @@ class _Round:
         absent = self._why_not_beyond()
         if absent is not None:
             for views in self.views.values():
-                views.not_applicable[Vantage.BEYOND] = absent
+                views.not_applicable[Origin.BEYOND] = absent
             return
-        self._keep(self._targets, Vantage.BEYOND, asyncio.run(probe_all(_tried(self._targets))))
+        self._keep(self._targets, Origin.BEYOND, asyncio.run(probe_all(_tried(self._targets))))
 
     def _why_not_beyond(self) -> str | None:
-        if not self._contract.docker_host.startswith("ssh://"):
+        if not self._deployment.docker_host.startswith("ssh://"):
             return "this machine is the Docker host; judged from Docker's records"
         if _is_ours(address for target in self._targets for address in target.routers):
             return "this machine is the Docker host or has the same addresses; judged from Docker's records"
         return None
 
 
-def _tried(targets: Iterable[Target]) -> list[str]:
+def _tried(targets: Iterable[ProbeTarget]) -> list[str]:
     return [address for target in targets for address in target.tried]
 
 

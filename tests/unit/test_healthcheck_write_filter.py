@@ -7,7 +7,7 @@ from ib_async import Client, Contract, LimitOrder, MarketOrder, Order
 from ib_async.contract import ComboLeg
 from ib_async.objects import ExecutionFilter
 
-from healthcheck.guard import TradingRefused, WriteGuard
+from healthcheck.write_filter import TradingRefused, WriteFilter
 
 SPY: dict[str, Any] = {"symbol": "SPY", "secType": "STK", "exchange": "SMART", "currency": "USD"}
 
@@ -25,13 +25,13 @@ class Wire(Client):
         self.sent += self._prefix(msg.encode())  # type: ignore[no-untyped-call]
 
 
-def order_bytes(version: int, order: Order, contract: Contract | None = None) -> bytes:
+def order_bytes(version: int, order: Order, deployment: Contract | None = None) -> bytes:
     wire = Wire(version)
-    wire.placeOrder(1, contract or Contract(**SPY), order)  # type: ignore[no-untyped-call]
+    wire.placeOrder(1, deployment or Contract(**SPY), order)  # type: ignore[no-untyped-call]
     return wire.sent
 
 
-def refused(guard: WriteGuard, data: bytes) -> bool:
+def refused(guard: WriteFilter, data: bytes) -> bool:
     try:
         guard.check(data)
     except TradingRefused:
@@ -41,7 +41,7 @@ def refused(guard: WriteGuard, data: bytes) -> bool:
 
 @pytest.mark.parametrize("version", [157, 163, 176, 177, 178])
 def test_a_what_if_order_passes_and_the_same_order_without_the_flag_does_not(version: int) -> None:
-    guard = WriteGuard(what_if=True, server_version=version)
+    guard = WriteFilter(what_if=True, server_version=version)
     assert not refused(guard, order_bytes(version, LimitOrder("BUY", 1, 1.0, whatIf=True)))
     assert refused(guard, order_bytes(version, LimitOrder("BUY", 1, 1.0)))
     assert refused(guard, order_bytes(version, MarketOrder("SELL", 100)))
@@ -61,25 +61,25 @@ def test_a_what_if_order_passes_and_the_same_order_without_the_flag_does_not(ver
     ids=str,
 )
 def test_what_stands_around_the_flag_is_not_mistaken_for_it(options: dict[str, Any]) -> None:
-    guard = WriteGuard(what_if=True, server_version=178)
+    guard = WriteFilter(what_if=True, server_version=178)
     assert refused(guard, order_bytes(178, LimitOrder("BUY", 1, 1.0, **options)))
 
 
 def test_a_combination_is_refused_whatever_its_flag() -> None:
     bag = Contract(**(SPY | {"secType": "BAG"}), comboLegs=[ComboLeg(conId=1), ComboLeg(conId=2)])
     assert refused(
-        WriteGuard(what_if=True, server_version=178), order_bytes(178, LimitOrder("BUY", 1, 1.0, whatIf=True), bag)
+        WriteFilter(what_if=True, server_version=178), order_bytes(178, LimitOrder("BUY", 1, 1.0, whatIf=True), bag)
     )
 
 
 def test_where_what_ifs_are_off_no_order_passes() -> None:
-    guard = WriteGuard(what_if=False, server_version=178)
+    guard = WriteFilter(what_if=False, server_version=178)
     assert refused(guard, order_bytes(178, LimitOrder("BUY", 1, 1.0, whatIf=True)))
 
 
 def test_a_layout_for_another_server_version_is_refused() -> None:
     data = order_bytes(176, LimitOrder("BUY", 1, 1.0, whatIf=True))
-    assert refused(WriteGuard(what_if=True, server_version=178), data)
+    assert refused(WriteFilter(what_if=True, server_version=178), data)
 
 
 TRADING = {
@@ -101,12 +101,12 @@ def test_every_other_message_that_touches_orders_is_refused(request_name: str, w
     wire: Any = Wire(178)
     TRADING[request_name](wire)
     assert wire.sent
-    assert refused(WriteGuard(what_if=what_if, server_version=178), wire.sent)
+    assert refused(WriteFilter(what_if=what_if, server_version=178), wire.sent)
 
 
 def test_an_order_behind_a_harmless_message_in_one_write_is_found() -> None:
     harmless = b"\0\0\0\x0549\x001\0"
-    guard = WriteGuard(what_if=True, server_version=178)
+    guard = WriteFilter(what_if=True, server_version=178)
     assert not refused(guard, harmless)
     assert refused(guard, harmless + order_bytes(178, LimitOrder("BUY", 1, 1.0)))
 
@@ -123,8 +123,8 @@ def test_an_order_behind_a_harmless_message_in_one_write_is_found() -> None:
     ids=["order as greeting", "no field end", "not whole", "empty", "binary id"],
 )
 def test_what_cannot_be_read_is_refused(data: bytes) -> None:
-    assert refused(WriteGuard(what_if=True, server_version=178), data)
+    assert refused(WriteFilter(what_if=True, server_version=178), data)
 
 
 def test_the_greeting_passes() -> None:
-    assert not refused(WriteGuard(what_if=False), b"API\0\0\0\0\x09v157..178")
+    assert not refused(WriteFilter(what_if=False), b"API\0\0\0\0\x09v157..178")

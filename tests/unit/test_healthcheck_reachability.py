@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from contract.target import Contract
-from healthcheck import vantage
+from deployment.description import Deployment
+from healthcheck import reachability
 from healthcheck.docker_host import FAILURES
-from healthcheck.vantage import Target, Vantage, Views
+from healthcheck.reachability import Origin, ProbeTarget, Reachability
 from healthcheck.verifier_container import Verifier
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import entry, gateway, stack
@@ -20,43 +20,43 @@ API, EGRESS, SECOND = "ibgw-paper-main-api", "ibgw-paper-egress", "ibgw-paper-se
 ELSEWHERE = ("192.0.2.1",)  # RFC 5737: nobody's own address
 
 
-def over_ssh(*names: str) -> Contract:
+def over_ssh(*names: str) -> Deployment:
     gateways = [gateway(name=name, api=entry()["api"] | {"network": f"ibgw-paper-{name}-api"}) for name in names]
     return stack(*gateways).model_copy(update={"docker_host": "ssh://user@host"})
 
 
 def look(
-    contract: Contract,
+    deployment: Deployment,
     port: int,
     *,
     routers: tuple[str, ...] = ELSEWHERE,
     host: FakeHost | None = None,
     address: str = "127.0.0.1",
-) -> Views:
+) -> Reachability:
     found = host or FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}})
-    target = Target("main", (address,), routers)
+    target = ProbeTarget("main", (address,), routers)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vantage, "TRIED_PORTS", (port,))
-        return looked(found, contract, [target])["main"]
+        patch.setattr(reachability, "TRIED_PORTS", (port,))
+        return looked(found, deployment, [target])["main"]
 
 
-def looked(host: FakeHost, contract: Contract, targets: Sequence[Target]) -> dict[str, Views]:
-    started = verifiers(host, contract)
-    views = vantage.look(host, contract, targets, started)  # type: ignore[arg-type]
+def looked(host: FakeHost, deployment: Deployment, targets: Sequence[ProbeTarget]) -> dict[str, Reachability]:
+    started = verifiers(host, deployment)
+    views = reachability.look(host, deployment, targets, started)  # type: ignore[arg-type]
     for name, verifier in started.items():
         if verifier.exception() is None:
             verifier.result().leave(name)
     return views
 
 
-def verifiers(host: FakeHost, contract: Contract) -> dict[str, Future[Verifier]]:
+def verifiers(host: FakeHost, deployment: Deployment) -> dict[str, Future[Verifier]]:
     """One beside each gateway."""
     host.verifier_stays = True
     started: dict[str, Future[Verifier]] = {}
-    for one in contract.gateways.values():
+    for one in deployment.gateways.values():
         started[one.name] = Future()
         try:
-            found = Verifier(host, contract, [one], [], wait=0, show_accounts=False)  # type: ignore[arg-type]
+            found = Verifier(host, deployment, [one], [], wait=0, show_accounts=False)  # type: ignore[arg-type]
             started[one.name].set_result(found)
         except FAILURES as error:
             started[one.name].set_exception(error)
@@ -67,13 +67,13 @@ def test_over_ssh_this_machine_is_a_vantage_point() -> None:
     with serving() as server:
         port = server.port
         views = look(over_ssh("main"), port)
-    assert views.answers[Vantage.BEYOND] == {f"127.0.0.1:{port}": "api"}
+    assert views.answers[Origin.BEYOND] == {f"127.0.0.1:{port}": "api"}
     port = closed_port()
-    assert look(over_ssh("main"), port).answers[Vantage.BEYOND] == {f"127.0.0.1:{port}": "closed"}
+    assert look(over_ssh("main"), port).answers[Origin.BEYOND] == {f"127.0.0.1:{port}": "closed"}
 
 
 @pytest.mark.parametrize(
-    ("contract", "routers", "why"),
+    ("deployment", "routers", "why"),
     [
         (stack(), ELSEWHERE, "this machine is the Docker host; judged"),
         # ssh to oneself, or the same pool used here as well: what answers would not be what was meant.
@@ -81,17 +81,17 @@ def test_over_ssh_this_machine_is_a_vantage_point() -> None:
     ],
 )
 def test_on_the_docker_host_nothing_can_be_said_about_beyond(
-    contract: Contract, routers: tuple[str, ...], why: str
+    deployment: Deployment, routers: tuple[str, ...], why: str
 ) -> None:
-    views = look(contract, closed_port(), routers=routers)
-    assert Vantage.BEYOND not in views.answers
-    assert why in views.not_applicable[Vantage.BEYOND]
+    views = look(deployment, closed_port(), routers=routers)
+    assert Origin.BEYOND not in views.answers
+    assert why in views.not_applicable[Origin.BEYOND]
 
 
 def test_the_other_gateways_network_is_tried_from_and_none_is_not_applicable() -> None:
     host = FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}}, answers={(SECOND, "127.0.0.1:4004"): "api"})
-    assert look(over_ssh("main", "second"), 4004, host=host).answers[Vantage.OTHER_API] == {"127.0.0.1:4004": "api"}
-    assert look(over_ssh("main"), 4004).not_applicable[Vantage.OTHER_API] == "the stack has one gateway"
+    assert look(over_ssh("main", "second"), 4004, host=host).answers[Origin.OTHER_API] == {"127.0.0.1:4004": "api"}
+    assert look(over_ssh("main"), 4004).not_applicable[Origin.OTHER_API] == "the stack has one gateway"
 
 
 @pytest.mark.parametrize(("again", "told"), [("unreachable", "unreachable"), ("api", "api"), ("closed", "closed")])
@@ -100,7 +100,7 @@ def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, to
     host = FakeHost(network_records={API: {}, EGRESS: {}})
     said = iter(["api", again])
     host.answer = lambda networks, address: next(said) if EGRESS in networks else "unreachable"  # type: ignore[method-assign]
-    assert look(stack(), 4004, host=host).answers[Vantage.EGRESS] == {"127.0.0.1:4004": told}
+    assert look(stack(), 4004, host=host).answers[Origin.EGRESS] == {"127.0.0.1:4004": told}
     assert next(said, None) is None
 
 
@@ -108,15 +108,15 @@ def test_inside_the_verifier_is_asked_and_what_has_moved_is_no_control() -> None
     now = FakeHost.address(API)
     for tried, found in ((now, {f"{now}:4004": "api"}), ("127.0.0.1", {})):
         host = FakeHost(network_records={API: {}, EGRESS: {}}, answers={(API, f"{now}:4004"): "api"})
-        assert look(stack(), 4004, host=host, address=tried).answers[Vantage.INSIDE] == found
+        assert look(stack(), 4004, host=host, address=tried).answers[Origin.INSIDE] == found
         assert len(host.probes) == 2  # a throwaway bridge, egress
 
 
 def test_a_probe_that_ends_without_its_answers_has_failed() -> None:
     host = FakeHost(network_records={API: {}, EGRESS: {}}, probes_say=b"")
     views = look(stack(), 4004, host=host)
-    assert {Vantage.BRIDGE, Vantage.EGRESS} <= set(views.failed)
-    assert "ended with exit code 0" in views.failed[Vantage.EGRESS]
+    assert {Origin.BRIDGE, Origin.EGRESS} <= set(views.failed)
+    assert "ended with exit code 0" in views.failed[Origin.EGRESS]
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -133,33 +133,33 @@ def test_only_a_neighbour_whose_network_is_gone_is_not_applicable(exists: bool) 
 
     host.create = create  # type: ignore[method-assign]
     views = look(over_ssh("main", "second"), 4004, host=host)
-    assert (Vantage.OTHER_API in views.failed) is exists
-    assert (Vantage.OTHER_API in views.not_applicable) is not exists
+    assert (Origin.OTHER_API in views.failed) is exists
+    assert (Origin.OTHER_API in views.not_applicable) is not exists
 
 
 def test_a_verifier_that_is_gone_is_no_control() -> None:
-    host, contract = FakeHost(network_records={API: {}, EGRESS: {}}), stack()
-    started = verifiers(host, contract)
+    host, deployment = FakeHost(network_records={API: {}, EGRESS: {}}), stack()
+    started = verifiers(host, deployment)
     started["main"].result().leave("main")
     started["main"].result().gone()
-    views = vantage.look(host, contract, [Target("main", ("127.0.0.1",), ())], started)  # type: ignore[arg-type]
-    assert "not running" in views["main"].failed[Vantage.INSIDE]
+    views = reachability.look(host, deployment, [ProbeTarget("main", ("127.0.0.1",), ())], started)  # type: ignore[arg-type]
+    assert "not running" in views["main"].failed[Origin.INSIDE]
 
 
 def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
     host = FakeHost(network_records={API: {}, EGRESS: {}}, start_fails=True)
     views = look(stack(), 4004, host=host)
-    assert set(views.failed) == {Vantage.INSIDE, Vantage.BRIDGE, Vantage.EGRESS}
+    assert set(views.failed) == {Origin.INSIDE, Origin.BRIDGE, Origin.EGRESS}
     assert all("cannot start" in text for text in views.failed.values())
     assert host.all == [], "also what has been created only"
 
 
 def test_nothing_to_try_makes_no_container() -> None:
     host = FakeHost()
-    assert vantage.look(host, stack(), [], {}) == {}  # type: ignore[arg-type]
+    assert reachability.look(host, stack(), [], {}) == {}  # type: ignore[arg-type]
     assert host.probes == []
 
 
 def test_the_ports_are_those_of_both_modes_the_status_and_vnc() -> None:
     # README of the image (gnzsnz/ib-gateway): 4001 to 4004, and 5900 for VNC; 4010 is our own.
-    assert vantage.TRIED_PORTS == (4001, 4002, 4003, 4004, 4010, 5900)
+    assert reachability.TRIED_PORTS == (4001, 4002, 4003, 4004, 4010, 5900)

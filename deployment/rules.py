@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from contract.target import DIGEST_PATTERN, Mode
+from deployment.description import DIGEST_PATTERN, Mode
 
 MINIMUM_GRACE = 60
 """Seconds for a clean logout. A gateway that is killed leaves its session open at IBKR."""

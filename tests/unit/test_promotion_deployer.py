@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError
 from healthcheck.report import Report
-from operations.promotion.course import Deployed, go, go_on
+from operations.promotion.deployer import Deployed, deploy_release, resume
 from operations.promotion.journal import Entry, Journal, Phase
 from tests.unit.promotion_reports import report
 
@@ -70,8 +70,8 @@ class World:
     def verdict(reason: str) -> Report | None:
         return report(*([reason] if reason else []))
 
-    def settle(self) -> None:
-        for _ in self.effect("settle"):
+    def repair(self) -> None:
+        for _ in self.effect("repair"):
             self.locked = False
 
     def stop(self, gateways: Sequence[str]) -> None:
@@ -113,13 +113,13 @@ def entry(previous: str | None = OLD) -> Entry:
 
 
 def promote(made: World, previous: str | None = OLD) -> ExitCode:
-    return go(made, made.journal, entry(previous), lambda _: None)
+    return deploy_release(made, made.journal, entry(previous), lambda _: None)
 
 
-def carry_on(made: World) -> ExitCode:
+def resume_deployment(made: World) -> ExitCode:
     found = made.journal.read()
     assert found is not None
-    return go_on(made, made.journal, found, lambda _: None)
+    return resume(made, made.journal, found, lambda _: None)
 
 
 def test_a_good_one_is_kept(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_second_factor_stops_the_gateway_and_waits(tmp_path: Path) -> None:
     assert promote(made) is ExitCode.TIMED_OUT
     assert (made.runs, made.running) == (NEW, False)
     made.reasons[NEW] = ""
-    assert carry_on(made) is ExitCode.OK
+    assert resume_deployment(made) is ExitCode.OK
     assert (made.verified, made.runs) == (True, NEW)
 
 
@@ -182,7 +182,7 @@ def test_an_update_that_refuses_when_going_on_keeps_the_journal(tmp_path: Path) 
     made = world(tmp_path, new="second_factor_pending")
     promote(made)
     made.refuses = True
-    assert carry_on(made) is ExitCode.COULD_NOT_RUN
+    assert resume_deployment(made) is ExitCode.COULD_NOT_RUN
     found = made.journal.read()
     assert found is not None
     assert (made.file, found.target) == (NEW, NEW)
@@ -200,7 +200,7 @@ def test_an_update_that_ended_in_the_middle_is_nobody_s_proven_fault(
 def test_a_release_that_is_the_one_before_has_no_way_back(tmp_path: Path) -> None:
     made = world(tmp_path, new="wedged")
     same = Entry(stack="live", release=NEW, previous=NEW, target=NEW, phase=Phase.DEPLOYING)
-    assert go(made, made.journal, same, lambda _: None) is ExitCode.NEEDS_A_PERSON
+    assert deploy_release(made, made.journal, same, lambda _: None) is ExitCode.NEEDS_A_PERSON
     assert made.done.count("deploy") == 1
 
 
@@ -229,7 +229,7 @@ def test_only_the_gateway_that_nobody_approved_is_stopped_and_started_again(
     assert promote(made) == code
     assert made.done[-1] == "stop main"
     made.reasons[NEW] = ""
-    carry_on(made)
+    resume_deployment(made)
     assert [done for done in made.done if done.startswith("start")] == ["start main"]
 
 
@@ -275,7 +275,7 @@ def test_killed_at_any_side_effect_it_goes_on(tmp_path: Path, story: str, after:
             if found is None:
                 break
             assert found.next_command == "ibgw promote --continue --to live"
-            if carry_on(made) is ExitCode.NEEDS_A_PERSON:
+            if resume_deployment(made) is ExitCode.NEEDS_A_PERSON:
                 # Stopped for its credentials: mended, and started by hand, as its remedy says.
                 made.running = True
         assert made.journal.read() is None, killed_at
@@ -300,9 +300,9 @@ def test_killed_at_any_side_effect_it_can_be_taken_back(tmp_path: Path, story: s
         if found is None:
             assert made.file == made.runs
             continue
-        made.settle()
+        made.repair()
         back = Entry(stack="live", release=NEW, previous=OLD, target=OLD, phase=Phase.ROLLING_BACK, asked=True)
-        code = go(made, made.journal, back, lambda _: None)
+        code = deploy_release(made, made.journal, back, lambda _: None)
         assert code is ExitCode.OK
         assert (made.file, made.runs, made.verified, made.journal.read()) == (OLD, OLD, True, None)
 

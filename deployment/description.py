@@ -187,7 +187,7 @@ class Verifier(Model):
     image_id: str
 
 
-class Contract(Model):
+class Deployment(Model):
     """The value of the stack's output `contract`, and what `ibgw verify --contract FILE` reads."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
