@@ -10,8 +10,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,30 @@ from infra.supervisor import MAXIMUM_ATTEMPTS
 from sandbox.environment import ROOT, Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
 
-BEFORE = "833c0bd692fdfd59de29b4d079bb03fe57f76c4f"
-"""The last commit before this change. The next change moves it to the last commit before itself; LOGINS is 0 then, and
-NEW_SETTINGS are its own."""
-LOGINS = 1
-"""What the upgrade costs each gateway. 0 from the next change on."""
-NEW_SETTINGS: dict[str, Any] = {"session": {"offline": None, "heal": None}}
-"""Of a gateway in the tracked file, those that BEFORE refuses."""
+
+@dataclass(frozen=True)
+class Upgrade:
+    """`before`: the commit that has deployed. `logins`: what taking this version costs each gateway, 0 or 1.
+    `new_settings`: of a gateway in the tracked file, those that `before` refuses."""
+
+    before: str
+    logins: int = 0
+    new_settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The next change moves the first to the last commit before itself.
+UPGRADES = [
+    pytest.param(Upgrade("e302a4d1329a535b4649db2a08844d242ed97073"), id="last-commit"),
+    pytest.param(
+        Upgrade("833c0bd692fdfd59de29b4d079bb03fe57f76c4f", 1, {"session": {"offline": None, "heal": None}}),
+        id="0.1.0",
+        marks=pytest.mark.exhaustive,
+    ),
+]
 
 STACK = "paper-upgrade"
 ASKED = ("main", "second")
-"""IBC's command server is on in them at BEFORE, since they restart themselves daily."""
+"""IBC's command server is on in them at 0.1.0, since they restart themselves daily."""
 MUTE = "third"
 NAMES = (*ASKED, MUTE)
 GATEWAYS: dict[str, dict[str, Any]] = {
@@ -50,6 +63,7 @@ SETTINGS_FOLDER = "/home/ibgateway/tws_settings"
 
 @dataclass(frozen=True)
 class World:
+    upgrade: Upgrade
     sandbox: Sandbox
     stack: Stack
     run: Callable[..., Completed]
@@ -102,22 +116,29 @@ def added(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
     return {name: after[name] - before[name] for name in NAMES}
 
 
+@pytest.fixture(scope="module", params=UPGRADES)
+def upgrade(request: pytest.FixtureRequest) -> Upgrade:
+    chosen = request.param
+    assert isinstance(chosen, Upgrade)
+    return chosen
+
+
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def before(upgrade: Upgrade, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A work tree of the commit before, with the environment that the tests run in."""
     tree = tmp_path_factory.mktemp("before") / "tree"
 
     def git(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
 
-    known = git("cat-file", "-e", f"{BEFORE}^{{commit}}")
+    known = git("cat-file", "-e", f"{upgrade.before}^{{commit}}")
     assert known.returncode == 0, (
-        f"the upgrade begins at commit {BEFORE}, which this clone does not have ({known.stderr.strip()}): fetch the "
-        "whole history (git fetch --unshallow; in a workflow, actions/checkout with fetch-depth: 0)"
+        f"the upgrade begins at commit {upgrade.before}, which this clone does not have ({known.stderr.strip()}): "
+        "fetch the whole history (git fetch --unshallow; in a workflow, actions/checkout with fetch-depth: 0)"
     )
     # A run that was killed left its folder's entry behind.
     git("worktree", "prune")
-    made = git("worktree", "add", "--detach", "--quiet", str(tree), BEFORE)
+    made = git("worktree", "add", "--detach", "--quiet", str(tree), upgrade.before)
     assert made.returncode == 0, made.stderr
     (tree / ".venv").symlink_to(sys.prefix)
     yield tree
@@ -128,6 +149,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def world(
+    upgrade: Upgrade,
     before: Path,
     sandbox: Sandbox,
     docker_client: docker.DockerClient,
@@ -143,24 +165,26 @@ def world(
         }
         return project(STACK, verifier={"timeout": "40s"}, gateways=gateways)
 
-    stack = declared(NEW_SETTINGS)
+    stack = declared(dict(upgrade.new_settings))
     pulumi(UP, stack=stack, env=program_of(before, stack))
-    yield World(sandbox, declared({}), run, docker_client)
+    yield World(upgrade, sandbox, declared({}), run, docker_client)
     pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
 
 
 def test_the_plan_names_the_version_as_the_only_reason(world: World) -> None:
+    logins = world.upgrade.logins
     gateways = json.loads(world.ibgw(f"plan --stack {STACK} --json").stdout)["gateways"]
     assert [one["gateway"] for one in gateways] == list(NAMES)
     for one in gateways:
-        assert one["verdict"] == ("relogin" if LOGINS else "none")
-        assert [reason["setting"] for reason in one["reasons"]] == ["this version of ibgw"] * LOGINS
+        assert one["verdict"] == ("relogin" if logins else "none")
+        assert [reason["setting"] for reason in one["reasons"]] == ["this version of ibgw"] * logins
         # 0.1.0 did not write its version down.
-        assert one["version"] == ({"before": None, "after": VERSION} if LOGINS else None)
-    assert (f"ibgw: an earlier version -> {VERSION}" in world.ibgw(f"plan --stack {STACK}").stdout) == bool(LOGINS)
+        assert one["version"] == ({"before": None, "after": VERSION} if logins else None)
+    assert (f"ibgw: an earlier version -> {VERSION}" in world.ibgw(f"plan --stack {STACK}").stdout) == bool(logins)
 
 
 def test_a_rollout_takes_it_to_one_after_the_other_by_a_logout_and_a_login(world: World) -> None:
+    logins = world.upgrade.logins
     counters = ("attempts", "logins", "logouts", "stranded_sessions")
     before, counts = world.containers(), {what: world.counted(what) for what in counters}
     volumes = {name: world.volume(name) for name in NAMES}
@@ -172,23 +196,25 @@ def test_a_rollout_takes_it_to_one_after_the_other_by_a_logout_and_a_login(world
     said = world.ibgw(f"rollout --stack {STACK}").stderr
 
     changed = [name for name, container in world.containers().items() if container != before[name]]
-    assert changed == list(NAMES) * LOGINS
+    assert changed == list(NAMES) * logins
     cost = {what: added(counts[what], world.counted(what)) for what in counters}
-    each, asked, stranded = ({name: LOGINS if name in of else 0 for name in NAMES} for of in (NAMES, ASKED, (MUTE,)))
+    each, asked, stranded = ({name: logins if name in of else 0 for name in NAMES} for of in (NAMES, ASKED, (MUTE,)))
     assert cost == {"attempts": each, "logins": each, "logouts": asked, "stranded_sessions": stranded}
     # The first is the canary.
-    order = [said.index(f"{number}/3 {name}: verified") for number, name in enumerate(NAMES, start=1)] * LOGINS
+    verified = [f"{number}/3 {name}: verified" for number, name in enumerate(NAMES, start=1)]
+    assert [text for text in verified if text in said] == verified * logins
+    order = [said.index(text) for text in verified * logins]
     assert order == sorted(order)
     for name in ASKED:
         container = Names(world.sandbox.prefix, STACK).gateway(name)
-        assert (f"{container}: logged out." in said) == bool(LOGINS)
+        assert (f"{container}: logged out." in said) == bool(logins)
     container = Names(world.sandbox.prefix, STACK).gateway(MUTE)
     told = f"{container}: does not log out when it is asked: its session stays open at IBKR"
-    assert (told in said) == bool(LOGINS)
+    assert (told in said) == bool(logins)
 
     assert {name: world.volume(name) for name in NAMES} == volumes
     # The guard went on from the count that it found, and the login cleared it.
-    assert (f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" in world.log("second")) == bool(LOGINS)
+    assert (f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" in world.log("second")) == bool(logins)
     assert f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" not in world.log("main")
 
 
