@@ -255,9 +255,11 @@ hold() {
 	return 1
 }
 
+open_guard() { mkdir -p "$GUARD" && exec {LOCK}>"$GUARD/lock"; } 2>/dev/null
+
 # Whether the gateway may be started now; if not, HOLD says why.
 gate() {
-	if [[ -z $LOCK ]]; then
+	if [[ -z $LOCK ]] && ! open_guard; then
 		hold unwritable 0 "held: unwritable: attempts cannot be recorded in $GUARD" || return
 	fi
 	if [[ $LOCKED == no ]]; then
@@ -342,11 +344,10 @@ render() {
 prepare() {
 	umask 077
 	mkdir -p "$RUN"
-	mkdir -p "$GUARD"
+	open_guard
 	find_automation
 	[[ -s $GUARD/stopped ]] && read -r LAST_STOP <"$GUARD/stopped"
 	[[ -s $GUARD/planned ]] && read -r EVENT DUE DONE <"$GUARD/planned"
-	exec {LOCK}>"$GUARD/lock"
 } 2>/dev/null
 
 before_login() {
@@ -817,7 +818,8 @@ log_out() {
 	fi
 	# A soft restart may have fired meanwhile.
 	forget_saved_session
-	keep "$GUARD/stopped" "$LAST_STOP"
+	# One that was held all the time tells nothing of how the last session ended.
+	[[ $LAUNCHED == no ]] || keep "$GUARD/stopped" "$LAST_STOP"
 }
 
 # end again REASON: so that the next start waits its turn. end planned REASON: likewise, and no fault of the gateway's.

@@ -225,6 +225,13 @@ def test_what_cannot_be_recorded_is_not_tried(box: Supervised) -> None:
     assert box.bash('keep() { return 1; }; gate; echo "$HOLD"').endswith("unwritable")
 
 
+def test_a_volume_that_becomes_writable_ends_its_hold(box: Supervised) -> None:
+    """A file where the folder should be, since a folder's mode stops no root."""
+    box.guard.write_text("")
+    said = box.bash('gate; echo "$HOLD"; rm "$GUARD"; gate; echo "$HOLD $LOCKED"')
+    assert said.splitlines()[-2:] == ["unwritable", "none yes"]
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [
@@ -318,10 +325,12 @@ def test_what_ibc_never_took_note_of_is_not_called_clean(box: Supervised) -> Non
 def test_a_stop_while_it_is_held_ends_at_once(box: Supervised) -> None:
     box.guard.mkdir()
     (box.guard / f"{VERSION}.attempts").write_text("2\n1 rejected\n2 rejected\n")
+    (box.guard / "stopped").write_text("killed\n")
     run = box.start()
     run.until(lambda: box.status().get("hold") == "attempts")
     assert run.stop() == 143
     assert box.events == []
+    assert (box.guard / "stopped").read_text() == "killed\n", "how the last session ended"
 
 
 def test_a_gateway_that_does_not_react_is_ended_before_the_grace_is_over(box: Supervised) -> None:
