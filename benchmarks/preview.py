@@ -17,7 +17,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks.console import say
-from infra.addresses import egress_subnet
+from deployment.names import Names
+from infra.addresses import choose
 from sandbox.environment import ROOT, Sandbox, Stack
 
 PROGRAMS = ROOT / "benchmarks" / "programs"
@@ -39,13 +40,6 @@ def _pulumi(env: Mapping[str, str], stack: str, *arguments: str) -> float:
     return time.perf_counter() - began
 
 
-def _subnets(pool: str, count: int) -> list[str]:
-    """The first `count` /28 of a pool, behind the egress network's /24."""
-    network = IPv4Network(pool)
-    slots = [slot for slot in network.subnets(new_prefix=28) if not slot.overlaps(egress_subnet(network))]
-    return [str(slot) for slot in slots[:count]]
-
-
 def _use(stack: Stack, program: str) -> None:
     """Points the stack's project at one of the programs."""
     path = stack.folder / "Pulumi.yaml"
@@ -55,26 +49,25 @@ def _use(stack: Stack, program: str) -> None:
 
 
 def _stack(sandbox: Sandbox, program: str, count: int) -> Stack:
-    """A stack of `count` gateways for one of the programs, with subnets of its own (hashed ones would collide)."""
+    """A stack of `count` gateways for one of the programs, with subnets of its own."""
     name = f"paper-{program}{count}"
     gateways = [f"g{at}" for at in range(count)]
     stack = sandbox.add_stack(name, gateways={"main": None, **{gateway: {} for gateway in gateways}})
     path = stack.folder / f"Pulumi.{name}.yaml"
     document = yaml.safe_load(path.read_text())
     config = document["config"]
-    subnets = _subnets(config["ibgw:network"]["subnetPool"], count)
-    for gateway, subnet in zip(gateways, subnets, strict=True):
-        config["ibgw:gateways"][gateway]["apiSubnet"] = subnet
+    for gateway in gateways:
         config["ibgw:gateways"][gateway]["container"]["stopGrace"] = "60s"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     _use(stack, program)
     if program == "flat":
+        pool, names = IPv4Network(config["ibgw:network"]["subnetPool"]), Names(config["ibgw:namePrefix"], name)
+        subnets = choose(pool, dict.fromkeys(gateways), names)
         flat = {
-            gateway: {"secret": entry["credentials"]["secretId"], "subnet": entry["apiSubnet"]}
+            gateway: {"secret": entry["credentials"]["secretId"], "subnet": str(subnets.api[gateway])}
             for gateway, entry in config["ibgw:gateways"].items()
         }
-        egress = str(egress_subnet(IPv4Network(config["ibgw:network"]["subnetPool"])))
-        env = {**stack.env, "FLAT_GATEWAYS": json.dumps(flat), "FLAT_EGRESS": egress}
+        env = {**stack.env, "FLAT_GATEWAYS": json.dumps(flat), "FLAT_EGRESS": str(subnets.egress)}
         return Stack(stack.name, stack.folder, env, stack.config)
     return stack
 

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from ipaddress import IPv4Network
 
 from docker.models.containers import Container
 
@@ -30,7 +29,6 @@ from benchmarks.own_sandbox import own_sandbox
 from benchmarks.processes import Memory
 from deployment.description import PORTS
 from infra import settings, spec
-from infra.addresses import egress_subnet
 from sandbox import internet
 from sandbox.environment import ROOT, Sandbox
 from sandbox.processes import wait_until
@@ -129,9 +127,7 @@ class Crowd:
         self.containers: dict[str, Container] = {}
 
     def _describe(self, count: int) -> spec.StackSpec:
-        pool = IPv4Network(self._sandbox.pool(STACK))
-        slots = (slot for slot in pool.subnets(new_prefix=28) if not slot.overlaps(egress_subnet(pool)))
-        gateways = {f"g{at:03}": {"apiSubnet": str(slot)} for at, slot in zip(range(count), slots, strict=False)}
+        gateways: dict[str, dict[str, str]] = {f"g{at:03}": {} for at in range(count)}
         stack = self._sandbox.add_stack(STACK, gateways={"main": None, **gateways})
         config = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in stack.config["config"].items()

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import functools
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +31,9 @@ def _configuration() -> dict[str, str]:
     return {**pulumi.runtime.config.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
 
 
-def _load() -> spec.StackSpec:
-    """Configuration -> what the stack declares. Touches nothing but files."""
+def _load() -> Callable[..., spec.StackSpec]:
+    """Configuration -> what the stack declares, but for the subnets that its Docker host's networks hold (`held` of
+    infra.spec.describe). Touches nothing but files."""
     stack = pulumi.get_stack()
     loaded = settings.load(stack, _configuration())
     image = loaded.image
@@ -44,43 +46,49 @@ def _load() -> spec.StackSpec:
             raise IbgwError(f"stack {stack!r} was not updated: {UNRELEASED}", exit_code=ExitCode.REFUSED)
         else:
             pulumi.log.warn(UNRELEASED)
-    return spec.describe(loaded, project=pulumi.get_project(), stack=stack, image=image)
+    return functools.partial(spec.describe, loaded, project=pulumi.get_project(), stack=stack, image=image)
 
 
-async def _provider(stack: spec.StackSpec) -> "docker.Provider":
-    """The provider of a Docker host that answers and has nothing in the stack's way.
+async def _prepare(
+    described: spec.StackSpec, describe: Callable[..., spec.StackSpec]
+) -> tuple[spec.StackSpec, "docker.Provider"]:
+    """The stack with its subnets, and the provider of a Docker host that answers and has nothing in the stack's way.
 
     Its plug-in starts here, while Secrets Manager is still being asked, and what it takes to declare is loaded here.
     """
-    host.check_host(stack, await asyncio.to_thread(host.read_host, stack.docker_host))
+    found = await asyncio.to_thread(host.read_host, described.docker_host)
+    stack = describe(held=host.held(described, found))
+    host.check_host(stack, found)
     from infra.resources import declare_provider
 
-    return declare_provider(stack.docker_host)
+    return stack, declare_provider(stack.docker_host)
 
 
 async def program(verify: Verification = verify_after_update) -> dict[str, pulumi.Output[Any]]:
     """Everything that can be refused is refused before the first resource but the provider is declared."""
     try:
-        stack = _load()
-        rules.check_rules(stack.stack, rules.records(stack))
-        wanted = {name: (gateway.secret_id, gateway.secret_version) for name, gateway in stack.gateways.items()}
-        reading = asyncio.ensure_future(credentials.read_all(wanted, stack.mode))
-        preparing = asyncio.ensure_future(_provider(stack))
+        describe = _load()
+        # As on an empty host: neither the rules nor the secrets depend on subnets, and need not wait for it.
+        described = describe()
+        rules.check_rules(described.stack, rules.records(described))
+        wanted = {name: (gateway.secret_id, gateway.secret_version) for name, gateway in described.gateways.items()}
+        reading = asyncio.ensure_future(credentials.read_all(wanted, described.mode))
+        preparing = asyncio.ensure_future(_prepare(described, describe))
         # Both to their end, so that a refusal leaves no call to the engine and no unread second refusal behind.
         await asyncio.wait((reading, preparing))
         for refusal in (reading.exception(), preparing.exception()):
             if refusal is not None:
                 raise refusal
-        secrets, provider = reading.result(), preparing.result()
+        secrets, (stack, provider) = reading.result(), preparing.result()
     except IbgwError as error:
         raise failure.failed(str(error)) from None
     from infra.resources import declare
 
     # All is loaded and stays: without this, Python looks through it once more, for 0.3 s, before it ends.
     gc.freeze()
-    described = declare(stack, provider, secrets)
-    verify(described, stack)
-    return {"contract": described}
+    deployment = declare(stack, provider, secrets)
+    verify(deployment, stack)
+    return {"contract": deployment}
 
 
 if __name__ == "__main__":

@@ -1,55 +1,117 @@
 """Which subnet each network of a stack gets out of its pool.
 
-The first /24 is the egress network's. Each gateway's `api` network gets a /28 behind it, at an index hashed from the
-gateway's name, so that nobody's subnet moves because another gateway came or went: a moved subnet replaces the
-network, and with it the gateway.
+A moved subnet replaces the network, and with it the gateway. So a network that exists keeps its subnet, and a new one
+takes the first free place: the egress network a /24 from the pool's first one on, each gateway's `api` network a /28
+from the one on that its name is hashed to. Nobody moves because another gateway came or went. On a host that has no
+network of the stack all get the same places again.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.names import Names
 
 EGRESS_PREFIX = 24
 API_PREFIX = 28
+SHOWN = 3
+"""How many of the networks that hold a pool a refusal names."""
 
 
-def egress_subnet(pool: IPv4Network) -> IPv4Network:
-    return next(pool.subnets(new_prefix=EGRESS_PREFIX))
+@dataclass(frozen=True)
+class Held:
+    """A subnet that a network of the Docker host has. `ours`: the network carries this stack's labels."""
+
+    network: str
+    subnet: IPv4Network
+    ours: bool
 
 
-def _api_slots(pool: IPv4Network) -> list[IPv4Network]:
-    egress = egress_subnet(pool)
-    return [subnet for subnet in pool.subnets(new_prefix=API_PREFIX) if not subnet.overlaps(egress)]
+@dataclass(frozen=True)
+class Subnets:
+    """`api`: by the gateways' names."""
+
+    egress: IPv4Network
+    api: dict[str, IPv4Network]
 
 
-def api_subnets(pool: IPv4Network, chosen: Mapping[str, IPv4Network | None]) -> dict[str, IPv4Network]:
-    """The `api` subnet of each gateway; `chosen` maps each name to its configured subnet, or None to hash one.
+def choose(
+    pool: IPv4Network, gateways: Mapping[str, IPv4Network | None], names: Names, held: Collection[Held] = ()
+) -> Subnets:
+    """The subnet of each network. `gateways` maps each name to its configured subnet, which wins, or to None. `held` is
+    everything on the host, networks on their way out too, since those are removed only at an update's end.
 
-    Raises IbgwError (REFUSED) when two gateways would share addresses, with a free subnet to configure.
+    An existing subnet that no longer lies in the pool is not kept. Raises IbgwError (REFUSED) when a configured subnet
+    is another's of this stack, and when no place is free.
     """
-    slots = _api_slots(pool)
-    found: dict[str, IPv4Network] = {}
-    for name in sorted(chosen):
-        subnet = chosen[name]
-        if subnet is None:
-            digest = hashlib.sha256(name.encode()).digest()
-            subnet = slots[int.from_bytes(digest[:8], "big") % len(slots)]
-        elif subnet.overlaps(egress_subnet(pool)):
-            raise IbgwError(
-                f"ibgw:gateways.{name}.apiSubnet: {subnet} overlaps the egress network's {egress_subnet(pool)}; "
-                f"choose a /{API_PREFIX} behind it",
-                exit_code=ExitCode.REFUSED,
-            )
-        taken_by = next((other for other, taken in found.items() if taken.overlaps(subnet)), None)
-        if taken_by is not None:
-            used = [*found.values(), *(value for value in chosen.values() if value is not None)]
-            free = next((slot for slot in slots if not any(slot.overlaps(other) for other in used)), None)
-            remedy = f"set ibgw:gateways.{name}.apiSubnet: {free}" if free else "use a larger ibgw:network.subnetPool"
-            raise IbgwError(
-                f"ibgw:gateways.{name}: its api network would share {subnet} with gateway {taken_by!r}; {remedy}",
-                exit_code=ExitCode.REFUSED,
-            )
-        found[name] = subnet
-    return found
+    kept = {(one.network, one.subnet.prefixlen): one.subnet for one in held if one.ours and one.subnet.subnet_of(pool)}
+    # Behind the first /24, which is egress's. Other places, or in another order, would be another hashed one for each.
+    places = list(pool.subnets(new_prefix=API_PREFIX))[2 ** (API_PREFIX - EGRESS_PREFIX) :]
+    taken = {place for one in held for place in _places(one.subnet, pool)}
+
+    def first_free(candidates: Iterable[IPv4Network], network: str) -> IPv4Network:
+        for candidate in candidates:
+            if taken.isdisjoint(_places(candidate, pool)):
+                return candidate
+        raise _full(pool, network, held)
+
+    egress = kept.get((names.egress_network, EGRESS_PREFIX))
+    if egress is None:
+        egress = first_free(pool.subnets(new_prefix=EGRESS_PREFIX), names.egress_network)
+    taken |= _places(egress, pool)
+
+    api = {}
+    for name, configured in sorted(gateways.items()):
+        subnet = configured or kept.get((names.api_network(name), API_PREFIX))
+        if subnet is not None:
+            api[name] = subnet
+            taken |= _places(subnet, pool)
+    for name in api:
+        if gateways[name] is not None:
+            other = _shared_with(name, api, egress)
+            if other is not None:
+                free = first_free(_from_hashed(name, places), names.api_network(name))
+                raise IbgwError(
+                    f"ibgw:gateways.{name}.apiSubnet: {api[name]} overlaps {other}; a free one is {free}",
+                    exit_code=ExitCode.REFUSED,
+                )
+    for name in sorted(gateways.keys() - api.keys()):
+        api[name] = first_free(_from_hashed(name, places), names.api_network(name))
+        taken.add(api[name])
+    return Subnets(egress, api)
+
+
+def _places(subnet: IPv4Network, pool: IPv4Network) -> set[IPv4Network]:
+    """The pool's /28 that a subnet of any size takes something of."""
+    if not subnet.overlaps(pool):
+        return set()
+    if subnet.prefixlen >= API_PREFIX:
+        return {subnet.supernet(new_prefix=API_PREFIX)}
+    return set((pool if pool.subnet_of(subnet) else subnet).subnets(new_prefix=API_PREFIX))
+
+
+def _from_hashed(name: str, places: list[IPv4Network]) -> list[IPv4Network]:
+    """All of them, from the one that the name is hashed to on and around."""
+    first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % len(places)
+    return places[first:] + places[:first]
+
+
+def _shared_with(name: str, api: Mapping[str, IPv4Network], egress: IPv4Network) -> str | None:
+    """Which of the stack's other networks has addresses of this gateway's."""
+    if api[name].overlaps(egress):
+        return f"the egress network's {egress}"
+    others = (other for other in api if other != name and api[other].overlaps(api[name]))
+    return next((f"gateway {other!r}'s {api[other]}" for other in others), None)
+
+
+def _full(pool: IPv4Network, network: str, held: Iterable[Held]) -> IbgwError:
+    overlapping = [f"{one.subnet} of network {one.network!r}" for one in held if one.subnet.overlaps(pool)]
+    more = f" and {len(overlapping) - SHOWN} more" if len(overlapping) > SHOWN else ""
+    return IbgwError(
+        f"network {network!r} finds no free place in {pool}, which overlaps "
+        f"{', '.join(overlapping[:SHOWN]) or 'no other network'}{more}; set another ibgw:network.subnetPool. A larger "
+        "one that holds the present one moves no network",
+        exit_code=ExitCode.REFUSED,
+    )

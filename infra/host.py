@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import Label, Names, Role
+from infra.addresses import Held
 from infra.spec import StackSpec
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def _ours(spec: StackSpec, labels: Mapping[str, str]) -> bool:
     )
 
 
+def held(spec: StackSpec, found: Iterable[HostObject]) -> list[Held]:
+    """The subnets of the host's networks. The one thing of `spec` that counts here is whose they are."""
+    return [Held(thing.name, subnet, _ours(spec, thing.labels)) for thing in found for subnet in thing.subnets]
+
+
 def _fixed_names(spec: StackSpec) -> Iterable[tuple[str, str]]:
     names: Names = spec.names
     yield "network", names.egress_network
@@ -97,17 +103,18 @@ def check_host(spec: StackSpec, found: Iterable[HostObject]) -> None:
         for thing in objects
         if (thing.kind, thing.name) in fixed and not _ours(spec, thing.labels)
     ]
-    wanted = {spec.egress.name: spec.egress.subnet} | {
-        gateway.api_network.name: gateway.api_network.subnet for gateway in spec.gateways.values()
-    }
-    for name, subnet in wanted.items():
+    declared = {spec.egress.name, *(gateway.api_network.name for gateway in spec.gateways.values())}
+    for gateway in spec.gateways.values():
+        configured = gateway.settings.api_subnet
+        if configured is None:
+            continue
         for thing in objects:
             for taken in thing.subnets:
                 # One of our networks on its way out counts too: it is removed only at the update's end.
-                if thing.name != name and thing.name not in wanted and subnet.overlaps(taken):
+                if thing.name not in declared and configured.overlaps(taken):
                     faults.append(
-                        f"network {name!r} would get {subnet}, which overlaps {taken} of network {thing.name!r}; "
-                        "set another ibgw:network.subnetPool"
+                        f"ibgw:gateways.{gateway.name}.apiSubnet: {configured} overlaps {taken} of network "
+                        f"{thing.name!r}; set another one"
                     )
     for gateway in spec.gateways.values():
         for thing in objects:

@@ -4,6 +4,7 @@ It describes a gateway without knowing what will run it, so that tests, policies
 description. Facts about the image are from its Dockerfile, run.sh, common.sh and config.ini.tmpl (tag 10.45.1j).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network
@@ -12,7 +13,7 @@ from deployment.description import PORTS, CheckLevel, Mode, SecondFactor
 from deployment.names import Label, Names, Role, labels
 from infra import settings as config
 from infra import supervisor
-from infra.addresses import api_subnets, egress_subnet
+from infra.addresses import Held, choose
 from infra.properties import escape
 from infra.times import twelve_hour
 
@@ -183,12 +184,14 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def describe(settings: config.Settings, *, project: str, stack: str, image: str | None) -> StackSpec:
-    """The whole stack as data. Raises IbgwError (REFUSED) when the subnets of two gateways collide."""
+def describe(
+    settings: config.Settings, *, project: str, stack: str, image: str | None, held: Collection[Held] = ()
+) -> StackSpec:
+    """The whole stack as data. `held`: the subnets of its Docker host's networks; none on an empty host. Raises
+    IbgwError (REFUSED) when a subnet cannot be had."""
     names = Names(settings.name_prefix, stack)
-    subnets = api_subnets(
-        settings.network.subnet_pool, {name: gateway.api_subnet for name, gateway in settings.gateways.items()}
-    )
+    configured = {name: gateway.api_subnet for name, gateway in settings.gateways.items()}
+    subnets = choose(settings.network.subnet_pool, configured, names, held)
 
     def labelled(role: Role, gateway: str | None = None) -> dict[str, str]:
         return labels(
@@ -221,7 +224,7 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
             api_network=NetworkSpec(
                 name=names.api_network(name),
                 driver="bridge",
-                subnet=subnets[name],
+                subnet=subnets.api[name],
                 internal=True,
                 labels=labelled(Role.API, name),
                 options={},
@@ -266,7 +269,7 @@ def describe(settings: config.Settings, *, project: str, stack: str, image: str 
         egress=NetworkSpec(
             name=names.egress_network,
             driver="bridge",
-            subnet=egress_subnet(settings.network.subnet_pool),
+            subnet=subnets.egress,
             internal=False,
             labels=labelled(Role.EGRESS),
             # Two gateways must not reach each other's relay over the network that leads them out.

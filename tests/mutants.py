@@ -166,7 +166,7 @@ MUTATIONS = (
     Mutation(
         "the program does not judge itself",
         "infra/__main__.py",
-        "        rules.check_rules(stack.stack, rules.records(stack))\n",
+        "        rules.check_rules(described.stack, rules.records(described))\n",
         "",
         "tests/stack/test_rules.py::test_a_program_that_breaks_a_rule_is_refused_before_the_first_resource",
     ),
@@ -562,6 +562,34 @@ MUTATIONS = (
         "and thing.name != gateway.container_name",
         "and not _ours(spec, thing.labels)",
         f"{PROGRAM}::test_a_renamed_gateway_does_not_log_in_beside_its_old_self",
+    ),
+    Mutation(
+        "a network that exists moves to its first free place",
+        "infra/addresses.py",
+        "for one in held if one.ours and one.subnet.subnet_of(pool)",
+        "for one in held if False",
+        f"{PROGRAM}::test_the_stack_s_own_networks_keep_their_subnets_and_a_new_one_goes_round_the_others",
+    ),
+    Mutation(
+        "a network outside a changed pool stays",
+        "infra/addresses.py",
+        "if one.ours and one.subnet.subnet_of(pool)",
+        "if one.ours",
+        "tests/unit/test_addresses.py::test_networks_move_with_a_pool_that_no_longer_holds_them",
+    ),
+    Mutation(
+        "a new network overlaps one on its way out",
+        "infra/addresses.py",
+        "taken = {place for one in held for",
+        "taken = {place for one in held if not one.ours for",
+        "tests/unit/test_addresses.py::test_a_renamed_gateway_s_old_network_is_not_overlapped_in_the_same_update",
+    ),
+    Mutation(
+        "the program does not look at the host's subnets",
+        "infra/__main__.py",
+        "describe(held=host.held(described, found))",
+        "describe()",
+        f"{PROGRAM}::test_the_stack_s_own_networks_keep_their_subnets_and_a_new_one_goes_round_the_others",
     ),
     Mutation(
         "a moving tag is accepted",

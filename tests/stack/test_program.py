@@ -5,6 +5,7 @@ Resource options (retain_on_delete, replace_on_changes) are invisible to mocks; 
 
 import hashlib
 import json
+from ipaddress import IPv4Network
 from typing import Any
 
 import pulumi
@@ -54,16 +55,16 @@ def test_a_paper_stack_declares_exactly_this(program: Program) -> None:
 
 
 def test_the_api_network_is_internal(program: Program) -> None:
-    network = program.run().engine.one("Network", "main-api").inputs
-    assert network["internal"] is True
-    assert network["name"] == "ibgw-paper-main-api"
+    declared = program.run().engine.one("Network", "main-api").inputs
+    assert declared["internal"] is True
+    assert declared["name"] == "ibgw-paper-main-api"
 
 
 def test_the_egress_network_keeps_gateways_apart(program: Program) -> None:
-    network = program.run().engine.one("Network", "egress").inputs
-    assert network["internal"] is False
-    assert network["options"] == {"com.docker.network.bridge.enable_icc": "false"}
-    assert network["ipamConfigs"] == [{"subnet": "10.213.0.0/24", "gateway": "10.213.0.1"}]
+    declared = program.run().engine.one("Network", "egress").inputs
+    assert declared["internal"] is False
+    assert declared["options"] == {"com.docker.network.bridge.enable_icc": "false"}
+    assert declared["ipamConfigs"] == [{"subnet": "10.213.0.0/24", "gateway": "10.213.0.1"}]
 
 
 def test_a_gateway_is_on_its_own_api_network_and_on_egress_only(program: Program) -> None:
@@ -403,21 +404,45 @@ def test_not_even_the_provider_is_declared_where_something_stands_in_the_way(pro
     assert [found.type for found in program.engine.resources if "providers" in found.type] == []
 
 
-def test_overlapping_networks_declare_nothing(program: Program) -> None:
-    from ipaddress import IPv4Network
+def network(name: str, subnet: str, labels: dict[str, str] | None = None) -> HostObject:
+    return HostObject("network", name, labels or {}, (IPv4Network(subnet),))
 
-    other = HostObject("network", "company", {}, (IPv4Network("10.213.0.0/16"),))
-    message = refused(program, on_host=(other,))
+
+def test_a_pool_without_a_free_place_declares_nothing(program: Program) -> None:
+    message = refused(program, on_host=(network("company", "10.213.0.0/16"),))
     assert "overlaps 10.213.0.0/16 of network 'company'" in message
     assert "ibgw:network.subnetPool" in message
 
 
-def test_a_network_on_its_way_out_still_holds_its_addresses(program: Program) -> None:
-    """The engine deletes at the end of an update, after it has created."""
-    from ipaddress import IPv4Network
+def declared_subnets(program: Program, *on_host: HostObject, preview: bool = False) -> dict[str, str]:
+    networks = program.run(on_host=on_host, preview=preview).engine.of_type("Network")
+    return {found.inputs["name"]: found.inputs["ipamConfigs"][0]["subnet"] for found in networks}
 
-    gone = HostObject("network", "ibgw-paper-old-api", OURS, (IPv4Network("10.213.0.0/28"),))
-    assert "overlaps 10.213.0.0/28 of network 'ibgw-paper-old-api'" in refused(program, on_host=(gone,))
+
+def test_the_stack_s_own_networks_keep_their_subnets_and_a_new_one_goes_round_the_others(program: Program) -> None:
+    ours = network("ibgw-paper-main-api", "10.213.5.0/28", OURS), network("ibgw-paper-egress", "10.213.3.0/24", OURS)
+    assert declared_subnets(program, *ours) == {
+        "ibgw-paper-main-api": "10.213.5.0/28",
+        "ibgw-paper-egress": "10.213.3.0/24",
+    }
+    # 10.213.11.176/28 is the hashed one.
+    others = network("company", "10.213.0.0/28"), network("ibgw-paper-old-api", "10.213.11.176/28", OURS)
+    for preview in (True, False):
+        assert declared_subnets(program, *others, preview=preview) == {
+            "ibgw-paper-main-api": "10.213.11.192/28",
+            "ibgw-paper-egress": "10.213.1.0/24",
+        }
+
+
+@pytest.mark.parametrize(
+    "other", [network("company", "10.9.0.0/16"), network("ibgw-paper-old-api", "10.9.0.0/28", OURS)]
+)
+def test_a_configured_subnet_that_another_network_holds_declares_nothing(program: Program, other: HostObject) -> None:
+    """One of ours on its way out too: the engine deletes at the end of an update, after it has created."""
+    config = tracked("paper")
+    config["ibgw:gateways"]["main"]["apiSubnet"] = "10.9.0.0/28"
+    message = refused(program, config=config, on_host=(other,))
+    assert f"ibgw:gateways.main.apiSubnet: 10.9.0.0/28 overlaps {other.subnets[0]} of network {other.name!r}" in message
 
 
 def test_a_renamed_gateway_does_not_log_in_beside_its_old_self(program: Program) -> None:
