@@ -2,5 +2,3 @@
 
 Imports `deployment` and nothing else of ours, and no Pulumi: the same package runs in the verifier's container.
 """
-
-VERSION = "0.2.0"  # the project's version in pyproject.toml; the verifier's image has no package metadata to read

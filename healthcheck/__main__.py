@@ -13,9 +13,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from deployment import VERSION
 from deployment.description import Gateway
 from deployment.errors import ExitCode
-from healthcheck import VERSION, probe
+from healthcheck import probe
 from healthcheck.attempts import verify_gateway
 from healthcheck.check_sequence import named
 from healthcheck.events import EVENT, ProbeEvent, ProgressEvent, ReportEvent

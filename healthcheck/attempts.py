@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 
+from deployment import VERSION
 from deployment.description import Gateway
-from healthcheck import VERSION
 from healthcheck.check_sequence import shown, with_needs, without_docker
 from healthcheck.checks import checks_over, session_for
 from healthcheck.reasons import Reason

@@ -13,8 +13,9 @@ from typing import TypeVar
 import docker
 from docker.errors import ImageNotFound
 
+from deployment import VERSION
 from deployment.description import CheckLevel, Deployment, Gateway
-from healthcheck import VERSION, hygiene, isolation
+from healthcheck import hygiene, isolation
 from healthcheck.attachments import Attachments
 from healthcheck.automation import launcher
 from healthcheck.automation.base import STANDING, Reading

@@ -17,14 +17,6 @@ from healthcheck.redact import Redactor
 from healthcheck.report import CheckName, Report
 from healthcheck.verifier_container import Verifier, sweep, together
 
-REPORTS = Path(__file__).resolve().parent.parent / ".ibgw" / "reports"
-"""Where `ibgw verify` leaves its reports, in the checkout: one file a stack, the latest."""
-
-
-def update_report(stack: str) -> Path:
-    """Where `pulumi up` leaves its report. Apart from the others: a promotion must take no other for it."""
-    return REPORTS / f"{stack}.update.json"
-
 
 def verify(
     deployment: Deployment,

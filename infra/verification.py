@@ -6,12 +6,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
+from deployment.paths import update_report
 from infra.failure import failed
 from infra.spec import StackSpec
 
@@ -52,7 +54,9 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
         return
     # Here, since a preview verifies nothing and should not wait for what a verification loads.
     from healthcheck.report import render_human
-    from healthcheck.runner import update_report, verify, write_report
+    from healthcheck.runner import verify, write_report
+
+    project = Path(pulumi.get_root_directory())
 
     async def run(value: dict[str, Any]) -> int:
         try:
@@ -67,7 +71,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
                 )
         except IbgwError as error:
             raise failed(f"the verification of stack {spec.stack!r} could not run: {error}") from None
-        write_report(report, update_report(spec.stack))
+        write_report(report, update_report(project, spec.stack))
         text = render_human(report)
         if report.exit_code != ExitCode.OK:
             raise failed(text)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from enum import StrEnum
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 import typer.main
 
+from deployment import VERSION
 from deployment.errors import ExitCode, IbgwError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def say(text: str) -> None:
 
 def show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("ibgw"))
+        typer.echo(VERSION)
         raise typer.Exit
 
 
@@ -158,8 +159,8 @@ def verify(
 
     reachable, connected, authenticated, account_access, market_data, order_capability, isolation, hygiene.
 
-    The report is also written to .ibgw/reports/NAME.json. Exit code: 0 verified, 3 failed, 4 warnings (--strict),
-    5 could not run, 6 timed out.
+    The report is also written to .ibgw/reports/NAME.json beside Pulumi.yaml. Exit code: 0 verified, 3 failed,
+    4 warnings (--strict), 5 could not run, 6 timed out.
     """
     seconds, watched = duration(wait, "--wait"), duration(watch, "--watch")
     from operations import verification
@@ -480,6 +481,7 @@ def reset_settings(
     Says what is lost and asks first. The start guard's counts stay.
     """
     from deployment.description import Mode
+    from deployment.paths import backups, project_folder
     from operations import settings_reset
     from operations.prompt import confirm, confirm_by_name
     from operations.stack import choose_gateway, read_contract
@@ -498,7 +500,8 @@ def reset_settings(
             ask(f"{chosen.container.name} is stopped, gets the settings of {restore}, and logs in anew. Go on?")
             settings_reset.restore(client, deployment, chosen, restore, say=typer.echo)
         else:
-            settings_reset.reset(client, deployment, chosen, ask=ask, say=typer.echo)
+            kept = backups(project_folder())
+            settings_reset.reset(client, deployment, chosen, ask=ask, say=typer.echo, backups=kept)
 
 
 def repair(
@@ -604,11 +607,11 @@ def releases(
     as_json: Json = False,
 ) -> None:
     """List the releases: what was verified on paper, by whom, and when live was brought to it. * is what it runs."""
+    from deployment.paths import project_folder
     from infra.release import RELEASES
     from operations.promotion.journal import Journal
     from operations.releases import listed, table
     from operations.stack import Stack as PulumiStack
-    from operations.stack import project_folder
 
     live, folder = PulumiStack(stack), project_folder()
     current = live.deployment().release if live.deployed() else None

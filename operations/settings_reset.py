@@ -22,9 +22,6 @@ from healthcheck.docker_host import docker_errors
 from infra.spec import HOME, SETTINGS_PATH, UID
 from operations.lifecycle import Say, start, stop
 
-BACKUPS = Path(__file__).resolve().parent.parent / ".ibgw" / "backups"
-"""In the checkout, ignored by git. One archive a reset."""
-
 GUARD = "guard"
 """The start guard's folder on the settings volume (infra/start.d)."""
 
@@ -44,7 +41,7 @@ def reset(
     *,
     ask: Callable[[str], None],
     say: Say,
-    backups: Path = BACKUPS,
+    backups: Path,
 ) -> Path:
     """Stops the gateway, backs its settings up, empties them and starts it. Returns the backup.
 
@@ -113,7 +110,7 @@ def _without_guard(backup: Path, descriptor: int) -> None:
 def _no_backup(backup: Path, found: str) -> IbgwError:
     return IbgwError(
         f"{backup} is no backup of a settings volume: {found}. Expected an archive that `ibgw reset-settings` made; "
-        f"they lie under {BACKUPS}. Nothing was changed.",
+        "they lie under .ibgw/backups, beside Pulumi.yaml. Nothing was changed.",
         exit_code=ExitCode.REFUSED,
     )
 

@@ -15,17 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
+from deployment.paths import project_folder
 from infra.settings import Settings, load
-
-ROOT = Path(__file__).resolve().parent.parent
-"""The checkout that the program is deployed from."""
-
-PROGRAM = ROOT / "infra"
-"""The program's folder (`main` in Pulumi.yaml), where the engine has its plug-ins work."""
 
 PROJECT = "ibgw"
 """The project's name in Pulumi.yaml."""
@@ -37,14 +33,10 @@ RELEASE = f"{PROJECT}:release"
 """The setting that names the promoted release."""
 
 
-def project_folder() -> Path:
-    """Where Pulumi.yaml lies, as the CLI finds it: from the working directory (or the one that `--cwd` has been given
-    by PULUMI_OPTION_CWD) upwards. Raises IbgwError where there is none."""
-    start = Path(os.environ.get("PULUMI_OPTION_CWD") or ".").resolve()
-    for folder in (start, *start.parents):
-        if (folder / "Pulumi.yaml").exists():
-            return folder
-    raise IbgwError("No Pulumi project here: run this in the folder that holds Pulumi.yaml, or below it.")
+def program_folder(project: Path) -> Path:
+    """Where the program of a project lies (`main` in Pulumi.yaml) and the engine has its plug-ins work."""
+    document: dict[str, Any] = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))
+    return (project / str(document.get("main", "."))).resolve()
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from deployment.description import Deployment
+from deployment.paths import find_project, project_folder, reports, update_report
 from healthcheck.report import CheckName, Report
-from healthcheck.runner import REPORTS, update_report, verify, write_report
+from healthcheck.runner import verify, write_report
 from operations.stack import Stack
 
 
@@ -19,9 +20,9 @@ def run(
     strict: bool,
     show_accounts: bool,
     progress: Callable[[str], None],
-    reports: Path = REPORTS,
 ) -> Report:
-    """Verifies and writes the report to `reports`. `wait` and `watch` in seconds; `checks`: None for all.
+    """Verifies, and writes the report beside Pulumi.yaml where there is one: a deployment may be read from a file
+    anywhere. `wait` and `watch` in seconds; `checks`: None for all.
 
     Raises IbgwError when it could not run at all.
     """
@@ -36,15 +37,17 @@ def run(
     )
     if strict:
         report = report.strict()
-    write_report(report, reports / f"{deployment.stack}.json")
+    project = find_project()
+    if project is not None:
+        write_report(report, reports(project) / f"{deployment.stack}.json")
     return report
 
 
-def update(stack: Stack, *, targets: Sequence[str] = (), reports: Path = REPORTS) -> tuple[bool, Report | None]:
+def update(stack: Stack, *, targets: Sequence[str] = (), project: Path | None = None) -> tuple[bool, Report | None]:
     """Runs `pulumi up`, of these resources or of all: whether it succeeded, and the report of the verification at its
-    end; None where it did not get there. `reports`: where that program leaves it."""
-    kept = update_report(stack.name)
-    path = reports / kept.name
+    end; None where it did not get there. `project`: where Pulumi finds the program, if not here."""
+    kept = update_report(project_folder(), stack.name)
+    path = kept if project is None else update_report(project, stack.name)
     path.unlink(missing_ok=True)
     succeeded = stack.up(targets)
     if not path.exists():

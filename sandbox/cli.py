@@ -13,7 +13,8 @@ import typer
 
 from deployment.errors import ExitCode, IbgwError
 from sandbox.broker.control import BrokerControl, ControlError
-from sandbox.environment import Sandbox
+from sandbox.environment import ROOT, Sandbox
+from sandbox.project import PROJECT_FILE
 
 app = typer.Typer(
     name="sandbox",
@@ -50,6 +51,16 @@ def _asking(sandbox: Sandbox, refused: str = "") -> Iterator[BrokerControl]:
         raise IbgwError(f"{error}{refused}", exit_code=ExitCode.BAD_USAGE) from error
     except OSError as error:
         raise IbgwError(f"the broker at {sandbox.internet.broker} does not answer; run: make sandbox") from error
+
+
+@app.callback()
+def needs_a_checkout() -> None:
+    with _explained():
+        if not (ROOT / PROJECT_FILE).exists():
+            raise IbgwError(
+                f"the sandbox deploys a checkout of the project, and {ROOT} is no checkout: run `make sandbox` in one",
+                exit_code=ExitCode.REFUSED,
+            )
 
 
 @app.command()

@@ -592,6 +592,13 @@ MUTATIONS = (
         f"{PROGRAM}::test_the_stack_s_own_networks_keep_their_subnets_and_a_new_one_goes_round_the_others",
     ),
     Mutation(
+        "an installed package writes into itself",
+        "deployment/paths.py",
+        'return project / ".ibgw"',
+        'return Path(__file__).parents[1] / ".ibgw"',
+        "tests/unit/test_installed.py::test_its_commands_work_on_a_project_elsewhere_and_write_there",
+    ),
+    Mutation(
         "a moving tag is accepted",
         "infra/settings.py",
         "if tag in _MOVING_TAGS or _MOVING_RELEASE.fullmatch(tag):",

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from deployment import VERSION
 from deployment.description import PASSWORD_FILE, USER_ID_FILE
 from deployment.durations import format_duration
-from healthcheck import VERSION
 from infra.components.network import declare_network
 from infra.components.storage import Storage, StorageArgs
 from infra.credentials import Credentials

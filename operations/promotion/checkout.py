@@ -10,12 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
-
 from deployment.errors import ExitCode, IbgwError
-from healthcheck.runner import REPORTS
 from infra.release import RELEASES, Release
-from operations.stack import Stack
+from operations.stack import Stack, program_folder
 
 SHOWN = 5
 """How many of the differing files a refusal names."""
@@ -66,7 +63,9 @@ def check_same_program(folder: Path, commit: str) -> None:
 
 def check_commit(folder: Path, commit: str) -> None:
     """Raises IbgwError (REFUSED) where the program's repository does not have this commit of a release."""
-    if not _git(program_folder(folder), "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", may_fail=True):
+    if not _git(
+        program_folder(folder).parent, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", may_fail=True
+    ):
         raise IbgwError(
             f"the release was verified at commit {commit}, which this repository does not have, and it is deployed by "
             f"the program of that commit: git fetch origin {commit}",
@@ -76,22 +75,16 @@ def check_commit(folder: Path, commit: str) -> None:
 
 def changed_program(folder: Path, *commits: str) -> list[str]:
     """The files of what an update runs that differ between two commits, or between one and what is checked out."""
-    return _git(program_folder(folder), "diff", "--name-only", *commits, "--", *DEPLOYED).splitlines()
-
-
-def program_folder(folder: Path) -> Path:
-    """Where the program of the project in `folder` lies, with the packages that it imports."""
-    main: str = yaml.safe_load((folder / "Pulumi.yaml").read_text(encoding="utf-8"))["main"]
-    return (folder / main).resolve().parent
+    return _git(program_folder(folder).parent, "diff", "--name-only", *commits, "--", *DEPLOYED).splitlines()
 
 
 @dataclass(frozen=True)
 class Program:
-    """`stack`: the one that was asked for, deployed by this program. `reports`: where its verification leaves its
-    report. `commit`: of the work tree that was made for it; None where it is the one that is checked out."""
+    """`stack`: the one that was asked for, deployed by this program. `project`: the folder whose Pulumi.yaml leads to
+    it. `commit`: of the work tree that was made for it; None where it is the one that is checked out."""
 
     stack: Stack
-    reports: Path = REPORTS
+    project: Path
     commit: str | None = None
 
 
@@ -104,9 +97,9 @@ def program_of(release: Release, stack: Stack, folder: Path) -> Iterator[Program
     """
     check_commit(folder, release.commit)
     if not changed_program(folder, release.commit):
-        yield Program(stack)
+        yield Program(stack, folder)
         return
-    root = program_folder(folder)
+    root = program_folder(folder).parent
     top = Path(_git(root, "rev-parse", "--show-toplevel"))
     folder = folder.resolve()
     if not folder.is_relative_to(top):
@@ -128,7 +121,7 @@ def program_of(release: Release, stack: Stack, folder: Path) -> Iterator[Program
 
 
 def _program_in(tree: Path, top: Path, release: Release, stack: Stack, folder: Path) -> Program:
-    root, project = tree / program_folder(folder).relative_to(top), tree / folder.relative_to(top)
+    root, project = tree / program_folder(folder).parent.relative_to(top), tree / folder.relative_to(top)
     (project / RELEASES).mkdir(parents=True, exist_ok=True)
     # Written after the commit, and today's; a project that git ignores has nothing there.
     for name in (f"Pulumi.{stack.name}.yaml", f"{RELEASES}/{release.id}.json"):
@@ -145,7 +138,7 @@ def _program_in(tree: Path, top: Path, release: Release, stack: Stack, folder: P
     if pack.is_relative_to(top):
         environment["PULUMI_OPTION_POLICY_PACK"] = str(tree / pack.relative_to(top))
     made = replace(stack, environment=environment)
-    return Program(made, reports=root / ".ibgw" / "reports", commit=release.commit)
+    return Program(made, project, commit=release.commit)
 
 
 def _git(folder: Path, *arguments: str, may_fail: bool = False) -> str:

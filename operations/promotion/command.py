@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
+from deployment.paths import project_folder
 from infra.release import RELEASES, Release, read_release, write_release
 from infra.settings import Settings, TradingHours, Weekday
 from infra.times import parse_time_of_day
@@ -28,7 +29,7 @@ from operations.promotion.expected import unexpected
 from operations.promotion.journal import Entry, Journal, Phase
 from operations.promotion.live import REFUSED, LiveStack
 from operations.promotion.paper import Watch, refuse
-from operations.stack import Stack, project_folder
+from operations.stack import Stack
 
 WAIT = 600.0
 """Seconds for which one verification of paper waits out what heals, such as a planned restart."""

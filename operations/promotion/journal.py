@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.paths import written
 
 
 class Phase(StrEnum):
@@ -76,7 +77,7 @@ class Journal:
 
     @classmethod
     def of(cls, folder: Path, stack: str) -> "Journal":
-        return cls(folder / ".ibgw" / f"promotion-{stack}.json")
+        return cls(written(folder) / f"promotion-{stack}.json")
 
     def read(self) -> Entry | None:
         """None where nothing is under way. Raises IbgwError for a file that is not ours."""

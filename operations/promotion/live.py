@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deployment.errors import IbgwError
 from deployment.names import Label, Role
+from deployment.paths import project_folder
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.report import Report
 from healthcheck.runner import verify
@@ -16,7 +17,7 @@ from operations.promotion.deployer import Deployed, Say
 from operations.prompt import confirm
 from operations.repair.command import repair
 from operations.repair.inventory import Scope
-from operations.stack import PROJECT, Stack, project_folder
+from operations.stack import PROJECT, Stack
 from operations.verification import update
 
 
@@ -48,7 +49,7 @@ class LiveStack:
         folder, before = project_folder(), self._containers()
         try:
             with program_of(read_release(folder / RELEASES, release), self.stack, folder) as program:
-                succeeded, report = update(program.stack, reports=program.reports)
+                succeeded, report = update(program.stack, project=program.project)
         except IbgwError as error:
             self.say(str(error))
             return Deployed(succeeded=False, touched=False, report=None)

@@ -8,6 +8,7 @@ from typing import Any
 import docker
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.paths import project_folder
 from healthcheck.docker_host import docker_errors, open_docker
 from operations.repair import lock, processes
 from operations.repair.execute import execute
@@ -15,7 +16,7 @@ from operations.repair.inventory import Scope, take_inventory
 from operations.repair.lock import Holder, Lock
 from operations.repair.plan import Action, Plan, Verb, make_plan
 from operations.repair.state import State, read_state
-from operations.stack import PROGRAM, PROJECT, Configured, Stack, StackLockedError
+from operations.stack import PROJECT, Configured, Stack, StackLockedError, program_folder
 
 ROUNDS = 3
 """How often a plan is made and carried out. One round is enough, unless something went on changing things meanwhile."""
@@ -92,7 +93,7 @@ def _plan(
     state = read_state(stack.export_state())
     _require_same_host(stack, configured, state)
     scope = Scope(configured.name_prefix, PROJECT, stack.name)
-    strays = processes.stray_plugins(processes.own_processes(), PROGRAM)
+    strays = processes.stray_plugins(processes.own_processes(), program_folder(project_folder()))
     plan = make_plan(stack.name, state, take_inventory(client, scope, state.objects), locks, strays)
     if lock.backend_folder(backend) is None:
         unseen = (

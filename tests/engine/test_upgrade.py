@@ -19,8 +19,8 @@ import docker
 import pytest
 import yaml
 
+from deployment import VERSION
 from deployment.names import Names
-from healthcheck import VERSION
 from infra.spec import SUPERVISOR_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from sandbox.environment import ROOT, Sandbox, Stack

@@ -2,7 +2,7 @@
 
 import json
 
-from healthcheck import VERSION
+from deployment import VERSION
 from tests.stack.conftest import PASSWORD, USER, Program
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -46,7 +47,7 @@ class Known:
     ("only", "expected"), [(None, []), ("second", ["second"]), ("main,second", ["main", "second"])]
 )
 def test_an_update_of_some_gateways_is_verified_by_those(
-    only: str | None, expected: list[str], monkeypatch: pytest.MonkeyPatch
+    only: str | None, expected: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The others are as they were before it, and may be of an earlier version, or stopped."""
     asked: list[Any] = []
@@ -56,7 +57,7 @@ def test_an_update_of_some_gateways_is_verified_by_those(
         return report(stack="paper")
 
     monkeypatch.setattr(healthcheck.runner, "verify", verify)
-    monkeypatch.setattr(healthcheck.runner, "write_report", lambda *_: None)
+    monkeypatch.setattr(pulumi, "get_root_directory", lambda: str(tmp_path))
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
     monkeypatch.setattr(pulumi.log, "info", lambda *_, **__: None)
     monkeypatch.delenv(ONLY, raising=False)
@@ -66,3 +67,4 @@ def test_an_update_of_some_gateways_is_verified_by_those(
     described = spec.describe(loaded, project="ibgw", stack="paper", image=loaded.image)
     verify_after_update(Known(), described)  # type: ignore[arg-type]
     assert asked == [expected]
+    assert (tmp_path / ".ibgw" / "reports" / "paper.update.json").exists()

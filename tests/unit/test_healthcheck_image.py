@@ -8,8 +8,6 @@ from typing import Any
 from docker.utils.build import exclude_paths
 from packaging.markers import Marker
 
-from healthcheck import VERSION
-
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "healthcheck" / "requirements.txt"
 IMAGE = {"python_full_version": "3.11.14", "python_version": "3.11", "sys_platform": "linux"}
@@ -120,8 +118,3 @@ def test_the_dockerfile_needs_no_buildkit_and_ends_without_root() -> None:
     assert instructions[:2] == ["ARG", "FROM"]
     assert instructions[-3:] == ["USER", "ENTRYPOINT", "CMD"]
     assert re.search(r"^USER 65534:65534$", text, re.MULTILINE)
-
-
-def test_the_version_is_the_projects() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["version"] == VERSION

@@ -13,10 +13,11 @@ import pytest
 import requests.exceptions
 
 from deployment.errors import IbgwError
+from deployment.paths import project_folder
 from operations.repair import command, processes
 from operations.repair.command import Outcome, repair
 from operations.repair.processes import Process
-from operations.stack import PROGRAM, Configured, Stack, StackLockedError
+from operations.stack import Configured, Stack, StackLockedError, program_folder
 
 HOST = "unix:///var/run/docker.sock"
 PENDING = [{"type": "creating", "resource": {"urn": "urn:pulumi:paper::ibgw::docker:index/network:Network::egress"}}]
@@ -183,7 +184,7 @@ def test_a_lock_that_only_pulumi_sees_is_asked_about(host: FakeHost, tmp_path: P
 def test_a_lock_that_only_pulumi_sees_is_not_removed_unasked(
     host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pending: bool
 ) -> None:
-    stray = Process(8, 1, ("pulumi-resource-docker", "127.0.0.1:1"), PROGRAM)
+    stray = Process(8, 1, ("pulumi-resource-docker", "127.0.0.1:1"), program_folder(project_folder()))
     ended = list[int]()
     monkeypatch.setattr(processes, "own_processes", lambda: (stray,))
     monkeypatch.setattr(processes, "end", ended.append)

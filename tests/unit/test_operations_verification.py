@@ -1,6 +1,5 @@
 """`ibgw verify` around the verification: what is passed on, where the answer goes, and the exit code."""
 
-import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -49,8 +48,7 @@ def verifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Repor
 
     (tmp_path / "contract.json").write_text(contract_json("main", "other"))
     monkeypatch.chdir(tmp_path)
-    run = verification.run
-    monkeypatch.setattr(verification, "run", lambda *args, **options: run(*args, **options, reports=tmp_path / "r"))
+    (tmp_path / "Pulumi.yaml").touch()
     return find
 
 
@@ -123,7 +121,7 @@ def test_the_report_is_the_output_and_progress_is_not(
     shown = capsys.readouterr()
     assert json.loads(shown.out)["gateways"][0]["verdict"] == "verified"
     assert shown.err == "main: starting the verifier\n"
-    assert json.loads((tmp_path / "r" / "paper.json").read_text()) == json.loads(shown.out)
+    assert json.loads((tmp_path / ".ibgw" / "reports" / "paper.json").read_text()) == json.loads(shown.out)
 
 
 @pytest.mark.parametrize(
@@ -155,13 +153,14 @@ def test_the_human_report_is_coloured_on_a_terminal_only(
     assert "\x1b" not in formats.human(report("verified", 0))
 
 
-def test_reports_are_kept_in_the_checkout() -> None:
-    """`ibgw verify --help`: .ibgw/reports/NAME.json, in the folder of Pulumi.yaml."""
-    from healthcheck.runner import REPORTS
-
-    assert REPORTS.parts[-2:] == (".ibgw", "reports")
-    assert (REPORTS.parent.parent / "Pulumi.yaml").is_file()
-    assert inspect.signature(verification.run).parameters["reports"].default == REPORTS
+def test_outside_a_project_a_report_is_shown_and_not_kept(
+    verifier: Callable[[Report], dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Pulumi.yaml").unlink()
+    verifier(report("verified", 0))
+    assert cli.run(VERIFY) == 0
+    assert "VERIFIED" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["contract.json"]
 
 
 def test_a_gateway_that_the_stack_lacks_is_bad_usage(

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployment.errors import ExitCode, IbgwError
-from healthcheck.runner import REPORTS
 from infra.release import RELEASES, PaperReport, Release, Soak, write_release
-from operations.promotion.checkout import changed_program, check_commit, program_of
+from operations.promotion.checkout import Program, changed_program, check_commit, program_of
 from operations.stack import Stack
 
 LIVE = Stack("live", environment={"IBGW_TRIED": "yes"})
@@ -67,7 +66,7 @@ def test_the_program_that_is_checked_out_is_used_where_it_is_the_same(folder: Pa
     (folder / "README.md").write_text("no part of the program")
     commit(folder)
     with program_of(release(folder, first), LIVE, folder) as program:
-        assert (program.stack, program.reports, program.commit) == (LIVE, REPORTS, None)
+        assert program == Program(LIVE, folder, commit=None)
         assert len(git(folder, "worktree", "list").splitlines()) == 1
 
 
@@ -92,7 +91,7 @@ def test_another_one_is_a_work_tree_with_today_s_configuration_and_goes_afterwar
             "PULUMI_OPTION_POLICY_PACK": str(tree / "infra" / "policy"),
         }
         assert (program.stack.name, program.commit) == ("live", first)
-        assert program.reports == tree / ".ibgw" / "reports"
+        assert program.project == tree
         assert (folder / "infra" / "spec.py").read_text() == "2"
     assert not tree.exists()
     assert len(git(folder, "worktree", "list").splitlines()) == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.paths import update_report
 from healthcheck import runner
 from healthcheck.report import Report
 from operations import verification
@@ -42,8 +43,8 @@ def deploy(
     return LiveStack(Stack("live"), said.append).deploy("r"), said
 
 
-HERE = Program(Stack("live"))
-TREE = Program(Stack("live"), commit="c" * 40)
+HERE = Program(Stack("live"), Path())
+TREE = Program(Stack("live"), Path("tree"), commit="c" * 40)
 GOOD = report()
 
 
@@ -80,15 +81,17 @@ def test_the_report_of_another_program_is_kept_where_every_other_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, ours = tmp_path / "tree", tmp_path / "here"
-    monkeypatch.setattr(verification, "update_report", lambda stack: ours / f"{stack}.update.json")
+    ours.mkdir()
+    (ours / "Pulumi.yaml").touch()
+    monkeypatch.setenv("PULUMI_OPTION_CWD", str(ours))
 
     def up(_: Stack, __: Any) -> bool:
-        runner.write_report(GOOD, theirs / "live.update.json")
+        runner.write_report(GOOD, update_report(theirs, "live"))
         return True
 
     monkeypatch.setattr(Stack, "up", up)
-    assert verification.update(Stack("live"), reports=theirs) == (True, GOOD)
-    assert json.loads((ours / "live.update.json").read_text())["verdict"] == "verified"
+    assert verification.update(Stack("live"), project=theirs) == (True, GOOD)
+    assert json.loads((ours / ".ibgw" / "reports" / "live.update.json").read_text())["verdict"] == "verified"
     # A report of an earlier update is not this one's.
     monkeypatch.setattr(Stack, "up", lambda _, __: False)
-    assert verification.update(Stack("live"), reports=theirs) == (False, None)
+    assert verification.update(Stack("live"), project=theirs) == (False, None)

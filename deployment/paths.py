@@ -1,0 +1,43 @@
+"""The project's folder, and where in it ibgw writes: `.ibgw` beside Pulumi.yaml, which git ignores.
+
+What ibgw reads of its own lies in its packages, which may be installed anywhere and are never written.
+"""
+
+import os
+from pathlib import Path
+
+from deployment.errors import IbgwError
+
+
+def find_project() -> Path | None:
+    """Where Pulumi.yaml lies, as the CLI finds it: from the working directory (or the one that `--cwd` has been given
+    by PULUMI_OPTION_CWD) upwards."""
+    start = Path(os.environ.get("PULUMI_OPTION_CWD") or ".").resolve()
+    return next((folder for folder in (start, *start.parents) if (folder / "Pulumi.yaml").exists()), None)
+
+
+def project_folder() -> Path:
+    """The same. Raises IbgwError where there is none."""
+    found = find_project()
+    if found is None:
+        raise IbgwError("No Pulumi project here: run this in the folder that holds Pulumi.yaml, or below it.")
+    return found
+
+
+def written(project: Path) -> Path:
+    return project / ".ibgw"
+
+
+def reports(project: Path) -> Path:
+    """The reports of `ibgw verify`: one file a stack, the latest."""
+    return written(project) / "reports"
+
+
+def update_report(project: Path, stack: str) -> Path:
+    """Where `pulumi up` leaves its report. Apart from the others: a promotion must take no other for it."""
+    return reports(project) / f"{stack}.update.json"
+
+
+def backups(project: Path) -> Path:
+    """One archive for each `ibgw reset-settings`."""
+    return written(project) / "backups"
