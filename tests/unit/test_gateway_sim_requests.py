@@ -99,9 +99,10 @@ def of_ib_async() -> dict[str, bytes]:
         "filter": ExecutionFilter(),
     }
     found = {}
+    # One for all: CPython 3.11 crashes when a garbage collection happens to begin as an eventkit client ends.
+    client: Any = IbAsyncClient(_Deaf())  # type: ignore[no-untyped-call]
     for name, parameters in _methods(IbAsyncClient):
         wire = _Wire()
-        client: Any = IbAsyncClient(_Deaf())  # type: ignore[no-untyped-call]
         client.connState, client._serverVersion, client.MaxRequests = IbAsyncClient.CONNECTED, VERSION, 0
         client.conn = wire
         getattr(client, name)(*(_value(name, parameter, kinds) for parameter in parameters))
