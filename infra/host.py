@@ -1,4 +1,4 @@
-"""What the Docker host already holds, and what of it stands in a stack's way. Only reads.
+"""What the Docker host already holds: subnets to keep or to pass over, and what stands in a stack's way. Only reads.
 
 Run before the first resource is declared: a name that somebody else took, addresses that are in use or a second
 gateway with the same secret must stop a deployment while nothing has been changed yet.
