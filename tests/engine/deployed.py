@@ -36,10 +36,11 @@ def nothing_planned() -> dict[str, str]:
     return {"autoRestart": from_now(hours=12), "coldRestart": from_now(hours=9)}
 
 
-def until(done: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
+def until(done: Callable[[], object], what: str | Callable[[], str], seconds: float = DEADLINE) -> None:
     deadline = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.1)
 
 
@@ -76,7 +77,7 @@ class Deployed:
         return str(self.container.logs(since=self.began).decode(errors="replace"))
 
     def says(self, text: str, times: int = 1) -> None:
-        until(lambda: self.log.count(text) >= times, f"{self.name} says {times} times: {text}")
+        until(lambda: self.log.count(text) >= times, lambda: f"{self.name} says {times} times: {text}\n{self.log}")
 
     def bash(self, code: str) -> str:
         output = self.container.exec_run(["bash", "-c", code]).output
@@ -102,7 +103,10 @@ class Deployed:
         return told if int(told.get("now", 0)) > started.timestamp() else {}
 
     def until_status(self, **wanted: str) -> None:
-        until(lambda: wanted.items() <= self.status().items(), f"{self.name} tells {wanted}")
+        until(
+            lambda: wanted.items() <= self.status().items(),
+            lambda: f"{self.name} tells {wanted}\n{self.status()}\n{self.log}",
+        )
 
     def until_logged_in(self) -> None:
         self.until_status(phase="logged_in")

@@ -73,6 +73,13 @@ EDITS: list[tuple[dict[str, Any], str, tuple[str, str], str]] = [
     ),
     ({"session.autoRestart": "23:00"}, "relogin", ini("AutoRestartTime"), "AutoRestartTime=11:00 PM"),
     ({"session.coldRestart": "08:00"}, "relogin", ini("ColdRestartTime"), "ColdRestartTime=08:00"),
+    (
+        {"session.offline": {"from": "03:00", "until": "03:30"}},
+        "relogin",
+        (SHELL, "grep OFFLINE_ /home/ibgateway/ibgw/values"),
+        "OFFLINE_FROM=180\nOFFLINE_UNTIL=210",
+    ),
+    ({"session.heal": False}, "relogin", (SHELL, "grep HEAL= /home/ibgateway/ibgw/values"), "HEAL=no"),
     ({"session.saveSettings": "1h"}, "relogin", ini("SaveTwsSettingsAt"), "SaveTwsSettingsAt=Every 60 mins"),
     (
         {"session.autoRestart": None, "session.autoLogoff": "22:00"},
@@ -103,7 +110,7 @@ EDITS: list[tuple[dict[str, Any], str, tuple[str, str], str]] = [
         {"secondFactor.device": "IB Key"},
         "relogin_second_factor",
         ini("SecondFactorDevice"),
-        "SecondFactorDevice=IB Key",
+        "SecondFactorDevice=IB\\u0020Key",
     ),
     (
         {"secondFactor.relogin": True},
