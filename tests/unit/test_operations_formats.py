@@ -8,7 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from healthcheck.report import Report
-from operations import cli, formats
+from operations import formats
+from operations.commands import verify
 
 
 def check(name: str, verdict: str, **more: Any) -> dict[str, Any]:
@@ -47,7 +48,7 @@ REPORT = Report.model_validate(
 
 
 def test_every_format_that_can_be_asked_for_is_there() -> None:
-    assert set(formats.RENDERERS) == set(cli.Format)
+    assert set(formats.RENDERERS) == set(verify.Format)
 
 
 def test_json_reads_back_as_the_same_report() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from infra import settings, spec
 from operations import cli, plan
+from operations.commands import plan as command
 from operations.plan import FailOn, GatewayPlan, PlanVerdict
 from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_settings import changed
@@ -240,8 +241,8 @@ def test_the_command_passes_the_preview_s_warnings_on_beside_the_plan(
 
 def test_the_command_line_knows_every_gate_and_format() -> None:
     """It has names of its own, so that `ibgw --help` does not import what makes plans."""
-    assert [gate.value for gate in cli.Gate] == [gate.value for gate in FailOn]
-    assert {known.value for known in cli.PlanFormat} == set(plan.RENDERERS)
+    assert [gate.value for gate in command.Gate] == [gate.value for gate in FailOn]
+    assert {known.value for known in command.Format} == set(plan.RENDERERS)
 
 
 def test_a_preview_that_was_refused_is_told_in_its_own_words(

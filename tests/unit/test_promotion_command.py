@@ -15,6 +15,7 @@ from deployment.errors import ExitCode, IbgwError
 from infra.release import RELEASES, PaperReport, Release, Soak, write_release
 from infra.settings import Settings, load
 from operations import cli, verification
+from operations.commands.shared import confirmation
 from operations.promotion import command
 from operations.promotion.command import Options
 from operations.promotion.journal import Entry, Journal, Phase
@@ -468,7 +469,7 @@ def test_ways_to_promote_exclude_each_other(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_yes_names_the_stack() -> None:
-    cli.confirmation("live")("Go on?", "live")
+    confirmation("live")("Go on?", "live")
     with pytest.raises(IbgwError, match="expected live") as declined:
-        cli.confirmation("paper")("Go on?", "live")
+        confirmation("paper")("Go on?", "live")
     assert declined.value.exit_code is ExitCode.DECLINED

@@ -1,0 +1,21 @@
+"""`ibgw drift`."""
+
+import typer
+
+from deployment.errors import ExitCode
+from operations.commands.shared import Json, StackName
+
+
+def drift(stack: StackName, as_json: Json = False) -> None:
+    """Tell what was changed on the Docker host since the last update, by whomever. Changes nothing itself.
+
+    Names what differs and shows no value that could be secret. Exit code: 0 no drift, 9 drift, 5 could not look.
+    """
+    from operations.drift import as_json as rendered
+    from operations.drift import human, look
+    from operations.stack import Stack
+
+    seen = look(Stack(stack))
+    typer.echo(rendered(seen) if as_json else human(seen))
+    if seen.differences:
+        raise typer.Exit(ExitCode.GATE_HIT)

@@ -1,0 +1,25 @@
+"""`ibgw env`."""
+
+import typer
+
+from operations.client import VARIABLES, client_environment
+from operations.commands.shared import GatewayName, Json, StackName, print_json
+
+_WIDTH = max(map(len, VARIABLES)) + 2
+_TABLE = "\n".join(f"{name:{_WIDTH}}{meaning}" for name, meaning in VARIABLES.items())
+HELP = (
+    "Print what a client needs, as KEY=value lines for a shell or a compose env file.\n\n"
+    f"docs/examples has a bot and a compose file that use them.\n\n\b\n{_TABLE}"
+)
+"""With every variable that it prints, for which a docstring is too short."""
+
+
+def env(stack: StackName, gateway: GatewayName = None, as_json: Json = False) -> None:
+    from operations.stack import Stack, choose_gateway
+
+    deployment = Stack(stack).deployment()
+    variables = client_environment(deployment, choose_gateway(deployment, gateway))
+    if as_json:
+        print_json(variables)
+    else:
+        typer.echo("\n".join(f"{name}={value}" for name, value in variables.items()))

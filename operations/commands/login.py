@@ -1,0 +1,35 @@
+"""`ibgw login`."""
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from deployment.errors import ExitCode, IbgwError
+from operations.commands.shared import GatewayName, StackName, docker_of
+
+
+def login(
+    stack: StackName,
+    gateway: GatewayName = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Grant one more attempt, although two failed. Needed: it may cost a lock.")
+    ] = False,
+) -> None:
+    """Let a gateway log in that the start guard holds back after two failed attempts with one version of its secret.
+
+    Check the credentials first, by logging in at IBKR's site: too many wrong attempts lock the account.
+    """
+    from operations import lifecycle
+    from operations.stack import Stack, choose_gateway
+
+    if not again:
+        raise IbgwError(
+            "login: nothing was done. Gateways log in by themselves; to grant one more attempt to a secret that failed "
+            "twice, add --again.",
+            exit_code=ExitCode.BAD_USAGE,
+        )
+    deployment = Stack(stack).deployment()
+    chosen = choose_gateway(deployment, gateway)
+    with closing(docker_of(deployment)) as client:
+        lifecycle.login_again(client, deployment, chosen, typer.echo)

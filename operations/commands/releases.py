@@ -1,0 +1,29 @@
+"""`ibgw releases`."""
+
+import typer
+
+from operations.commands.shared import Json, LiveStackName, print_json
+
+
+def releases(
+    stack: LiveStackName = "live",
+    as_json: Json = False,
+) -> None:
+    """List the releases: what was verified on paper, by whom, and when live was brought to it. * is what it runs."""
+    from deployment.paths import project_folder
+    from infra.release import RELEASES
+    from operations.promotion.journal import Journal
+    from operations.releases import listed, table
+    from operations.stack import Stack
+
+    live, folder = Stack(stack), project_folder()
+    current = live.deployment().release if live.deployed() else None
+    rows = listed(folder / RELEASES, live.history(), current)
+    under_way = Journal.of(folder, stack).read()
+    if as_json:
+        entry = None if under_way is None else under_way.model_dump(mode="json", by_alias=True)
+        print_json({"schema": 1, "stack": stack, "under_way": entry, "releases": [row.json() for row in rows]})
+        return
+    typer.echo(table(rows))
+    if under_way is not None:
+        typer.echo(f"\n{under_way.describe()}. Next: {under_way.next_command}")

@@ -1,0 +1,35 @@
+"""`ibgw rollout`."""
+
+from typing import Annotated
+
+import typer
+
+from operations.commands.shared import Json, StackName, print_json, say
+
+
+def rollout(
+    stack: StackName,
+    gateway: Annotated[
+        str, typer.Option("--gateway", "-g", metavar="PATTERN", help="Only those of this name; * and ? stand for any.")
+    ] = "*",
+    max_failures: Annotated[
+        int, typer.Option("--max-failures", metavar="N", min=0, help="Go on after so many that are not verified.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Take what waits to be deployed to running gateways, one after the other: the first is the canary, and each is
+    verified before the next. What is as declared already is verified only, and first.
+
+    Stops after more failures than allowed, and while a second factor is pending; the same command goes on.
+    Exit code: 0 all are verified, 3 some failed, 5 an update broke off, 6 one waits for its second factor,
+    7 refused, nothing was changed.
+    """
+    from operations.rollout import rollout as run
+    from operations.stack import Stack
+
+    outcome = run(Stack(stack), gateway, max_failures=max_failures, say=say)
+    if as_json:
+        print_json(outcome.json())
+    else:
+        typer.echo("\n".join(gateway_outcome.human() for gateway_outcome in outcome.gateways))
+    raise typer.Exit(outcome.exit_code)

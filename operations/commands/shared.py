@@ -1,0 +1,87 @@
+"""What several commands share: options, how words are read and how answers are printed."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployment.errors import ExitCode, IbgwError
+
+if TYPE_CHECKING:
+    import docker
+
+    from deployment.description import Deployment
+    from operations.lifecycle import Act
+
+STACK = typer.Option("--stack", "-s", metavar="NAME", help="The stack, such as paper or live.")
+StackName = Annotated[str, STACK]
+OptionalStackName = Annotated[str | None, STACK]
+LiveStackName = Annotated[str, typer.Option("--stack", "-s", metavar="NAME", help="The live stack.")]
+GatewayName = Annotated[
+    str | None, typer.Option("--gateway", "-g", metavar="NAME", help="Which gateway; needed if there are several.")
+]
+GatewayNames = Annotated[
+    list[str] | None, typer.Option("--gateway", "-g", metavar="NAME", help="Only this gateway; may be repeated.")
+]
+ShowAccounts = Annotated[
+    bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+SameAsFormatJson = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+TypedName = Annotated[
+    str | None, typer.Option("--yes", metavar="NAME", help="Do not ask: the live stack's name, as one would type it.")
+]
+
+
+def say(text: str) -> None:
+    """Progress and questions go to standard error; standard output holds the answer alone."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def duration(text: str, option: str) -> float:
+    """Seconds. Raises IbgwError (bad usage)."""
+    from deployment.durations import parse_duration
+
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise IbgwError(f"{option}: {error}.", exit_code=ExitCode.BAD_USAGE) from None
+
+
+def docker_of(deployment: "Deployment") -> "docker.DockerClient":
+    from healthcheck.docker_host import open_docker
+
+    return open_docker(deployment.docker_host)
+
+
+def for_each_gateway(act: "Act", stack: str, names: list[str] | None) -> None:
+    """One of lifecycle's acts for the named gateways, or all."""
+    from operations.stack import Stack, choose_gateways
+
+    deployment = Stack(stack).deployment()
+    chosen = choose_gateways(deployment, names or [])
+    with closing(docker_of(deployment)) as client:
+        for gateway in chosen:
+            act(client, deployment, gateway, typer.echo)
+
+
+def confirmation(typed: str | None) -> Callable[[str, str], None]:
+    """Asks for a name to be typed, or takes the one that `--yes` was given."""
+    from operations.prompt import confirm_by_name
+
+    def confirm(question: str, name: str) -> None:
+        if typed is None:
+            confirm_by_name(question, name)
+        elif typed != name:
+            raise IbgwError(
+                f"--yes {typed}: expected {name}, the name of the stack; nothing was done.",
+                exit_code=ExitCode.DECLINED,
+            )
+
+    return confirm

@@ -1,0 +1,31 @@
+"""`ibgw status`."""
+
+from contextlib import closing
+
+import typer
+
+from operations.commands.shared import Json, StackName, docker_of, print_json
+
+
+def status(stack: StackName, as_json: Json = False) -> None:
+    """Show all gateways of a stack at a glance: state, since when, account, latency, restarts, image, next and last
+    planned restart.
+
+    Asks each gateway now, by its API; the exit code is that of the answers, as for verify.
+    """
+    from datetime import UTC, datetime
+
+    from healthcheck.runner import verify as ask
+    from operations.stack import Stack
+    from operations.status import CHECKS, rows, table
+
+    deployment = Stack(stack).deployment()
+    report = ask(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
+    now = datetime.now(UTC)
+    with closing(docker_of(deployment)) as client:
+        shown = rows(client, deployment, report, now)
+    if as_json:
+        print_json([row.json() for row in shown])
+    else:
+        typer.echo(table(shown, now))
+    raise typer.Exit(report.exit_code)

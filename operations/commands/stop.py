@@ -1,0 +1,57 @@
+"""`ibgw stop`."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployment.errors import ExitCode, IbgwError
+from operations.commands.shared import GatewayNames, StackName, duration, for_each_gateway
+
+if TYPE_CHECKING:
+    import docker
+
+    from deployment.description import Deployment, Gateway
+
+
+def stop(
+    stack: StackName,
+    gateway: GatewayNames = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="Only for so long, such as 2h; then they log in.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="HH:MM", help="Only until this time of day, in each gateway's own time zone."),
+    ] = None,
+) -> None:
+    """Stop gateways, with time to log out. They stay stopped until `ibgw start`.
+
+    With --for or --until they only log out for a while, whatever restarts, updates or reboots them meanwhile. Their
+    login afterwards gives way to a session that a person has open then.
+    """
+    from operations import lifecycle
+
+    if for_ is not None and until is not None:
+        raise IbgwError("stop: --for and --until exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
+    if for_ is None and until is None:
+        for_each_gateway(lifecycle.stop, stack, gateway)
+        return
+    length = None if for_ is None else pause_length(for_)
+
+    def pause(
+        client: "docker.DockerClient", deployment: "Deployment", chosen: "Gateway", say: Callable[[str], None]
+    ) -> None:
+        end = lifecycle.pause_end(chosen, length=length, until=until)
+        lifecycle.pause(client, deployment, chosen, say, until=end)
+
+    for_each_gateway(pause, stack, gateway)
+
+
+def pause_length(text: str) -> timedelta:
+    """Raises IbgwError (bad usage)."""
+    seconds = duration(text, "--for")
+    if not 60 <= seconds <= 7 * 86_400:
+        raise IbgwError(f"--for {text}: expected 1m to 168h.", exit_code=ExitCode.BAD_USAGE)
+    return timedelta(seconds=seconds)

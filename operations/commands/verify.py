@@ -1,0 +1,85 @@
+"""`ibgw verify`."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployment.errors import ExitCode, IbgwError
+from operations.commands.shared import GatewayNames, OptionalStackName, SameAsFormatJson, ShowAccounts, duration, say
+
+if TYPE_CHECKING:
+    from healthcheck.report import CheckName
+
+
+class Format(StrEnum):
+    """Of a report. What each looks like is in operations.formats, which takes long to import."""
+
+    HUMAN = "human"
+    JSON = "json"
+    JUNIT = "junit"
+    PROMETHEUS = "prometheus"
+
+
+def verify(
+    stack: OptionalStackName = None,
+    gateway: GatewayNames = None,
+    deployment: Annotated[
+        Path | None,
+        typer.Option("--contract", metavar="FILE", help="Read the contract from a file (- for stdin), without Pulumi."),
+    ] = None,
+    wait: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to retry what may heal by itself, such as 90s; 0s: once.")
+    ] = "10m",
+    watch: Annotated[
+        str, typer.Option(metavar="DURATION", help="Watch at least so long, such as 5m, who attaches to the API.")
+    ] = "0s",
+    checks: Annotated[
+        list[str] | None,
+        typer.Option("--checks", metavar="NAMES", help="Only these and what they need, with commas or repeated."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 instead of 0 if there are warnings.")] = False,
+    output: Annotated[
+        Format, typer.Option("--format", help="For people, for programs, for CI, or for node_exporter's textfiles.")
+    ] = Format.HUMAN,
+    as_json: SameAsFormatJson = False,
+    show_accounts: ShowAccounts = False,
+) -> None:
+    """Prove that a trader could trade, by these checks in this order:
+
+    reachable, connected, authenticated, account_access, market_data, order_capability, isolation, hygiene.
+
+    The report is also written to .ibgw/reports/NAME.json beside Pulumi.yaml. Exit code: 0 verified, 3 failed,
+    4 warnings (--strict), 5 could not run, 6 timed out.
+    """
+    seconds, watched = duration(wait, "--wait"), duration(watch, "--watch")
+    from operations import verification
+    from operations.formats import RENDERERS
+    from operations.stack import choose_gateways, read_contract
+
+    chosen_checks = check_names(checks or [])
+    target = read_contract(stack, deployment)
+    report = verification.run(
+        target,
+        [chosen.name for chosen in choose_gateways(target, gateway or [])],
+        wait=seconds,
+        watch=watched,
+        checks=chosen_checks,
+        strict=strict,
+        show_accounts=show_accounts,
+        progress=say,
+    )
+    typer.echo(RENDERERS[Format.JSON if as_json else output](report))
+    raise typer.Exit(report.exit_code)
+
+
+def check_names(texts: Sequence[str]) -> "frozenset[CheckName] | None":
+    """None for all. Raises IbgwError (bad usage)."""
+    from healthcheck.check_sequence import named
+
+    try:
+        return named(texts)
+    except ValueError as error:
+        raise IbgwError(f"--checks: {error}.", exit_code=ExitCode.BAD_USAGE) from None
