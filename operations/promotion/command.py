@@ -1,5 +1,6 @@
 """`ibgw promote` and `ibgw rollback`: what is asked before anything is done, and then the deployment."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -270,8 +271,8 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
             f"{plan.human(pending)}"
         )
     # Live's configuration, its secret, and what of it would change already without a new release.
-    current, warned = _plan(live)
-    _check_read(warned, unread=options.prepare)
+    current, preview = _plan(live)
+    _check_read(preview, unread=options.prepare)
     _check_expected(current)
     report = paper.soak(
         lambda: verification.run(
@@ -288,23 +289,24 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
 
 
 def _show_plan(live: Stack, release: Release, say: Say, *, unread: bool) -> None:
-    found, warned = _plan(live, release.id)
-    for text in warned:
+    planned, preview = _plan(live, release.id)
+    for text in plan.warnings(preview):
         say(text)
-    _check_read(warned, unread=unread)
-    _check_expected(found)
-    _tell(found, say)
+    _check_read(preview, unread=unread)
+    _check_expected(planned)
+    _tell(planned, say)
 
 
-def _tell(found: plan.Plan, say: Say) -> None:
-    say(plan.human(found))
-    for one in found.gateways:
-        if one.asks_second_factor:
-            say(f"Have IBKR Mobile at hand: {found.stack}/{one.gateway} waits for your approval during the update.")
+def _tell(planned: plan.Plan, say: Say) -> None:
+    say(plan.human(planned))
+    for gateway in planned.gateways:
+        if gateway.asks_second_factor:
+            name = f"{planned.stack}/{gateway.gateway}"
+            say(f"Have IBKR Mobile at hand: {name} waits for your approval during the update.")
 
 
-def _plan(stack: Stack, release: str | None = None) -> tuple[plan.Plan, list[str]]:
-    """The plan, and what the preview warned of.
+def _plan(stack: Stack, release: str | None = None) -> tuple[plan.Plan, str]:
+    """The plan, and the engine's preview that it is read from.
 
     Raises IbgwError (REFUSED): what the program refuses in a preview, it would refuse in the update.
     """
@@ -312,21 +314,26 @@ def _plan(stack: Stack, release: str | None = None) -> tuple[plan.Plan, list[str
         preview = stack.preview(release=release)
     except IbgwError as error:
         raise refuse(str(error)) from None
-    return plan.read(stack.name, preview), plan.warnings(preview)
+    return plan.read(stack.name, preview), preview
 
 
-def _check_read(warned: list[str], *, unread: bool) -> None:
+def _check_read(preview: str, *, unread: bool) -> None:
     """A preview goes on without the secret's value where it may not be read; a promotion does so only to prepare."""
-    from infra.credentials import UNREAD
-
-    if not unread and any(UNREAD in text for text in warned):
+    if not unread and values_unread(preview):
         raise refuse("live's secret cannot be read by this identity, and an update needs its value")
 
 
-def _check_expected(found: plan.Plan) -> None:
-    extra = unexpected(found)
+def values_unread(preview: str) -> bool:
+    """Whether a preview went on without a secret's value: the one case in which the program has the engine ignore
+    changes of something (infra.components.gateway)."""
+    steps = json.loads(preview).get("steps") or []
+    return any((step.get("newState") or {}).get("ignoreChanges") for step in steps)
+
+
+def _check_expected(planned: plan.Plan) -> None:
+    extra = unexpected(planned)
     if extra:
         raise refuse(
-            f"{found.stack} has changes that no release explains: {', '.join(extra)}. Deploy them by themselves first "
-            f"(pulumi up --stack {found.stack}), or take them back\n{plan.human(found)}"
+            f"{planned.stack} has changes that no release explains: {', '.join(extra)}. Deploy them by themselves "
+            f"first (pulumi up --stack {planned.stack}), or take them back\n{plan.human(planned)}"
         )

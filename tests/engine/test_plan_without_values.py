@@ -12,6 +12,7 @@ from typing import Any
 import docker
 import pytest
 
+from operations.promotion.command import values_unread
 from sandbox.environment import Sandbox, Stack
 from tests.engine import secret_versions
 from tests.engine.conftest import Completed, Pulumi
@@ -100,6 +101,14 @@ def test_the_engine_s_own_preview_says_so_and_shows_no_credential(
     assert "not read, since this identity may not" in said
     for value in secrets_of(sandbox):
         assert value not in said
+
+
+@pytest.mark.parametrize(("env", "unread"), [({}, False), (LISTING, True)])
+def test_the_preview_tells_a_promotion_whether_the_values_were_read(
+    stack: Stack, pulumi: Pulumi, env: Mapping[str, str], unread: bool
+) -> None:
+    preview = pulumi(["preview", "--json", "--show-sames"], stack=stack, env=env).stdout
+    assert values_unread(preview) is unread
 
 
 def test_an_update_is_refused_and_the_gateway_stays(

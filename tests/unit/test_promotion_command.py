@@ -258,8 +258,10 @@ def test_a_prepared_one_without_a_live_quote_is_not_one_with(world: World) -> No
 
 
 def test_a_secret_that_cannot_be_read_only_prepares(world: World) -> None:
-    warning = "warning: not read, since this identity may not: the values of 'ibgw/live/main'."
-    world.previews["live"] = world.with_release = json.dumps({"steps": [], "diagnostics": [{"message": warning}]})
+    warning = "warning: the values of 'ibgw/live/main' were not read"
+    step = {"op": "same", "urn": "urn:pulumi:live::ibgw::docker:index/container:Container::main"}
+    unread = {**step, "newState": {"ignoreChanges": ["uploads[0].content"]}}
+    world.previews["live"] = world.with_release = json.dumps({"steps": [unread], "diagnostics": [{"message": warning}]})
     assert "cannot be read by this identity" in refused(world, world.promote)
     assert world.promote(prepare=True) is ExitCode.OK
     assert warning in world.said
