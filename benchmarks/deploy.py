@@ -29,9 +29,9 @@ from deployment.errors import ExitCode
 from healthcheck.report import render_human
 from healthcheck.runner import verify
 from infra import settings, spec
-from infra.credentials import parse
 from infra.outputs import describe_gateway
 from infra.properties import escape
+from infra.secret_document import parse
 from sandbox.environment import ROOT, Sandbox, Stack
 
 # The stubs know no policy without a count; Docker takes 0 for none.

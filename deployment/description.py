@@ -55,7 +55,7 @@ STATUS_PORT = 4010
 
 USER_ID_FILE = "/run/secrets/tws_userid"
 PASSWORD_FILE = "/run/secrets/tws_password"  # noqa: S105 - a path
-"""Where a gateway's container has its credentials, each a file of one escaped line (infra.credentials.escape)."""
+"""Where a gateway's container has its credentials, each a file of one escaped line (infra.properties.escape)."""
 
 
 class ClientIds(BaseModel):

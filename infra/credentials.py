@@ -5,7 +5,6 @@ would reject must not cost a login attempt. A preview by who may not read them g
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -14,20 +13,16 @@ from typing import Any
 import pulumi
 
 from deployment.description import Mode
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import IbgwError
 from infra.properties import escape
+from infra.secret_document import parse, refused
 
-_KEYS = ("user_id", "password", "trading_mode")
-_MAXIMUM_LENGTH = 128
 _PLUGIN_VERSION = metadata.version("pulumi-aws")
 _VALUE = "aws:secretsmanager/getSecretVersion:getSecretVersion"
 _VERSIONS = "aws:secretsmanager/getSecretVersions:getSecretVersions"
 _CURRENT = "AWSCURRENT"
 _DENIED = "AccessDenied"
 _NOT_READ = "not read"
-
-UNREAD = "not read, since this identity may not"
-"""How the warning of a preview without values begins."""
 """In place of a value in a preview without values. Nothing is ever created with it: an update insists on values."""
 
 
@@ -47,76 +42,30 @@ class _DeniedError(IbgwError):
     """What was asked for is there, perhaps, but not for this identity."""
 
 
-def _refuse(secret_id: str, found: str, remedy: str, kind: type[IbgwError] = IbgwError) -> IbgwError:
-    return kind(f"secret {secret_id!r}: {found}; {remedy}", exit_code=ExitCode.REFUSED)
+_NOT_THERE = "there is no such secret or version in this region; create it, or correct the id"
+# What the engine raises is a bare Exception with the provider's text in it, so that AWS's error codes can only be
+# looked for there; the second is the provider's own word for the first.
+_MEANINGS = {
+    "ResourceNotFoundException": _NOT_THERE,
+    "couldn't find resource": _NOT_THERE,
+    _DENIED: "access denied; allow secretsmanager:GetSecretValue on it for this identity (to one that only previews, "
+    "secretsmanager:ListSecretVersionIds is enough)",
+    "InvalidRequestException": "it is not readable now, perhaps marked for deletion; restore it",
+    "DecryptionFailure": "its KMS key does not decrypt it; allow kms:Decrypt for this identity",
+    "ExpiredToken": "the AWS session has expired; sign in again",
+    "NoCredentialProviders": "no AWS credentials were found; sign in, or set AWS_PROFILE",
+}
 
 
-def _check_text(secret_id: str, key: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise _refuse(secret_id, f"{key} is not a text", "write it in double quotes")
-    if not value:
-        raise _refuse(secret_id, f"{key} is empty", "put the real one in")
-    if value != value.strip():
-        raise _refuse(secret_id, f"{key} begins or ends with a blank", "IBC cuts such blanks off; remove them")
-    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in value):
-        raise _refuse(secret_id, f"{key} contains a control character", "remove it, a line break at the end perhaps")
-    if any(0xD800 <= ord(character) < 0xE000 for character in value):
-        raise _refuse(secret_id, f"{key} is not valid Unicode", "put the real one in")
-    if len(value) > _MAXIMUM_LENGTH:
-        raise _refuse(secret_id, f"{key} has more than {_MAXIMUM_LENGTH} characters", "put the real one in")
-    return value
-
-
-def parse(secret_id: str, text: str, mode: Mode) -> tuple[str, str]:
-    """User id and password out of a secret's JSON. Raises IbgwError (REFUSED) that never holds any of its values."""
-    form = 'expected {"user_id": "...", "password": "...", "trading_mode": "' + mode.value + '"}'
-    try:
-        document = json.loads(text)
-    except ValueError:
-        raise _refuse(secret_id, "its value is not JSON", form) from None
-    if not isinstance(document, dict):
-        raise _refuse(secret_id, "its value is not a JSON object", form)
-    # Only the names of our own keys are shown: a mistyped secret may hold the password as a key.
-    missing = [key for key in _KEYS if key not in document]
-    if missing:
-        raise _refuse(secret_id, f"{' and '.join(missing)} missing", form)
-    unknown = len(document) - len(_KEYS)
-    if unknown:
-        raise _refuse(
-            secret_id,
-            f"{unknown} unknown key{'s' if unknown > 1 else ''}",
-            f"allowed are {', '.join(_KEYS)} and nothing else",
-        )
-    user_id, password = (_check_text(secret_id, key, document[key]) for key in ("user_id", "password"))
-    if document["trading_mode"] != mode.value:
-        found = document["trading_mode"]
-        other = f"trading_mode is {found!r}" if found in tuple(Mode) else "trading_mode is neither paper nor live"
-        raise _refuse(secret_id, f"{other}, the stack's mode is {mode.value!r}", "name this stack's own secret")
-    return user_id, password
-
-
-def _reason(error: Exception) -> str:
-    """AWS's own words for what went wrong, which never hold a value; the rest of a provider's error is left out."""
-    text = str(error)
-    for code, meaning in (
-        (
-            "ResourceNotFoundException",
-            "there is no such secret or version in this region; create it, or correct the id",
-        ),
-        ("couldn't find resource", "there is no such secret or version in this region; create it, or correct the id"),
-        (
-            _DENIED,
-            "access denied; allow secretsmanager:GetSecretValue on it for this identity (to one that only previews, "
-            "secretsmanager:ListSecretVersionIds is enough)",
-        ),
-        ("InvalidRequestException", "it is not readable now, perhaps marked for deletion; restore it"),
-        ("DecryptionFailure", "its KMS key does not decrypt it; allow kms:Decrypt for this identity"),
-        ("ExpiredToken", "the AWS session has expired; sign in again"),
-        ("NoCredentialProviders", "no AWS credentials were found; sign in, or set AWS_PROFILE"),
-    ):
-        if code in text:
-            return meaning
-    return f"Secrets Manager did not answer as expected ({type(error).__name__}); check the AWS set-up and try again"
+def _refusal(secret_id: str, error: Exception) -> IbgwError:
+    """Without the provider's text, which may hold more than AWS's error code."""
+    code = next((code for code in _MEANINGS if code in str(error)), None)
+    meaning = (
+        f"Secrets Manager did not answer as expected ({type(error).__name__}); check the AWS set-up and try again"
+        if code is None
+        else _MEANINGS[code]
+    )
+    return refused(secret_id, "could not be read", meaning, _DeniedError if code == _DENIED else IbgwError)
 
 
 async def _ask(function: str, secret_id: str, **arguments: Any) -> Any:
@@ -126,20 +75,19 @@ async def _ask(function: str, secret_id: str, **arguments: Any) -> Any:
         return await pulumi.runtime.invoke_async(
             function, {"secretId": secret_id, **arguments}, opts=pulumi.InvokeOptions(version=_PLUGIN_VERSION)
         )
-    except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception; _reason turns it into a message
-        kind = _DeniedError if _DENIED in str(error) else IbgwError
-        raise _refuse(secret_id, "could not be read", _reason(error), kind) from None
+    except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception; _refusal turns it into a message
+        raise _refusal(secret_id, error) from None
 
 
 async def _fetch(secret_id: str, version_id: str | None) -> tuple[str | None, str]:
     """The value and the id of its version; no value in a preview by who may not read it."""
     try:
-        found = await _ask(_VALUE, secret_id, **({"versionId": version_id} if version_id else {}))
+        secret = await _ask(_VALUE, secret_id, **({"versionId": version_id} if version_id else {}))
     except _DeniedError:
         if not pulumi.runtime.is_dry_run():
             raise
         return None, await _listed_version(secret_id, version_id)
-    return found.get("secretString") or "", found["versionId"]
+    return secret.get("secretString") or "", secret["versionId"]
 
 
 async def _listed_version(secret_id: str, version_id: str | None) -> str:
@@ -149,9 +97,9 @@ async def _listed_version(secret_id: str, version_id: str | None) -> str:
         if version["versionId"] == version_id or (version_id is None and _CURRENT in version["versionStages"]):
             return str(version["versionId"])
     if version_id is None:
-        raise _refuse(secret_id, "it has no current version", f"put a value in ({_CURRENT})")
+        raise refused(secret_id, "it has no current version", f"put a value in ({_CURRENT})")
     # The list has no versions without a staging label, and Secrets Manager deletes those when it likes.
-    raise _refuse(
+    raise refused(
         secret_id,
         f"version {version_id!r} is not among those with a staging label",
         "correct credentials.versionId, or put a label on the version",
@@ -177,7 +125,7 @@ async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> 
         user_id, password = parse(secret_id, text, mode)
         other = users.setdefault(user_id.lower(), gateway)
         if other != gateway:
-            raise _refuse(
+            raise refused(
                 secret_id, f"gateway {gateway!r} has the same user as gateway {other!r}", "a user has one session"
             )
         credentials[gateway] = Credentials(
@@ -187,7 +135,7 @@ async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> 
         )
     if unread:
         pulumi.log.warn(
-            f"{UNREAD}: the values of {', '.join(map(repr, unread))}. The preview goes by "
+            f"not read, since this identity may not: the values of {', '.join(map(repr, unread))}. The preview goes by "
             "their versions; that they are well-formed and that no two gateways have the same user is for the update "
             "to check, which reads them"
         )

@@ -21,6 +21,7 @@ from pydantic.alias_generators import to_camel
 from deployment.description import CheckLevel, Client, Mode, SecondFactor
 from deployment.durations import parse_duration
 from deployment.errors import ExitCode, IbgwError
+from infra.settings_errors import explain
 from infra.times import apart, in_new_york, parse_time_of_day
 
 PROJECT = "ibgw"
@@ -451,52 +452,6 @@ class Settings(_Settings):
         return configured or (CheckLevel.WARN if self.mode is Mode.PAPER else CheckLevel.OFF)
 
 
-def _key(location: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in location if part != "[key]"]
-    return f"{PROJECT}:" + ".".join(parts) if parts else PROJECT
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that the model at `location` has, for the message about one that it does not have."""
-    model: Any = Settings
-    for part in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = next((field for field in model.model_fields.values() if field.alias == part), None)
-            model = None if field is None else field.annotation
-        if part in ("gateways",):
-            model = dict
-        elif model is dict:
-            model = Gateway
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return []
-    return sorted(field.alias or name for name, field in model.model_fields.items())
-
-
-def _explain(error: Mapping[str, Any]) -> str:
-    location = tuple(error["loc"])
-    key = _key(location)
-    match error["type"]:
-        case "missing":
-            return f"{key}: missing; set it, there is no default"
-        case "extra_forbidden":
-            known = _known_keys(location[:-1])
-            near = difflib.get_close_matches(str(location[-1]), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-            return f"{key}: unknown key; {hint}"
-        case "value_error":
-            return (
-                f"{key}: {error['msg'].removeprefix('Value error, ')}"
-                if location
-                else error["msg"].removeprefix("Value error, ")
-            )
-        case _:
-            found = error["input"]
-            shown = (
-                repr(found) if isinstance(found, str | int | float | bool) or found is None else type(found).__name__
-            )
-            return f"{key}: found {shown}; {error['msg']}"
-
-
 def _decode(key: str, text: str) -> Any:
     """Objects and numbers arrive as JSON text, plain strings as they are."""
     if text[:1] not in "{[" and text not in ("true", "false"):
@@ -541,9 +496,9 @@ def load(stack: str, config: Mapping[str, str]) -> Settings:
     try:
         settings = Settings.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        faults = [_explain(dict(fault)) for fault in error.errors(include_url=False)]
+        faults = "\n".join(f"  - {explain(fault, Settings, PROJECT)}" for fault in error.errors(include_url=False))
         raise IbgwError(
-            f"the configuration of stack {stack!r} was refused:\n" + "\n".join(f"  - {fault}" for fault in faults),
+            f"the configuration of stack {stack!r} was refused:\n{faults}",
             exit_code=ExitCode.REFUSED,
         ) from None
     check_stack_name(stack, settings)

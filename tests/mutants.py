@@ -91,14 +91,14 @@ MUTATIONS = (
         "infra/properties.py",
         'if unit < 128 and chr(unit).isalnum() else f"\\\\u{unit:04X}"',
         'if unit < 128 else f"\\\\u{unit:04X}"',
-        "tests/unit/test_credentials.py::test_escaping_leaves_nothing_that_a_shell_or_envsubst_reads",
+        "tests/unit/test_secret_document.py::test_escaping_leaves_nothing_that_a_shell_or_envsubst_reads",
     ),
     Mutation(
         "a secret of the other mode is accepted",
-        "infra/credentials.py",
+        "infra/secret_document.py",
         'if document["trading_mode"] != mode.value:',
         'if document["trading_mode"] not in tuple(Mode):',
-        "tests/unit/test_credentials.py::test_a_bad_secret_is_refused_without_showing_it",
+        "tests/unit/test_secret_document.py::test_a_bad_secret_is_refused_without_showing_it",
     ),
     Mutation(
         "two gateways may have one user",

@@ -1,4 +1,4 @@
-"""What Java itself makes of config.ini, against our reader of it and against what `infra.credentials` writes into it.
+"""What Java itself makes of config.ini, against our reader of it and against what `infra.properties` writes into it.
 
 IBC reads its config.ini with java.util.Properties, the times of day in it with SimpleDateFormat and DateTimeFormatter.
 The sandbox brings the JDK, and gettext's envsubst (packages.TESTS). One Java process answers for everything.
@@ -16,7 +16,7 @@ from sandbox.gateway import properties
 from sandbox.gateway.envsubst import substitute
 from sandbox.gateway.settings import clock_time, lenient_time
 from sandbox.packages import find
-from tests.unit.test_credentials import NASTY
+from tests.unit.test_secret_document import NASTY
 
 # Reads requests, one a line, kind and then the input in hex; answers each with one line. Text is shown as UTF-16 units,
 # in hex, so that a lone surrogate can be compared too.

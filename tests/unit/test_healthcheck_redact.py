@@ -80,7 +80,7 @@ NASTY = [
 
 
 def escaped(text: str) -> str:
-    """As infra.credentials.escape writes the files: what is no ASCII letter or digit as UTF-16 units."""
+    """As infra.properties.escape writes the files: what is no ASCII letter or digit as UTF-16 units."""
     units = text.encode("utf-16-be")
     pairs = [int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2)]
     return "".join(chr(unit) if chr(unit).isascii() and chr(unit).isalnum() else f"\\u{unit:04X}" for unit in pairs)

@@ -6,8 +6,8 @@ import pytest
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
-from infra.credentials import parse
 from infra.properties import escape
+from infra.secret_document import parse
 
 SECRET = "hunter2Hunter"  # noqa: S105 - a made-up password that must not be shown
 USER = "somebody77"
