@@ -1,17 +1,13 @@
 """Requests about accounts: summary, values, positions, profit and loss. Most are subscriptions."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from time import localtime, strftime
-from typing import TYPE_CHECKING
 
 from . import messages
+from .clients import Api, Client, Feed, Look
 from .messages import Json, Row
 from .notices import UNSUBSCRIBED
 from .wire import Fields
-
-if TYPE_CHECKING:
-    from .api import ApiServer, Client
 
 SUMMARIES = 2  # of one client at a time
 TOO_MANY_SUMMARIES = (
@@ -27,44 +23,20 @@ NOT_SUBSCRIBED = {
     "profit-single": (10186, "Failed to cancel PNL single (not subscribed)"),
 }
 
-Look = Callable[[], Awaitable[list[Row] | None]]
-
-
-@dataclass
-class Feed:
-    """What one subscription shows. `look` returns all of it, or None when the broker has answered with an error.
-
-    `account`: of account updates alone.
-    """
-
-    look: Look
-    account: str = ""
-    every_tick: bool = False  # else only now and then, and when an order was filled
-    sent: set[tuple[object, ...]] = field(default_factory=set)
-
-    async def news(self) -> list[Row]:
-        """The rows that the last look did not show."""
-        rows = await self.look()
-        if rows is None:
-            return []
-        fresh = [row for row in rows if tuple(row) not in self.sent]
-        self.sent = {tuple(row) for row in rows}
-        return fresh
-
 
 class AccountRequests:
-    def __init__(self, server: "ApiServer") -> None:
-        self._server = server
+    def __init__(self, api: Api) -> None:
+        self._api = api
 
     async def refresh(self, *, every_tick: bool) -> None:
         """Tells subscribers what has changed. Raises LinkLost."""
-        for client in list(self._server.clients):
+        for client in list(self._api.clients):
             for feed in list(client.feeds.values()):
                 if feed.every_tick or not every_tick:
                     for row in await feed.news():
                         client.send(row)
 
-    async def summary(self, client: "Client", fields: Fields) -> None:
+    async def summary(self, client: Client, fields: Fields) -> None:
         fields.skip(1)
         request_id, _group, tags = fields.integer(), fields.text(), set(fields.text().split(","))
         if (
@@ -80,7 +52,7 @@ class AccountRequests:
         await self._subscribe(client, "summary", request_id, self._values(client, request_id, "", tags, row))
         client.send([64, 1, request_id])
 
-    async def updates(self, client: "Client", fields: Fields) -> None:
+    async def updates(self, client: Client, fields: Fields) -> None:
         """One account at a time, of all clients together: another client is refused a different one, and who asks for a
         second gives up the first (TWS API reference, Message Codes, 2100 and 2101). That 2100 answers a plain
         unsubscription too was seen by users (joshuaulrich/IBrokers #8)."""
@@ -92,8 +64,8 @@ class AccountRequests:
             return
         if not self._known(client, -1, name):
             return
-        account = name or next(iter(self._server.session.state.accounts), "")
-        watching = [(other, other.feeds.get(("updates", 0))) for other in self._server.clients]
+        account = name or next(iter(self._api.session.state.accounts), "")
+        watching = [(other, other.feeds.get(("updates", 0))) for other in self._api.clients]
         different = [other for other, feed in watching if feed is not None and feed.account != account]
         if others := [str(other.client_id) for other in different if other is not client]:
             code, text = OTHER_ACCOUNT
@@ -112,13 +84,13 @@ class AccountRequests:
             money, portfolio = await values(), await held()
             if money is None or portfolio is None:
                 return None
-            clock = strftime("%H:%M", localtime(self._server.now()))
+            clock = strftime("%H:%M", localtime(self._api.now()))
             return [[6, 2, "AccountCode", account, "", account], *money, *portfolio, [8, 1, clock]]
 
         await self._subscribe(client, "updates", 0, look, account=account)
         client.send([54, 1, account])
 
-    async def updates_multi(self, client: "Client", fields: Fields) -> None:
+    async def updates_multi(self, client: Client, fields: Fields) -> None:
         fields.skip(1)
         request_id, account, model = fields.integer(), fields.text(), fields.text()
         if not self._known(client, request_id, account):
@@ -131,11 +103,11 @@ class AccountRequests:
         await self._subscribe(client, "updates-multi", request_id, look)
         client.send([74, 1, request_id])
 
-    async def positions(self, client: "Client", fields: Fields) -> None:
+    async def positions(self, client: Client, fields: Fields) -> None:
         await self._subscribe(client, "positions", 0, self._held(client, -1, "", messages.position))
         client.send([62, 1])
 
-    async def positions_multi(self, client: "Client", fields: Fields) -> None:
+    async def positions_multi(self, client: Client, fields: Fields) -> None:
         fields.skip(1)
         request_id, account, model = fields.integer(), fields.text(), fields.text()
         if not self._known(client, request_id, account):
@@ -144,7 +116,7 @@ class AccountRequests:
         await self._subscribe(client, "positions-multi", request_id, look)
         client.send([72, 1, request_id])
 
-    async def profit(self, client: "Client", fields: Fields) -> None:
+    async def profit(self, client: Client, fields: Fields) -> None:
         request_id, account = fields.integer(), fields.text()
 
         def row(found: Json) -> Row:
@@ -152,7 +124,7 @@ class AccountRequests:
 
         await self._profit(client, "profit", request_id, account, None, row)
 
-    async def profit_single(self, client: "Client", fields: Fields) -> None:
+    async def profit_single(self, client: Client, fields: Fields) -> None:
         request_id, account = fields.integer(), fields.text()
         fields.skip(1)  # modelCode
         con_id = fields.integer()
@@ -165,7 +137,7 @@ class AccountRequests:
 
     async def _profit(
         self,
-        client: "Client",
+        client: Client,
         kind: str,
         request_id: int,
         account: str,
@@ -176,15 +148,15 @@ class AccountRequests:
             return
 
         async def look() -> list[Row] | None:
-            answer = await self._server.ask(client, request_id, "profit", account=account, con_id=con_id)
+            answer = await self._api.ask(client, request_id, "profit", account=account, con_id=con_id)
             return None if answer is None else [row(answer)]
 
         await self._subscribe(client, kind, request_id, look, every_tick=True)
 
-    def cancel(self, kind: str, *, version: bool = True) -> Callable[["Client", Fields], Awaitable[None]]:
+    def cancel(self, kind: str, *, version: bool = True) -> Callable[[Client, Fields], Awaitable[None]]:
         """The handler that ends a subscription; `version`: whether a version precedes the request id."""
 
-        async def handler(client: "Client", fields: Fields) -> None:
+        async def handler(client: Client, fields: Fields) -> None:
             fields.skip(1 if version else 0)
             request_id = 0 if kind == "positions" else fields.integer()
             if client.feeds.pop((kind, request_id), None) is None and kind in NOT_SUBSCRIBED:
@@ -194,7 +166,7 @@ class AccountRequests:
 
     async def _subscribe(
         self,
-        client: "Client",
+        client: Client,
         kind: str,
         request_id: int,
         look: Look,
@@ -206,22 +178,22 @@ class AccountRequests:
         for row in await feed.news():
             client.send(row)
 
-    def _known(self, client: "Client", request_id: int, account: str) -> bool:
-        if not account or account in self._server.session.state.accounts:
+    def _known(self, client: Client, request_id: int, account: str) -> bool:
+        if not account or account in self._api.session.state.accounts:
             return True
         client.error(request_id, *WRONG_ACCOUNT)
         return False
 
     def _values(
         self,
-        client: "Client",
+        client: Client,
         request_id: int,
         account: str,
         tags: set[str] | None,
         row: Callable[[str, str, str, str], Row],
     ) -> Look:
         async def look() -> list[Row] | None:
-            answer = await self._server.ask(client, request_id, "values", account=account)
+            answer = await self._api.ask(client, request_id, "values", account=account)
             if answer is None:
                 return None
             return [
@@ -233,12 +205,12 @@ class AccountRequests:
 
         return look
 
-    def _held(self, client: "Client", request_id: int, account: str, row: Callable[[Json], Row]) -> Look:
+    def _held(self, client: Client, request_id: int, account: str, row: Callable[[Json], Row]) -> Look:
         """Positions; one that was closed is shown once more, as zero."""
         shown: dict[tuple[str, int], Json] = {}
 
         async def look() -> list[Row] | None:
-            answer = await self._server.ask(client, request_id, "positions", account=account)
+            answer = await self._api.ask(client, request_id, "positions", account=account)
             if answer is None:
                 return None
             found = {(held["account"], held["contract"]["con_id"]): held for held in answer["positions"]}

@@ -8,15 +8,11 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any
 
-from . import messages, pacing, wire
-from .account_requests import Feed
-from .clock import CLOCK
+from . import pacing, wire
+from .clients import Api, Client, Session
 from .link import LinkLost
-from .market_requests import Stream
 from .notices import RESTORED_DATA_LOST
 from .requests import Requests
 
@@ -26,107 +22,18 @@ OLDEST_CLIENT = 157
 # "Verify that the maximum API connection threshold (default 32) is not exceeded" (ibapi, errors.py, 502). What becomes
 # of one more connection is documented nowhere: here it is accepted and closed without a word.
 MOST_CLIENTS = 32
-MOST_UNREAD = 16 * 1024 * 1024  # bytes that wait for a client that does not read, before it is let go
 
 CLIENT_ID_IN_USE = (326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
-NO_SUCH_REQUEST = (505, "Fatal Error: Unknown message id.")
 START_API = 71
 POLL = 0.1  # seconds between two looks at whether the API is still wedged or slow
 
 
-@dataclass(frozen=True)
-class ApiState:
-    """What the broker says about the API of this session. See the broker's `scenarios` for the values of `api`."""
-
-    accounts: tuple[str, ...] = ()
-    api: str = "normal"
-    read_only: bool = False
-    delay: float = 0.0  # seconds before each answer
-    connected: bool = True
-    greeting: tuple[tuple[int, str], ...] = ()
-
-    @classmethod
-    def from_message(cls, message: dict[str, Any]) -> "ApiState":
-        return cls(
-            accounts=tuple(message["accounts"]),
-            api=message["api"],
-            read_only=message["read_only"],
-            delay=message["delay"],
-            connected=message["connected"],
-            greeting=tuple((code, text) for code, text in message["greeting"]),
-        )
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds, of real time whatever the clock does."""
-
-    tick: float = 1.0  # between two looks at quotes and at open orders
-    accounts: float = 180.0  # between two updates of accounts (TWS API reference, reqAccountUpdates)
-    snapshot: float = 11.0  # after which a snapshot without data ends (TWS API reference, reqMktData)
-
-
-class Session(Protocol):
-    """The logged-in session behind the API."""
-
-    @property
-    def state(self) -> ApiState: ...
-
-    async def ask(self, what: str, **request: Any) -> dict[str, Any]:
-        """Raises LinkLost when the broker is out of reach."""
-        ...
-
-
-@dataclass(eq=False)
-class Client:
-    """One API connection."""
-
-    writer: asyncio.StreamWriter
-    version: int = 0
-    client_id: int | None = None  # None until startApi
-    paces: bool = False  # has asked for pacing, whatever the gateway's setting
-    pacer: pacing.Pacer = field(default_factory=pacing.Pacer)
-    market_data_type: int = 1
-    streams: dict[int, Stream] = field(default_factory=dict)
-    feeds: dict[tuple[str, int], Feed] = field(default_factory=dict)
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        return cast(asyncio.Transport, self.writer.transport)
-
-    def send(self, row: messages.Row) -> None:
-        if self.writer.is_closing():
-            return
-        self.writer.write(wire.frame(row))
-        if self.transport.get_write_buffer_size() > MOST_UNREAD:
-            self.transport.abort()
-
-    def error(self, request_id: int, code: int, text: str) -> None:
-        self.send(messages.error(request_id, code, text, self.version))
-
-
-class ApiServer:
+class ApiServer(Api):
     """Listens on one address and serves clients with the answers of one session."""
 
-    def __init__(
-        self,
-        session: Session,
-        *,
-        read_only: bool = False,
-        master_client_id: int | None = None,
-        log: Callable[[str], None] = lambda line: None,
-        on_write_refused: Callable[[], None] = lambda: None,
-        reject_over_rate: bool = False,
-    ) -> None:
-        """`reject_over_rate`: the gateway's setting on requests above the rate, see `pacing`."""
-        self.session = session
-        self.master_client_id = master_client_id
-        self.log = log
-        self.on_write_refused = on_write_refused
-        self.reject_over_rate = reject_over_rate
-        self.timing = Timing()
-        self.clients: list[Client] = []
-        self._read_only = read_only
+    def __init__(self, session: Session, **settings: Any) -> None:
+        """`settings`: see `Api`."""
+        super().__init__(session, **settings)
         self._requests = Requests(self)
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[Any]] = set()
@@ -134,19 +41,8 @@ class ApiServer:
         self._unread = False
 
     @property
-    def read_only(self) -> bool:
-        return self._read_only or self.session.state.read_only
-
-    @property
     def wedged(self) -> bool:
         return self.session.state.api == "wedged"
-
-    def now(self) -> float:
-        """The broker's time, in seconds since the epoch."""
-        return CLOCK.now()
-
-    def is_master(self, client: Client) -> bool:
-        return client.client_id is not None and client.client_id == self.master_client_id
 
     async def start(self, host: str, port: int) -> int:
         """Opens the port; returns it (0 asks for a free one)."""
@@ -175,29 +71,6 @@ class ApiServer:
                 client.error(-1, code, text)
                 if code == RESTORED_DATA_LOST.code:
                     client.streams.clear()
-
-    async def ask(self, client: Client, request_id: int, what: str, **request: Any) -> dict[str, Any] | None:
-        """The broker's answer; None when there is none for the client, which has then got the error, if there is one.
-
-        Raises LinkLost.
-        """
-        answer = await self.session.ask(what, **request)
-        if "error" in answer:
-            client.error(request_id, *answer["error"])
-            return None
-        if "silent" in answer:
-            self.log(f"API client {client.client_id}: request {request_id} is left unanswered: {answer['silent']}")
-            return None
-        return answer
-
-    def refuse(self, client: Client, request_id: int, name: str) -> None:
-        """For what the simulator does not know."""
-        self.log(f"API client {client.client_id}: {name} is not implemented")
-        client.error(request_id, *NO_SUCH_REQUEST)
-
-    async def after_fill(self) -> None:
-        """Tells subscribers how the accounts stand now. Raises LinkLost."""
-        await self._requests.accounts.refresh(every_tick=False)
 
     async def _tick(self) -> None:
         """All that clients are told unasked: news of quotes, orders and accounts."""

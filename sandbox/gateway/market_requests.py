@@ -2,17 +2,13 @@
 
 import asyncio
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from . import messages
+from .clients import Api, Client, Stream
 from .messages import Json
 from .wire import Fields
-
-if TYPE_CHECKING:
-    from .api import ApiServer, Client
 
 LINES = 100  # market data lines of a user without booster packs, shared by all clients
 TOO_MANY_LINES = (101, "Max number of tickers has been reached")
@@ -79,44 +75,33 @@ def _bars_refused(cause: str) -> Refused:
     return Refused(321, f"Error validating request.-'bS' : cause - {cause}")
 
 
-@dataclass
-class Stream:
-    """One market data request. `until`: when a snapshot without data ends (time of the loop)."""
-
-    contract: Json
-    until: float | None
-    announced: int | None = None  # market data type
-    asked: bool = False  # an answer of the broker's is on its way
-    sent: set[tuple[object, ...]] = field(default_factory=set)
-
-
 class MarketRequests:
-    def __init__(self, server: "ApiServer") -> None:
-        self._server = server
+    def __init__(self, api: Api) -> None:
+        self._api = api
 
     async def refresh(self) -> None:
         """Sends every stream's news. Raises LinkLost."""
-        for client in list(self._server.clients):
+        for client in list(self._api.clients):
             for request_id in list(client.streams):
                 await self._look(client, request_id)
 
     # contracts
 
-    async def contract_details(self, client: "Client", fields: Fields) -> None:
+    async def contract_details(self, client: Client, fields: Fields) -> None:
         fields.skip(1)
         request_id = fields.integer()
-        answer = await self._server.ask(client, request_id, "contract", contract=messages.read_contract(fields))
+        answer = await self._api.ask(client, request_id, "contract", contract=messages.read_contract(fields))
         if answer is not None:
             client.send(messages.contract_details(request_id, answer, client.version))
             client.send([52, 1, request_id])
 
-    async def matching_symbols(self, client: "Client", fields: Fields) -> None:
+    async def matching_symbols(self, client: Client, fields: Fields) -> None:
         request_id = fields.integer()
-        answer = await self._server.ask(client, request_id, "matching", pattern=fields.text())
+        answer = await self._api.ask(client, request_id, "matching", pattern=fields.text())
         if answer is not None:
             client.send(messages.symbol_samples(request_id, answer["contracts"], client.version))
 
-    async def market_rule(self, client: "Client", fields: Fields) -> None:
+    async def market_rule(self, client: Client, fields: Fields) -> None:
         wanted = fields.integer()
         rules = dict([STOCK_RULE, PAIR_RULE])
         if wanted in rules:
@@ -126,11 +111,11 @@ class MarketRequests:
 
     # market data
 
-    async def data_type(self, client: "Client", fields: Fields) -> None:
+    async def data_type(self, client: Client, fields: Fields) -> None:
         fields.skip(1)
         client.market_data_type = fields.integer()
 
-    async def data(self, client: "Client", fields: Fields) -> None:
+    async def data(self, client: Client, fields: Fields) -> None:
         fields.skip(1)
         request_id = fields.integer()
         contract = messages.read_contract(fields)
@@ -145,27 +130,27 @@ class MarketRequests:
             client.error(request_id, *NO_EXCHANGE)
         elif snapshot and generic_ticks:
             client.error(request_id, *NO_GENERIC_TICKS)
-        elif sum(len(other.streams) for other in self._server.clients) >= LINES:
+        elif sum(len(other.streams) for other in self._api.clients) >= LINES:
             client.error(request_id, *TOO_MANY_LINES)
         else:
             now = asyncio.get_running_loop().time()
-            until = now + self._server.timing.snapshot if snapshot else None
+            until = now + self._api.timing.snapshot if snapshot else None
             client.streams[request_id] = Stream(contract, until)
             await self._look(client, request_id)
 
-    async def cancel_data(self, client: "Client", fields: Fields) -> None:
+    async def cancel_data(self, client: Client, fields: Fields) -> None:
         fields.skip(1)
         request_id = fields.integer()
         if client.streams.pop(request_id, None) is None:
             client.error(request_id, 300, f"Can't find EId with tickerId:{request_id}")
 
-    async def _look(self, client: "Client", request_id: int) -> None:
+    async def _look(self, client: Client, request_id: int) -> None:
         stream = client.streams[request_id]
         if stream.asked:
             return  # what comes answers this too: an error must reach the client once
         stream.asked = True
         try:
-            answer = await self._server.ask(
+            answer = await self._api.ask(
                 client, request_id, "quote", contract=stream.contract, type=client.market_data_type
             )
         finally:
@@ -185,7 +170,7 @@ class MarketRequests:
             del client.streams[request_id]
             client.send([57, 1, request_id])
 
-    def _announce(self, client: "Client", request_id: int, stream: Stream, answer: Json) -> None:
+    def _announce(self, client: Client, request_id: int, stream: Stream, answer: Json) -> None:
         """Which type of market data comes, where that is new."""
         if stream.announced == answer["type"]:
             return
@@ -198,7 +183,7 @@ class MarketRequests:
 
     # historical bars
 
-    async def bars(self, client: "Client", fields: Fields) -> None:
+    async def bars(self, client: Client, fields: Fields) -> None:
         request_id = fields.integer()
         contract = messages.read_contract(fields)
         fields.skip(1)  # includeExpired
@@ -207,12 +192,12 @@ class MarketRequests:
         if contract["sec_type"] == "BAG":
             fields.skip(4 * fields.integer())
         if fields.flag() or what == "SCHEDULE":
-            self._server.refuse(client, request_id, "reqHistoricalData with keepUpToDate or SCHEDULE")
+            self._api.refuse(client, request_id, "reqHistoricalData with keepUpToDate or SCHEDULE")
             return
         if not contract["exchange"]:
             client.error(request_id, *NO_EXCHANGE)
             return
-        until = read_time(client, request_id, end, self._server.now())
+        until = read_time(client, request_id, end, self._api.now())
         number, unit = span(duration)
         if what == "ADJUSTED_LAST" and until is not None:
             raise _bars_refused("End date not supported with adjusted last")
@@ -220,7 +205,7 @@ class MarketRequests:
         if seconds is None:
             client.error(request_id, *WRONG_BAR_SIZE)
             return
-        answer = await self._server.ask(
+        answer = await self._api.ask(
             client,
             request_id,
             "bars",
@@ -236,7 +221,7 @@ class MarketRequests:
             daily = bool(answer["daily"])
             client.send(messages.bars(request_id, answer["bars"], daily=daily, as_seconds=as_seconds))
 
-    async def cancel_bars(self, client: "Client", fields: Fields) -> None:
+    async def cancel_bars(self, client: Client, fields: Fields) -> None:
         """Too late always: bars are sent as soon as they are asked for."""
         fields.skip(1)
         request_id = fields.integer()
@@ -264,7 +249,7 @@ def span(duration: str) -> tuple[int, str]:
     return number, unit
 
 
-def read_time(client: "Client", request_id: int, text: str, now: float) -> float | None:
+def read_time(client: Client, request_id: int, text: str, now: float) -> float | None:
     """The time of a request to seconds since the epoch; None where it has none.
 
     `20261123 14:30:00 US/Eastern`, or `20261123-14:30:00`, which is UTC; without a date, today. Without a zone it is

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from . import console, notices, starting
-from .api import ApiServer, ApiState
+from .api import ApiServer
 from .automation import Automation, ColdRestart, GiveUp, LoggedIn, existing_action, relogin, stay, taken_over
+from .clients import ApiState
 from .clock import CLOCK
 from .commands import CommandServer
 from .display import Display

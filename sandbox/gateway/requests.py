@@ -5,23 +5,21 @@ log by name.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .account_requests import AccountRequests
 from .accounts import is_master
+from .clients import Api, Client
 from .link import LinkLost
 from .market_requests import MarketRequests, Refused
 from .order_requests import OrderRequests
 from .wire import Fields
 
-if TYPE_CHECKING:
-    from .api import ApiServer, Client
-
 READ_ONLY = (321, "Error validating request.-'bI' : cause - The API interface is currently in Read-Only mode.")
 NOT_AN_ADVISOR = (321, "Error validating request.-'bE' : cause - FA data operations ignored for non FA customers")
 NOT_CONNECTED = (504, "Not connected")
 
-Handler = Callable[["Client", Fields], Awaitable[None]]
+Handler = Callable[[Client, Fields], Awaitable[None]]
 
 
 class Request(NamedTuple):
@@ -37,11 +35,11 @@ class Request(NamedTuple):
 
 
 class Requests:
-    def __init__(self, server: "ApiServer") -> None:
-        self._server = server
-        self.accounts = accounts = AccountRequests(server)
-        self.market = market = MarketRequests(server)
-        self.orders = orders = OrderRequests(server)
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.accounts = accounts = AccountRequests(api)
+        self.market = market = MarketRequests(api)
+        self.orders = orders = OrderRequests(api, accounts)
         # Numbers and names: ibapi, class OUT in message.py. That reading orders and ids counts as writing was recorded
         # at gateways (the transcripts in the repository ThomasMarcelis/ibkr-go; gnzsnz #267).
         self._table = {
@@ -132,25 +130,25 @@ class Requests:
             109: Request("updateConfig", 1),
         }
 
-    async def serve(self, client: "Client", row: list[str]) -> None:
+    async def serve(self, client: Client, row: list[str]) -> None:
         """Answers one message. Raises ValueError when its id is no number."""
         number = int(row[0])
         request = self._table.get(number, Request(f"message {number}", None))
         request_id = request_id_of(request, row)
-        if self._server.session.state.api == "half-open" and request.name not in ("reqManagedAccts", "reqCurrentTime"):
-            self._server.log(f"API client {client.client_id}: {request.name} is left unanswered (half-open)")
+        if self._api.session.state.api == "half-open" and request.name not in ("reqManagedAccts", "reqCurrentTime"):
+            self._api.log(f"API client {client.client_id}: {request.name} is left unanswered (half-open)")
         elif request.handler is None:
-            self._server.refuse(client, request_id, request.name)
-        elif request.writes and self._server.read_only:
+            self._api.refuse(client, request_id, request.name)
+        elif request.writes and self._api.read_only:
             client.error(request_id, *READ_ONLY)
-            self._server.on_write_refused()
+            self._api.on_write_refused()
         else:
             try:
                 await request.handler(client, Fields(row[1:]))
             except Refused as refused:
                 client.error(request_id, refused.code, refused.text)
             except ValueError as problem:
-                self._server.log(f"API client {client.client_id}: malformed {request.name}: {problem}")
+                self._api.log(f"API client {client.client_id}: malformed {request.name}: {problem}")
                 client.error(request_id, 320, f"Error reading request. {problem}")
             except LinkLost:
                 client.error(request_id, *NOT_CONNECTED)
@@ -160,37 +158,37 @@ class Requests:
         request = self._table.get(int(row[0])) if row and row[0].isdigit() else None
         return -1 if request is None else request_id_of(request, row)
 
-    def send_accounts(self, client: "Client") -> None:
-        client.send([15, 1, ",".join(self._server.session.state.accounts)])
+    def send_accounts(self, client: Client) -> None:
+        client.send([15, 1, ",".join(self._api.session.state.accounts)])
 
-    async def _nothing(self, client: "Client", fields: Fields) -> None:
+    async def _nothing(self, client: Client, fields: Fields) -> None:
         """For requests that the gateway does not answer either, or only when there is news."""
 
-    async def _managed_accounts(self, client: "Client", fields: Fields) -> None:
+    async def _managed_accounts(self, client: Client, fields: Fields) -> None:
         self.send_accounts(client)
 
-    async def _current_time(self, client: "Client", fields: Fields) -> None:
-        client.send([49, 1, int(self._server.now())])
+    async def _current_time(self, client: Client, fields: Fields) -> None:
+        client.send([49, 1, int(self._api.now())])
 
     def _advisors_only(self, name: str) -> Handler:
-        async def handler(client: "Client", fields: Fields) -> None:
-            if any(map(is_master, self._server.session.state.accounts)):
-                self._server.refuse(client, -1, f"{name} of an adviser")
+        async def handler(client: Client, fields: Fields) -> None:
+            if any(map(is_master, self._api.session.state.accounts)):
+                self._api.refuse(client, -1, f"{name} of an adviser")
             else:
                 client.error(-1, *NOT_AN_ADVISOR)
 
         return handler
 
-    async def _soft_dollar_tiers(self, client: "Client", fields: Fields) -> None:
+    async def _soft_dollar_tiers(self, client: Client, fields: Fields) -> None:
         client.send([77, fields.integer(), 0])
 
-    async def _family_codes(self, client: "Client", fields: Fields) -> None:
+    async def _family_codes(self, client: Client, fields: Fields) -> None:
         client.send([78, 1, "*", ""])
 
-    async def _news_providers(self, client: "Client", fields: Fields) -> None:
+    async def _news_providers(self, client: Client, fields: Fields) -> None:
         client.send([85, 0])
 
-    async def _user_info(self, client: "Client", fields: Fields) -> None:
+    async def _user_info(self, client: Client, fields: Fields) -> None:
         client.send([107, fields.integer(), ""])  # no white branding
 
 

@@ -313,10 +313,6 @@ async def _delayed(recorder: Recorder) -> Any:
     return await _quote(recorder, 3)
 
 
-async def _server_version(recorder: Recorder) -> Any:
-    return recorder.ib.client.serverVersion()
-
-
 GREEN = [
     (_accounts, ["DU1111111"]),
     (_net_liquidation, ["1000000.00"]),

@@ -16,7 +16,7 @@ import pytest
 
 from sandbox.broker.users import User
 from sandbox.gateway import market_requests
-from sandbox.gateway.api import Timing
+from sandbox.gateway.clients import Timing
 from sandbox.gateway.clock import CLOCK
 from tests.unit.api_clients import KINDS, ApiClient, Event, Filter, Instrument, Ticket, connected, wait_for
 from tests.unit.gateway_sim_world import World, world

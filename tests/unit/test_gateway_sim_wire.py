@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.gateway import api
+from sandbox.gateway import clients
 from sandbox.gateway.pacing import Pacer
 from tests.unit.gateway_sim_world import World, world
 from tests.unit.test_gateway_sim_requests import Wire, frame
@@ -178,7 +178,7 @@ def test_the_delay_is_of_each_answer_and_may_change(place: World) -> None:
 
 def test_a_client_that_does_not_read_is_let_go(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here after what the kernel takes and 100 kB more."""
-    monkeypatch.setattr(api, "MOST_UNREAD", 100_000)
+    monkeypatch.setattr(clients, "MOST_UNREAD", 100_000)
     wire = Wire(place.api_port, 9)
     wire.ask(b"")
     server = place.server

@@ -1,6 +1,7 @@
 """Imports go one way (docs/architecture.md, The idea), and the product does not know the sandbox."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,26 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.split(".")[0])
     return found
+
+
+def imports_of(path: Path) -> set[Path]:
+    """The files of ours that a module imports, wherever in it, also those for its types alone."""
+    found: set[Path | None] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {module_file(ROOT, name.name) for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            folder, module = path.parents[node.level - 1] if node.level else ROOT, node.module or ""
+            # A module of a package, or else what stands in the package itself.
+            found |= {
+                module_file(folder, f"{module}.{name.name}") or module_file(folder, module) for name in node.names
+            }
+    return {file for file in found if file is not None and file != path}
+
+
+def module_file(folder: Path, name: str) -> Path | None:
+    place = folder.joinpath(*filter(None, name.split(".")))
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()), None)
 
 
 def modules(package: str) -> list[Path]:
@@ -53,3 +74,8 @@ def test_the_product_does_not_mention_the_sandbox(package: str) -> None:
         if path.is_file() and path.suffix != ".pyc":
             text = path.read_text(encoding="utf-8").lower()
             assert "sandbox" not in text, path.relative_to(ROOT)
+
+
+def test_no_modules_import_each_other() -> None:
+    """In a circle, however long and wherever in them: `prepare` raises CycleError, which names it."""
+    TopologicalSorter({path: imports_of(path) for package in OURS for path in modules(package)}).prepare()
