@@ -30,7 +30,6 @@ from healthcheck.write_filter import WriteFilter
 log = logging.getLogger(__name__)
 
 UNSET = 1.7976931348623157e308  # "no value" of the API's doubles
-NO_REQUEST = -1  # the id of messages that answer no request
 CLIENT_ID_IN_USE = 326
 TOO_FAST = 100  # max rate of messages per second has been exceeded
 

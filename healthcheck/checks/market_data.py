@@ -14,7 +14,6 @@ from healthcheck.session import ApiError, DataType, Quote, Refused, Session, Una
 # Message codes of the TWS API reference and of users' reports.
 NO_CONTRACT = 200
 NOT_SUBSCRIBED = frozenset({354, 10089, 10090, 10091, 10168, 10186})
-DELAYED_INSTEAD = 10167  # not subscribed, delayed data follows
 COMPETING_MARKET_DATA = 10197
 FINAL = NOT_SUBSCRIBED | {NO_CONTRACT, COMPETING_MARKET_DATA}
 

@@ -123,7 +123,6 @@ class FakeDaemon:
 
 
 RUNNING = {"Running": True, "Status": "running", "ExitCode": 0}
-CREATED = {"Running": False, "Status": "created", "ExitCode": 0}
 ENDED = {"Running": False, "Status": "exited", "ExitCode": 7}
 
 
