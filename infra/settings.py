@@ -25,6 +25,7 @@ from infra.settings_errors import explain
 from infra.times import apart, in_new_york, parse_time_of_day
 
 PROJECT = "ibgw"
+"""The project's name in Pulumi.yaml, which is the namespace of its keys."""
 MINIMUM_HEADROOM_MIB = 512
 """Memory that Java needs beyond its heap, with Xvfb and the relay (users' reports: heap + 512 MiB)."""
 SUNDAY = 6

@@ -7,6 +7,7 @@ stays encrypted.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,7 @@ from pydantic import ValidationError
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
-from infra.settings import Settings, load
-
-PROJECT = "ibgw"
-"""The project's name in Pulumi.yaml."""
+from infra.settings import PROJECT, Settings, load
 
 OUTPUT = "contract"
 """The stack's only output."""
@@ -62,11 +60,21 @@ class Stack:
 
     def deployment(self) -> Deployment:
         """What the last update exported. Raises IbgwError if there is none yet or it cannot be read."""
-        return parse_contract(self._pulumi("stack", "output", OUTPUT, "--json"), f"the output of stack {self.name!r}")
+        outputs = self._outputs()
+        if OUTPUT not in outputs:
+            raise IbgwError(
+                f"Stack {self.name!r} has no output {OUTPUT!r} yet: it was never deployed, or its first update failed. "
+                f"Deploy it with `pulumi up --stack {self.name}`."
+            )
+        return parse_contract(json.dumps(outputs[OUTPUT]), f"the output of stack {self.name!r}")
 
     def deployed(self) -> bool:
         """Whether an update has exported the output yet."""
-        return OUTPUT in json.loads(self._pulumi("stack", "output", "--json"))
+        return OUTPUT in self._outputs()
+
+    def _outputs(self) -> dict[str, Any]:
+        outputs: dict[str, Any] = json.loads(self._pulumi("stack", "output", "--json"))
+        return outputs
 
     def configured(self) -> Configured:
         """The Docker host and the name prefix (or its default) from the stack's configuration. Reads no secret."""
@@ -92,8 +100,8 @@ class Stack:
 
     def settings(self) -> Settings:
         """The validated configuration. Raises IbgwError (REFUSED) that lists every fault."""
-        found: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
-        return load(self.name, {key: one["value"] for key, one in found.items() if "value" in one})
+        config: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
+        return load(self.name, {key: entry["value"] for key, entry in config.items() if "value" in entry})
 
     def preview(self, *, release: str | None = None) -> str:
         """What an update would do, as the engine's JSON, with what stays the same; secrets are blanked.
@@ -117,8 +125,8 @@ class Stack:
 
     def history(self) -> list[dict[str, Any]]:
         """What was done to the stack, newest first, as the engine's JSON has it; the last thousand."""
-        found: list[dict[str, Any]] = json.loads(self._pulumi("stack", "history", "--json", "--page-size", "1000"))
-        return found
+        updates: list[dict[str, Any]] = json.loads(self._pulumi("stack", "history", "--json", "--page-size", "1000"))
+        return updates
 
     def up(self, targets: Sequence[str] = ()) -> bool:
         """Runs the update, its output on our standard error; whether it succeeded. `targets`: the URNs of what alone it
@@ -198,44 +206,51 @@ class Stack:
                 "PATH to where it is."
             ) from None
         if done.returncode != 0:
-            raise self._explain(" ".join(command[:3]), done.stderr or done.stdout)
+            raise self._failure(" ".join(command[:3]), done)
         return done.stdout
 
-    def _explain(self, command: str, output: str) -> IbgwError:
-        """Pulumi's complaint as ours. The texts are those of the CLI 3.256 (pkg/cmd/pulumi/stack, pkg/backend/diy) and
-        of its Python language host (sdk/python/toolchain)."""
-        if "Could not find `uv` executable" in output:
+    def _failure(self, command: str, done: "subprocess.CompletedProcess[str]") -> IbgwError:
+        """What the operator can do about a command that failed.
+
+        The CLI 3.256 has one exit code for most failures. What its words for a missing and for a locked stack are, over
+        its versions and backends, Pulumi's automation API knows; what else is told apart is looked at and not read.
+        """
+        # Here, since it takes 0.3 s to load.
+        from pulumi.automation import CommandResult, ConcurrentUpdateError, StackNotFoundError
+        from pulumi.automation.errors import create_command_error
+
+        project_folder()
+        match create_command_error(CommandResult(done.stdout, done.stderr, done.returncode)):
+            case StackNotFoundError():
+                return IbgwError(
+                    f"There is no stack {self.name!r} in this backend. `pulumi stack ls` lists those there are; "
+                    f"`pulumi up --stack {self.name}` deploys one."
+                )
+            case ConcurrentUpdateError():
+                return StackLockedError(
+                    f"Stack {self.name!r} is locked: an update of it runs, or was killed. Wait for its end, or, if "
+                    f"nobody is updating it, run `ibgw repair --stack {self.name}`."
+                )
+        if done.stdout.startswith("{"):
+            return self._preview_failure(json.loads(done.stdout).get("diagnostics") or [])
+        # For people: a provider's failure is a list below "error: 1 error occurred:".
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines()]
+        said = " ".join(line for line in lines if line.startswith(("error:", "* ")))
+        return IbgwError(f"`{command}` failed for stack {self.name!r}. It said: {said or 'nothing'}")
+
+    def _preview_failure(self, diagnostics: Sequence[Mapping[str, str]]) -> IbgwError:
+        if shutil.which("uv") is None:
             return IbgwError(
                 "There is no `uv` on PATH in this shell, and Pulumi's Python language host needs it (toolchain: uv in "
                 "Pulumi.yaml). Install it (https://docs.astral.sh/uv/), or set PATH to where it is."
             )
-        if output.startswith("{"):
-            found = json.loads(output).get("diagnostics") or []
-            errors = "".join(one["message"] for one in found if one["severity"] in ("error", "info#err")).strip()
-            return IbgwError(
-                f"The preview of stack {self.name!r} failed, and nothing was changed. It said: {errors or 'nothing'}\n"
-                f"`pulumi preview --stack {self.name}` shows all of it, with the rules that a policy found broken."
-            )
-        if "no stack named" in output:
-            return IbgwError(
-                f"There is no stack {self.name!r} in this backend. `pulumi stack ls` lists those there are; "
-                f"`pulumi up --stack {self.name}` deploys one."
-            )
-        if "does not have output property" in output:
-            return IbgwError(
-                f"Stack {self.name!r} has no output {OUTPUT!r} yet: it was never deployed, or its first update failed. "
-                f"Deploy it with `pulumi up --stack {self.name}`."
-            )
-        if "currently locked" in output or "update is currently in progress" in output:
-            return StackLockedError(
-                f"Stack {self.name!r} is locked: an update of it runs, or was killed. Wait for its end, or, if nobody "
-                f"is updating it, run `ibgw repair --stack {self.name}`."
-            )
-        if "Pulumi.yaml" in output or "fully qualified name" in output:
-            return IbgwError("No Pulumi project here: run this in the folder that holds Pulumi.yaml, or below it.")
-        # A provider's failure is a list below "error: 1 error occurred:".
-        said = [line.strip() for line in output.splitlines() if line.strip().startswith(("error:", "* "))]
-        return IbgwError(f"`{command}` failed for stack {self.name!r}. It said: {' '.join(said) or 'nothing'}")
+        # What the program itself logs as an error comes as info on standard error.
+        severities = ("error", "info#err")
+        errors = "".join(entry["message"] for entry in diagnostics if entry["severity"] in severities).strip()
+        return IbgwError(
+            f"The preview of stack {self.name!r} failed, and nothing was changed. It said: {errors or 'nothing'}\n"
+            f"`pulumi preview --stack {self.name}` shows all of it, with the rules that a policy found broken."
+        )
 
 
 def read_contract(stack: str | None, file: Path | None) -> Deployment:
@@ -260,8 +275,8 @@ def parse_contract(text: str, where: str) -> Deployment:
         return Deployment.model_validate_json(text)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(str(part) for part in found['loc']) or 'the whole'}: {found['msg']}"
-            for found in error.errors(include_url=False, include_input=False, include_context=False)
+            f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False, include_context=False)
         )
         raise IbgwError(
             f"Cannot use {where}: {wrong}. Expected the value of the stack's output {OUTPUT!r}, schema 1, as this "

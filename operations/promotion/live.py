@@ -11,13 +11,14 @@ from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.report import Report
 from healthcheck.runner import verify
 from infra.release import RELEASES, read_release
+from infra.settings import PROJECT
 from operations import lifecycle
 from operations.promotion.checkout import program_of
 from operations.promotion.deployer import Deployed, Say
 from operations.prompt import confirm
 from operations.repair.command import repair
 from operations.repair.inventory import Scope
-from operations.stack import PROJECT, Stack
+from operations.stack import Stack
 from operations.verification import update
 
 
@@ -98,5 +99,5 @@ class LiveStack:
         ):
             filters = Scope(configured.name_prefix, PROJECT, self.stack.name).filters
             filters["label"].append(f"{Label.ROLE}={Role.GATEWAY}")
-            found = client.api.containers(all=True, filters=filters)
-        return frozenset(one["Id"] for one in found)
+            containers = client.api.containers(all=True, filters=filters)
+        return frozenset(container["Id"] for container in containers)

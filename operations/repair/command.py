@@ -10,13 +10,14 @@ import docker
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
 from healthcheck.docker_host import docker_errors, open_docker
+from infra.settings import PROJECT
 from operations.repair import lock, processes
 from operations.repair.execute import execute
 from operations.repair.inventory import Scope, take_inventory
 from operations.repair.lock import Holder, Lock
 from operations.repair.plan import Action, Plan, Verb, make_plan
 from operations.repair.state import State, read_state
-from operations.stack import PROJECT, Configured, Stack, StackLockedError, program_folder
+from operations.stack import Configured, Stack, StackLockedError, program_folder
 
 ROUNDS = 3
 """How often a plan is made and carried out. One round is enough, unless something went on changing things meanwhile."""

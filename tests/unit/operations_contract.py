@@ -56,5 +56,10 @@ def contract_document(*gateways: str, mode: str = "paper") -> dict[str, Any]:
     return document
 
 
+def outputs_json(*gateways: str, mode: str = "paper") -> str:
+    """What `pulumi stack output --json` prints."""
+    return json.dumps({"contract": contract_document(*gateways, mode=mode)})
+
+
 def contract_json(*gateways: str, mode: str = "paper") -> str:
     return json.dumps(contract_document(*gateways, mode=mode))

@@ -41,10 +41,12 @@ class FakePulumi:
 
 
 def install(home: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> FakePulumi:
-    """Puts the fake in front of PATH."""
+    """Puts the fake in front of PATH, with a `uv` that is only there."""
     home.mkdir()
     program = home / "pulumi"
     program.write_text(SCRIPT.format(python=python, home=str(home)))
-    program.chmod(0o755)
+    for executable in (program, home / "uv"):
+        executable.touch()
+        executable.chmod(0o755)
     monkeypatch.setenv("PATH", f"{home}{os.pathsep}{os.environ['PATH']}")
     return FakePulumi(home)

@@ -17,7 +17,7 @@ from deployment.description import Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck import docker_host
 from operations import cli, lifecycle
-from tests.unit.operations_contract import contract_json
+from tests.unit.operations_contract import outputs_json
 from tests.unit.operations_pulumi import FakePulumi, install
 
 # Who runs the tests in the background of a shell has SIGINT ignored, and Python inherits that.
@@ -85,7 +85,7 @@ def test_an_expected_failure_is_one_message_and_its_code(
 
 
 def test_env_prints_lines_that_a_shell_can_read(pulumi: FakePulumi, capfd: pytest.CaptureFixture[str]) -> None:
-    pulumi.answers({"stack output": (0, contract_json(), "")})
+    pulumi.answers({"stack output": (0, outputs_json(), "")})
     assert cli.run(["env", "--stack", "paper"]) == 0
     lines = capfd.readouterr().out
     shown = subprocess.run(
@@ -96,7 +96,7 @@ def test_env_prints_lines_that_a_shell_can_read(pulumi: FakePulumi, capfd: pytes
 
 
 def test_env_as_json(pulumi: FakePulumi, capsys: pytest.CaptureFixture[str]) -> None:
-    pulumi.answers({"stack output": (0, contract_json("main", "other"), "")})
+    pulumi.answers({"stack output": (0, outputs_json("main", "other"), "")})
     assert cli.run(["env", "--stack", "paper", "--gateway", "other", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["IBGW_GATEWAY"] == "other"
 
@@ -112,7 +112,7 @@ def test_env_help_explains_each_variable(capsys: pytest.CaptureFixture[str]) -> 
 def test_forward_on_live_wants_the_stacks_name(
     pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
 ) -> None:
-    pulumi.answers({"stack output": (0, contract_json(mode="live"), "")})
+    pulumi.answers({"stack output": (0, outputs_json(mode="live"), "")})
     done = subprocess.run(
         [*IBGW, "forward", "--stack", "live"], input=typed, capture_output=True, text=True, check=False, timeout=30
     )
@@ -134,7 +134,7 @@ def test_acts_on_gateways_reach_each_and_close_docker(
     pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, words: list[str], act: str, fails: bool
 ) -> None:
     names = ("main",) if act == "login_again" else ("main", "other")
-    pulumi.answers({"stack output contract": (0, contract_json(*names), "")})
+    pulumi.answers({"stack output": (0, outputs_json(*names), "")})
     client, acted = MagicMock(), list[str]()
 
     def record(given: object, _deployment: object, gateway: Gateway, _say: object) -> None:

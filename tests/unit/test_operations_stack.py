@@ -17,7 +17,7 @@ from operations.stack import (
     parse_contract,
     read_contract,
 )
-from tests.unit.operations_contract import contract_document, contract_json
+from tests.unit.operations_contract import contract_document, contract_json, outputs_json
 from tests.unit.operations_pulumi import FakePulumi, install
 
 
@@ -27,7 +27,7 @@ def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
 
 
 def test_contract_is_read_from_the_stacks_output(pulumi: FakePulumi) -> None:
-    pulumi.answers({"stack output contract --json --stack paper": (0, contract_json(), "")})
+    pulumi.answers({"stack output --json --stack paper": (0, outputs_json(), "")})
     assert Stack("paper").deployment().gateways["main"].api.port == 4004
     [(words, stdin)] = pulumi.calls
     assert "--non-interactive" in words
@@ -72,29 +72,25 @@ def test_wrong_contract_is_explained_by_key_and_not_by_value() -> None:
     assert refusal.value.exit_code == 5
 
 
-# The CLI's own words: pulumi 3.256, pkg/cmd/pulumi/stack and pkg/backend/diy/lock.go, and `pulumi` run by hand.
+def test_a_stack_without_the_output_was_never_deployed(pulumi: FakePulumi) -> None:
+    pulumi.answers({"stack output --json": (0, '{"other": 1}', "")})
+    assert not Stack("paper").deployed()
+    with pytest.raises(IbgwError, match=r"no output 'contract' yet.*pulumi up --stack paper") as refusal:
+        Stack("paper").deployment()
+    assert refusal.value.exit_code == 5
+
+
+# The CLI's own words; tests/engine/test_cli_failures.py has the CLI say them.
 @pytest.mark.parametrize(
     ("complaint", "expected", "code"),
     [
         ("error: no stack named 'paper' found", "There is no stack 'paper'", 5),
-        ("error: current stack does not have output property 'contract'", "pulumi up --stack paper", 5),
         ("error: the stack is currently locked by 1 lock(s). Either wait", "ibgw repair --stack paper", 7),
         ("error: [409] Conflict: Another update is currently in progress.", "ibgw repair --stack paper", 7),
-        (
-            "error: if you're using the --stack flag, pass the fully qualified name (organization/project/stack)",
-            "folder that holds Pulumi.yaml",
-            5,
-        ),
-        ("error: no Pulumi.yaml project file found", "folder that holds Pulumi.yaml", 5),
         ("warning: noise\nerror: something new", "It said: error: something new", 5),
         (
             "error: 1 error occurred:\n\t* Unable to inspect volume: broken\n",
             "It said: error: 1 error occurred: * Unable to inspect volume: broken",
-            5,
-        ),
-        (
-            '{"diagnostics": [{"message": "Could not find `uv` executable.\\nInstall uv"}]}',
-            "no `uv` on PATH in this shell",
             5,
         ),
     ],
@@ -105,6 +101,39 @@ def test_pulumis_complaints_say_what_to_do(pulumi: FakePulumi, complaint: str, e
         Stack("paper").deployment()
     assert expected in str(refusal.value)
     assert refusal.value.exit_code == code
+
+
+def test_a_failure_outside_of_a_project_says_so(
+    pulumi: FakePulumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulumi.answers({"stack output": (1, "", "error: whatever the CLI says then\n")})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IbgwError, match=r"folder that holds Pulumi\.yaml"):
+        Stack("paper").deployment()
+
+
+NOTHING_BUT = json.dumps(
+    {
+        "diagnostics": [
+            {"message": "warning: noise\n", "severity": "warning"},
+            {"message": "error: refused\n", "severity": "info#err"},
+        ]
+    }
+)
+
+
+def test_a_failed_preview_gives_its_errors_whatever_else_is_said(pulumi: FakePulumi) -> None:
+    pulumi.answers({"preview": (1, NOTHING_BUT, "warning: using pulumi-language-python from $PATH\n")})
+    with pytest.raises(IbgwError, match=r"preview of stack 'paper' failed.* It said: error: refused\n"):
+        Stack("paper").preview()
+
+
+def test_a_preview_that_fails_without_uv_says_so(pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch) -> None:
+    pulumi.answers({"preview": (1, NOTHING_BUT, "")})
+    (pulumi.home / "uv").unlink()
+    monkeypatch.setenv("PATH", str(pulumi.home))
+    with pytest.raises(IbgwError, match="no `uv` on PATH in this shell"):
+        Stack("paper").preview()
 
 
 def test_missing_pulumi_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
