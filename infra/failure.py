@@ -5,23 +5,23 @@ import sys
 
 import pulumi
 
-TOLD = 32
-"""The exit code that Pulumi's Python language host takes for 'the reason is told' (pulumi-language-python-exec). Its
+REASON_LOGGED = 32
+"""The exit code that Pulumi's Python language host takes for 'the reason is logged' (pulumi-language-python-exec). Its
 executor leaves with 1 after a RunError, and the engine then adds 'an unhandled error occurred: program exited with
 non-zero exit code: 1'."""
 
-_told: list[str] = []
+_reasons: list[str] = []
 
 
 def failed(reason: str) -> pulumi.RunError:
     """The exception that ends the program. Whoever catches it, in the SDK, logs the reason."""
-    _told.append(reason)
+    _reasons.append(reason)
     return pulumi.RunError(reason)
 
 
 def leave() -> None:
-    """For the very end of the program's process (atexit): leaves with `TOLD` where the reason was told."""
-    if _told:
+    """For the very end of the program's process (atexit): leaves with `REASON_LOGGED` where there was one."""
+    if _reasons:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(TOLD)
+        os._exit(REASON_LOGGED)

@@ -80,19 +80,19 @@ def add_foreign_commands(app: typer.Typer, chosen: str | None) -> None:
 def load(entry: EntryPoint) -> typer.Typer:
     """Raises IbgwError (internal error) for an entry that is broken, naming it: it must not fail in silence."""
     try:
-        found = entry.load()
+        loaded = entry.load()
     except (ImportError, AttributeError, SyntaxError) as error:
         raise IbgwError(
             f"The subcommand {entry.name!r} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}. "
             "The other commands work.",
             exit_code=ExitCode.INTERNAL_ERROR,
         ) from None
-    if not isinstance(found, typer.Typer):
+    if not isinstance(loaded, typer.Typer):
         raise IbgwError(
-            f"The subcommand {entry.name!r} ({entry.value}) is a {type(found).__name__}, not a typer app.",
+            f"The subcommand {entry.name!r} ({entry.value}) is a {type(loaded).__name__}, not a typer app.",
             exit_code=ExitCode.INTERNAL_ERROR,
         )
-    return found
+    return loaded
 
 
 def _placeholder(entry: EntryPoint) -> typer.Typer:

@@ -45,26 +45,26 @@ class Listed:
 def listed(folder: Path, history: History, current: str | None) -> list[Listed]:
     """All records, newest first."""
     deployed = deployments(history)
-    found = []
+    rows = []
     for name in sorted((path.stem for path in folder.glob("*.json")), reverse=True):
         release, fault = None, None
         try:
             release = read_release(folder, name)
         except IbgwError as error:
             fault = str(error)
-        found.append(Listed(name, release, fault, deployed.get(name), name == current))
-    return found
+        rows.append(Listed(name, release, fault, deployed.get(name), name == current))
+    return rows
 
 
 def deployments(history: History) -> dict[str, str]:
     """Release to the end of the latest update that brought live to it: verified, since an update succeeds only so.
     Newest first."""
-    found: dict[str, str] = {}
-    for one in history:
-        release = one.get("config", {}).get(RELEASE, {}).get("value")
-        if release and one.get("kind") == "update" and one.get("result") == "succeeded":
-            found.setdefault(release, one["endTime"])
-    return found
+    ended: dict[str, str] = {}
+    for update in history:
+        release = update.get("config", {}).get(RELEASE, {}).get("value")
+        if release and update.get("kind") == "update" and update.get("result") == "succeeded":
+            ended.setdefault(release, update["endTime"])
+    return ended
 
 
 def before(history: History, current: str) -> str | None:
@@ -86,15 +86,15 @@ def table(rows: Sequence[Listed], width: int = 160) -> str:
             shown.add_row("", row.name, "refused")
             faults.append(f"refused: {row.fault}")
             continue
-        one = row.release
+        release = row.release
         shown.add_row(
             "*" if row.current else "",
             row.name,
-            one.version or "-",
-            one.commit[:12],
-            one.who,
-            one.report.verdict.replace("_", " "),
-            "yes" if one.live_quote else "no",
+            release.version or "-",
+            release.commit[:12],
+            release.who,
+            release.report.verdict.replace("_", " "),
+            "yes" if release.live_quote else "no",
             row.deployed or "-",
         )
     with console.capture() as captured:

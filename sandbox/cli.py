@@ -160,8 +160,10 @@ def second_factor(answer: Answer, gateway: GatewayOption = None, stack: StackOpt
                     answered = broker.deny(user)
                 case Answer.CODE:
                     now = broker.clock()["now"]
-                    chosen = [one for one in sandbox.credentials() if user in (None, one.user_id) and one.totp_secret]
-                    answered = sum(broker.type_code(code_at(one.totp_secret, now), one.user_id) for one in chosen)
+                    chosen = [
+                        known for known in sandbox.credentials() if user in (None, known.user_id) and known.totp_secret
+                    ]
+                    answered = sum(broker.type_code(code_at(known.totp_secret, now), known.user_id) for known in chosen)
     _say(f"{answer}: {answered} waiting login{'' if answered == 1 else 's'} answered")
 
 

@@ -53,7 +53,7 @@ def deploy_release(live: Live, journal: Journal, entry: Entry, say: Say) -> Exit
     done = live.deploy(entry.target)
     outcome, reasons = _judge(done)
     why = tuple(reason.value for reason in reasons)
-    told = f" ({', '.join(why)})" if why else ""
+    because = f" ({', '.join(why)})" if why else ""
     match outcome:
         case Outcome.VERIFIED:
             journal.close()
@@ -70,7 +70,7 @@ def deploy_release(live: Live, journal: Journal, entry: Entry, say: Say) -> Exit
             say("The update could not run; nothing more was done.")
             return ExitCode.COULD_NOT_RUN
         case Outcome.IMAGE if entry.can_go_back:
-            say(f"Release {entry.target} fails on {entry.stack}{told}: going back to {entry.previous}.")
+            say(f"Release {entry.target} fails on {entry.stack}{because}: going back to {entry.previous}.")
             return deploy_release(live, journal, entry.going_back(), say)
     waits = outcome in (Outcome.SECOND_FACTOR, Outcome.BROKER)
     pending = unapproved(done.report) if done.report is not None else ()
@@ -80,10 +80,10 @@ def deploy_release(live: Live, journal: Journal, entry: Entry, say: Say) -> Exit
         live.stop(pending)
         say(f"Nobody approved the login of {', '.join(pending)}: stopped, so that it is not asked for again by itself.")
     if waits:
-        say(f"{entry.stack} runs release {entry.target} and is not verified yet{told}.")
+        say(f"{entry.stack} runs release {entry.target} and is not verified yet{because}.")
         return ExitCode.TIMED_OUT
     say(
-        f"{entry.stack} needs a person{told}: it was brought to release {entry.target} and is not verified. "
+        f"{entry.stack} needs a person{because}: it was brought to release {entry.target} and is not verified. "
         f"`ibgw doctor --stack {entry.stack}` says what to do."
     )
     return ExitCode.NEEDS_A_PERSON

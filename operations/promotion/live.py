@@ -22,8 +22,8 @@ from operations.stack import Stack
 from operations.verification import update
 
 
-def told(commit: str, stack: str) -> str:
-    """What is to be known after a deployment by another program than the one that is checked out."""
+def other_program(commit: str, stack: str) -> str:
+    """What a person must know after a deployment by another program than the one that is checked out."""
     return (
         f"{stack} was deployed by the program of commit {commit}. `pulumi up` deploys what is checked out: check that "
         "commit out before you use it here, or promote anew."
@@ -56,7 +56,9 @@ class LiveStack:
             return Deployed(succeeded=False, touched=False, report=None)
         touched = self._containers() != before
         if program.commit is not None:
-            self.say(told(program.commit, self.stack.name) if report or touched else REFUSED.format(self.stack.name))
+            self.say(
+                other_program(program.commit, self.stack.name) if report or touched else REFUSED.format(self.stack.name)
+            )
         if report is None and touched:
             report = self._look()
         return Deployed(succeeded=succeeded, touched=touched, report=report)

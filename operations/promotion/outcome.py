@@ -57,7 +57,9 @@ def judge(report: Report) -> tuple[Outcome, tuple[Reason, ...]]:
     if report.verdict in (GatewayVerdict.VERIFIED, GatewayVerdict.VERIFIED_WITH_WARNINGS):
         return Outcome.VERIFIED, ()
     reasons = tuple(
-        dict.fromkeys(check.reason for one in report.gateways for check in red(one.checks) if check.reason is not None)
+        dict.fromkeys(
+            check.reason for gateway in report.gateways for check in red(gateway.checks) if check.reason is not None
+        )
     )
     for outcome, named in REASONS.items():
         if named & set(reasons):
@@ -69,7 +71,7 @@ def judge(report: Report) -> tuple[Outcome, tuple[Reason, ...]]:
 def unapproved(report: Report) -> tuple[str, ...]:
     """The gateways that wait for a second factor."""
     return tuple(
-        one.gateway
-        for one in report.gateways
-        if any(check.reason in REASONS[Outcome.SECOND_FACTOR] for check in red(one.checks))
+        gateway.gateway
+        for gateway in report.gateways
+        if any(check.reason in REASONS[Outcome.SECOND_FACTOR] for check in red(gateway.checks))
     )
