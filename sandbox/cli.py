@@ -160,10 +160,11 @@ def second_factor(answer: Answer, gateway: GatewayOption = None, stack: StackOpt
                     answered = broker.deny(user)
                 case Answer.CODE:
                     now = broker.clock()["now"]
-                    chosen = [
-                        known for known in sandbox.credentials() if user in (None, known.user_id) and known.totp_secret
-                    ]
-                    answered = sum(broker.type_code(code_at(known.totp_secret, now), known.user_id) for known in chosen)
+                    answered = sum(
+                        broker.type_code(code_at(known.totp_secret, now), known.user_id)
+                        for known in sandbox.credentials()
+                        if user in (None, known.user_id) and known.totp_secret
+                    )
     _say(f"{answer}: {answered} waiting login{'' if answered == 1 else 's'} answered")
 
 

@@ -1,5 +1,3 @@
-"""`ibgw doctor`."""
-
 from contextlib import closing
 
 import typer

@@ -1,5 +1,3 @@
-"""`ibgw drift`."""
-
 import typer
 
 from deployment.errors import ExitCode

@@ -1,5 +1,3 @@
-"""`ibgw env`."""
-
 import typer
 
 from operations.client import VARIABLES, client_environment

@@ -1,5 +1,3 @@
-"""`ibgw forward`."""
-
 from typing import Annotated
 
 import typer

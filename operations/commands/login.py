@@ -1,5 +1,3 @@
-"""`ibgw login`."""
-
 from contextlib import closing
 from typing import Annotated
 

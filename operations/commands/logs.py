@@ -1,5 +1,3 @@
-"""`ibgw logs`."""
-
 from contextlib import closing
 from datetime import timedelta
 from typing import Annotated

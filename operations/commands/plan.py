@@ -1,5 +1,3 @@
-"""`ibgw plan`."""
-
 from enum import StrEnum
 from typing import Annotated
 

@@ -1,5 +1,3 @@
-"""`ibgw promote`."""
-
 from typing import Annotated
 
 import typer

@@ -1,5 +1,3 @@
-"""`ibgw releases`."""
-
 import typer
 
 from operations.commands.shared import Json, LiveStackName, print_json

@@ -1,5 +1,3 @@
-"""`ibgw repair`."""
-
 from typing import Annotated
 
 import typer

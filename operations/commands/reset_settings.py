@@ -1,5 +1,3 @@
-"""`ibgw reset-settings`."""
-
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated

@@ -1,5 +1,3 @@
-"""`ibgw restart`."""
-
 from typing import Annotated
 
 import typer

@@ -1,5 +1,3 @@
-"""`ibgw rollback`."""
-
 from typing import Annotated
 
 import typer

@@ -1,5 +1,3 @@
-"""`ibgw rollout`."""
-
 from typing import Annotated
 
 import typer

@@ -1,8 +1,8 @@
 """What several commands share: options, how words are read and how answers are printed."""
 
 import json
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,14 +44,21 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+@contextmanager
+def reading(option: str) -> Iterator[None]:
+    """Raises IbgwError (bad usage) for a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise IbgwError(f"{option}: {error}.", exit_code=ExitCode.BAD_USAGE) from None
+
+
 def duration(text: str, option: str) -> float:
     """Seconds. Raises IbgwError (bad usage)."""
     from deployment.durations import parse_duration
 
-    try:
+    with reading(option):
         return parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise IbgwError(f"{option}: {error}.", exit_code=ExitCode.BAD_USAGE) from None
 
 
 def docker_of(deployment: "Deployment") -> "docker.DockerClient":

@@ -1,5 +1,3 @@
-"""`ibgw start`."""
-
 from operations.commands.shared import GatewayNames, StackName, for_each_gateway
 
 

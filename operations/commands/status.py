@@ -1,5 +1,3 @@
-"""`ibgw status`."""
-
 from contextlib import closing
 
 import typer

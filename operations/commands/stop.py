@@ -1,5 +1,3 @@
-"""`ibgw stop`."""
-
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated

@@ -1,17 +1,18 @@
-"""`ibgw verify`."""
-
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import GatewayNames, OptionalStackName, SameAsFormatJson, ShowAccounts, duration, say
-
-if TYPE_CHECKING:
-    from healthcheck.report import CheckName
+from operations.commands.shared import (
+    GatewayNames,
+    OptionalStackName,
+    SameAsFormatJson,
+    ShowAccounts,
+    duration,
+    reading,
+    say,
+)
 
 
 class Format(StrEnum):
@@ -55,11 +56,13 @@ def verify(
     4 warnings (--strict), 5 could not run, 6 timed out.
     """
     seconds, watched = duration(wait, "--wait"), duration(watch, "--watch")
+    from healthcheck.check_sequence import named
     from operations import verification
     from operations.formats import RENDERERS
     from operations.stack import choose_gateways, read_contract
 
-    chosen_checks = check_names(checks or [])
+    with reading("--checks"):
+        chosen_checks = named(checks or [])
     target = read_contract(stack, deployment)
     report = verification.run(
         target,
@@ -73,13 +76,3 @@ def verify(
     )
     typer.echo(RENDERERS[Format.JSON if as_json else output](report))
     raise typer.Exit(report.exit_code)
-
-
-def check_names(texts: Sequence[str]) -> "frozenset[CheckName] | None":
-    """None for all. Raises IbgwError (bad usage)."""
-    from healthcheck.check_sequence import named
-
-    try:
-        return named(texts)
-    except ValueError as error:
-        raise IbgwError(f"--checks: {error}.", exit_code=ExitCode.BAD_USAGE) from None

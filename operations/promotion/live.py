@@ -56,9 +56,8 @@ class LiveStack:
             return Deployed(succeeded=False, touched=False, report=None)
         touched = self._containers() != before
         if program.commit is not None:
-            self.say(
-                other_program(program.commit, self.stack.name) if report or touched else REFUSED.format(self.stack.name)
-            )
+            deployed = other_program(program.commit, self.stack.name)
+            self.say(deployed if report or touched else REFUSED.format(self.stack.name))
         if report is None and touched:
             report = self._look()
         return Deployed(succeeded=succeeded, touched=touched, report=report)
