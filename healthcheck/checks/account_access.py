@@ -2,10 +2,11 @@
 
 import math
 
+from healthcheck.api_client import SummaryRow
 from healthcheck.checks.context import Context
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
-from healthcheck.session import Refused, SummaryRow, Unanswered
+from healthcheck.session import Refused, Unanswered
 
 # Tags of reqAccountSummary in the TWS API reference.
 NET_LIQUIDATION = "NetLiquidation"

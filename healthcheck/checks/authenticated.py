@@ -3,10 +3,11 @@
 A handshake proves nothing about the login; accounts, the next order id and standing connectivity do.
 """
 
+from healthcheck.api_client import ApiError
 from healthcheck.checks.context import Context
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
-from healthcheck.session import ApiError, Session, Unanswered
+from healthcheck.session import Session, Unanswered
 
 # Connectivity between the gateway and IBKR (message codes of the TWS API reference).
 LOST = frozenset({1100, 2110})

@@ -5,11 +5,12 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from deployment.description import QuoteContract
+from healthcheck.api_client import ApiError, DataType
 from healthcheck.checks.context import Context
 from healthcheck.hours import Hours, parse_hours
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
-from healthcheck.session import ApiError, DataType, Quote, Refused, Session, Unanswered
+from healthcheck.session import Quote, Refused, Session, Unanswered
 
 # Message codes of the TWS API reference and of users' reports.
 NO_CONTRACT = 200

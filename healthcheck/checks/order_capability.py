@@ -7,10 +7,11 @@ gateway that nobody clicks.
 from collections.abc import Sequence
 
 from deployment.description import CheckLevel, Gateway
+from healthcheck.api_client import ApiError
 from healthcheck.checks.context import Context
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
-from healthcheck.session import ApiError, Refused, Unanswered, margin
+from healthcheck.session import Refused, Unanswered, margin
 
 READ_ONLY = 321  # validation error; its text says that the interface is in Read-Only mode
 NO_CONTRACT = 200
