@@ -26,7 +26,7 @@ async def ours(gateway: dict[str, Any]) -> float:
 
     target = Gateway.model_validate(gateway)
     began = time.perf_counter()
-    results = await run_checks(target, "paper-benchmark")
+    results = await run_checks(target)
     seconds = time.perf_counter() - began
     assert all(result.reason is None for result in results), results
     return seconds

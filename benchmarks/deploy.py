@@ -26,7 +26,7 @@ from benchmarks.console import say
 from benchmarks.networks import create_network
 from deployment import description
 from deployment.errors import ExitCode
-from healthcheck.report import render_human
+from healthcheck.human import render_human
 from healthcheck.runner import verify
 from infra import settings, spec
 from infra.outputs import describe_gateway

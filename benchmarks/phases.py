@@ -38,7 +38,7 @@ def main() -> int:
 
     wrap(operations.stack, "read_contract")
     wrap(operations.verification, "run")
-    for name in ("_run_verifier", "_isolation", "_hygiene"):
+    for name in ("_follow_verifier", "_isolation", "_hygiene"):
         wrap(GatewayRun, name)
     code = cli.run(sys.argv[2:])
     sys.stdout.flush()

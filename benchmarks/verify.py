@@ -76,14 +76,14 @@ def times(seconds: Sequence[float]) -> Times:
 
 def split(moments: Mapping[str, float], api: float, total: float) -> dict[str, float]:
     """The parts of one run: they add up to `total`. `moments` are `benchmarks.phases`'; all in seconds."""
-    verifier = moments["_run_verifier ends"] - moments["_run_verifier begins"]
+    verifier = moments["_follow_verifier ends"] - moments["_follow_verifier begins"]
     return {
         START: moments["read_contract begins"],
         CONTRACT: moments["read_contract ends"] - moments["read_contract begins"],
-        LOOK: moments["_run_verifier begins"] - moments["read_contract ends"],
+        LOOK: moments["_follow_verifier begins"] - moments["read_contract ends"],
         CONTAINER: verifier - api,
         API: api,
-        ISOLATION: moments["_isolation ends"] - moments["_run_verifier ends"],
+        ISOLATION: moments["_isolation ends"] - moments["_follow_verifier ends"],
         HYGIENE: moments["_hygiene ends"] - moments["_isolation ends"],
         END: total - moments["_hygiene ends"],
         "total": total,
@@ -101,11 +101,11 @@ class Many(Crowd):
 
     def deployment(self, verifier: description.Verifier) -> Deployment:
         described, gateways = self._described, {}
-        image = self._client.images.get(described.image or "").attrs["RepoDigests"][0]
+        _, _, digest = self._client.images.get(described.image or "").attrs["RepoDigests"][0].partition("@")
         for name, gateway in described.gateways.items():
             version = self._users[gateway.secret_id].version_id
             container = self.containers[name].id or ""
-            gateways[name] = describe_gateway(described, gateway, version, container, image)
+            gateways[name] = describe_gateway(described, gateway, version, container, digest)
         return Deployment(
             project=described.project,
             stack=described.stack,

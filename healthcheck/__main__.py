@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,11 +18,12 @@ from deployment import VERSION
 from deployment.description import Gateway
 from deployment.errors import ExitCode
 from healthcheck import probe
-from healthcheck.attempts import verify_gateway
-from healthcheck.check_sequence import named
-from healthcheck.events import EVENT, ProbeEvent, ProgressEvent, ReportEvent
+from healthcheck.attempts import attempts
+from healthcheck.check_sequence import OVER_API, named, with_needs, without_docker
+from healthcheck.events import EVENT, AttemptEvent, Event, ProgressEvent, ReportEvent
+from healthcheck.observation import CheckName
 from healthcheck.redact import RedactingFilter, Redactor
-from healthcheck.report import CheckName, CheckResult, GatewayReport, Report
+from healthcheck.report import GatewayReport, Report, Vantage, check_result, gateway_report
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         help="run the checks of a gateway",
         description="Run the checks of a gateway and print one JSON object a line: progress events, then the report. "
         "Exit codes: 0 verified (warnings included), 2 bad usage, 3 failed, 5 nothing that was asked for could run, "
-        "6 timed out on something that may heal. SIGUSR1 asks what answers at the gateways' client ports.",
+        "6 timed out on something that may heal.",
     )
     source = verify.add_mutually_exclusive_group()
     source.add_argument(
@@ -57,7 +59,10 @@ def parser() -> argparse.ArgumentParser:
         help=f"run and report only these and what they need, with commas: {', '.join(CheckName)}",
     )
     verify.add_argument(
-        "--stay", type=float, default=0, metavar="SECONDS", help="how long to stay after the reports, without a session"
+        "--stay",
+        type=float,
+        metavar="SECONDS",
+        help="for ibgw verify: print what each attempt saw, unjudged, and stay so long afterwards, without a session",
     )
     verify.add_argument("--show-accounts", action="store_true", help="do not mask account numbers")
 
@@ -89,52 +94,56 @@ def _verify(options: argparse.Namespace) -> int:
         names = named(options.checks)
     except ValueError as error:
         return _usage(f"--checks: {error}")
+    wanted = with_needs(names)
     accounts = [account for gateway in gateways for account in gateway.expected_accounts]
     redactor = Redactor(show_accounts=options.show_accounts, accounts=accounts)
     _log_to_stderr(redactor)
 
-    def emit(event: ProgressEvent | ProbeEvent | ReportEvent) -> None:
+    def emit(event: Event) -> None:
         line = json.dumps(redactor.value(EVENT.dump_python(event, mode="json")), ensure_ascii=False)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    async def verify(gateway: Gateway) -> GatewayReport:
-        def progress(checks: list[CheckResult], elapsed: float) -> None:
-            emit(ProgressEvent(gateway=gateway.name, elapsed_ms=round(elapsed * 1000), checks=tuple(checks)))
+    async def observe(gateway: Gateway) -> None:
+        async for attempt in attempts(gateway, wait=options.wait, names=wanted & OVER_API):
+            emit(AttemptEvent(attempt=attempt))
 
-        report = await verify_gateway(gateway, options.stack, wait=options.wait, progress=progress, names=names)
+    async def judge(gateway: Gateway) -> GatewayReport:
+        async for attempt in attempts(gateway, wait=options.wait, names=wanted & OVER_API):
+            if not attempt.last:
+                results = tuple(check_result(check, gateway, options.stack) for check in attempt.checks)
+                elapsed_ms = attempt.waited_ms + attempt.duration_ms
+                emit(ProgressEvent(gateway=gateway.name, elapsed_ms=elapsed_ms, checks=results))
+        report = gateway_report(
+            gateway,
+            options.stack,
+            replace(attempt, checks=(*attempt.checks, *without_docker(wanted))),
+            waited=options.wait > 0,
+            vantage=Vantage(api=True, docker=False),
+            asked=names,
+        )
         emit(ReportEvent(report=report))
         return report
 
-    async def all_of_them() -> list[GatewayReport]:
-        reports = await asyncio.gather(*(verify(gateway) for gateway in gateways))
+    async def all_of_them() -> int:
+        if options.stay is None:
+            return Report.of(options.stack, await asyncio.gather(*map(judge, gateways))).exit_code
+        await asyncio.gather(*map(observe, gateways))
         await asyncio.sleep(options.stay)
-        return reports
+        return ExitCode.OK
 
-    async def look() -> None:
-        found = await asyncio.gather(*(probe.probe_name(gateway.api.host, gateway.api.port) for gateway in gateways))
-        emit(ProbeEvent(answers={gateway.name: answers for gateway, answers in zip(gateways, found, strict=True)}))
-
-    async def run() -> list[GatewayReport]:
+    async def run() -> int:
         task = asyncio.create_task(all_of_them())
-        looks: list[asyncio.Task[None]] = []
-
-        def begin_look() -> None:
-            if all(one.done() for one in looks):
-                looks[:] = [asyncio.create_task(look())]
-
         # As process 1 of a container we get no default handler; a cancelled session still disconnects cleanly.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, begin_look)
         return await task
 
     try:
-        reports = asyncio.run(run())
+        return asyncio.run(run())
     except asyncio.CancelledError:
         return ExitCode.TERMINATED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    return Report.of(options.stack, reports).exit_code
 
 
 def _probe(addresses: list[str]) -> int:

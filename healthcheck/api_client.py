@@ -82,17 +82,17 @@ class End:
 Reply = Tick | DataType | ApiError | SummaryRow | ContractDetails | OrderState | Closed | End
 
 
-class GuardedConnection(Connection):
-    """The socket. Nothing is written that the guard refuses, and nothing is parsed that is not the TWS API."""
+class FilteredConnection(Connection):
+    """The socket. Nothing is written that the write filter refuses, and nothing is parsed that is not the TWS API."""
 
-    def __init__(self, guard: WriteFilter) -> None:
-        self._guard = guard
+    def __init__(self, write_filter: WriteFilter) -> None:
+        self._filter = write_filter
         self.foreign: str | None = None
         self.received = 0
         super().__init__()
 
     def sendMsg(self, msg: bytes) -> None:
-        self._guard.check(msg)
+        self._filter.check(msg)
         super().sendMsg(msg)
 
     def data_received(self, data: bytes) -> None:
@@ -112,19 +112,19 @@ class GuardedConnection(Connection):
             self.transport.abort()
 
 
-class GuardedClient(Client):
-    """ib_async's Client on a guarded socket. Its throttle keeps below the API's 50 messages a second."""
+class FilteredClient(Client):
+    """ib_async's Client on a filtered socket. Its throttle keeps below the API's 50 messages a second."""
 
-    def __init__(self, inbox: "Inbox", guard: WriteFilter) -> None:
+    def __init__(self, inbox: "Inbox", write_filter: WriteFilter) -> None:
         super().__init__(inbox)
-        self._guard = guard
-        self.conn: GuardedConnection = GuardedConnection(guard)
+        self._filter = write_filter
+        self.conn: FilteredConnection = FilteredConnection(write_filter)
         self.conn.hasData += self._onSocketHasData
         self.conn.disconnected += self._onSocketDisconnected
 
     def startApi(self) -> None:
         """Called by ib_async as soon as the handshake has told the server's version."""
-        self._guard.server_version = self.serverVersion()
+        self._filter.server_version = self.serverVersion()
         super().startApi()
 
     async def dial(self, host: str, port: int, timeout: float) -> None:
@@ -181,8 +181,7 @@ class Inbox:
     def setEventsDone(self) -> None:
         self.end("the gateway closed the connection")
 
-    def connectionClosed(self) -> None:
-        self.end("the gateway closed the connection")
+    connectionClosed = setEventsDone
 
     def connectAck(self) -> None:
         self._changed.set()
@@ -212,14 +211,13 @@ class Inbox:
     def accountSummary(self, request: int, account: str, tag: str, value: str, currency: str) -> None:
         self._reply(request, SummaryRow(account, tag, value, currency))
 
-    def accountSummaryEnd(self, request: int) -> None:
-        self._reply(request, End())
-
     def contractDetails(self, request: int, details: ContractDetails) -> None:
         self._reply(request, details)
 
     def contractDetailsEnd(self, request: int) -> None:
         self._reply(request, End())
+
+    accountSummaryEnd = contractDetailsEnd
 
     def marketDataType(self, request: int, data_type: int) -> None:
         self._reply(request, DataType(data_type))

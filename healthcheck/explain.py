@@ -4,19 +4,20 @@ Nothing here makes a failed check pass.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from deployment.description import CheckLevel, Gateway
+from deployment.description import Gateway
 from healthcheck.automation.base import LoginState, Reading
 from healthcheck.automation.launcher import PUSH
 from healthcheck.maintenance import reset_at
+from healthcheck.observation import CheckObservation, Observation, timestamp
 from healthcheck.reasons import AGAIN, Reason
-from healthcheck.report import CheckResult, CheckVerdict, check_result, timestamp
 from healthcheck.schedule import just_planned
+from healthcheck.verdict import HELD, SEEN_THROUGH_API
 
 # What the API alone cannot explain.
 VAGUE = frozenset(
@@ -53,57 +54,43 @@ PUSH_LASTS = timedelta(seconds=200)
 to be typed, which its log lines do not say."""
 
 
-@dataclass(frozen=True)
-class Cause:
-    reason: Reason
-    seen: str
-    data: dict[str, JsonValue] = field(default_factory=dict)
-    note: str = ""
-
-
 def explained(
-    checks: Iterable[CheckResult], reading: Reading, gateway: Gateway, stack: str, now: datetime
-) -> list[CheckResult]:
+    checks: Iterable[CheckObservation], reading: Reading, gateway: Gateway, now: datetime
+) -> tuple[CheckObservation, ...]:
     """The same checks; where the API alone could not tell what is wrong, with the cause.
 
     `now`: aware, by the clock that the gateway's log has its times from.
     """
-    return [_explained(check, reading, gateway, stack, now) for check in checks]
+    return tuple(_explained(check, reading, gateway, now) for check in checks)
 
 
-def vague(check: CheckResult) -> bool:
-    return check.verdict is CheckVerdict.FAIL and check.reason in VAGUE
+def vague(check: CheckObservation) -> bool:
+    return check.reason in VAGUE
 
 
-def _explained(check: CheckResult, reading: Reading, gateway: Gateway, stack: str, now: datetime) -> CheckResult:
-    if not vague(check) or check.reason is None:
-        return check
-    cause = _cause(check.reason, reading, gateway, stack, now)
+def _explained(check: CheckObservation, reading: Reading, gateway: Gateway, now: datetime) -> CheckObservation:
+    cause = _cause(check.reason, reading, gateway, now) if check.reason in VAGUE else None
     if cause is None:
         return check
-    return check_result(
-        check.name,
-        level=CheckLevel.REQUIRED,
-        reason=cause.reason,
+    return replace(
+        check,
         seen=f"{check.seen}; {cause.seen}",
-        gateway=gateway,
-        stack=stack,
-        data={**check.data, "seen_through_api": check.reason, **cause.data},
+        reason=cause.reason,
+        data={**check.data, SEEN_THROUGH_API: check.reason, **cause.data},
         note=cause.note,
-        duration_ms=check.duration_ms,
     )
 
 
-def _cause(seen: Reason, reading: Reading, gateway: Gateway, stack: str, now: datetime) -> Cause | None:
+def _cause(seen: Reason | None, reading: Reading, gateway: Gateway, now: datetime) -> Observation | None:
     known = reading.reason or seen
     planned = just_planned(gateway.schedule, now)
     if planned is not None and known in AWAY:
         at = f"{planned.at:%H:%M} {gateway.schedule.time_zone}"
-        return Cause(Reason.PLANNED_RESTART, f"planned: {planned.event} at {at}")
+        return Observation(f"planned: {planned.event} at {at}", Reason.PLANNED_RESTART)
     # What is held back stays so when the reset is over.
     reset = None if reading.held else reset_at(now, gateway.schedule.time_zone)
     if reset is not None and known in CUT_OFF:
-        return Cause(Reason.MAINTENANCE_WINDOW, reset)
+        return Observation(reset, Reason.MAINTENANCE_WINDOW)
     if reading.reason is None:
         return None
     data: dict[str, JsonValue] = {"log_state": reading.state}
@@ -115,12 +102,11 @@ def _cause(seen: Reason, reading: Reading, gateway: Gateway, stack: str, now: da
         data["until"] = timestamp(reading.until)
         text += f" ({reading.until.astimezone(ZoneInfo(gateway.schedule.time_zone)):%a %H:%M %Z})"
     if reading.held:
-        data["held"] = True
+        data[HELD] = True
     if reading.state is LoginState.GUARD_HELD and reading.reason is not Reason.GUARD_HELD:
-        again = AGAIN.format(stack=stack, gateway=gateway.name)
-        note += f"; the start guard lets it log in once more after {again}"
+        note += f"; the start guard lets it log in once more after {AGAIN}"
     reason = Reason.SECOND_FACTOR_CODE if _wants_code(reading, gateway, now) else reading.reason
-    return Cause(reason, text, data, note)
+    return Observation(text, reason, data, note)
 
 
 def _wants_code(reading: Reading, gateway: Gateway, now: datetime) -> bool:

@@ -1,54 +1,33 @@
-"""One gateway's verification: follows its verifier, looks at Docker meanwhile, and joins both to its report."""
+"""One gateway's verification: follows its verifier, looks at Docker meanwhile, and has both judged."""
 
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
 import docker
 from docker.errors import ImageNotFound
 
-from deployment import VERSION
-from deployment.description import CheckLevel, Deployment, Gateway
+from deployment.description import Deployment, Gateway
 from healthcheck import hygiene, isolation
 from healthcheck.attachments import Attachments
 from healthcheck.automation import launcher
 from healthcheck.automation.base import STANDING, Reading
-from healthcheck.check_sequence import OVER_API, all_skipped, shown, with_needs
+from healthcheck.check_sequence import OVER_API, all_skipped, with_needs
 from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import FAILURES
-from healthcheck.events import ProgressEvent, ReportEvent
 from healthcheck.explain import explained, vague
 from healthcheck.gateway_container import GatewayContainer, Obstacle
-from healthcheck.observation import Observation
-from healthcheck.reachability import ProbeTarget, Reachability, ReachabilityProber
+from healthcheck.observation import Attempt, CheckName, CheckObservation, Observation, skipped, timestamp
+from healthcheck.reachability import ProbeTarget, Reachability, ReachabilityRounds
 from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.redact import Redactor
-from healthcheck.report import (
-    CheckName,
-    CheckResult,
-    CheckVerdict,
-    GatewayReport,
-    GatewayVerdict,
-    Vantage,
-    VerifierVersion,
-    check_result,
-    gateway_verdict,
-    heals,
-    red,
-    redacted,
-    remedy_for,
-    skipped,
-    timestamp,
-)
-from healthcheck.verifier_container import BUDGET, Verifier
-
-T = TypeVar("T")
+from healthcheck.report import GatewayReport, Vantage, gateway_report, redacted
+from healthcheck.verdict import HELD, failing, heals
+from healthcheck.verifier_container import BUDGET, Verifier, VerifierFailed
 
 POLL = 1.0  # seconds between two looks at Docker while the verifier works
 WATCH_STEP = 5.0  # seconds between two readings of Docker's events, and of launcher.log
@@ -77,35 +56,9 @@ class Verification:
     progress: Callable[[str], None]
     interrupted: threading.Event
     attachments: Attachments
-    looks: ReachabilityProber
+    rounds: ReachabilityRounds
     verifiers: Mapping[str, Future[Verifier]]
     archives: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(ARCHIVES))
-
-
-class ProgressReporter:
-    """Tells what one gateway waits for: when it changes, and now and then while it does not."""
-
-    def __init__(self, gateway: Gateway, progress: Callable[[str], None]) -> None:
-        self._name = gateway.name
-        self._progress = progress
-        self._last = ""
-        self._told_at = 0.0
-
-    def say(self, text: str, time_used: str = "") -> None:
-        now = time.monotonic()
-        if text == self._last and now - self._told_at < HEARTBEAT:
-            return
-        self._last, self._told_at = text, now
-        self._progress(f"{self._name}: {text}{time_used}")
-
-
-@dataclass
-class Outcome:
-    """What the verifier's container and the looks at Docker in the meantime brought."""
-
-    checks: list[CheckResult]
-    report: GatewayReport | None = None
-    waited_ms: int = 0
 
 
 class GatewayRun:
@@ -113,23 +66,18 @@ class GatewayRun:
 
     def __init__(self, verification: Verification, gateway: Gateway) -> None:
         self._shared = verification
-        self._gateway = gateway
+        self.gateway = gateway
         self._wanted = with_needs(verification.asked)
-        self._reporter = ProgressReporter(gateway, verification.progress)
         self._container = GatewayContainer(
             verification.client, gateway, verification.deployment.egress_network, verification.attachments
         )
         self._started_at, self._began = datetime.now(UTC), time.monotonic()
-        self._watched_at = self._began
         self._witnessed: launcher.Witness | None = None
         self._witnessed_at = 0.0
         self._obstacle: Obstacle | None = None
         self._failure: Exception | None = None
         self._first_look: isolation.Surroundings | None = None
-
-    @property
-    def gateway(self) -> Gateway:
-        return self._gateway
+        self._said, self._said_at = "", 0.0
 
     @property
     def can_be_asked(self) -> bool:
@@ -143,11 +91,11 @@ class GatewayRun:
         """
         try:
             self._obstacle = self._container.obstacle()
-            found = self._container.surroundings()
-            if isinstance(found, Obstacle):
-                self._obstacle = self._obstacle or found
+            surroundings = self._container.surroundings()
+            if isinstance(surroundings, Obstacle):
+                self._obstacle = self._obstacle or surroundings
             else:
-                self._first_look = found
+                self._first_look = surroundings
             self._obstacle = self._obstacle or self._image_obstacle()
         except FAILURES as error:
             self._failure = error
@@ -159,112 +107,104 @@ class GatewayRun:
         """None where they cannot be read, as where the container is gone: the report is due all the same."""
         try:
             with self._shared.archives:
-                return credentials_of(self._shared.client, self._gateway)
+                return credentials_of(self._shared.client, self.gateway)
         except (*FAILURES, OSError, tarfile.TarError):
             return ()
 
-    def report(self, views: "Future[dict[str, Reachability]]") -> GatewayReport:
-        answered = True
+    def report(self, first_round: "Future[dict[str, Reachability]]") -> GatewayReport:
+        """`first_round`: what answered from elsewhere. What Docker refuses to tell is in the report."""
         # Before anything is said, and beside the start of the verifier: Docker is slow at it.
         self._redactor = Redactor(
             show_accounts=self._shared.show_accounts,
-            accounts=self._gateway.expected_accounts,
+            accounts=self.gateway.expected_accounts,
             credentials=self._credentials(),
         )
+        docker_answered = True
         try:
             if self._failure is not None:
                 raise self._failure
-            outcome = self._api_checks()
-            self._stop_if_needed(outcome.checks)
-            checks = list(outcome.checks)
-            if CheckName.ISOLATION in self._wanted:
-                checks.append(self._isolation(outcome.checks, views))
-            self._leave()
-            if CheckName.HYGIENE in self._wanted:
-                checks.append(self._hygiene(outcome.checks))
+            attempt = self._over_api()
+            self._stop_if_rejected(attempt.checks)
+            checks = [*attempt.checks, *self._in_docker(attempt.checks, first_round)]
         except FAILURES as error:
-            answered = False
-            outcome = self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"Docker: {error}"))
-            because = outcome.checks[0].name
-            missing = [name for name in CheckName if name in self._wanted - OVER_API]
+            docker_answered = False
+            attempt = self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"Docker: {error}"))
+            because = attempt.checks[0].name
             checks = [
-                *outcome.checks,
-                *(skipped(name, level=CheckLevel.REQUIRED, because=because) for name in missing),
+                *attempt.checks,
+                *(skipped(name, because) for name in CheckName if name in self._wanted - OVER_API),
             ]
-        inside = outcome.report
-        elapsed_ms = round((time.monotonic() - self._began) * 1000)
-        timed_out = inside is not None and inside.verdict is GatewayVerdict.TIMED_OUT
-        report = GatewayReport(
-            gateway=self._gateway.name,
-            mode=self._gateway.mode,
-            verdict=gateway_verdict(checks, waited=timed_out, asked=self._shared.asked),
-            started_at=inside.started_at if inside else timestamp(self._started_at),
-            waited_ms=inside.waited_ms if inside else outcome.waited_ms,
-            duration_ms=inside.duration_ms if inside else max(0, elapsed_ms - outcome.waited_ms),
-            vantage=Vantage(api=inside is not None or bool(outcome.waited_ms), docker=answered),
-            verifier=VerifierVersion(version=VERSION, image_id=self._shared.deployment.verifier.image_id),
-            checks=shown(checks, self._shared.asked),
+        if not attempt.last:
+            elapsed_ms = round((time.monotonic() - self._began) * 1000)
+            attempt = replace(attempt, duration_ms=max(0, elapsed_ms - attempt.waited_ms))
+        report = gateway_report(
+            self.gateway,
+            self._shared.deployment.stack,
+            replace(attempt, checks=tuple(checks)),
+            waited=attempt.last and self._shared.wait > 0,
+            vantage=Vantage(api=attempt.last or attempt.waited_ms > 0, docker=docker_answered),
+            asked=self._shared.asked,
+            image_id=self._shared.deployment.verifier.image_id,
         )
         return redacted(report, self._redactor)
 
     def _say(self, text: str, time_used: str = "") -> None:
-        self._reporter.say(self._redactor.text(text), time_used)
+        """Tells what the gateway waits for: when it changes, and now and then while it does not."""
+        now = time.monotonic()
+        if text != self._said or now - self._said_at >= HEARTBEAT:
+            self._said, self._said_at = text, now
+            self._shared.progress(f"{self.gateway.name}: {self._redactor.text(text)}{time_used}")
 
-    def _api_checks(self) -> Outcome:
+    # --- over the API -------------------------------------------------------------------------------------------------
+
+    def _over_api(self) -> Attempt:
+        """The last attempt, or what stands in the way of one."""
         if self._obstacle is not None:
             return self._blocked(self._obstacle)
         self._say("starting the verifier")
         try:
-            return self._run_verifier()
-        except FAILURES as error:
+            return self._follow_verifier()
+        except (*FAILURES, VerifierFailed) as error:
             return self._blocked(Obstacle(Reason.VERIFIER_FAILED, str(error)))
 
-    def _run_verifier(self) -> Outcome:
+    def _follow_verifier(self) -> Attempt:
         began = time.monotonic()
-        latest: ProgressEvent | None = None
-        verifier = self._awaited(self._shared.verifiers[self._gateway.name])
-        run = verifier.run(self._gateway.name)
-        while not run.over:
-            event = run.next_event(POLL)
-            if isinstance(event, ReportEvent):
-                return Outcome(self._explained(event.report.checks), event.report)
-            if isinstance(event, ProgressEvent):
-                latest = event
+        latest: Attempt | None = None
+        verifier = self._shared.verifiers[self.gateway.name].result()
+        while True:
+            latest = verifier.attempt(self.gateway.name, POLL) or latest
+            if latest is not None and latest.last:
+                return replace(latest, checks=self._explained(latest.checks))
             elapsed = time.monotonic() - began
             if self._shared.interrupted.is_set():
                 return self._blocked(Obstacle(Reason.VERIFIER_FAILED, "interrupted"))
             if elapsed > self._shared.wait + BUDGET:
                 return self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"no report after {elapsed:.0f} s"))
-            self._watch_attachments()
             obstacle = self._container.obstacle()
             if obstacle is not None:
-                return self._blocked(obstacle, waited_ms=round(elapsed * 1000))
+                return self._blocked(obstacle, waited=elapsed)
             if latest is not None:
                 checks = self._explained(latest.checks)
-                if _hopeless(checks):
-                    return Outcome(checks, waited_ms=round(elapsed * 1000))
-                self._tell(checks, elapsed)
-        return self._blocked(
-            Obstacle(Reason.VERIFIER_FAILED, f"the verifier gave no report: {verifier.complaint(run)}")
-        )
+                red = failing(checks, self.gateway)
+                if not all(map(heals, red)):
+                    return self._given_up(checks, waited=elapsed)
+                self._tell(red, elapsed)
 
-    def _tell(self, checks: Sequence[CheckResult], elapsed: float) -> None:
-        first = next(iter(red(checks)), None)
-        if first is not None:
-            waiting = EXPLANATIONS[first.reason].meaning if first.reason else first.seen
+    def _tell(self, red: Sequence[CheckObservation], elapsed: float) -> None:
+        for check in red[:1]:
+            waiting = EXPLANATIONS[check.reason].meaning if check.reason else check.seen
             time_used = f" ({elapsed:.0f} of {self._shared.wait:.0f} s)"
-            self._say(f"waiting for {first.name} ({first.reason}): {waiting}", time_used)
+            self._say(f"waiting for {check.name} ({check.reason}): {waiting}", time_used)
 
-    def _explained(self, checks: Iterable[CheckResult]) -> list[CheckResult]:
+    def _explained(self, checks: tuple[CheckObservation, ...]) -> tuple[CheckObservation, ...]:
         """The same checks; where the API alone could not tell what is wrong, with what the logs and the clock say."""
-        found = list(checks)
-        if not any(vague(check) for check in found):
-            return found
+        if not any(map(vague, checks)):
+            return checks
         now = self._shared.attachments.now()
         reading = self._container.reading()
         if launcher.needed(reading):
             reading = launcher.joined(reading, self._witness(reading))
-        return explained(found, reading, self._gateway, self._shared.deployment.stack, now)
+        return explained(checks, reading, self.gateway, now)
 
     def _witness(self, reading: Reading) -> launcher.Witness:
         """What the gateway's own program says, read now and then: it costs Docker a process."""
@@ -280,59 +220,79 @@ class GatewayRun:
             self._witnessed_at = time.monotonic()
         return self._witnessed
 
-    def _leave(self) -> None:
-        """The verifier, for good."""
-        started = self._shared.verifiers.get(self._gateway.name)
-        if started is not None and started.exception() is None:
-            started.result().leave(self._gateway.name)
+    def _blocked(self, obstacle: Obstacle, *, waited: float = 0) -> Attempt:
+        """What nobody could ask. `waited`: seconds."""
+        note = f"; but first {EXPLANATIONS[obstacle.because].remedy}" if obstacle.because else ""
+        checks = all_skipped(self.gateway, Observation(obstacle.seen, obstacle.reason, note=note))
+        return self._given_up([check for check in checks if check.name in self._wanted], waited=waited)
 
-    def _stop_if_needed(self, checks: Sequence[CheckResult]) -> None:
+    def _given_up(self, checks: Iterable[CheckObservation], *, waited: float) -> Attempt:
+        return Attempt(
+            gateway=self.gateway.name,
+            started_at=timestamp(self._started_at),
+            waited_ms=round(waited * 1000),
+            duration_ms=0,
+            last=False,
+            checks=tuple(checks),
+        )
+
+    def _stop_if_rejected(self, checks: Iterable[CheckObservation]) -> None:
         # One that is held back submits nothing.
-        if any(check.reason in STOPPING and not check.data.get("held") for check in red(checks)):
-            self._leave()
+        if any(check.reason in STOPPING and not check.data.get(HELD) for check in failing(checks, self.gateway)):
             self._say(f"stopping the gateway, so that it cannot lock the account (up to {self._container.grace()} s)")
             self._container.stop()
 
-    def _isolation(self, checks: Sequence[CheckResult], views: "Future[dict[str, Reachability]]") -> CheckResult:
-        began = time.monotonic()
+    # --- in Docker ----------------------------------------------------------------------------------------------------
+
+    def _in_docker(
+        self, before: Sequence[CheckObservation], first_round: "Future[dict[str, Reachability]]"
+    ) -> Iterator[CheckObservation]:
+        """Isolation and hygiene, as far as they are wanted; `before`: the checks over the API. Raises FAILURES."""
+        looks: dict[CheckName, Callable[[], Observation | None]] = {
+            CheckName.ISOLATION: lambda: self._isolation(_connected(before), first_round),
+            CheckName.HYGIENE: self._hygiene,
+        }
+        because = next((check.name for check in failing(before, self.gateway)), before[0].name)
+        for name, look in looks.items():
+            if name in self._wanted:
+                began = time.monotonic()
+                observation = look()
+                took = round((time.monotonic() - began) * 1000)
+                yield observation.by(name, took) if observation is not None else skipped(name, because)
+
+    def _isolation(self, connected: bool, first_round: "Future[dict[str, Reachability]]") -> Observation | None:
+        """None where nothing can be said: `connected` tells whether the gateway answers at all."""
         first = self._first_look
-        connected = any(check.name is CheckName.CONNECTED and check.verdict is CheckVerdict.PASS for check in checks)
         if first is None:
-            return self._skipped(CheckName.ISOLATION, checks)
-        tried = self._tried(views, connected)
-        self._leave()
+            return None
+        reachability = self._reachability(connected, first_round)
         if connected:
             self._watch_on(first)
         last = self._container.surroundings()
         if isinstance(last, Obstacle):
-            if not connected:
-                return self._skipped(CheckName.ISOLATION, checks)
-            finding = Observation(last.seen, last.reason)
-        else:
-            finding = isolation.judge(self._shared.deployment, self._gateway, self._observed(first, last))
-            if tried is not None:
-                finding = isolation.joined(finding, isolation.judge_views(self._gateway, tried))
-            elif finding.reason is None:
-                return self._skipped(CheckName.ISOLATION, checks)
-        return self._finished(CheckName.ISOLATION, finding, began)
+            return Observation(last.seen, last.reason) if connected else None
+        records = isolation.judge(self._shared.deployment, self.gateway, self._evidence(first, last))
+        if reachability is not None:
+            return isolation.joined(records, isolation.judge_views(self.gateway, reachability))
+        return records if records.reason is not None else None
 
-    def _tried(self, views: "Future[dict[str, Reachability]]", connected: bool) -> Reachability | None:
+    def _reachability(self, connected: bool, first_round: "Future[dict[str, Reachability]]") -> Reachability | None:
         """What answered from where; tried again where it proved nothing, as for a gateway that has only just come up.
 
         Everything is tried again, not the control alone: a machine that is too busy for the control may be too busy
         for the others, whose silence would mean nothing. None where nothing can be proved, since the gateway itself
         does not answer.
         """
-        name = self._gateway.name
-        found = self._awaited(views).get(name, Reachability())
+        name = self.gateway.name
+        views = first_round.result().get(name, Reachability())
         for _ in range(LOOKS - 1):
-            if isolation.conclusive(self._gateway, found) or not connected or self._shared.interrupted.is_set():
+            if isolation.conclusive(self.gateway, views) or not connected or self._shared.interrupted.is_set():
                 break
             target = self._container.target(afresh=True)
             if target is None:
                 break
-            found = self._awaited(self._shared.looks.ask([target]))[name]
-        return found if connected or isolation.conclusive(self._gateway, found) else None
+            views = self._shared.rounds.ask([target])[name]
+        return views if connected or isolation.conclusive(self.gateway, views) else None
 
     def _watch_on(self, first: isolation.Surroundings) -> None:
         """Watches until `watch` seconds have passed since the beginning, or there is something to tell."""
@@ -341,57 +301,23 @@ class GatewayRun:
             self._say(f"watching who is attached, until {self._shared.watch:.0f} s have passed")
             if self._shared.interrupted.wait(min(rest, WATCH_STEP)):
                 return
-            self._watch_attachments()
-            seen = self._observed(first)
-            if isolation.judge(self._shared.deployment, self._gateway, seen).reason is not None:
+            evidence = self._evidence(first)
+            if isolation.judge(self._shared.deployment, self.gateway, evidence).reason is not None:
                 return
 
-    def _awaited(self, future: Future[T]) -> T:
-        """Its result. Attachments are watched meanwhile."""
-        while not wait_for([future], timeout=POLL).done:
-            self._watch_attachments()
-        return future.result()
-
-    def _watch_attachments(self) -> None:
-        """Now and then is enough: Docker remembers what happened for a while."""
-        if time.monotonic() - self._watched_at >= WATCH_STEP:
-            self._watched_at = time.monotonic()
-            self._shared.attachments.look()
-
-    def _observed(self, *looks: isolation.Surroundings) -> isolation.IsolationEvidence:
-        if len(looks) > 1:
-            self._shared.attachments.look()
+    def _evidence(self, *looks: isolation.Surroundings) -> isolation.IsolationEvidence:
+        self._shared.attachments.look()
         return isolation.IsolationEvidence(
             looks,
-            came_to_api=self._shared.attachments.came(self._gateway.api.network),
+            came_to_api=self._shared.attachments.came(self.gateway.api.network),
             came_to_egress=self._shared.attachments.came(self._shared.deployment.egress_network),
         )
 
-    def _hygiene(self, checks: Sequence[CheckResult]) -> CheckResult:
-        """After the isolation check, whose last look at Docker it uses."""
-        began = time.monotonic()
+    def _hygiene(self) -> Observation | None:
+        """After the isolation check, whose last look at Docker it uses; None without a container."""
         with self._shared.archives:
             facts = self._container.facts()
-        if facts is None:
-            return self._skipped(CheckName.HYGIENE, checks)
-        finding = hygiene.judge(self._gateway, facts, self._shared.attachments.now())
-        return self._finished(CheckName.HYGIENE, finding, began)
-
-    def _skipped(self, name: CheckName, checks: Sequence[CheckResult]) -> CheckResult:
-        because = next((check.name for check in red(checks)), checks[0].name)
-        return skipped(name, level=CheckLevel.REQUIRED, because=because)
-
-    def _finished(self, name: CheckName, finding: Observation, began: float) -> CheckResult:
-        return check_result(
-            name,
-            level=CheckLevel.REQUIRED,
-            reason=finding.reason,
-            seen=finding.seen,
-            gateway=self._gateway,
-            stack=self._shared.deployment.stack,
-            data=finding.data,
-            duration_ms=round((time.monotonic() - began) * 1000),
-        )
+        return None if facts is None else hygiene.judge(self.gateway, facts, self._shared.attachments.now())
 
     def _image_obstacle(self) -> Obstacle | None:
         image_id = self._shared.deployment.verifier.image_id
@@ -401,13 +327,8 @@ class GatewayRun:
             return Obstacle(Reason.VERIFIER_IMAGE_MISSING, f"no image {image_id} on the Docker host")
         return None
 
-    def _blocked(self, obstacle: Obstacle, *, waited_ms: int = 0) -> Outcome:
-        stack = self._shared.deployment.stack
-        note = f"; but first {remedy_for(obstacle.because, self._gateway, stack)}" if obstacle.because else ""
-        checks = all_skipped(self._gateway, stack, obstacle.reason, obstacle.seen, note=note)
-        return Outcome([check for check in checks if check.name in self._wanted], waited_ms=waited_ms)
 
-
-def _hopeless(checks: Iterable[CheckResult]) -> bool:
-    """Something is red that no waiting puts right."""
-    return any(check.verdict is CheckVerdict.FAIL and check.reason is not None and not heals(check) for check in checks)
+def _connected(checks: Iterable[CheckObservation]) -> bool:
+    return any(
+        check.name is CheckName.CONNECTED and check.reason is None and check.skipped_because is None for check in checks
+    )

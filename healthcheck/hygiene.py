@@ -23,9 +23,8 @@ from deployment.rules import (
     visible_credential,
 )
 from healthcheck.automation.status import Status
-from healthcheck.observation import Observation
+from healthcheck.observation import Observation, timestamp
 from healthcheck.reasons import Reason
-from healthcheck.report import timestamp
 
 OWNER = (1000, 1000)
 """`ibgateway` in the image (Dockerfile, USER)."""
@@ -61,7 +60,7 @@ class Facts:
 
 
 def judge(gateway: Gateway, facts: Facts, now: datetime) -> Observation:
-    """The finding; several faults are all told, under the first one's reason."""
+    """Several faults are all told, under the first one's reason."""
     faults = list(_faults(gateway, facts, now))
     rules: dict[str, JsonValue] = {rule.name: _standing(rule, facts.record) for rule in CONFINEMENT}
     data: dict[str, JsonValue] = {

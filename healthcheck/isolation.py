@@ -6,6 +6,7 @@ the run's start and end, from its events between, and from what was tried from e
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from pydantic import JsonValue
 
@@ -42,21 +43,22 @@ class IsolationEvidence:
 
 
 def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> Observation:
-    """The finding from Docker's records."""
+    """From Docker's records."""
     own = {look.gateway_id for look in seen.looks}
-    others = _distinct([*(one for look in seen.looks for one in look.attached), *seen.came_to_api], besides=own)
-    verifiers = [one for one in others if _is_verifier(one)]
-    clients = [one for one in others if not _is_verifier(one) and _declared(one, gateway.clients)]
-    strangers = [one for one in others if one not in verifiers and one not in clients]
-    on_egress = _distinct([*(one for look in seen.looks for one in look.on_egress), *seen.came_to_egress], besides=own)
-    exposed = _exposed(deployment, gateway, seen.looks, [one for one in on_egress if not _is_verifier(one)])
+    on_api = _others(own, *(look.attached for look in seen.looks), seen.came_to_api)
+    on_egress = _others(own, *(look.on_egress for look in seen.looks), seen.came_to_egress)
+    verifiers = [other for other in on_api if _is_verifier(other)]
+    clients = [other for other in on_api if not _is_verifier(other) and _declared(other, gateway.clients)]
+    strangers = [other for other in on_api if other not in verifiers and other not in clients]
+    exposed = _exposed(deployment, gateway, seen.looks, [other for other in on_egress if not _is_verifier(other)])
     data: dict[str, JsonValue] = {"clients": _names(clients), "verifiers": len(verifiers)}
     undeclared: list[str] = []
     if strangers:
         data["undeclared"] = _names(strangers)
-        still = {one.id for one in seen.looks[-1].attached}
+        still = {container.id for container in seen.looks[-1].attached}
         undeclared = [
-            f"{_attached(one, still)} to {gateway.api.network} and not declared: {one.name}" for one in strangers
+            f"{_attached(container, still)} to {gateway.api.network} and not declared: {container.name}"
+            for container in strangers
         ]
     if exposed or undeclared:
         reason = Reason.EXPOSED if exposed else Reason.UNDECLARED_CLIENT
@@ -81,7 +83,7 @@ def conclusive(gateway: Gateway, views: Reachability) -> bool:
 
 
 def joined(records: Observation, views: Observation) -> Observation:
-    """One finding of both. What answers outweighs who is attached, and both outweigh what could not be tried."""
+    """One observation of both. What answers outweighs who is attached, and both outweigh what could not be tried."""
     data = {**records.data, **views.data}
     both = f"{records.seen}; {views.seen}"
     if records.reason is None:
@@ -92,7 +94,7 @@ def joined(records: Observation, views: Observation) -> Observation:
 
 
 def judge_views(gateway: Gateway, views: Reachability) -> Observation:
-    """The finding from what answered at elsewhere; without a control that connects it is no pass."""
+    """From what answered from elsewhere; without a control that connects it is no pass."""
     reached = {origin: _reached(gateway, views.answers.get(origin, {})) for origin in OUTSIDE}
     told: dict[str, JsonValue] = {
         origin.value: views.not_applicable.get(origin)
@@ -125,7 +127,7 @@ def _reached(gateway: Gateway, answers: Mapping[str, Answer]) -> list[str]:
     Where the client port is refused as well, it did not: the gateway itself accepts there, as the control shows, so
     something on the way refuses in its place.
     """
-    found = [address for address, answer in answers.items() if answer in CONNECTED]
+    connected = [address for address, answer in answers.items() if answer in CONNECTED]
     barred = {
         _host(address)
         for address, answer in answers.items()
@@ -134,13 +136,13 @@ def _reached(gateway: Gateway, answers: Mapping[str, Answer]) -> list[str]:
     refused = [
         address for address, answer in answers.items() if answer is Answer.CLOSED and _host(address) not in barred
     ]
-    return [*found, *refused]
+    return [*connected, *refused]
 
 
 def _exposed(
     deployment: Deployment, gateway: Gateway, looks: Iterable[Surroundings], on_egress: Sequence[Attached]
 ) -> list[str]:
-    strangers = tuple(_names_of(one for one in on_egress if not _is_gateway(deployment, one)))
+    strangers = tuple(_names_of(container for container in on_egress if not _is_gateway(deployment, container)))
     exposed: list[str] = []
     for look in looks:
         record = replace(look.record, egress_strangers=strangers)
@@ -150,7 +152,7 @@ def _exposed(
     return list(dict.fromkeys(exposed))
 
 
-def _is_gateway(deployment: Deployment, one: Attached) -> bool:
+def _is_gateway(deployment: Deployment, container: Attached) -> bool:
     """A gateway of this stack, one that has just left the configuration included."""
     wanted = {
         Label.PREFIX: deployment.name_prefix,
@@ -158,19 +160,20 @@ def _is_gateway(deployment: Deployment, one: Attached) -> bool:
         Label.STACK: deployment.stack,
         Label.ROLE: Role.GATEWAY,
     }
-    return all(one.labels.get(key) == value for key, value in wanted.items())
+    return all(container.labels.get(key) == value for key, value in wanted.items())
 
 
-def _is_verifier(one: Attached) -> bool:
-    return one.labels.get(Label.ROLE) == Role.VERIFIER
+def _is_verifier(container: Attached) -> bool:
+    return container.labels.get(Label.ROLE) == Role.VERIFIER
 
 
-def _distinct(found: Iterable[Attached], *, besides: set[str]) -> list[Attached]:
-    return list({one.id: one for one in found if one.id not in besides}.values())
+def _others(own: set[str], *groups: Iterable[Attached]) -> list[Attached]:
+    """Each once, but for the gateway itself."""
+    return list({other.id: other for other in chain(*groups) if other.id not in own}.values())
 
 
-def _attached(one: Attached, still: set[str]) -> str:
-    return "attached" if one.id in still else "for a moment attached"
+def _attached(container: Attached, still: set[str]) -> str:
+    return "attached" if container.id in still else "for a moment attached"
 
 
 def _is_client_port(gateway: Gateway, address: str) -> bool:
@@ -194,7 +197,7 @@ def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
 
 
 def _names_of(attached: Iterable[Attached]) -> list[str]:
-    return sorted(one.name for one in attached)
+    return sorted(container.name for container in attached)
 
 
 def _names(attached: Iterable[Attached]) -> list[JsonValue]:

@@ -1,17 +1,68 @@
-"""What a check gives back, whether it asked the API or Docker."""
+"""What was seen of a gateway, over the API and in Docker. What follows from it is `healthcheck.verdict`'s business."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
 
 from pydantic import JsonValue
 
 from healthcheck.reasons import Reason
 
 
+class CheckName(StrEnum):
+    """In the order in which they run and are shown."""
+
+    REACHABLE = "reachable"
+    CONNECTED = "connected"
+    AUTHENTICATED = "authenticated"
+    ACCOUNT_ACCESS = "account_access"
+    MARKET_DATA = "market_data"
+    ORDER_CAPABILITY = "order_capability"
+    ISOLATION = "isolation"
+    HYGIENE = "hygiene"
+
+
 @dataclass(frozen=True)
 class Observation:
-    """`reason` is None for a pass; `note` goes behind the reason's remedy."""
+    """`reason` is None for a pass; `note` goes behind the reason's remedy, and may hold the same names."""
 
     seen: str
     reason: Reason | None = None
     data: dict[str, JsonValue] = field(default_factory=dict)
     note: str = ""
+
+    def by(self, name: CheckName, duration_ms: int = 0) -> "CheckObservation":
+        return CheckObservation(self.seen, self.reason, self.data, self.note, name=name, duration_ms=duration_ms)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckObservation(Observation):
+    """What a check saw, or why it was not run. `skipped_because`: the check before it that did not pass."""
+
+    name: CheckName
+    skipped_because: CheckName | None = None
+    duration_ms: int = 0
+
+
+def skipped(name: CheckName, because: CheckName) -> CheckObservation:
+    return CheckObservation(f"not run, since {because} did not pass", name=name, skipped_because=because)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The checks of a gateway, each at most once. `last`: no other attempt follows.
+
+    `waited_ms` passed until it began, at `started_at`; `duration_ms` is its own time.
+    """
+
+    gateway: str
+    started_at: str
+    waited_ms: int
+    duration_ms: int
+    last: bool
+    checks: tuple[CheckObservation, ...]
+
+
+def timestamp(moment: datetime) -> str:
+    """UTC, whole seconds, as every time in observations and reports is written."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,7 +6,6 @@ only the standard library here.
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
@@ -50,15 +49,6 @@ async def probe_all(addresses: Iterable[str]) -> dict[str, Answer]:
     split = {address: split_address(address) for address in addresses}
     answers = await asyncio.gather(*(probe(host, port) for host, port in split.values()))
     return dict(zip(split, answers, strict=True))
-
-
-async def probe_name(host: str, port: int) -> dict[str, Answer]:
-    """The answer of each `ADDRESS:PORT` that the name stands for now; none where it stands for nothing."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
-    except OSError:
-        return {}
-    return await probe_all(f"{address}:{port}" for _, _, _, _, (address, *_) in found)
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """Tries to reach gateways from where nobody must, and from inside their own network, which must work.
 
-One container a origin point serves all gateways of a run; on their own networks, their verifiers do. Who may conclude
+One container an origin serves all gateways of a run; on their own networks, their verifiers do. Who may conclude
 what is `healthcheck.isolation`'s business.
 """
 
@@ -19,7 +19,7 @@ from docker.errors import NotFound
 from deployment.description import PORTS, STATUS_PORT, VNC_PORT, Deployment
 from healthcheck.docker_host import FAILURES
 from healthcheck.probe import Answer, probe_all
-from healthcheck.verifier_container import ProbeFailed, Verifier, run_probe, throwaway_bridge
+from healthcheck.verifier_container import Verifier, VerifierFailed, run_probe, throwaway_bridge
 
 # The relay's and the gateway's own port of both modes, the status line's, and VNC's.
 TRIED_PORTS = (*sorted(port for ports in PORTS.values() for port in ports), STATUS_PORT, VNC_PORT)
@@ -46,12 +46,15 @@ class ProbeTarget:
 
     @property
     def tried(self) -> tuple[str, ...]:
-        return tuple(f"{address}:{port}" for address in self.addresses for port in TRIED_PORTS)
+        return self.at(*TRIED_PORTS)
+
+    def at(self, *ports: int) -> tuple[str, ...]:
+        return tuple(f"{address}:{port}" for address in self.addresses for port in ports)
 
 
 @dataclass
 class Reachability:
-    """Of one gateway. A origin point is in exactly one of the three. `took`: seconds for all of them together."""
+    """Of one gateway. An origin is in exactly one of the three. `took`: seconds for all of them together."""
 
     answers: dict[Origin, Mapping[str, Answer]] = field(default_factory=dict)
     not_applicable: dict[Origin, str] = field(default_factory=dict)
@@ -59,27 +62,8 @@ class Reachability:
     took: float = 0
 
 
-def look(
-    client: docker.DockerClient,
-    deployment: Deployment,
-    targets: Sequence[ProbeTarget],
-    verifiers: Mapping[str, Future[Verifier]],
-) -> dict[str, Reachability]:
-    """The views of each gateway, by its name, after two or three seconds. What fails is in them.
-
-    `verifiers`: by the gateways' names, those that start or run beside them.
-    """
-    began = time.monotonic()
-    round_ = _Round(client, deployment, targets, verifiers)
-    if targets:
-        round_.run()
-    for views in round_.views.values():
-        views.took = time.monotonic() - began
-    return round_.views
-
-
-class ReachabilityProber:
-    """ReachabilityProber for whoever asks, one at a time: those who ask while one is under way go together in the next.
+class ReachabilityRounds:
+    """Tries gateways for whoever asks, a round at a time: those who ask while one is under way go together in the next.
 
     Fifty gateways that have just come up would else be tried again from two hundred containers at once.
     """
@@ -87,35 +71,42 @@ class ReachabilityProber:
     def __init__(
         self, client: docker.DockerClient, deployment: Deployment, verifiers: Mapping[str, Future[Verifier]]
     ) -> None:
+        """`verifiers`: by the gateways' names, those that start or run beside them."""
         self._client = client
         self._deployment = deployment
         self._verifiers = verifiers
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
-        self._lock = threading.Lock()
-        self._targets: list[ProbeTarget] = []
-        self._next: Future[dict[str, Reachability]] | None = None  # until it begins
+        self._under_way = threading.Lock()
+        self._asking = threading.Lock()
+        self._asked: dict[str, ProbeTarget] = {}
+        self._views: dict[str, Reachability] = {}
 
-    def __enter__(self) -> "ReachabilityProber":
-        return self
+    def ask(self, targets: Iterable[ProbeTarget]) -> dict[str, Reachability]:
+        """The views of these, by the gateways' names, after two or three seconds a round. What fails is in them."""
+        asked = {target.gateway: target for target in targets}
+        with self._asking:
+            self._asked |= asked
+        with self._under_way:
+            with self._asking:
+                # Else whoever had the round before took these along.
+                together: dict[str, ProbeTarget] = {}
+                if not asked.keys().isdisjoint(self._asked):
+                    together, self._asked = self._asked, together
+            if together:
+                self._views |= self._round([*together.values()])
+            return {gateway: self._views[gateway] for gateway in asked}
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-    def ask(self, targets: Iterable[ProbeTarget]) -> Future[dict[str, Reachability]]:
-        """The views of these, and maybe of others, by the gateways' names."""
-        with self._lock:
-            self._targets.extend(targets)
-            if self._next is None:
-                self._next = self._pool.submit(self._look)
-            return self._next
-
-    def _look(self) -> dict[str, Reachability]:
-        with self._lock:
-            targets, self._targets, self._next = self._targets, [], None
-        return look(self._client, self._deployment, targets, self._verifiers)
+    def _round(self, targets: Sequence[ProbeTarget]) -> dict[str, Reachability]:
+        began = time.monotonic()
+        round_ = _Round(self._client, self._deployment, targets, self._verifiers)
+        round_.run()
+        for views in round_.views.values():
+            views.took = time.monotonic() - began
+        return round_.views
 
 
 class _Round:
+    """Everything tried once, from all origins at the same time."""
+
     def __init__(
         self,
         client: docker.DockerClient,
@@ -164,18 +155,18 @@ class _Round:
         return self._deployment.gateways[gateway].api.network
 
     def _ask_inside(self, verifier: Future[Verifier], targets: Sequence[ProbeTarget]) -> None:
+        """The client ports alone: an address that nobody tried from outside would be no control."""
+        tried: dict[str, tuple[str, ...]] = {}
+        for target in targets:
+            api = self._deployment.gateways[target.gateway].api
+            tried[target.gateway] = target.at(api.port)
         try:
-            answers = verifier.result().probe()
-        except (*FAILURES, ProbeFailed) as error:
+            answers = verifier.result().probe([address for addresses in tried.values() for address in addresses])
+        except (*FAILURES, VerifierFailed) as error:
             self._fail(targets, Origin.INSIDE, error)
         else:
-            for target in targets:
-                # What has moved meanwhile proves nothing about the addresses that were tried from outside.
-                self.views[target.gateway].answers[Origin.INSIDE] = {
-                    address: answer
-                    for address, answer in answers.get(target.gateway, {}).items()
-                    if address in target.tried
-                }
+            for gateway, addresses in tried.items():
+                self.views[gateway].answers[Origin.INSIDE] = {address: answers[address] for address in addresses}
 
     def _ask(self, network: str | None, targets: Sequence[ProbeTarget], origin: Origin) -> None:
         """Asks gateways from a container on this network; without one, from a throwaway bridge."""
@@ -185,7 +176,7 @@ class _Round:
                     answers = self._confirmed(bridge, _tried(targets))
             else:
                 answers = self._confirmed(network, _tried(targets))
-        except (*FAILURES, ProbeFailed) as error:
+        except (*FAILURES, VerifierFailed) as error:
             if origin is Origin.OTHER_API and network is not None and not self._exists(network):
                 for target in targets:
                     self.views[target.gateway].not_applicable[origin] = f"network {network} does not exist"
@@ -213,10 +204,10 @@ class _Round:
         """What should be silent and is not is asked again, and what it then says counts: whenever a network is made,
         Docker takes its isolation rule out of the packets' way and puts it back on top, and lets some through for a
         moment (EnsureJumpRule in setup_ip_tables.go of its bridge driver)."""
-        answers = dict(run_probe(self._client, self._deployment, [network], tried))
+        answers = dict(run_probe(self._client, self._deployment, network, tried))
         loud = [address for address in tried if answers[address] is not Answer.UNREACHABLE]
         if loud:
-            answers |= run_probe(self._client, self._deployment, [network], loud)
+            answers |= run_probe(self._client, self._deployment, network, loud)
         return answers
 
     def _ask_from_here(self) -> None:

@@ -57,7 +57,7 @@ class Redactor:
         if not self._show_accounts:
             for account in self._known:
                 text = text.replace(account, mask_account(account))
-            text = ACCOUNT.sub(lambda found: mask_account(found.group()), text)
+            text = ACCOUNT.sub(lambda account: mask_account(account.group()), text)
         return CREDENTIAL.sub(r"\1\2***", text)
 
     def value(self, value: JsonValue) -> JsonValue:

@@ -1,59 +1,22 @@
-"""What a verification found, the verdicts and exit code that follow, and the text and JSON for people and programs.
+"""The report of a verification: its JSON, made of what was seen, its verdicts, and what to do about it.
 
-No check and no Docker here; every rule about verdicts is in this module.
+The remedies are written here, with the names of the stack and the gateway; nothing before it knows them.
 """
 
-from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime
-from enum import StrEnum
+import json
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from deployment.description import CheckLevel, Gateway, Mode
+from deployment import VERSION
+from deployment.description import Gateway, Mode
 from deployment.errors import ExitCode
-from healthcheck.reasons import EXPLANATIONS, Reason, Side, runbook
+from healthcheck.observation import Attempt, CheckName, CheckObservation
+from healthcheck.reasons import EXPLANATIONS, Reason, runbook
 from healthcheck.redact import Redactor
-
-
-class CheckName(StrEnum):
-    """In the order in which they run and are shown."""
-
-    REACHABLE = "reachable"
-    CONNECTED = "connected"
-    AUTHENTICATED = "authenticated"
-    ACCOUNT_ACCESS = "account_access"
-    MARKET_DATA = "market_data"
-    ORDER_CAPABILITY = "order_capability"
-    ISOLATION = "isolation"
-    HYGIENE = "hygiene"
-
-
-class CheckVerdict(StrEnum):
-    PASS = "pass"  # noqa: S105 - a verdict
-    WARN = "warn"
-    FAIL = "fail"
-    SKIPPED = "skipped"
-    NOT_APPLICABLE = "not_applicable"
-
-
-class GatewayVerdict(StrEnum):
-    """Worst first: the order in which several gateways decide the exit code (5, 3, 6, 4, 0)."""
-
-    COULD_NOT_RUN = "could_not_run"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    VERIFIED_WITH_WARNINGS = "verified_with_warnings"
-    VERIFIED = "verified"
-
-
-EXIT_CODES: dict[GatewayVerdict, ExitCode] = {
-    GatewayVerdict.COULD_NOT_RUN: ExitCode.COULD_NOT_RUN,
-    GatewayVerdict.FAILED: ExitCode.FAILED,
-    GatewayVerdict.TIMED_OUT: ExitCode.TIMED_OUT,
-    GatewayVerdict.VERIFIED_WITH_WARNINGS: ExitCode.WARNINGS,
-    GatewayVerdict.VERIFIED: ExitCode.OK,
-}
+from healthcheck.verdict import EXIT_CODES, CheckVerdict, GatewayVerdict, check_verdict, gateway_verdict, required
 
 
 class Model(BaseModel):
@@ -138,63 +101,66 @@ class Report(Model):
         """The same report with the exit code that `--strict` asks for."""
         return Report.of(self.stack, self.gateways, strict=True)
 
+    def as_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
 
-def verdict_for(reason: Reason | None, level: CheckLevel) -> CheckVerdict:
-    """What a check's finding comes to.
-
-    A check that is not required turns red only for causes on our side; IBKR's are warnings. A hint is always one.
-    """
-    if reason is None:
-        return CheckVerdict.PASS
-    side = EXPLANATIONS[reason].side
-    if side is Side.NOBODY:
-        return CheckVerdict.NOT_APPLICABLE
-    if side is not Side.HINT and (level is CheckLevel.REQUIRED or side is Side.OURS):
-        return CheckVerdict.FAIL
-    return CheckVerdict.WARN
+    def write(self, path: Path) -> None:
+        """Keep it as JSON, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".new")
+        unfinished.write_text(f"{self.as_json()}\n", encoding="utf-8")
+        unfinished.replace(path)
 
 
-def check_result(
-    name: CheckName,
-    *,
-    level: CheckLevel,
-    reason: Reason | None,
-    seen: str,
+def gateway_report(
     gateway: Gateway,
     stack: str,
-    data: dict[str, JsonValue] | None = None,
-    note: str = "",
-    duration_ms: int = 0,
-) -> CheckResult:
-    """A check that ran, with the reason's remedy filled in; `note` is added to the remedy."""
-    verdict = verdict_for(reason, level)
-    explained = reason is not None and verdict is not CheckVerdict.NOT_APPLICABLE
+    attempt: Attempt,
+    *,
+    waited: bool,
+    vantage: Vantage,
+    asked: Collection[CheckName] | None = None,
+    image_id: str | None = None,
+) -> GatewayReport:
+    """What the last attempt at a gateway comes to. `waited`: the time allowed for healing was used up.
+
+    `asked`: the checks to show, None for all; what went wrong is shown always.
+    """
+    amiss = (CheckVerdict.FAIL, CheckVerdict.WARN)
+    results = [check_result(check, gateway, stack) for check in attempt.checks]
+    return GatewayReport(
+        gateway=gateway.name,
+        mode=gateway.mode,
+        verdict=gateway_verdict(attempt.checks, gateway, waited=waited, asked=asked),
+        started_at=attempt.started_at,
+        waited_ms=attempt.waited_ms,
+        duration_ms=attempt.duration_ms,
+        vantage=vantage,
+        verifier=VerifierVersion(version=VERSION, image_id=image_id),
+        checks=tuple(result for result in results if asked is None or result.name in asked or result.verdict in amiss),
+    )
+
+
+def check_result(check: CheckObservation, gateway: Gateway, stack: str) -> CheckResult:
+    """One check judged, with what to do."""
+    verdict = check_verdict(check, gateway)
+    explained = check.reason is not None and verdict is not CheckVerdict.NOT_APPLICABLE
     return CheckResult(
-        name=name,
+        name=check.name,
         verdict=verdict,
-        required=level is CheckLevel.REQUIRED,
-        reason=reason,
-        seen=seen,
-        data=data or {},
-        remedy=remedy_for(reason, gateway, stack) + note if reason is not None and explained else None,
-        runbook=runbook(reason) if reason is not None and explained else None,
-        duration_ms=duration_ms,
+        required=required(check, gateway),
+        reason=check.reason,
+        seen=check.seen,
+        data=check.data,
+        skipped_because=check.skipped_because,
+        remedy=_remedy(check.reason, check.note, gateway, stack) if check.reason is not None and explained else None,
+        runbook=runbook(check.reason) if check.reason is not None and explained else None,
+        duration_ms=check.duration_ms,
     )
 
 
-def skipped(name: CheckName, *, level: CheckLevel, because: CheckName) -> CheckResult:
-    """A check that could not run because an earlier one did not pass."""
-    return CheckResult(
-        name=name,
-        verdict=CheckVerdict.SKIPPED,
-        required=level is CheckLevel.REQUIRED,
-        seen=f"not run, since {because} did not pass",
-        skipped_because=because,
-    )
-
-
-def remedy_for(reason: Reason, gateway: Gateway, stack: str) -> str:
-    return EXPLANATIONS[reason].remedy.format(
+def _remedy(reason: Reason, note: str, gateway: Gateway, stack: str) -> str:
+    return (EXPLANATIONS[reason].remedy + note).format(
         stack=stack,
         gateway=gateway.name,
         container=gateway.container.name,
@@ -206,42 +172,6 @@ def remedy_for(reason: Reason, gateway: Gateway, stack: str) -> str:
 def red(checks: Iterable[CheckResult]) -> list[CheckResult]:
     """The checks that fail the gateway by themselves (not those that were skipped in their wake)."""
     return [check for check in checks if check.verdict is CheckVerdict.FAIL]
-
-
-def may_heal(checks: Iterable[CheckResult]) -> bool:
-    """Something is red, and waiting alone may put all of it right."""
-    failing = red(checks)
-    return bool(failing) and all(map(heals, failing))
-
-
-def heals(check: CheckResult) -> bool:
-    """Waiting alone may put it right: not where the gateway holds back until somebody does something (`held`)."""
-    return check.reason is not None and EXPLANATIONS[check.reason].heals and not check.data.get("held")
-
-
-def gateway_verdict(
-    checks: Iterable[CheckResult], *, waited: bool, asked: Collection[CheckName] | None = None
-) -> GatewayVerdict:
-    """A gateway's verdict from its checks. `waited`: the time allowed for healing was used up.
-
-    `asked`: the checks that somebody wants to know (None: all). Where none of them ran, there is no success.
-    """
-    found = list(checks)
-    if any(check.reason in COULD_NOT_RUN for check in found):
-        return GatewayVerdict.COULD_NOT_RUN
-    connected = any(check.name is CheckName.CONNECTED and check.verdict is CheckVerdict.PASS for check in found)
-    missing = [check for check in found if check.required and check.verdict is CheckVerdict.SKIPPED]
-    if red(found) or missing or not connected:
-        return GatewayVerdict.TIMED_OUT if waited and may_heal(found) else GatewayVerdict.FAILED
-    if not any(check.verdict in RAN for check in found if asked is None or check.name in asked):
-        return GatewayVerdict.COULD_NOT_RUN
-    if any(check.verdict is CheckVerdict.WARN for check in found):
-        return GatewayVerdict.VERIFIED_WITH_WARNINGS
-    return GatewayVerdict.VERIFIED
-
-
-RAN = frozenset({CheckVerdict.PASS, CheckVerdict.WARN, CheckVerdict.FAIL})
-COULD_NOT_RUN = frozenset({Reason.VERIFIER_IMAGE_MISSING, Reason.VERIFIER_FAILED})
 
 
 def wrong_account(gateway: GatewayReport) -> CheckResult | None:
@@ -262,62 +192,3 @@ def redacted(gateway: GatewayReport, redactor: Redactor) -> GatewayReport:
         for check in gateway.checks
     )
     return gateway.model_copy(update={"checks": checks})
-
-
-def timestamp(moment: datetime) -> str:
-    """UTC, whole seconds, as the report writes every time."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-# --- for people ---------------------------------------------------------------------------------------------------
-
-Painter = Callable[[str, str], str]
-"""Adds a style to a text; styles are those of rich ("bold red")."""
-
-MARKS: dict[CheckVerdict, tuple[str, str]] = {
-    CheckVerdict.PASS: ("ok", "green"),
-    CheckVerdict.WARN: ("warn", "yellow"),
-    CheckVerdict.FAIL: ("FAIL", "bold red"),
-    CheckVerdict.SKIPPED: ("skip", "dim"),
-    CheckVerdict.NOT_APPLICABLE: ("n/a", "dim"),
-}
-VERDICTS: dict[GatewayVerdict, tuple[str, str]] = {
-    GatewayVerdict.COULD_NOT_RUN: ("COULD NOT RUN", "bold magenta"),
-    GatewayVerdict.FAILED: ("FAILED", "bold red"),
-    GatewayVerdict.TIMED_OUT: ("TIMED OUT", "bold red"),
-    GatewayVerdict.VERIFIED_WITH_WARNINGS: ("VERIFIED, with warnings", "bold yellow"),
-    GatewayVerdict.VERIFIED: ("VERIFIED", "bold green"),
-}
-NAME_WIDTH = max(len(name) for name in CheckName)
-
-
-def unpainted(text: str, style: str) -> str:
-    return text
-
-
-def render_human(report: Report, paint: Painter = unpainted) -> str:
-    """The report as text, readable without colour: a block a gateway, then one line for all when there are several."""
-    blocks = [_gateway_block(gateway, report.stack, paint) for gateway in report.gateways]
-    if len(report.gateways) > 1:
-        label, style = VERDICTS[report.verdict]
-        blocks.append(f"stack {report.stack}, {len(report.gateways)} gateways: {paint(label, style)}")
-    return "\n\n".join(blocks)
-
-
-def _gateway_block(gateway: GatewayReport, stack: str, paint: Painter) -> str:
-    label, style = VERDICTS[gateway.verdict]
-    name = paint(f"{stack}/{gateway.gateway}", "bold")
-    lines = [f"{name}  {gateway.mode}  {paint(label, style)}"]
-    wrong = wrong_account(gateway)
-    if wrong is not None:
-        lines.append(paint(f"  !!!!  DO NOT TRADE HERE: {wrong.seen.upper()}  !!!!", "bold white on red"))
-    for check in gateway.checks:
-        mark, style = MARKS[check.verdict]
-        time = f"  {check.duration_ms} ms" if check.duration_ms else ""
-        reason = f"{check.reason}: " if check.reason and check.remedy else ""
-        lines.append(f"  {paint(f'{mark:<4}', style)}  {check.name:<{NAME_WIDTH}}  {reason}{check.seen}{time}")
-        if check.remedy and check.verdict in (CheckVerdict.FAIL, CheckVerdict.WARN):
-            lines.append(f"  {'':<4}  {'':<{NAME_WIDTH}}  -> {check.remedy}")
-    waited = f", after waiting {gateway.waited_ms / 1000:.1f} s" if gateway.waited_ms >= 100 else ""
-    lines.append(f"  checked in {gateway.duration_ms / 1000:.1f} s{waited}, {gateway.started_at}")
-    return "\n".join(lines)

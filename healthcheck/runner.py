@@ -1,21 +1,20 @@
-"""On the operator's machine: runs the verifier beside each gateway and joins what it saw with what Docker knows."""
+"""On the operator's machine: runs the verifiers beside the gateways, adds what Docker knows, and judges both."""
 
-import json
 import threading
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
-from deployment.description import Deployment
+from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck.attachments import Attachments
 from healthcheck.check_sequence import OVER_API, with_needs
-from healthcheck.docker_host import docker_errors, open_docker
-from healthcheck.gateway_run import GatewayRun, Verification
-from healthcheck.reachability import ReachabilityProber
-from healthcheck.redact import Redactor
-from healthcheck.report import CheckName, Report
-from healthcheck.verifier_container import Verifier, sweep, together
+from healthcheck.docker_host import FAILURES, docker_errors, open_docker
+from healthcheck.gateway_run import WATCH_STEP, GatewayRun, Verification
+from healthcheck.observation import CheckName
+from healthcheck.reachability import ReachabilityRounds
+from healthcheck.report import Report
+from healthcheck.verifier_container import Verifiers, sweep
 
 
 def verify(
@@ -31,35 +30,36 @@ def verify(
 ) -> Report:
     """Verify gateways of a stack, all at once.
 
+    Docker is asked first what each gateway looks like. Those that can be asked over the API are shared out to
+    verifiers, containers that go on asking up to sixteen gateways each and print what they saw; while these start, what
+    must not reach the gateways is tried from elsewhere. Each gateway has one thread, which follows what its verifier
+    prints until the last attempt, or until Docker shows that waiting is no use, and adds what Docker knows: who can
+    reach the gateway, and what really runs. Then everything that was seen of the gateway is judged, once. One more
+    thread reads Docker's events now and then. However it ends, all threads are waited for and all containers removed.
+
     `gateways`: names, none for all. `wait`: seconds to go on while something may heal; 0 is one attempt. `progress`
     gets one line of text at a time, from several threads, already redacted. `watch`: seconds for which isolation is
     watched at least. `checks`: to run these and what they need, and report these and what went wrong before them; none
     means all. `interrupted`: set it from another thread, and all ends soon and leaves nothing behind. Raises IbgwError
     when nothing could be run.
     """
-    unknown = sorted(set(gateways) - set(deployment.gateways))
-    if unknown:
-        raise IbgwError(
-            f"no gateway {', '.join(unknown)} in stack {deployment.stack}; "
-            f"expected one of: {', '.join(deployment.gateways)}",
-            exit_code=ExitCode.BAD_USAGE,
-        )
-    wanted = [deployment.gateways[name] for name in gateways or deployment.gateways]
-    client = open_docker(deployment.docker_host)
+    chosen = _chosen(deployment, gateways)
     over = interrupted or threading.Event()
-    verifiers: dict[str, Future[Verifier]] = {}
-    attachments = Attachments(client, [gateway.api.network for gateway in wanted], deployment.egress_network)
-    try:
+    with closing(open_docker(deployment.docker_host)) as client:
+        networks = [gateway.api.network for gateway in chosen]
+        attachments = Attachments(client, networks, deployment.egress_network)
         with docker_errors(f"Docker host {deployment.docker_host}", "check the daemon and verify again"):
             left = sweep(client, deployment)
             attachments.begin()
         if left:
             progress(f"removed {left} of the verifier's objects that an earlier run left behind")
-        # Two for each gateway: one that follows it and, at most, one that starts its verifier.
         with (
-            ReachabilityProber(client, deployment, verifiers) as looks,
-            ThreadPoolExecutor(max_workers=2 * len(wanted), thread_name_prefix="verify") as pool,
+            Verifiers(client, deployment, progress) as verifiers,
+            ThreadPoolExecutor(max_workers=len(chosen) + 1, thread_name_prefix="verify") as pool,
+            _watched(attachments),
+            _set_at_end(over),
         ):
+            rounds = ReachabilityRounds(client, deployment, verifiers.starting)
             shared = Verification(
                 client=client,
                 deployment=deployment,
@@ -70,40 +70,56 @@ def verify(
                 progress=progress,
                 interrupted=over,
                 attachments=attachments,
-                looks=looks,
-                verifiers=verifiers,
+                rounds=rounds,
+                verifiers=verifiers.starting,
             )
-            runs = [GatewayRun(shared, gateway) for gateway in wanted]
-            try:
-                found = [future.result() for future in [pool.submit(run.begin) for run in runs]]
-                targets = [target for target in found if target is not None]
-                names = [name for name in CheckName if name in with_needs(checks) & OVER_API]
-                for group in together([run for run in runs if run.can_be_asked]):
-                    beside = [run.gateway for run in group]
-                    started = pool.submit(
-                        Verifier, client, deployment, beside, names, wait=wait, show_accounts=show_accounts
-                    )
-                    verifiers.update({one.name: started for one in beside})
-                views = looks.ask(targets)
-                reports = [future.result() for future in [pool.submit(run.report, views) for run in runs]]
-            finally:
-                # Also after Ctrl-C: leaving the pool waits for the threads, which remove their probes.
-                over.set()
-                futures = [one for one in set(verifiers.values()) if not one.cancel()]
-                running = [one.result() for one in futures if one.exception() is None]
-                for verifier in running:
-                    verifier.leave(*deployment.gateways)
-                for complaint in filter(None, [verifier.gone() for verifier in running]):
-                    progress(Redactor().text(complaint))
-    finally:
-        client.close()
+            runs = [GatewayRun(shared, gateway) for gateway in chosen]
+            targets = [target for target in pool.map(GatewayRun.begin, runs) if target is not None]
+            names = [name for name in CheckName if name in with_needs(checks) & OVER_API]
+            askable = [run.gateway for run in runs if run.can_be_asked]
+            verifiers.start(askable, names, wait=wait, show_accounts=show_accounts)
+            first_round = pool.submit(rounds.ask, targets)
+            reports = list(pool.map(lambda run: run.report(first_round), runs))
     return Report.of(deployment.stack, reports)
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Keep a report as JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".new")
-    text = json.dumps(report.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)
+def _chosen(deployment: Deployment, names: Sequence[str]) -> list[Gateway]:
+    unknown = sorted(set(names) - set(deployment.gateways))
+    if unknown:
+        raise IbgwError(
+            f"no gateway {', '.join(unknown)} in stack {deployment.stack}; "
+            f"expected one of: {', '.join(deployment.gateways)}",
+            exit_code=ExitCode.BAD_USAGE,
+        )
+    return [deployment.gateways[name] for name in names or deployment.gateways]
+
+
+@contextmanager
+def _set_at_end(event: threading.Event) -> Iterator[None]:
+    """Also after Ctrl-C, so that the threads which are waited for then end soon."""
+    try:
+        yield
+    finally:
+        event.set()
+
+
+@contextmanager
+def _watched(attachments: Attachments) -> Iterator[None]:
+    """Docker's events are read now and then meanwhile: it remembers only so many."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(WATCH_STEP):
+            try:
+                attachments.look()
+            except FAILURES:
+                # The next look takes in this time as well; the last one, which is a gateway's own, tells.
+                continue
+
+    thread = threading.Thread(target=watch, name="watch-attachments")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -19,7 +19,7 @@ from ib_async.contract import Contract, ContractDetails
 from ib_async.order import LimitOrder, OrderState
 
 from deployment.description import QuoteContract
-from healthcheck.api_client import ApiError, Closed, DataType, End, GuardedClient, Inbox, Reply, SummaryRow, Tick
+from healthcheck.api_client import ApiError, Closed, DataType, End, FilteredClient, Inbox, Reply, SummaryRow, Tick
 from healthcheck.reasons import Reason
 from healthcheck.write_filter import WriteFilter
 
@@ -116,7 +116,7 @@ class Session:
     @property
     def server_version(self) -> int:
         """As negotiated in the handshake; 0 before it."""
-        return self._guard.server_version
+        return self._filter.server_version
 
     @property
     def accounts(self) -> list[str]:
@@ -203,8 +203,8 @@ class Session:
 
     def _begin_anew(self) -> None:
         self._inbox = Inbox()
-        self._guard = WriteFilter(what_if=self._what_if)
-        self._client = GuardedClient(self._inbox, self._guard)
+        self._filter = WriteFilter(what_if=self._what_if)
+        self._client = FilteredClient(self._inbox, self._filter)
 
     async def _shake_hands(self, client_id: int) -> None:
         where = self._where

@@ -4,59 +4,56 @@ import json
 import queue
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import docker
 from docker.errors import APIError
 from docker.models.containers import Container
 from docker.models.networks import Network
 from docker.types import LogConfig
-from pydantic import ValidationError
 
 from deployment.description import Deployment, Gateway
 from deployment.names import Label, Names, Role, labels
 from healthcheck.attachments import OWN
 from healthcheck.docker_host import FAILURES, moment
-from healthcheck.events import EVENT, ProbeEvent, ProgressEvent, ReportEvent
+from healthcheck.events import read_attempt
+from healthcheck.observation import Attempt, CheckName
 from healthcheck.probe import Answer
-from healthcheck.report import CheckName
-
-T = TypeVar("T")
+from healthcheck.redact import Redactor
 
 # What the container may use. Python with numpy (through ib_async) needs about 60 MiB.
 MEMORY = "256m"
 PROCESSES = 64
 USER = "65534:65534"
 
+PROBE = ["python3", "-m", "healthcheck.probe"]
+"""Not `healthcheck probe`, which is the same and loads the API client first."""
+
 PROBE_SECONDS = 30
 """How long a probe's container may take; its attempts themselves take two seconds at most."""
-
-PROBE_AGAIN = 0.5
-"""Seconds after which a verifier that may not have heard is asked again what answers."""
 
 MOST_TOGETHER = 16
 """Gateways that one container serves. Each one's network costs a tenth of a second, a container of its own a second."""
 
 BUDGET = 120
-"""Seconds beyond the time to wait after which a verifier counts as hung; for so long it stays after its reports."""
+"""Seconds beyond the time to wait after which a verifier counts as hung; for so long it stays after its attempts."""
 
 GRACE = timedelta(minutes=1)
 """How long its owner may need to remove what has ended or outlived its time."""
 
 
-def together(items: Sequence[T]) -> list[Sequence[T]]:
-    """In groups of at most MOST_TOGETHER, about equal."""
-    groups = -(-len(items) // MOST_TOGETHER)
-    return [items[start::groups] for start in range(groups)]
+class VerifierFailed(Exception):
+    """A container of the verifier's image ran, and did not tell what it should."""
 
 
 class Verifier:
-    """A running container that verifies gateways, attached to the api networks of all of them.
+    """A running container that observes gateways, attached to the api networks of all of them.
 
-    It stays for whoever asks what answers from there, until it has been left by all of its gateways.
+    It stays afterwards, for whoever asks what answers from there, until it is removed.
     """
 
     def __init__(
@@ -70,6 +67,7 @@ class Verifier:
         show_accounts: bool,
     ) -> None:
         """Starts it. Raises FAILURES."""
+        # An earlier version's image writes remedies, with the stack's name.
         command = ["verify", "--stack", deployment.stack, "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
         for gateway in gateways:
             command += ["--gateway-json", gateway.model_dump_json()]
@@ -77,69 +75,53 @@ class Verifier:
         if show_accounts:
             command.append("--show-accounts")
         networks = [gateway.api.network for gateway in gateways]
-        self._runs = {gateway.name: VerifierRun() for gateway in gateways}
-        self._not_left = set(self._runs)
-        self._without_report = set(self._runs)
-        self._probes: queue.Queue[Mapping[str, Mapping[str, Answer]]] = queue.Queue()
-        self._probing = threading.Lock()
-        self._removal: threading.Thread | None = None
-        self._failure = ""
-        self._lock = threading.Lock()
+        self._attempts: dict[str, queue.Queue[Attempt | None]] = {gateway.name: queue.Queue() for gateway in gateways}
+        self._unfinished = set(self._attempts)
+        self._unreadable = ""
         name = gateways[0].name if len(gateways) == 1 else None
         self._container = start(client, deployment, networks, command, name, wait=wait)
         threading.Thread(target=self._follow, name=f"follow-{self._container.name}", daemon=True).start()
 
-    def run(self, gateway: str) -> "VerifierRun":
-        """What it tells of one of its gateways."""
-        return self._runs[gateway]
+    def attempt(self, gateway: str, timeout: float) -> Attempt | None:
+        """The next attempt at one of its gateways, or None after `timeout` seconds.
 
-    def probe(self) -> Mapping[str, Mapping[str, Answer]]:
-        """What answers at the client ports of its gateways, by their names and addresses, as seen from where it is.
-
-        Attaching another container there would cost more than all the rest. Raises FAILURES and ProbeFailed.
+        Raises VerifierFailed where no other comes, and FAILURES.
         """
-        with self._probing:
-            while not self._probes.empty():
-                self._probes.get()
-            # A signal that comes before Python has its handler is lost: process 1 has no default ones.
-            for _ in range(round(PROBE_SECONDS / PROBE_AGAIN)):
-                self._container.kill("SIGUSR1")
-                try:
-                    return self._probes.get(timeout=PROBE_AGAIN)
-                except queue.Empty:
-                    continue
-        raise ProbeFailed(f"the verifier did not tell within {PROBE_SECONDS} s what answers from inside")
-
-    def leave(self, *gateways: str) -> None:
-        """These need it no longer. After the last it is removed, beside what goes on: Docker is slow at it."""
-        with self._lock:
-            self._not_left.difference_update(gateways)
-            if self._not_left or self._removal is not None:
-                return
-            self._removal = threading.Thread(target=self._remove, name=f"remove-{self._container.name}")
-            self._removal.start()
-
-    def gone(self) -> str:
-        """Waits until it is removed, after it has been left by all. What Docker said if it is not, else nothing."""
-        if self._removal is not None:
-            self._removal.join()
-        return self._failure
-
-    def _remove(self) -> None:
         try:
-            # One that has reported on all has disconnected from all.
-            remove(self._container, at_once=not self._without_report)
-        except FAILURES as error:
-            self._failure = f"{self._container.name} could not be removed, which the next run does: {error}"
+            attempt = self._attempts[gateway].get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if attempt is None:
+            raise VerifierFailed(f"the verifier gave no report: {self._complaint()}")
+        return attempt
 
-    def complaint(self, run: "VerifierRun") -> str:
-        """What it wrote beside events, and how it ended; for a verifier that gave no report."""
+    def probe(self, addresses: Sequence[str]) -> dict[str, Answer]:
+        """What answers at addresses (`HOST:PORT`), as seen from where it is. Raises FAILURES and VerifierFailed.
+
+        Attaching another container there would cost more than all the rest.
+        """
+        code, output = self._container.exec_run([*PROBE, *addresses])
+        assert isinstance(output, bytes)  # nothing is streamed
+        return _answers(output, addresses, f"a probe in {self._container.name} ended with exit code {code}")
+
+    def remove(self) -> str:
+        """What Docker said if it could not be removed, else nothing."""
+        try:
+            # One that is through with all has disconnected from all.
+            remove(self._container, at_once=not self._unfinished)
+        except FAILURES as error:
+            return f"{self._container.name} could not be removed, which the next run does: {error}"
+        return ""
+
+    def _complaint(self) -> str:
+        """What it wrote beside its lines, and how it ended."""
         text = self._container.logs(stdout=False, stderr=True, tail=5).decode("utf-8", "replace").strip()
         self._container.reload()
         code = self._container.attrs["State"]["ExitCode"]
-        return "; ".join(part for part in (f"exit code {code}", run.unreadable, " ".join(text.split())) if part)
+        return "; ".join(part for part in (f"exit code {code}", self._unreadable, " ".join(text.split())) if part)
 
     def _follow(self) -> None:
+        """Hands on what it prints, in a thread."""
         buffered = b""
         try:
             for chunk in self._container.logs(stdout=True, stderr=False, stream=True, follow=True):
@@ -147,78 +129,77 @@ class Verifier:
                 for line in lines:
                     self._take(line)
         except (*FAILURES, OSError) as error:
-            self._complain(f"its output broke off ({type(error).__name__})")
-        for run in self._runs.values():
-            run.put(None)
+            self._unreadable = f"its output broke off ({type(error).__name__})"
+        for attempts in self._attempts.values():
+            attempts.put(None)
 
     def _take(self, line: bytes) -> None:
         try:
-            event = EVENT.validate_json(line)
-            if isinstance(event, ProbeEvent):
-                self._probes.put(event.answers)
-                return
-            gateway = event.gateway if isinstance(event, ProgressEvent) else event.report.gateway
-            if isinstance(event, ReportEvent):
-                self._without_report.discard(gateway)
-            self._runs[gateway].put(event)
-        except (ValidationError, KeyError):
-            self._complain("it printed a line that is no event")
-
-    def _complain(self, what: str) -> None:
-        for run in self._runs.values():
-            run.unreadable = what
+            attempt = read_attempt(line)
+            if attempt.last:
+                self._unfinished.discard(attempt.gateway)
+            self._attempts[attempt.gateway].put(attempt)
+        except (ValueError, KeyError):
+            self._unreadable = "it printed a line that is no event"
 
 
-class VerifierRun:
-    """The events of one gateway."""
+class Verifiers:
+    """The verifiers of a run: each starts in a thread of its own, and all are removed when the context ends."""
 
-    def __init__(self) -> None:
-        self._events: queue.Queue[ProgressEvent | ReportEvent | None] = queue.Queue()
-        self.unreadable = ""
-        self.over = False
+    def __init__(self, client: docker.DockerClient, deployment: Deployment, progress: Callable[[str], None]) -> None:
+        self.starting: dict[str, Future[Verifier]] = {}
+        """By the names of their gateways."""
+        self._client = client
+        self._deployment = deployment
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(max_workers=100, thread_name_prefix="verifier")
 
-    def put(self, event: ProgressEvent | ReportEvent | None) -> None:
-        """None is the end."""
-        self._events.put(event)
+    def start(
+        self, gateways: Sequence[Gateway], checks: Iterable[CheckName], *, wait: float, show_accounts: bool
+    ) -> None:
+        """For gateways in groups of at most MOST_TOGETHER, about equal."""
+        groups = -(-len(gateways) // MOST_TOGETHER)
+        for group in (gateways[at::groups] for at in range(groups)):
+            verifier = self._pool.submit(
+                Verifier, self._client, self._deployment, group, checks, wait=wait, show_accounts=show_accounts
+            )
+            self.starting |= {gateway.name: verifier for gateway in group}
 
-    def next_event(self, timeout: float) -> ProgressEvent | ReportEvent | None:
-        """The next event, or None after `timeout` seconds or at the end (`over`)."""
-        try:
-            event = self._events.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        if event is None:
-            self.over = True
-        return event
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        started = [future for future in set(self.starting.values()) if not future.cancel()]
+        running = [future.result() for future in started if future.exception() is None]
+        with self._pool:
+            for complaint in filter(None, self._pool.map(Verifier.remove, running)):
+                self._progress(Redactor().text(complaint))
 
 
 def run_probe(
-    client: docker.DockerClient, deployment: Deployment, networks: Sequence[str], addresses: Iterable[str]
+    client: docker.DockerClient, deployment: Deployment, network: str, addresses: Sequence[str]
 ) -> dict[str, Answer]:
-    """What answers at addresses (`HOST:PORT`) as seen from a container that is attached to these networks.
+    """What answers at addresses (`HOST:PORT`) as seen from a container of its own on a network.
 
-    Raises FAILURES, and ProbeFailed when the container ran and gave no answers.
+    Raises FAILURES, and VerifierFailed when the container ran and gave no answers.
     """
-    asked = [*addresses]
-    # Not `healthcheck probe`, which is the same and loads the API client first.
-    container = start(client, deployment, networks, asked, entrypoint=["python3", "-m", "healthcheck.probe"])
+    container = start(client, deployment, [network], [*addresses], entrypoint=PROBE)
     try:
         code = container.wait(timeout=PROBE_SECONDS)["StatusCode"]
-        output = container.logs(stdout=True, stderr=True).decode("utf-8", "replace")
+        output = container.logs(stdout=True, stderr=True)
     finally:
         remove(container)
+    return _answers(output, addresses, f"a probe from {network} ended with exit code {code}")
+
+
+def _answers(output: bytes, addresses: Iterable[str], what: str) -> dict[str, Answer]:
+    text = output.decode("utf-8", "replace")
     try:
-        lines = [json.loads(line) for line in output.splitlines()]
+        lines = [json.loads(line) for line in text.splitlines()]
         answers = {line["address"]: Answer(line["answer"]) for line in lines}
-        return {address: answers[address] for address in asked}
+        return {address: answers[address] for address in addresses}
     except (ValueError, KeyError, TypeError):
-        raise ProbeFailed(
-            f"a probe from {', '.join(networks)} ended with exit code {code}: {output.strip()[-200:]}"
-        ) from None
-
-
-class ProbeFailed(Exception):
-    """A container ran and did not tell what answers."""
+        raise VerifierFailed(f"{what}: {text.strip()[-200:]}") from None
 
 
 @contextmanager
@@ -237,7 +218,7 @@ def _name(deployment: Deployment, gateway: str | None = None) -> str:
 
 
 def _labels(deployment: Deployment, gateway: str | None = None, wait: float = 0) -> dict[str, str]:
-    found = labels(
+    common = labels(
         prefix=deployment.name_prefix,
         project=deployment.project,
         stack=deployment.stack,
@@ -245,7 +226,7 @@ def _labels(deployment: Deployment, gateway: str | None = None, wait: float = 0)
         role=Role.VERIFIER,
         gateway=gateway,
     )
-    return found | {str(Label.LIFETIME): f"{wait + BUDGET:.0f}"}
+    return common | {str(Label.LIFETIME): f"{wait + BUDGET:.0f}"}
 
 
 def start(
@@ -330,8 +311,8 @@ def sweep(client: docker.DockerClient, deployment: Deployment) -> int:
     return len(containers) + len(networks)
 
 
-def _outlived(created: str, found: Mapping[str, str], now: datetime) -> bool:
-    return now - moment(created) > timedelta(seconds=float(found.get(Label.LIFETIME, 0))) + GRACE
+def _outlived(created: str, labels_: Mapping[str, str], now: datetime) -> bool:
+    return now - moment(created) > timedelta(seconds=float(labels_.get(Label.LIFETIME, 0))) + GRACE
 
 
 def _ended(container: Container, now: datetime) -> bool:

@@ -53,8 +53,8 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
     if pulumi.runtime.is_dry_run():
         return
     # Here, since a preview verifies nothing and should not wait for what a verification loads.
-    from healthcheck.report import render_human
-    from healthcheck.runner import verify, write_report
+    from healthcheck.human import render_human
+    from healthcheck.runner import verify
 
     project = Path(pulumi.get_root_directory())
 
@@ -71,7 +71,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
                 )
         except IbgwError as error:
             raise failed(f"the verification of stack {spec.stack!r} could not run: {error}") from None
-        write_report(report, update_report(project, spec.stack))
+        report.write(update_report(project, spec.stack))
         text = render_human(report)
         if report.exit_code != ExitCode.OK:
             raise failed(text)

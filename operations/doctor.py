@@ -20,9 +20,11 @@ from healthcheck import logs
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import docker_errors, moment
 from healthcheck.gateway_container import status_of
+from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
-from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport
+from healthcheck.report import CheckResult, GatewayReport
 from healthcheck.schedule import next_planned
+from healthcheck.verdict import CheckVerdict
 from infra.spec import SETTINGS_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from operations.lifecycle import guard_attempts

@@ -1,25 +1,18 @@
 """A verification's report in the formats that people and programs ask for. No verdict is made here."""
 
-import json
 import os
 import sys
 from datetime import datetime
 from xml.etree import ElementTree as Xml
 
-from healthcheck.report import CheckResult, CheckVerdict, GatewayReport, GatewayVerdict, Report, render_human
+from healthcheck.human import render_human
+from healthcheck.report import CheckResult, GatewayReport, Report
+from healthcheck.verdict import CheckVerdict, GatewayVerdict
 
 
 def human(report: Report) -> str:
     """Coloured for a terminal, plain in a pipe and where NO_COLOR is set (no-color.org)."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return render_human(report)
-    from rich.style import Style
-
-    return render_human(report, lambda text, style: Style.parse(style).render(text))
-
-
-def as_json(report: Report) -> str:
-    return json.dumps(report.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
+    return render_human(report, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
 
 
 def junit(report: Report) -> str:
@@ -104,5 +97,5 @@ def _moment(gateway: GatewayReport) -> float:
     return datetime.fromisoformat(gateway.started_at).timestamp()
 
 
-RENDERERS = {"human": human, "json": as_json, "junit": junit, "prometheus": prometheus}
+RENDERERS = {"human": human, "json": Report.as_json, "junit": junit, "prometheus": prometheus}
 """By what `--format` calls them."""

@@ -21,7 +21,8 @@ from deployment.errors import ExitCode, IbgwError
 from deployment.names import Names
 from healthcheck.docker_host import docker_errors, open_docker
 from healthcheck.gateway_container import stop_grace
-from healthcheck.report import GatewayVerdict, Report, red
+from healthcheck.report import Report, red
+from healthcheck.verdict import GatewayVerdict
 from infra.verification import ONLY
 from operations.plan import REPLACED, WORDS, GatewayPlan, Plan, PlanVerdict, by_owner, read
 from operations.promotion.outcome import unapproved

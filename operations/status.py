@@ -13,8 +13,10 @@ from deployment.description import Deployment, Gateway
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import docker_errors, moment
 from healthcheck.gateway_container import status_of
-from healthcheck.report import CheckName, CheckResult, CheckVerdict, GatewayReport, Report, red
+from healthcheck.observation import CheckName
+from healthcheck.report import CheckResult, GatewayReport, Report, red
 from healthcheck.schedule import next_planned
+from healthcheck.verdict import CheckVerdict
 
 CHECKS = (CheckName.CONNECTED, CheckName.AUTHENTICATED)
 """What a glance asks of the API."""

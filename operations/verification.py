@@ -5,8 +5,9 @@ from pathlib import Path
 
 from deployment.description import Deployment
 from deployment.paths import find_project, project_folder, reports, update_report
-from healthcheck.report import CheckName, Report
-from healthcheck.runner import verify, write_report
+from healthcheck.observation import CheckName
+from healthcheck.report import Report
+from healthcheck.runner import verify
 from operations.stack import Stack
 
 
@@ -39,7 +40,7 @@ def run(
         report = report.strict()
     project = find_project()
     if project is not None:
-        write_report(report, reports(project) / f"{deployment.stack}.json")
+        report.write(reports(project) / f"{deployment.stack}.json")
     return report
 
 
@@ -54,5 +55,5 @@ def update(stack: Stack, *, targets: Sequence[str] = (), project: Path | None = 
         return succeeded, None
     report = Report.model_validate_json(path.read_bytes())
     if path != kept:
-        write_report(report, kept)
+        report.write(kept)
     return succeeded, report

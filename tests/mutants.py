@@ -714,15 +714,15 @@ MUTATIONS = (
     Mutation(
         "the credentials are not looked up for masking",
         "healthcheck/gateway_run.py",
-        "            return credentials_of(self._shared.client, self._gateway)",
+        "            return credentials_of(self._shared.client, self.gateway)",
         "            return ()",
         f"{OPTIONS}::test_no_exception_shows_credentials",
     ),
     Mutation(
         "a run in which no check ran is a success",
-        "healthcheck/report.py",
-        "    if not any(check.verdict in RAN",
-        "    if False and not any(check.verdict in RAN",
+        "healthcheck/verdict.py",
+        "    if not any(verdict in RAN",
+        "    if False and not any(verdict in RAN",
         f"{OPTIONS}::test_a_run_in_which_no_check_ran_is_no_success",
     ),
     Mutation(
@@ -735,7 +735,7 @@ MUTATIONS = (
     Mutation(
         "a guard that holds is waited for",
         "healthcheck/explain.py",
-        '        data["held"] = True\n',
+        "        data[HELD] = True\n",
         "        pass\n",
         "tests/unit/test_healthcheck_supervised.py::test_a_guard_that_holds_is_no_matter_of_time",
     ),
@@ -787,8 +787,8 @@ MUTATIONS = (
     Mutation(
         "whoever came for a moment is not looked at",
         "healthcheck/isolation.py",
-        ", *seen.came_to_api]",
-        "]",
+        ", seen.came_to_api)",
+        ")",
         f"{ISOLATION}::test_whoever_was_attached_for_a_moment_is_named",
     ),
     Mutation(
@@ -808,15 +808,15 @@ MUTATIONS = (
     Mutation(
         "a control at an address that nobody tried counts",
         "healthcheck/reachability.py",
-        "                    if address in target.tried\n",
-        "",
-        f"{VANTAGE}::test_inside_the_verifier_is_asked_and_what_has_moved_is_no_control",
+        "= target.at(api.port)",
+        '= (f"{api.host}:{api.port}",)',
+        f"{VANTAGE}::test_inside_the_verifier_is_asked_for_the_addresses_that_are_tried_from_outside",
     ),
     Mutation(
         "a probe that gave no answers is silence",
         "healthcheck/verifier_container.py",
-        "{address: answers[address] for address in asked}",
-        "{address: answers.get(address, Answer.UNREACHABLE) for address in asked}",
+        "{address: answers[address] for address in addresses}",
+        "{address: answers.get(address, Answer.UNREACHABLE) for address in addresses}",
         f"{VANTAGE}::test_a_probe_that_ends_without_its_answers_has_failed",
     ),
     Mutation(
@@ -842,10 +842,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a skipped required check is no failure",
-        "healthcheck/report.py",
-        "    if red(found) or missing or not connected:",
-        "    if red(found) or not connected:",
-        "tests/unit/test_healthcheck_report.py::test_a_gateways_verdict_follows_from_its_checks",
+        "healthcheck/verdict.py",
+        " or missing or not connected:",
+        " or not connected:",
+        "tests/unit/test_healthcheck_verdict.py::test_a_gateways_verdict_follows_from_its_checks",
     ),
     Mutation(
         "account numbers are shown in full",

@@ -1,20 +1,19 @@
 """The checks over the API, one file each, and the one way to run them.
 
 A check says what it saw and, when something is off, the reason. Which verdict that is follows from the reason and the
-level (`healthcheck.report`); what it costs the checks after it follows from `healthcheck.check_sequence`.
+level (`healthcheck.verdict`); what it costs the checks after it follows from `healthcheck.check_sequence`.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 
 from deployment.description import Gateway
-from healthcheck.check_sequence import CHECKS, OVER_API, Check, not_run
+from healthcheck.check_sequence import NEEDS, OVER_API, not_run
 from healthcheck.checks import account_access, authenticated, connected, market_data, order_capability, reachable
 from healthcheck.checks.context import Context
-from healthcheck.observation import Observation
+from healthcheck.observation import CheckName, CheckObservation, Observation
 from healthcheck.reasons import Reason
-from healthcheck.report import CheckName, CheckResult, check_result
 from healthcheck.session import Session, SessionFailure, Timeouts
 
 CLIENT_IDS_TRIED = 10
@@ -31,10 +30,10 @@ LOOK: dict[CheckName, Callable[[Context], Awaitable[Observation]]] = {
 }
 
 
-async def run_checks(gateway: Gateway, stack: str, *, timeouts: Timeouts | None = None) -> list[CheckResult]:
+async def run_checks(gateway: Gateway, *, timeouts: Timeouts | None = None) -> list[CheckObservation]:
     """All checks over one connection, which is closed afterwards whatever happens."""
     async with session_for(gateway, timeouts) as session:
-        return await checks_over(session, gateway, stack)
+        return await checks_over(session, gateway)
 
 
 def session_for(gateway: Gateway, timeouts: Timeouts | None = None) -> Session:
@@ -51,41 +50,25 @@ def session_for(gateway: Gateway, timeouts: Timeouts | None = None) -> Session:
 
 
 async def checks_over(
-    session: Session, gateway: Gateway, stack: str, names: Collection[CheckName] = OVER_API
-) -> list[CheckResult]:
+    session: Session, gateway: Gateway, names: Collection[CheckName] = OVER_API
+) -> list[CheckObservation]:
     """The checks called `names`, among them what they need. The session stays as it is afterwards."""
     context = Context(gateway, session)
     deadline = asyncio.get_running_loop().time() + BUDGET
-    results: list[CheckResult] = []
-    for check in CHECKS:
-        if check.name in names:
-            results.append(await _run(check, context, stack, results, deadline))
-    return results
+    checks: list[CheckObservation] = []
+    for name in NEEDS:
+        if name in names:
+            checks.append(not_run(name, gateway, checks) or await _run(name, context, deadline))
+    return checks
 
 
-async def _run(
-    check: Check, context: Context, stack: str, before: Sequence[CheckResult], deadline: float
-) -> CheckResult:
-    gateway = context.gateway
-    obstacle = not_run(check, gateway, stack, before)
-    if obstacle is not None:
-        return obstacle
+async def _run(name: CheckName, context: Context, deadline: float) -> CheckObservation:
     started = time.monotonic()
     try:
         async with asyncio.timeout_at(deadline):
-            finding = await LOOK[check.name](context)
+            observation = await LOOK[name](context)
     except SessionFailure as failure:
-        finding = Observation(failure.seen, failure.reason)
+        observation = Observation(failure.seen, failure.reason)
     except TimeoutError:
-        finding = Observation(f"the {BUDGET:g} s for all checks together are used up", Reason.TOO_SLOW)
-    return check_result(
-        check.name,
-        level=check.level(gateway),
-        reason=finding.reason,
-        seen=finding.seen,
-        gateway=gateway,
-        stack=stack,
-        data=finding.data,
-        note=finding.note,
-        duration_ms=round((time.monotonic() - started) * 1000),
-    )
+        observation = Observation(f"the {BUDGET:g} s for all checks together are used up", Reason.TOO_SLOW)
+    return observation.by(name, round((time.monotonic() - started) * 1000))

@@ -20,9 +20,9 @@ async def look(context: Context) -> Observation:
         return _not_ready(session)
     wrong = [account for account in session.accounts if account_kind(account) != gateway.account_kind]
     if wrong:
-        found = " and ".join(f"{account_kind(account)} account {account}" for account in wrong)
+        kinds = " and ".join(f"{account_kind(account)} account {account}" for account in wrong)
         return Observation(
-            f"{found} on a gateway for {gateway.account_kind} accounts",
+            f"{kinds} on a gateway for {gateway.account_kind} accounts",
             Reason.ACCOUNT_KIND_MISMATCH,
             {"accounts": list(session.accounts), "expected_kind": gateway.account_kind.value},
         )

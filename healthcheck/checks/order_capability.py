@@ -48,7 +48,7 @@ def tradable(accounts: Sequence[str]) -> str:
 
 
 def may_ask(gateway: Gateway) -> bool:
-    """Whether the session may send what-if orders at all; the write guard is built from this."""
+    """Whether the session may send what-if orders at all; the write filter is built from this."""
     return not gateway.read_only and gateway.checks.order_capability.level is not CheckLevel.OFF
 
 

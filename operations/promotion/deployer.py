@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployment.errors import ExitCode
+from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
-from healthcheck.report import CheckName, Report
+from healthcheck.report import Report
 from operations.promotion.journal import Entry, Journal, Phase
 from operations.promotion.outcome import Outcome, judge, unapproved
 

@@ -3,7 +3,8 @@
 from enum import StrEnum
 
 from healthcheck.reasons import EXPLANATIONS, Reason, Side
-from healthcheck.report import GatewayVerdict, Report, red
+from healthcheck.report import Report, red
+from healthcheck.verdict import GatewayVerdict
 
 
 class Outcome(StrEnum):

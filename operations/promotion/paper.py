@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 
 from deployment.description import Deployment, Mode
 from deployment.errors import ExitCode, IbgwError
+from healthcheck.human import render_human
+from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
-from healthcheck.report import CheckName, CheckVerdict, GatewayVerdict, Report, render_human
+from healthcheck.report import Report
+from healthcheck.verdict import CheckVerdict, GatewayVerdict
 from infra.release import PaperReport, Release, Soak
 from operations.promotion.checkout import Checkout
 

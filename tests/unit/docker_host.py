@@ -2,16 +2,16 @@
 
 import io
 import json
-import queue
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
+
+from healthcheck.events import read_attempt
 
 STARTED = "2026-11-22T18:00:00.123456789Z"
 GATEWAY_IMAGE = "sha256:" + "1" * 64
@@ -132,9 +132,8 @@ class FakeVerifier(FakeContainer):
         super().__init__(host, name, container_id=container_id, status="created", labels=options["labels"])
         self.options = options
         self.ended = threading.Event()
-        self.looks = 0
-        """How often it was asked what answers."""
-        self._told: queue.Queue[str] = queue.Queue()
+        self.probed: list[list[str]] = []
+        """What it was asked about, each time."""
         words = pairwise(options["command"])
         self.gateways = [json.loads(text) for word, text in words if word == "--gateway-json"]
 
@@ -154,29 +153,24 @@ class FakeVerifier(FakeContainer):
         for start in range(0, len(text), 700):
             yield text[start : start + 700]
         # A real one stays after all of its reports as well, and gives none only when it dies.
-        events = [json.loads(line) for line in self._host.verifier_lines if line.startswith("{")]
-        reported = {event["report"]["gateway"] for event in events if event["event"] == "report"}
-        whole = reported >= {one["name"] for one in self.gateways}
-        while (self._host.verifier_stays or whole) and not self.ended.is_set():
-            with suppress(queue.Empty):
-                yield self._told.get(timeout=0.01).encode()
+        attempts = [read_attempt(line.encode()) for line in self._host.verifier_lines if line.startswith("{")]
+        whole = {attempt.gateway for attempt in attempts if attempt.last} >= {one["name"] for one in self.gateways}
+        if self._host.verifier_stays or whole:
+            self.ended.wait()
         self.ended.set()
 
     def stop(self, timeout: int | None = None) -> None:
         super().stop(timeout)
         self.ended.set()
 
-    def kill(self, signal: str) -> None:
-        assert signal == "SIGUSR1"
+    def exec_run(self, command: list[str]) -> tuple[int, bytes]:
         if self.ended.is_set():
             raise APIError("is not running")
-        self.looks += 1
-        answers = {}
-        for one in self.gateways:
-            network = one["api"]["network"]
-            address = f"{self._host.address(network)}:{one['api']['port']}"
-            answers[one["name"]] = {address: self._host.answer([network], address)}
-        self._told.put(json.dumps({"event": "probe", "answers": answers}) + "\n")
+        module, addresses = command[:3], command[3:]
+        assert module == ["python3", "-m", "healthcheck.probe"]
+        self.probed.append(addresses)
+        networks = [one["api"]["network"] for one in self.gateways]
+        return 0, self._host.answers_of(networks, addresses)
 
     def remove(self, force: bool = False) -> None:
         super().remove(force)
@@ -202,11 +196,7 @@ class FakeProbe(FakeContainer):
     def logs(self, **options: Any) -> Any:
         if self._host.probes_say is not None:
             return self._host.probes_say
-        networks = [self.options["network"], *self.connected]
-        lines = [
-            {"address": address, "answer": self._host.answer(networks, address)} for address in self.options["command"]
-        ]
-        return "".join(json.dumps(line) + "\n" for line in lines).encode()
+        return self._host.answers_of([self.options["network"], *self.connected], self.options["command"])
 
 
 @dataclass
@@ -300,6 +290,10 @@ class FakeHost:
     def address(network: str) -> str:
         """Of every container on a network."""
         return f"10.213.{sum(network.encode()) % 256}.2"
+
+    def answers_of(self, networks: list[str], addresses: list[str]) -> bytes:
+        lines = [{"address": address, "answer": self.answer(networks, address)} for address in addresses]
+        return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
     def answer(self, networks: list[str], address: str) -> str:
         """Of a container that is attached to these."""

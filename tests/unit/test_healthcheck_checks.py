@@ -10,7 +10,7 @@ import pytest
 
 from healthcheck.checks import run_checks
 from healthcheck.checks.order_capability import may_ask, tradable
-from healthcheck.report import CheckResult
+from healthcheck.report import CheckResult, check_result
 from healthcheck.session import Timeouts
 from tests.unit.gateways import checks, gateway
 from tests.unit.tws_server import Script, TwsServer, closed_port, echo, hang_up, serving, silent
@@ -20,8 +20,9 @@ READ_ONLY = "Error validating request.-'bO' : cause - The API interface is curre
 
 
 def run(server_port: int, timeouts: Timeouts | None = None, **changes: Any) -> dict[str, CheckResult]:
-    found = asyncio.run(run_checks(gateway(server_port, **changes), "paper", timeouts=timeouts))
-    return {check.name.value: check for check in found}
+    asked = gateway(server_port, **changes)
+    checks = asyncio.run(run_checks(asked, timeouts=timeouts))
+    return {check.name.value: check_result(check, asked, "paper") for check in checks}
 
 
 def verdicts(found: dict[str, CheckResult]) -> list[str]:

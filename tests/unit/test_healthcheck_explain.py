@@ -1,17 +1,16 @@
 """What the hours and the log add to what the API shows; never a pass."""
 
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from deployment.description import CheckLevel
 from healthcheck.explain import explained
 from healthcheck.logs import Reading, read
 from healthcheck.maintenance import reset_at
+from healthcheck.observation import CheckName, CheckObservation, Observation
 from healthcheck.reasons import Reason
-from healthcheck.report import CheckName, CheckResult, check_result
+from healthcheck.verdict import CheckVerdict, check_verdict
 from tests.unit.gateways import gateway
 
 NEW_YORK = "America/New_York"
@@ -49,16 +48,14 @@ def test_ibkrs_resets(local: str, zone: str, gateways_zone: str, expected: str |
     assert (found is None) if expected is None else (found is not None and expected in found)
 
 
-def failed(reason: Reason, name: CheckName = CheckName.AUTHENTICATED) -> CheckResult:
-    return check_result(
-        name, level=CheckLevel.REQUIRED, reason=reason, seen="seen", gateway=gateway(), stack="paper", duration_ms=7
-    )
+def failed(reason: Reason, name: CheckName = CheckName.AUTHENTICATED) -> CheckObservation:
+    return Observation("seen", reason).by(name, duration_ms=7)
 
 
-def explain(check: CheckResult, local: str = QUIET, log: tuple[str, ...] = (), **changes: Any) -> CheckResult:
+def explain(check: CheckObservation, local: str = QUIET, log: tuple[str, ...] = ()) -> CheckObservation:
     reading = read(f"ibgw: {line}" if "held:" in line else f"2026-11-23 11:59:00:123 IBC: {line}" for line in log)
-    [found] = explained([check], reading, gateway(**changes), "paper", at(local))
-    assert found.verdict == check.verdict
+    [found] = explained([check], reading, gateway(), at(local))
+    assert check_verdict(found, gateway()) is CheckVerdict.FAIL
     return found
 
 
@@ -108,8 +105,14 @@ def test_the_end_of_a_reset_is_named() -> None:
 
 
 def test_what_passes_is_left_alone() -> None:
-    passed = failed(Reason.WEDGED).model_copy(update={"verdict": "pass", "reason": None})
-    assert explained([passed], Reading(), gateway(), "paper", at(IN_RESET)) == [passed]
+    passed = Observation("seen").by(CheckName.CONNECTED)
+    assert explained([passed], Reading(), gateway(), at(IN_RESET)) == (passed,)
+
+
+def test_what_failed_stays_failed_though_the_cause_would_only_warn() -> None:
+    """A connection that drops is our side's business, IBKR's reset is not; the check need not pass."""
+    found = explain(failed(Reason.CONNECTION_DROPPED, CheckName.MARKET_DATA), IN_RESET, (UNREACHABLE_SERVER,))
+    assert (found.reason, found.data["seen_through_api"]) == ("maintenance_window", "connection_dropped")
 
 
 PUSH = (
@@ -139,5 +142,5 @@ def test_a_second_factor_that_waits_longer_than_a_push_lasts_wants_a_code(local:
 )
 def test_a_clock_that_is_put_forward_or_back_makes_no_push_longer(stamp: str, utc: str, expected: str) -> None:
     reading = read([f"{stamp}:123 IBC: Second Factor Authentication initiated"])
-    [found] = explained([failed(Reason.RELAY_ONLY)], reading, gateway(), "paper", at(utc, "Etc/UTC"))
+    [found] = explained([failed(Reason.RELAY_ONLY)], reading, gateway(), at(utc, "Etc/UTC"))
     assert found.reason == expected

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from healthcheck.__main__ import main
+from healthcheck.events import read_attempt
 from tests.unit.gateways import checks, entry
 from tests.unit.tws_server import Script, closed_port, echo, hang_up, serving, silent
 
@@ -157,23 +158,41 @@ def test_sigterm_disconnects_and_ends_with_143() -> None:
         assert process.returncode == 143
 
 
-def test_it_stays_after_its_report_without_a_session_and_tells_what_answers_when_asked() -> None:
+def test_for_the_runner_it_says_what_it_saw_and_stays_without_a_session() -> None:
     command = [sys.executable, "-m", "healthcheck", "verify", "--stay", "60", "--checks", "connected"]
     with serving() as server:
         process = subprocess.Popen(
             [*command, "--gateway-json", json.dumps(entry(server.port))], cwd=ROOT, stdout=subprocess.PIPE
         )
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["event"] == "report"
+        attempt = read_attempt(process.stdout.readline())
+        assert attempt.last
+        assert [(check.name.value, check.reason) for check in attempt.checks] == [
+            ("reachable", None),
+            ("connected", None),
+        ]
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1)
         assert server.open_connections == 0
-        process.send_signal(signal.SIGUSR1)
-        told = json.loads(process.stdout.readline())
-        assert told == {"event": "probe", "answers": {"main": {f"127.0.0.1:{server.port}": "api"}}}
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
         assert process.returncode == 143
+
+
+def test_what_needs_docker_does_not_apply_and_is_no_success_alone() -> None:
+    with serving() as server:
+        found = run("verify", "--checks", "isolation", stdin=json.dumps(entry(server.port)))
+    (event,) = events(found.stdout)
+    assert [(check["name"], check["verdict"], check["reason"]) for check in event["report"]["checks"]] == [
+        ("isolation", "not_applicable", "needs_docker")
+    ]
+    assert (event["report"]["verdict"], found.returncode) == ("could_not_run", 5)
+
+
+def test_what_failed_before_the_checks_that_are_asked_for_is_reported_too() -> None:
+    found = run("verify", "--checks", "authenticated", stdin=json.dumps(entry(closed_port())))
+    (event,) = events(found.stdout)
+    assert [check["name"] for check in event["report"]["checks"]] == ["reachable", "authenticated"]
 
 
 def test_probe_tells_what_answers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,6 @@
 """From where a gateway is tried, and what this machine itself can say: only from beyond the Docker host."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -9,10 +8,9 @@ from docker.errors import NotFound
 
 from deployment.description import Deployment
 from healthcheck import reachability
-from healthcheck.docker_host import FAILURES
-from healthcheck.reachability import Origin, ProbeTarget, Reachability
-from healthcheck.verifier_container import Verifier
-from tests.unit.docker_host import FakeContainer, FakeHost
+from healthcheck.reachability import Origin, ProbeTarget, Reachability, ReachabilityRounds
+from healthcheck.verifier_container import Verifiers
+from tests.unit.docker_host import FakeContainer, FakeHost, FakeVerifier
 from tests.unit.gateways import entry, gateway, stack
 from tests.unit.tws_server import closed_port, serving
 
@@ -41,26 +39,11 @@ def look(
 
 
 def looked(host: FakeHost, deployment: Deployment, targets: Sequence[ProbeTarget]) -> dict[str, Reachability]:
-    started = verifiers(host, deployment)
-    views = reachability.look(host, deployment, targets, started)  # type: ignore[arg-type]
-    for name, verifier in started.items():
-        if verifier.exception() is None:
-            verifier.result().leave(name)
-    return views
-
-
-def verifiers(host: FakeHost, deployment: Deployment) -> dict[str, Future[Verifier]]:
-    """One beside each gateway."""
+    client: Any = host
     host.verifier_stays = True
-    started: dict[str, Future[Verifier]] = {}
-    for one in deployment.gateways.values():
-        started[one.name] = Future()
-        try:
-            found = Verifier(host, deployment, [one], [], wait=0, show_accounts=False)  # type: ignore[arg-type]
-            started[one.name].set_result(found)
-        except FAILURES as error:
-            started[one.name].set_exception(error)
-    return started
+    with Verifiers(client, deployment, lambda line: None) as verifiers:
+        verifiers.start([*deployment.gateways.values()], [], wait=0, show_accounts=False)
+        return ReachabilityRounds(client, deployment, verifiers.starting).ask(targets)
 
 
 def test_over_ssh_this_machine_is_a_vantage_point() -> None:
@@ -104,11 +87,13 @@ def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, to
     assert next(said, None) is None
 
 
-def test_inside_the_verifier_is_asked_and_what_has_moved_is_no_control() -> None:
+def test_inside_the_verifier_is_asked_for_the_addresses_that_are_tried_from_outside() -> None:
+    """Where the gateway is at another one meanwhile, its answer would say nothing of theirs."""
     now = FakeHost.address(API)
-    for tried, found in ((now, {f"{now}:4004": "api"}), ("127.0.0.1", {})):
+    for tried, answer in ((now, "api"), ("127.0.0.1", "unreachable")):
         host = FakeHost(network_records={API: {}, EGRESS: {}}, answers={(API, f"{now}:4004"): "api"})
-        assert look(stack(), 4004, host=host, address=tried).answers[Origin.INSIDE] == found
+        assert look(stack(), 4004, host=host, address=tried).answers[Origin.INSIDE] == {f"{tried}:4004": answer}
+        assert host.verifiers[0].probed == [[f"{tried}:4004"]]
         assert len(host.probes) == 2  # a throwaway bridge, egress
 
 
@@ -138,12 +123,11 @@ def test_only_a_neighbour_whose_network_is_gone_is_not_applicable(exists: bool) 
 
 
 def test_a_verifier_that_is_gone_is_no_control() -> None:
-    host, deployment = FakeHost(network_records={API: {}, EGRESS: {}}), stack()
-    started = verifiers(host, deployment)
-    started["main"].result().leave("main")
-    started["main"].result().gone()
-    views = reachability.look(host, deployment, [ProbeTarget("main", ("127.0.0.1",), ())], started)  # type: ignore[arg-type]
-    assert "not running" in views["main"].failed[Origin.INSIDE]
+    host = FakeHost(network_records={API: {}, EGRESS: {}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeVerifier, "start", FakeVerifier.stop)
+        views = look(stack(), 4004, host=host)
+    assert "not running" in views.failed[Origin.INSIDE]
 
 
 def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
@@ -156,7 +140,7 @@ def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
 
 def test_nothing_to_try_makes_no_container() -> None:
     host = FakeHost()
-    assert reachability.look(host, stack(), [], {}) == {}  # type: ignore[arg-type]
+    assert looked(host, stack(), []) == {}
     assert host.probes == []
 
 

@@ -7,23 +7,11 @@ from typing import Any
 import pytest
 import typer.main
 
-from deployment.description import CheckLevel
+from healthcheck.human import render_human
+from healthcheck.observation import CheckName, Observation, skipped
 from healthcheck.reasons import EXPLANATIONS, Reason
-from healthcheck.report import (
-    CheckName,
-    CheckResult,
-    CheckVerdict,
-    GatewayReport,
-    GatewayVerdict,
-    Report,
-    Vantage,
-    VerifierVersion,
-    check_result,
-    gateway_verdict,
-    render_human,
-    skipped,
-    verdict_for,
-)
+from healthcheck.report import CheckResult, GatewayReport, Report, Vantage, VerifierVersion, check_result
+from healthcheck.verdict import CheckVerdict, GatewayVerdict
 from operations.cli import build_app
 from tests.unit.gateways import gateway
 
@@ -53,61 +41,6 @@ def one(name: str, verdict: GatewayVerdict, checks: list[CheckResult] | None = N
         verifier=VerifierVersion(version="0.1.0", image_id="sha256:" + "0" * 64),
         checks=tuple(checks if checks is not None else healthy()),
     )
-
-
-@pytest.mark.parametrize(
-    ("reason", "level", "verdict"),
-    [
-        (None, "required", "pass"),
-        (None, "warn", "pass"),
-        ("market_closed", "warn", "warn"),
-        ("market_closed", "required", "fail"),
-        ("farm_broken", "warn", "warn"),
-        ("no_entitlement", "warn", "warn"),
-        ("competing_session", "warn", "warn"),
-        ("order_rejected", "warn", "warn"),
-        ("contract_unknown", "warn", "fail"),
-        ("read_only_unexpected", "warn", "fail"),
-        ("switched_off", "off", "not_applicable"),
-        ("read_only", "required", "not_applicable"),
-        ("undeclared_client", "required", "fail"),
-    ],
-)
-def test_ibkrs_faults_warn_unless_required_and_ours_always_fail(reason: str | None, level: str, verdict: str) -> None:
-    found = verdict_for(Reason(reason) if reason else None, CheckLevel(level))
-    assert found.value == verdict
-
-
-@pytest.mark.parametrize(
-    ("checks", "waited", "verdict"),
-    [
-        (healthy(), False, "verified"),
-        (healthy(market_data=check("market_data", "warn", "market_closed")), False, "verified_with_warnings"),
-        (healthy(order_capability=check("order_capability", "not_applicable", "read_only")), False, "verified"),
-        (healthy(market_data=check("market_data", "fail", "contract_unknown")), False, "failed"),
-        (healthy(isolation=check("isolation", "fail", "exposed")), True, "failed"),
-        (healthy(isolation=check("isolation", "skipped")), False, "failed"),
-        (healthy(market_data=check("market_data", "skipped")), False, "verified"),
-        (healthy(connected=check("connected", "not_applicable")), False, "failed"),
-        ([], False, "failed"),
-        (healthy()[1:], False, "failed"),
-        (healthy(authenticated=check("authenticated", "fail", "second_factor_pending")), True, "timed_out"),
-        (healthy(authenticated=check("authenticated", "fail", "second_factor_pending")), False, "failed"),
-        (healthy(authenticated=check("authenticated", "fail", "login_failed")), True, "failed"),
-        (
-            healthy(
-                authenticated=check("authenticated", "fail", "half_open"),
-                isolation=check("isolation", "fail", "exposed"),
-            ),
-            True,
-            "failed",
-        ),
-        (healthy(connected=check("connected", "fail", "verifier_image_missing")), True, "could_not_run"),
-        (healthy(connected=check("connected", "fail", "verifier_failed")), False, "could_not_run"),
-    ],
-)
-def test_a_gateways_verdict_follows_from_its_checks(checks: list[CheckResult], waited: bool, verdict: str) -> None:
-    assert gateway_verdict(checks, waited=waited).value == verdict
 
 
 @pytest.mark.parametrize(
@@ -162,15 +95,10 @@ def test_json_has_the_agreed_shape_and_reads_back() -> None:
 
 
 def test_a_check_gets_its_remedy_with_the_stacks_names() -> None:
-    found = check_result(
-        CheckName.CONNECTED,
-        level=CheckLevel.REQUIRED,
-        reason=Reason.STOPPED,
-        seen="the container is exited",
-        gateway=gateway(),
-        stack="paper",
-    )
-    assert found.remedy == "start it: ibgw start --stack paper --gateway main"
+    note = "; but first look at {container}"
+    stopped = Observation("the container is exited", Reason.STOPPED, note=note).by(CheckName.CONNECTED)
+    found = check_result(stopped, gateway(), "paper")
+    assert found.remedy == "start it: ibgw start --stack paper --gateway main; but first look at ibgw-paper-main"
     assert found.runbook == "docs/runbook.md#stopped"
 
 
@@ -234,14 +162,14 @@ def test_the_text_has_a_block_a_gateway_with_six_checks_and_remedies() -> None:
     ]
 
 
-def test_colour_is_added_by_the_painter_only() -> None:
+def test_colour_is_added_where_it_is_asked_for() -> None:
     report = Report.of("paper", [one("main", GatewayVerdict.VERIFIED)])
     assert "\x1b" not in render_human(report)
-    assert "<green>ok  </green>" in render_human(report, lambda text, style: f"<{style}>{text}</{style}>")
+    assert "\x1b[32mok  \x1b[0m" in render_human(report, colour=True)
 
 
 def test_a_skipped_check_names_what_stood_in_the_way() -> None:
-    found = skipped(CheckName.MARKET_DATA, level=CheckLevel.WARN, because=CheckName.AUTHENTICATED)
-    assert found.verdict is CheckVerdict.SKIPPED
+    found = check_result(skipped(CheckName.MARKET_DATA, CheckName.AUTHENTICATED), gateway(), "paper")
+    assert (found.verdict, found.required) == (CheckVerdict.SKIPPED, False)
     assert found.skipped_because == "authenticated"
     assert found.seen == "not run, since authenticated did not pass"

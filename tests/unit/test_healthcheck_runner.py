@@ -1,8 +1,8 @@
 """What the runner makes of Docker's records and of the verifier's lines; Docker itself is a record in memory here."""
 
 import json
+import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,40 +28,34 @@ HELD = "ibgw-guard: held: this secret version was tried twice without a successf
 PUSH = f"{STAMP}Second Factor Authentication initiated"
 
 
-def result(name: str, verdict: str = "pass", reason: str | None = None, because: str | None = None) -> dict[str, Any]:
-    return {
-        "name": name,
-        "verdict": verdict,
-        "required": name in NAMES[:4],
-        "reason": reason,
-        "seen": f"{name} seen",
-        "skipped_because": because,
-    }
+def result(name: str, reason: str | None = None, because: str | None = None) -> dict[str, Any]:
+    return {"name": name, "reason": reason, "seen": f"{name} seen", "skipped_because": because}
 
 
 def failing(check: str, reason: str) -> list[dict[str, Any]]:
     at = NAMES.index(check)
-    skipped = [result(name, "skipped", because=check) for name in NAMES[at + 1 :]]
-    return [*(result(name) for name in NAMES[:at]), result(check, "fail", reason), *skipped]
+    skipped = [result(name, because=check) for name in NAMES[at + 1 :]]
+    return [*(result(name) for name in NAMES[:at]), result(check, reason), *skipped]
 
 
-def progress_line(found: list[dict[str, Any]], elapsed_ms: int = 1000) -> str:
-    return json.dumps({"event": "progress", "gateway": "main", "elapsed_ms": elapsed_ms, "checks": found})
-
-
-def report_line(found: list[dict[str, Any]], verdict: str = "verified") -> str:
-    report = {
-        "gateway": "main",
-        "mode": "paper",
-        "verdict": verdict,
+def attempt_line(checks: list[dict[str, Any]], *, last: bool, gateway: str = "main") -> str:
+    attempt = {
+        "gateway": gateway,
         "started_at": "2026-11-22T18:00:10Z",
         "waited_ms": 1900,
         "duration_ms": 640,
-        "vantage": {"api": True, "docker": False},
-        "verifier": {"version": "0.1.0", "image_id": None},
-        "checks": found,
+        "last": last,
+        "checks": checks,
     }
-    return json.dumps({"event": "report", "report": report})
+    return json.dumps({"event": "attempt", "attempt": attempt})
+
+
+def progress_line(checks: list[dict[str, Any]]) -> str:
+    return attempt_line(checks, last=False)
+
+
+def report_line(checks: list[dict[str, Any]]) -> str:
+    return attempt_line(checks, last=True)
 
 
 HEALTHY = report_line([result(name) for name in NAMES])
@@ -212,6 +206,27 @@ def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(h
     assert report.gateways[0].checks[0].remedy == f"rebuild it: pulumi up --stack paper --replace '{urn}'"
 
 
+def test_the_image_of_an_earlier_version_is_understood_and_not_believed(host: FakeHost) -> None:
+    """What it printed up to 0.2: verdicts and remedies of its own, where now is only what it saw."""
+    check = {"name": "reachable", "verdict": "fail", "required": True, "reason": "port_closed", "seen": "closed",
+             "data": {}, "skipped_because": None, "remedy": "of old", "runbook": None, "duration_ms": 3}  # fmt: skip
+    report = {"gateway": "main", "mode": "paper", "verdict": "verified", "started_at": "2026-11-22T18:00:10Z",
+              "waited_ms": 1900, "duration_ms": 640, "vantage": {"api": True, "docker": False},
+              "verifier": {"version": "0.1.0", "image_id": None}, "checks": [check]}  # fmt: skip
+    host.verifier_lines = [
+        json.dumps({"event": "progress", "gateway": "main", "elapsed_ms": 1000, "checks": [check]}),
+        json.dumps({"event": "report", "report": report}),
+    ]
+    told: list[str] = []
+    found = verify(host, told=told).gateways[0]
+    assert (found.verdict.value, found.waited_ms, found.duration_ms) == ("timed_out", 1900, 640)
+    assert found.started_at == "2026-11-22T18:00:10Z"
+    assert found.checks[0].reason == "port_closed"
+    assert (found.checks[0].seen, found.checks[0].duration_ms) == ("closed", 3)
+    assert "of old" not in found.model_dump_json()
+    assert any("waiting for reachable" in line for line in told)
+
+
 @pytest.mark.parametrize(
     ("lines", "stderr", "said"),
     [
@@ -289,7 +304,7 @@ def test_a_healthy_api_is_believed_whatever_the_log_says(host: FakeHost) -> None
 def test_a_pending_second_factor_is_waited_for_told_and_times_out(host: FakeHost) -> None:
     add_gateway(host, log=PUSH)
     found = failing("connected", "relay_only")
-    host.verifier_lines = [progress_line(found), report_line(found, "timed_out")]
+    host.verifier_lines = [progress_line(found), report_line(found)]
     told: list[str] = []
     report = verify(host, told=told)
     assert (report.verdict.value, report.exit_code) == ("timed_out", 6)
@@ -324,7 +339,7 @@ def test_a_gateway_that_keeps_restarting_during_the_wait_ends_it(host: FakeHost)
 
 def test_a_live_account_on_paper_ends_the_wait_and_nothing_is_stopped(host: FakeHost) -> None:
     container = add_gateway(host)
-    host.verifier_lines = [report_line(failing("authenticated", "account_kind_mismatch"), "failed")]
+    host.verifier_lines = [report_line(failing("authenticated", "account_kind_mismatch"))]
     assert verify(host).exit_code == 3
     assert container.stopped_with == []
 
@@ -355,7 +370,7 @@ def test_a_declared_client_may_be_attached(host: FakeHost) -> None:
 
 def test_accounts_in_log_lines_are_masked(host: FakeHost) -> None:
     add_gateway(host, log=f"{REJECTED} DU1234567 IbPassword=hunter2")
-    host.verifier_lines = [report_line(failing("connected", "relay_only"), "failed")]
+    host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     text = verify(host).model_dump_json()
     assert "DU1234567" not in text
     assert "hunter2" not in text
@@ -421,7 +436,7 @@ def test_a_gateways_start_is_read_with_its_offset(host: FakeHost) -> None:
         return container.log.encode()
 
     container.logs = logs  # type: ignore[method-assign]
-    host.verifier_lines = [report_line(failing("connected", "relay_only"), "failed")]
+    host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     verify(host)
     # date -d 2026-11-22T18:00:00Z +%s. Docker notes a start after its first lines; without their mark it counts alone.
     assert asked[:2] == [1795370397.123456, 1795370400.123456]
@@ -481,28 +496,14 @@ def test_a_sweep_that_fails_is_could_not_run(host: FakeHost, monkeypatch: pytest
     assert host.closed
 
 
-def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost) -> None:
     host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
-    started = threading.Event()
-
-    class Interrupting(ThreadPoolExecutor):
-        def submit(self, *arguments: Any, **options: Any) -> Any:
-            future = super().submit(*arguments, **options)
-            if arguments[0].__name__ != "report":
-                return future
-
-            def wait_and_interrupt(timeout: float | None = None) -> Any:
-                assert started.wait(30)
-                raise KeyboardInterrupt
-
-            monkeypatch.setattr(future, "result", wait_and_interrupt)
-            return future
-
-    monkeypatch.setattr(runner, "ThreadPoolExecutor", Interrupting)
+    waiting = threading.main_thread().ident
+    assert waiting is not None
 
     def told(line: str) -> None:
         if "waiting" in line:
-            started.set()
+            signal.pthread_kill(waiting, signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         runner.verify(stack(), wait=3600, progress=told)
@@ -531,8 +532,8 @@ def test_a_docker_host_that_does_not_answer_could_not_be_run() -> None:
 def test_a_report_is_written_whole(host: FakeHost, tmp_path: Path) -> None:
     report = verify(host)
     target = tmp_path / "reports" / "paper.json"
-    runner.write_report(report, target)
-    runner.write_report(report, target)
+    report.write(target)
+    report.write(target)
     assert Report.model_validate_json(target.read_text()) == report
     assert [path.name for path in target.parent.iterdir()] == ["paper.json"]
 
@@ -562,7 +563,7 @@ def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: F
         assert probe.options["cap_drop"] == ["ALL"]
         assert probe.options["labels"]["ibgw.role"] == "verifier"
     # From inside, the verifier itself.
-    assert (host.verifiers[0].looks, host.verifiers[0].options["network"]) == (1, API)
+    assert host.verifiers[0].options["network"] == API
     assert isolation_of(report) == ("pass", None)
     assert report.gateways[0].checks[6].data["control"] == "connects"
 
@@ -586,7 +587,7 @@ def test_an_answer_at_any_vantage_point_is_exposure(host: FakeHost, vantage: str
 def test_silence_without_a_control_is_tried_again_and_then_unproven(host: FakeHost) -> None:
     host.answers.clear()
     assert isolation_of(verify(host)) == ("fail", "isolation_unproven")
-    assert (len(host.probes), host.verifiers[0].looks) == (6, 3), "a throwaway bridge and egress; inside"
+    assert (len(host.probes), len(host.verifiers[0].probed)) == (6, 3), "a throwaway bridge and egress; inside"
 
 
 @pytest.mark.parametrize(("missed", "verdict"), [(2, "pass"), (3, "fail")])
@@ -604,7 +605,7 @@ def test_a_control_that_misses_its_second_is_asked_again_with_all_that_depends_o
 
     host.answer = answer  # type: ignore[method-assign]
     assert isolation_of(verify(host))[0] == verdict
-    assert (len(host.probes), host.verifiers[0].looks) == (6, 3)
+    assert (len(host.probes), len(host.verifiers[0].probed)) == (6, 3)
 
 
 def test_an_interrupted_run_does_not_look_again(host: FakeHost) -> None:
@@ -619,7 +620,7 @@ def test_an_interrupted_run_does_not_look_again(host: FakeHost) -> None:
     host.answer = answer  # type: ignore[method-assign]
     report = runner.verify(stack(), wait=60, progress=lambda line: None, interrupted=stop)
     assert isolation_of(report) == ("fail", "isolation_unproven")
-    assert (len(host.probes), host.verifiers[0].looks) == (4, 2)
+    assert (len(host.probes), len(host.verifiers[0].probed)) == (4, 2)
 
 
 def test_an_answer_from_outside_at_a_later_look_is_exposure(host: FakeHost) -> None:
@@ -650,7 +651,7 @@ def test_a_gateway_that_came_up_meanwhile_is_tried_again(host: FakeHost) -> None
 
 def test_a_gateway_that_does_not_answer_leaves_isolation_unproven_and_skipped(host: FakeHost) -> None:
     host.answers.clear()
-    host.verifier_lines = [report_line(failing("reachable", "port_closed"), "failed")]
+    host.verifier_lines = [report_line(failing("reachable", "port_closed"))]
     assert isolation_of(verify(host)) == ("skipped", None)
 
 

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deployment.description import PASSWORD_FILE, USER_ID_FILE
 from healthcheck import runner
-from healthcheck.report import CheckName, Report
+from healthcheck.observation import CheckName
+from healthcheck.report import Report
 from operations import formats
 from tests.unit.docker_host import FakeHost, FakeVerifier
 from tests.unit.gateways import checks as levels
@@ -88,8 +89,8 @@ def test_a_glance_asks_docker_for_no_vantage_point_and_no_events(host: FakeHost)
 
 
 def test_what_failed_before_it_is_reported_too(host: FakeHost) -> None:
-    found = [result("reachable"), result("connected", "fail", "wedged"), result("authenticated", "skipped")]
-    host.verifier_lines = [report_line(found, "failed")]
+    found = [result("reachable"), result("connected", "wedged"), result("authenticated", because="connected")]
+    host.verifier_lines = [report_line(found)]
     report = verify(host, "authenticated")
     assert verdicts(report) == {"connected": "fail", "authenticated": "skipped"}
     assert (report.verdict.value, report.exit_code) == ("failed", 3)
@@ -104,7 +105,7 @@ def test_a_gateway_that_cannot_be_asked_shows_why(host: FakeHost) -> None:
 
 def test_a_run_in_which_no_check_ran_is_no_success(host: FakeHost) -> None:
     """On live, order_capability is off unless configured."""
-    found = [result(name) for name in NAMES[:4]] + [result("order_capability", "not_applicable", "switched_off")]
+    found = [result(name) for name in NAMES[:4]] + [result("order_capability", "switched_off")]
     host.verifier_lines = [report_line(found)]
     report = verify(host, "order_capability", checks=levels(order_capability="off"))
     assert verdicts(report) == {"order_capability": "not_applicable"}
@@ -112,7 +113,7 @@ def test_a_run_in_which_no_check_ran_is_no_success(host: FakeHost) -> None:
 
 
 def test_without_its_connection_nothing_is_verified(host: FakeHost) -> None:
-    host.verifier_lines = [report_line([result("reachable"), result("connected", "fail", "wedged")], "failed")]
+    host.verifier_lines = [report_line([result("reachable"), result("connected", "wedged")])]
     report = verify(host, "hygiene")
     assert verdicts(report) == {"connected": "fail", "hygiene": "pass"}
     assert report.exit_code == 3
@@ -259,7 +260,7 @@ def test_the_formats_are_read_as_programs_read_them(host: FakeHost) -> None:
 def test_nothing_from_the_verifier_shows_credentials(host: FakeHost, password: str) -> None:
     told = leak(password)
     found = failing("market_data", "no_entitlement")
-    found[4] |= {"verdict": "warn", "seen": told, "remedy": told, "data": {"said": [told, {told: told}]}}
+    found[4] |= {"seen": told, "data": {"said": [told, {told: told}]}}
     host.verifier_lines = [report_line(found)]
     assert clean(password, everything_said(host))
 

@@ -99,7 +99,7 @@ def test_a_guard_that_met_another_session_does_not_ask_for_a_new_secret(host: Fa
 def test_a_guard_that_holds_is_no_matter_of_time(host: FakeHost) -> None:
     """Also where the verifier itself ran out of time, which may know only that the API is not there."""
     add_gateway(host, log="ibgw: held: attempts: competing_session")
-    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     assert verify(host).exit_code == 3
 
 
@@ -124,7 +124,7 @@ def test_a_pause_is_told_with_its_end(host: FakeHost, word: str) -> None:
 def test_what_passes_is_waited_for(host: FakeHost, line: str, reason: str) -> None:
     add_gateway(host, log=line)
     found = failing("connected", "relay_only")
-    host.verifier_lines = [progress_line(found), report_line(found, "timed_out")]
+    host.verifier_lines = [progress_line(found), report_line(found)]
     report = verify(host)
     assert (report.verdict.value, failed(report).reason) == ("timed_out", reason)
 
@@ -162,7 +162,7 @@ def test_a_stopped_gateway_was_stopped_and_did_not_crash(
 def test_a_start_that_waits_its_turn_is_no_crash(host: FakeHost) -> None:
     add_gateway(host, status="restarting", restarts=7, exit_code=75, log="ibgw: attempt 1 of 2")
     waiting(host)
-    host.verifier_lines.append(report_line(failing("connected", "relay_only"), "timed_out"))
+    host.verifier_lines.append(report_line(failing("connected", "relay_only")))
     report = verify(host)
     assert (report.verdict.value, failed(report).reason) == ("timed_out", "starting")
 
@@ -208,7 +208,7 @@ def test_pauses_between_restarts_are_no_crashes_and_restarts_without_one_are(hos
 def test_the_program_s_own_word_wins_until_its_login(host: FakeHost) -> None:
     container = add_gateway(host, log=FORM)
     host.files[FILE] = RESTART + WRONG
-    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     check = failed(verify(host))
     assert (check.reason, check.data["log_state"]) == ("login_failed", "rejected")
     assert check.seen.endswith("; the gateway's own log: rejected")
@@ -236,7 +236,7 @@ def test_it_names_the_second_factor(host: FakeHost, kind: str, word: str, reason
     """25 minutes after it was asked for: a push that is sent again and again, or a code that is waited for."""
     add_gateway(host, log="2026-11-22 13:05:00:234 IBC: Second Factor Authentication initiated")
     host.files[FILE] = RESTART + PUSHED.replace("IB Key", kind)
-    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     check = failed(verify(host))
     assert (check.reason, check.data["second_factor"]) == (reason, word)
 
@@ -244,7 +244,7 @@ def test_it_names_the_second_factor(host: FakeHost, kind: str, word: str, reason
 def test_another_start_s_lines_do_not_count(host: FakeHost) -> None:
     add_gateway(host, log=FORM)
     host.files[FILE] = (RESTART + WRONG).replace(" 13:", " 12:")
-    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     assert failed(verify(host)).reason == "starting"
 
 
@@ -259,7 +259,7 @@ def test_only_the_end_of_a_long_file_is_read(host: FakeHost, monkeypatch: pytest
 
 def test_a_gateway_without_the_file_has_its_log(host: FakeHost) -> None:
     add_gateway(host, log=FORM)
-    host.verifier_lines = [report_line(failing("connected", "relay_only"), "timed_out")]
+    host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     assert failed(verify(host)).reason == "starting"
     assert FILE in host.archives_read
 
@@ -272,7 +272,7 @@ def test_it_is_not_read_while_the_api_is_there_and_seldom_while_it_is_not(
     verify(host)
     assert FILE not in host.archives_read
     found = progress_line(failing("connected", "relay_only"))
-    host.verifier_lines = [found] * 5 + [report_line(failing("connected", "relay_only"), "timed_out")]
+    host.verifier_lines = [found] * 5 + [report_line(failing("connected", "relay_only"))]
     verify(host)
     assert host.archives_read.count(FILE) == 1
     monkeypatch.setattr(gateway_run, "WATCH_STEP", 0.0)

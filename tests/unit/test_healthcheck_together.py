@@ -3,20 +3,19 @@
 import json
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from deployment.description import Deployment, Gateway
-from healthcheck import reachability, runner
-from healthcheck.reachability import Origin, ProbeTarget, Reachability
-from healthcheck.verifier_container import together
+from healthcheck import runner
+from healthcheck.reachability import Origin, ProbeTarget, Reachability, ReachabilityRounds
+from healthcheck.verifier_container import Verifiers
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, entry, gateway, stack
 from tests.unit.test_healthcheck_reachability import looked
-from tests.unit.test_healthcheck_runner import EGRESS, HEALTHY, healthy_host
+from tests.unit.test_healthcheck_runner import EGRESS, NAMES, attempt_line, healthy_host, result
 
 
 def gateways(count: int) -> Deployment:
@@ -38,9 +37,7 @@ def networks_of(container: FakeContainer) -> list[str]:
 
 
 def healthy_report(name: str) -> str:
-    line = json.loads(HEALTHY)
-    line["report"]["gateway"] = name
-    return json.dumps(line)
+    return attempt_line([result(check) for check in NAMES], last=True, gateway=name)
 
 
 @pytest.fixture
@@ -76,10 +73,12 @@ def host(monkeypatch: pytest.MonkeyPatch, deployment: Deployment) -> FakeHost:
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (16, [16]), (17, [9, 8]), (50, [13, 13, 12, 12])])
 def test_groups_are_about_equal_and_of_sixteen_at_most(count: int, sizes: list[int]) -> None:
-    items = list(range(count))
-    found = together(items)
-    assert [len(group) for group in found] == sizes
-    assert sorted(one for group in found for one in group) == items
+    host, many = FakeHost(verifier_stays=True), gateways(count) if count else stack()
+    with Verifiers(host, many, lambda line: None) as verifiers:  # type: ignore[arg-type]
+        verifiers.start([*many.gateways.values()][:count], [], wait=0, show_accounts=False)
+        assert len([started.result() for started in verifiers.starting.values()]) == count
+    assert sorted((len(verifier.gateways) for verifier in host.verifiers), reverse=True) == sizes
+    assert host.all == []
 
 
 def test_a_verifier_serves_several_gateways_and_is_removed_once(host: FakeHost, deployment: Deployment) -> None:
@@ -153,38 +152,33 @@ def test_those_who_look_again_while_a_look_is_under_way_go_together(
     host: FakeHost, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of eighteen gateways whose controls are silent at first, no more than three groups try again."""
-    looked: list[set[str]] = []
+    rounds: list[set[str]] = []
     all_answers, host.answers = host.answers, {}
     asked: list[str] = []
     everybody_asked = threading.Event()
-    real = reachability.look
 
-    def look(
-        client: Any, deployment: Deployment, targets: Sequence[ProbeTarget], verifiers: Any
-    ) -> dict[str, Reachability]:
-        looked.append({target.gateway for target in targets})
-        if len(looked) == 2:
-            assert everybody_asked.wait(30)
-            host.answers = all_answers
-        return real(client, deployment, targets, verifiers)
+    class Counting(ReachabilityRounds):
+        def ask(self, targets: Iterable[ProbeTarget]) -> dict[str, Reachability]:
+            with self._asking:
+                asked.extend(target.gateway for target in targets)
+                if len(asked) == 2 * len(deployment.gateways):
+                    everybody_asked.set()
+            return super().ask(targets)
 
-    class Counting(reachability.ReachabilityProber):
-        def ask(self, targets: Iterable[ProbeTarget]) -> Future[dict[str, Reachability]]:
-            found = list(targets)
-            future = super().ask(found)
-            asked.extend(target.gateway for target in found)
-            if len(asked) == 2 * len(deployment.gateways):
-                everybody_asked.set()
-            return future
+        def _round(self, targets: Sequence[ProbeTarget]) -> dict[str, Reachability]:
+            rounds.append({target.gateway for target in targets})
+            if len(rounds) == 2:
+                assert everybody_asked.wait(30)
+                host.answers = all_answers
+            return super()._round(targets)
 
-    monkeypatch.setattr(reachability, "look", look)
-    monkeypatch.setattr(runner, "ReachabilityProber", Counting)
+    monkeypatch.setattr(runner, "ReachabilityRounds", Counting)
     report = runner.verify(deployment, wait=0, progress=lambda line: None)
     assert {one.checks[6].verdict.value for one in report.gateways} == {"pass"}
     everybody = set(deployment.gateways)
-    assert looked[0] == everybody
-    assert len(looked) <= 3
-    assert set().union(*looked[1:]) == everybody
+    assert rounds[0] == everybody
+    assert len(rounds) <= 3
+    assert set().union(*rounds[1:]) == everybody
 
 
 @pytest.mark.parametrize("count", [2, 3, 18, 40])
@@ -196,7 +190,10 @@ def test_each_is_tried_from_its_own_network_and_from_others_alone(count: int) ->
     views = look(host, deployment)
     for name in deployment.gateways:
         answers = views[name].answers
-        assert answers[Origin.INSIDE] == {f"{FakeHost.address(api_of(name))}:4004": "api"}
+        assert answers[Origin.INSIDE] == {
+            f"{address_of(name)}:4004": "unreachable",
+            f"{FakeHost.address(api_of(name))}:4004": "api",
+        }
         assert set(answers[Origin.OTHER_API].values()) == {"unreachable"}
         assert not views[name].failed
     # A throwaway bridge, egress, and two api networks: a network more is what costs.

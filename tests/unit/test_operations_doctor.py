@@ -9,12 +9,12 @@ from unittest.mock import MagicMock
 import docker.errors
 import pytest
 
-from deployment.description import CheckLevel
 from healthcheck.automation.status import parse
 from healthcheck.explain import VAGUE
 from healthcheck.logs import REASONS
+from healthcheck.observation import Attempt, CheckName, CheckObservation
 from healthcheck.reasons import Reason
-from healthcheck.report import CheckName, CheckResult, GatewayReport, Report, check_result, gateway_verdict
+from healthcheck.report import GatewayReport, Report, Vantage, gateway_report
 from operations.doctor import Evidence, Observation, collect, examine, render
 from operations.stack import parse_contract
 from operations.status import Row, age, rows, table
@@ -25,26 +25,13 @@ GATEWAY = CONTRACT.gateways["main"]
 NOW = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)  # a Friday, noon in New York
 
 
-def check(name: CheckName, reason: Reason | None = None, **data: Any) -> CheckResult:
-    return check_result(
-        name, level=CheckLevel.REQUIRED, reason=reason, seen="as seen", gateway=GATEWAY, stack="paper", data=data
-    )
+def check(name: CheckName, reason: Reason | None = None, **data: Any) -> CheckObservation:
+    return CheckObservation("as seen", reason, data, name=name)
 
 
-def report(*checks: CheckResult) -> GatewayReport:
-    return GatewayReport.model_validate(
-        {
-            "gateway": "main",
-            "mode": "paper",
-            "verdict": gateway_verdict(checks, waited=False),
-            "started_at": "2026-11-20T17:00:00Z",
-            "waited_ms": 0,
-            "duration_ms": 640,
-            "vantage": {"api": True, "docker": True},
-            "verifier": {"version": "0.1.0"},
-            "checks": checks,
-        }
-    )
+def report(*checks: CheckObservation) -> GatewayReport:
+    attempt = Attempt("main", "2026-11-20T17:00:00Z", waited_ms=0, duration_ms=640, last=True, checks=checks)
+    return gateway_report(GATEWAY, "paper", attempt, waited=False, vantage=Vantage(api=True, docker=True))
 
 
 GOOD = (
@@ -66,12 +53,12 @@ def told(*, due: int = DUE, done: int = DUE + 12) -> bytes:
     ).encode()
 
 
-def evidence(*checks: CheckResult, **more: Any) -> Evidence:
+def evidence(*checks: CheckObservation, **more: Any) -> Evidence:
     known: dict[str, Any] = {"now": NOW, "here": NOW, "status": "running", "jts_zone": "America/New_York", **more}
     return Evidence(CONTRACT, GATEWAY, report(*(checks or GOOD)), **known)
 
 
-def found(topic: str, *checks: CheckResult, **more: Any) -> Observation:
+def found(topic: str, *checks: CheckObservation, **more: Any) -> Observation:
     return next(finding for finding in examine(evidence(*checks, **more)) if finding.topic == topic)
 
 
@@ -215,7 +202,7 @@ def test_a_container_that_is_gone_is_evidence_too() -> None:
 # status
 
 
-def status(*checks: CheckResult, inspected: dict[str, Any] | None, line: bytes | None = None) -> Row:
+def status(*checks: CheckObservation, inspected: dict[str, Any] | None, line: bytes | None = None) -> Row:
     client = MagicMock()
     client.api.get_archive.side_effect = lambda *_: tar(line or told())
     client.api.inspect_container.return_value = inspected

@@ -10,7 +10,6 @@ import pytest
 
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import update_report
-from healthcheck import runner
 from healthcheck.report import Report
 from operations import verification
 from operations.promotion import live
@@ -86,7 +85,7 @@ def test_the_report_of_another_program_is_kept_where_every_other_is(
     monkeypatch.setenv("PULUMI_OPTION_CWD", str(ours))
 
     def up(_: Stack, __: Any) -> bool:
-        runner.write_report(GOOD, update_report(theirs, "live"))
+        GOOD.write(update_report(theirs, "live"))
         return True
 
     monkeypatch.setattr(Stack, "up", up)

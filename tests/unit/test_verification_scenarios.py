@@ -23,6 +23,7 @@ from healthcheck.checks import run_checks
 from healthcheck.explain import explained
 from healthcheck.logs import read
 from healthcheck.session import Timeouts
+from healthcheck.verdict import check_verdict
 from sandbox.broker.scenarios import SCENARIOS
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateway_sim_start import Installation, end
@@ -100,10 +101,10 @@ def verified(
 ) -> dict[str, str]:
     """What is said of each check that does not simply pass."""
     one = gateway(port, **changes)
-    checks = asyncio.run(run_checks(one, "paper", timeouts=timeouts))
-    found = explained(checks, read(lines), one, "paper", datetime.fromtimestamp(now, UTC))
+    checks = asyncio.run(run_checks(one, timeouts=timeouts))
+    found = explained(checks, read(lines), one, datetime.fromtimestamp(now, UTC))
     assert [check.name.value for check in found] == list(API)
-    said = {check.name.value: " ".join(filter(None, (check.verdict.value, check.reason))) for check in found}
+    said = {check.name.value: f"{check_verdict(check, one)} {check.reason or ''}".strip() for check in found}
     return {name: verdict for name, verdict in said.items() if verdict != "pass"}
 
 
