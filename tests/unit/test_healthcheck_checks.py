@@ -2,7 +2,6 @@
 EClient and EReader for the messages, Message Codes for the codes)."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -211,27 +210,6 @@ def test_a_closed_market_says_when_it_opens() -> None:
     assert found["market_data"].remedy == "none needed; opens Mon 09:30 US/Eastern"
 
 
-LEVELS: list[tuple[str, Callable[[], Script], str, str]] = [
-    ("required", lambda: Script(quotes={}, quote_error={1: (10197, "competing")}), "market_data", "fail"),
-    ("warn", lambda: Script(quotes={}, quote_error={1: (10197, "competing")}), "market_data", "warn"),
-    ("off", lambda: Script(quotes={}, quote_error={1: (10197, "competing")}), "market_data", "not_applicable"),
-    ("required", lambda: Script(order_error=(201, "no permission")), "order_capability", "fail"),
-    ("warn", lambda: Script(order_error=(201, "no permission")), "order_capability", "warn"),
-    ("off", lambda: Script(order_error=(201, "no permission")), "order_capability", "not_applicable"),
-    ("warn", lambda: Script(order_error=(321, READ_ONLY)), "order_capability", "fail"),
-]
-
-
-@pytest.mark.parametrize(("level", "script", "check", "verdict"), LEVELS)
-def test_levels_decide_what_a_fault_of_ibkr_costs(
-    level: str, script: Callable[[], Script], check: str, verdict: str
-) -> None:
-    with serving(script()) as server:
-        found = run(server.port, checks=checks(**{check: level}))
-    assert found[check].verdict.value == verdict
-    assert found[check].required is (level == "required")
-
-
 def test_a_check_that_is_off_is_not_applicable_even_after_a_failure() -> None:
     with serving(Script(next_id=None)) as server:
         found = run(server.port, Timeouts(ready=0.3), checks=checks(order_capability="off"))
@@ -243,14 +221,6 @@ def test_on_a_read_only_gateway_no_order_request_is_made() -> None:
         found = run(server.port, read_only=True, checks=checks(order_capability="required"))
         assert found["order_capability"].verdict.value == "not_applicable"
         assert found["order_capability"].reason == "read_only"
-        assert sent(server) <= {"71", "49", "62", "63", "9", "59", "1", "2"}
-
-
-def test_on_live_with_orders_off_nothing_that_could_trade_is_sent() -> None:
-    script = Script(accounts=["U7654321"], summary=[("U7654321", "NetLiquidation", "5.5", "USD")])
-    with serving(script) as server:
-        found = run(server.port, mode="live", account_kind="live", checks=checks(order_capability="off"))
-        assert verdicts(found) == ["pass"] * 5 + ["not_applicable"]
         assert sent(server) <= {"71", "49", "62", "63", "9", "59", "1", "2"}
 
 
@@ -278,16 +248,6 @@ def test_without_a_price_the_limit_is_one() -> None:
     with serving(Script(quotes={})) as server:
         run(server.port, Timeouts(quote=0.3, closed_market_quote=0.3))
         assert server.orders[0][19] == "1.0"
-
-
-def test_subscriptions_are_cancelled() -> None:
-    with serving() as server:
-        run(server.port)
-        asked = [message[2] for message in server.messages if message[0] == "1"]
-        cancelled = [message[2] for message in server.messages if message[0] == "2"]
-        summaries = [message[2] for message in server.messages if message[0] in ("62", "63")]
-    assert asked == cancelled
-    assert summaries[0] == summaries[1]
 
 
 def sent(server: TwsServer) -> set[str]:

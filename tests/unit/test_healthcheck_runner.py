@@ -258,7 +258,14 @@ def test_a_hung_verifier_is_given_up(host: FakeHost, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("line", "reason", "stops"),
-    [(REJECTED, "login_failed", True), (LOCKED, "locked_out", True), (HELD, "guard_held", False)],
+    [
+        (REJECTED, "login_failed", True),
+        (LOCKED, "locked_out", True),
+        (HELD, "guard_held", False),
+        (f"{STAMP}The system is not currently available.", "system_unavailable", False),
+        (f"{STAMP}could not find second factor device 'X' in the list", "second_factor_device", False),
+        (f"{STAMP}This version is no longer supported", "version_refused", False),
+    ],
 )
 @pytest.mark.parametrize(("check", "vague"), [("connected", "relay_only"), ("authenticated", "not_logged_in")])
 def test_what_cannot_heal_ends_the_wait_at_once(

@@ -177,23 +177,6 @@ def test_progress_says_what_it_waits_for(host: FakeHost, line: str, told: str) -
     assert any("waiting for connected" in one and told in one for one in said), said
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("The system is not currently available.", "system_unavailable"),
-        ("could not find second factor device 'X' in the list", "second_factor_device"),
-        ("This version is no longer supported", "version_refused"),
-    ],
-)
-def test_what_cannot_heal_ends_the_wait_and_stops_nothing(host: FakeHost, line: str, reason: str) -> None:
-    container = add_gateway(host, log=f"{STAMP}Login attempt: 1\n{STAMP}{line}")
-    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
-    report = runner.verify(stack(), wait=3600, progress=lambda line: None)
-    failure = next(check for check in report.gateways[0].checks if check.verdict.value == "fail")
-    assert (failure.name.value, str(failure.reason)) == ("connected", reason)
-    assert container.stopped_with == []
-
-
 def test_a_crash_loop_names_what_is_behind_it(host: FakeHost) -> None:
     """A primary session elsewhere ends this one with exit code 0, again and again (IBC, scenario 4)."""
     log = f"{STAMP}Login attempt: 1\n{STAMP}Other session must be primary or primary override, so end this session"

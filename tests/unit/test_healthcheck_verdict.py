@@ -4,7 +4,7 @@ import pytest
 
 from healthcheck.observation import CheckName, CheckObservation, skipped
 from healthcheck.reasons import Reason
-from healthcheck.verdict import check_verdict, gateway_verdict
+from healthcheck.verdict import check_verdict, gateway_verdict, required
 from tests.unit.gateways import checks as levels
 from tests.unit.gateways import gateway
 
@@ -40,8 +40,13 @@ def healthy(**reasons: str) -> list[CheckObservation]:
         ("undeclared_client", "required", "fail"),
     ],
 )
-def test_ibkrs_faults_warn_unless_required_and_ours_always_fail(reason: str | None, level: str, verdict: str) -> None:
-    assert check_verdict(check("market_data", reason), gateway(checks=levels(level))).value == verdict
+@pytest.mark.parametrize("name", ["market_data", "order_capability"])
+def test_ibkrs_faults_warn_unless_required_and_ours_always_fail(
+    name: str, reason: str | None, level: str, verdict: str
+) -> None:
+    asked = gateway(checks=levels(**{name: level}))
+    assert check_verdict(check(name, reason), asked).value == verdict
+    assert required(check(name, reason), asked) is (level == "required")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from tests.unit.gateway_sim_start import Installation, end
 from tests.unit.gateway_sim_world import INI, World, world
 from tests.unit.gateways import HEX, gateway, stack
 from tests.unit.test_scenarios_seen import attempt
-from tests.unit.tws_server import Script, closed_port, echo, hang_up, serving, silent
+from tests.unit.tws_server import hang_up, serving
 
 ZONE = "America/New_York"  # of the gateway in tests/unit/gateways.py, and of its log
 MONDAY_NOON = 1_795_453_200.0  # 2026-11-23 12:00 in New York: no reset of IBKR's, no planned restart
@@ -340,49 +340,12 @@ def test_what_only_docker_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         assert "but first raise resources.memory" in (check.remedy or "")
 
 
-# --- look-alikes --------------------------------------------------------------------------------------------------
-
-
 def test_every_scenario_has_a_row() -> None:
     rows = [*API_ROWS, *LOGIN_ROWS, *DOCKER_ROWS, "nightly-restart", "weekly-login"]
     assert {name.partition(":")[0] for name in rows} == SCENARIOS.keys()
 
 
-# What a port does -> what is said of it. Nothing of the log explains them here.
-LOOK_ALIKES: dict[str, tuple[Callable[[Any], None] | Script | None, dict[str, str]]] = {
-    "nothing listens": (None, cut("reachable", "port_closed")),
-    "a relay without a gateway": (hang_up, cut("connected", "relay_only")),
-    "a bare listener, or a wedged gateway": (silent, cut("connected", "wedged")),
-    "a listener that echoes": (echo, cut("connected", "not_the_api")),
-    "a gateway that is not logged in": (
-        Script(send_accounts=False, next_id=None, notices=[]),
-        cut("authenticated", "not_logged_in"),
-    ),
-    "a half-open API": (Script(next_id=None), cut("authenticated", "half_open")),
-    "no accounts": (Script(accounts=[]), cut("authenticated", "no_accounts")),
-    "cut off from IBKR": (
-        Script(notices=[(2110, "Connectivity between TWS and server is broken.")]),
-        cut("authenticated", "connectivity_lost"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", LOOK_ALIKES)
-def test_look_alikes_are_told_apart(name: str) -> None:
-    what, expected = LOOK_ALIKES[name]
-    hasty = Timeouts(handshake=0.5, ready=1.0)
-    if what is None:
-        assert verified(closed_port(), [], timeouts=hasty) == expected
-        return
-    script, talk = (what, None) if isinstance(what, Script) else (None, what)
-    with serving(script, talk) as server:
-        assert verified(server.port, [], timeouts=hasty) == expected
-
-
-def test_no_two_look_alikes_have_the_same_reason() -> None:
-    reasons = [verdict for _, row in LOOK_ALIKES.values() for verdict in row.values() if verdict != "skipped"]
-    assert len(reasons) == len(LOOK_ALIKES)
-    assert len(set(reasons)) == len(reasons)
+# --- look-alikes --------------------------------------------------------------------------------------------------
 
 
 def test_a_session_that_was_taken_over_is_no_login_that_gave_way(capsys: pytest.CaptureFixture[str]) -> None:
