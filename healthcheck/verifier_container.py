@@ -67,8 +67,7 @@ class Verifier:
         show_accounts: bool,
     ) -> None:
         """Starts it. Raises FAILURES."""
-        # An earlier version's image writes remedies, with the stack's name.
-        command = ["verify", "--stack", deployment.stack, "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
+        command = ["verify", "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
         for gateway in gateways:
             command += ["--gateway-json", gateway.model_dump_json()]
         command += ["--checks", ",".join(checks)]

@@ -141,8 +141,8 @@ def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_
         "ibgw.lifetime": "720",  # what it may wait, and two minutes
     }
     command = options["command"]
-    assert command[:7] == ["verify", "--stack", "paper", "--wait", "600", "--stay", "120"]
-    assert json.loads(command[8])["api"] == entry()["api"]
+    assert command[:6] == ["verify", "--wait", "600", "--stay", "120", "--gateway-json"]
+    assert json.loads(command[6])["api"] == entry()["api"]
 
 
 @pytest.mark.parametrize(
