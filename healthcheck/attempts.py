@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from deployment.description import Gateway
@@ -35,25 +36,31 @@ async def attempts(
         pause = PAUSES[min(number, len(PAUSES) - 1)]
         async with session_for(gateway, timeouts) as session:
             checks = tuple(await checks_over(session, gateway, names))
-            took = time.monotonic() - attempt_began
-
-            def told(*, last: bool) -> Attempt:
-                elapsed = time.monotonic() - began
-                waited_ms, duration_ms = round((elapsed - took) * 1000), round(took * 1000)  # noqa: B023
-                return Attempt(gateway.name, started_at, waited_ms, duration_ms, last, checks)  # noqa: B023
-
+            attempt = Attempt(gateway.name, started_at, 0, _ms_since(attempt_began), last=False, checks=checks)
             again = may_heal(checks, gateway) and time.monotonic() + pause <= end
             if again:
-                yield told(last=False)
+                yield _told_now(attempt, began)
+            held_from = time.monotonic()
             # Each connection that a wedged gateway never answered stays open on its side, until it runs out of them
             # (gnzsnz/ib-gateway-docker#336). So it is waited for on the one that there is.
             while again and _wedged(checks) and not await session.heard(min(HOLD, end - time.monotonic())):
-                yield told(last=False)
+                yield _told_now(attempt, began)
                 again = time.monotonic() < end
+            held_ms = _ms_since(held_from)
         if not again:
-            yield told(last=True)
+            own_ms = _ms_since(attempt_began) - held_ms
+            yield _told_now(replace(attempt, last=True, duration_ms=own_ms), began)
             return
         await asyncio.sleep(pause)
+
+
+def _ms_since(moment: float) -> int:
+    return round((time.monotonic() - moment) * 1000)
+
+
+def _told_now(attempt: Attempt, began: float) -> Attempt:
+    """What has passed since `began` and was not its own time was waiting."""
+    return replace(attempt, waited_ms=max(0, _ms_since(began) - attempt.duration_ms))
 
 
 def _wedged(checks: Iterable[CheckObservation]) -> bool:
