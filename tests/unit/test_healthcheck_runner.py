@@ -575,16 +575,6 @@ def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: F
     assert report.gateways[0].checks[6].data["control"] == "connects"
 
 
-def test_another_gateways_network_is_a_vantage_point(host: FakeHost) -> None:
-    other = gateway(name="second", api=entry()["api"] | {"network": "ibgw-paper-second-api"})
-    host.network_records["ibgw-paper-second-api"] = {}
-    answering = f"{host.address(EGRESS)}:4004"
-    host.answers["ibgw-paper-second-api", answering] = "api"
-    report = runner.verify(stack(gateway(), other), gateways=["main"], wait=0, progress=lambda line: None)
-    assert isolation_of(report) == ("fail", "exposed")
-    assert f"{answering} answers from other_api" in report.gateways[0].checks[6].seen
-
-
 @pytest.mark.parametrize("vantage", ["throwaway", EGRESS])
 def test_an_answer_at_any_vantage_point_is_exposure(host: FakeHost, vantage: str) -> None:
     host.answers[vantage, f"{host.address(API)}:4002"] = "api"
@@ -707,14 +697,6 @@ def test_what_runs_is_looked_at_whether_it_answers_or_not(host: FakeHost) -> Non
     check = verify(host).gateways[0].checks[7]
     assert (check.name.value, check.verdict.value, str(check.reason)) == ("hygiene", "fail", "rule_broken")
     assert "owner of the settings: found 0:0" in check.seen
-
-
-def test_a_hint_warns_although_the_check_is_required(host: FakeHost) -> None:
-    add_gateway(host, oom=True)
-    report = verify(host)
-    check = report.gateways[0].checks[7]
-    assert (check.verdict.value, str(check.reason), check.required) == ("warn", "out_of_memory", True)
-    assert report.verdict.value == "verified_with_warnings"
 
 
 def test_a_network_that_a_killed_run_left_is_swept_unless_it_is_in_use(host: FakeHost) -> None:

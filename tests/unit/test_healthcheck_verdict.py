@@ -38,6 +38,7 @@ def healthy(**reasons: str) -> list[CheckObservation]:
         ("switched_off", "off", "not_applicable"),
         ("read_only", "required", "not_applicable"),
         ("undeclared_client", "required", "fail"),
+        ("out_of_memory", "required", "warn"),  # a hint
     ],
 )
 @pytest.mark.parametrize("name", ["market_data", "order_capability"])
