@@ -841,6 +841,13 @@ MUTATIONS = (
         f"{RUNNER}::test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_only",
     ),
     Mutation(
+        "a cause that only warns takes a failure away",
+        "healthcheck/verdict.py",
+        "    return SEEN_THROUGH_API in check.data or ",
+        "    return ",
+        "tests/unit/test_healthcheck_explain.py::test_what_failed_stays_failed_though_the_cause_would_only_warn",
+    ),
+    Mutation(
         "a skipped required check is no failure",
         "healthcheck/verdict.py",
         " or missing or not connected:",
