@@ -3,7 +3,7 @@
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.redact import Redactor
 from healthcheck.report import GatewayReport, Vantage, gateway_report, redacted
 from healthcheck.verdict import HELD, failing, heals
-from healthcheck.verifier_container import BUDGET, Verifier, VerifierFailed
+from healthcheck.verifier_container import BUDGET, VerifierFailed, Verifiers
 
 POLL = 1.0  # seconds between two looks at Docker while the verifier works
 WATCH_STEP = 5.0  # seconds between two readings of Docker's events, and of launcher.log
@@ -57,7 +57,7 @@ class Verification:
     interrupted: threading.Event
     attachments: Attachments
     rounds: ReachabilityRounds
-    verifiers: Mapping[str, Future[Verifier]]
+    verifiers: Verifiers
     archives: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(ARCHIVES))
 
 
@@ -170,7 +170,7 @@ class GatewayRun:
     def _follow_verifier(self) -> Attempt:
         began = time.monotonic()
         latest: Attempt | None = None
-        verifier = self._shared.verifiers[self.gateway.name].result()
+        verifier = self._shared.verifiers.starting[self.gateway.name].result()
         while True:
             latest = verifier.attempt(self.gateway.name, POLL) or latest
             if latest is not None and latest.last:
@@ -266,6 +266,7 @@ class GatewayRun:
         if first is None:
             return None
         reachability = self._reachability(connected, first_round)
+        self._shared.verifiers.leave(self.gateway.name)
         if connected:
             self._watch_on(first)
         last = self._container.surroundings()

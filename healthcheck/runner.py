@@ -71,7 +71,7 @@ def verify(
                 interrupted=over,
                 attachments=attachments,
                 rounds=rounds,
-                verifiers=verifiers.starting,
+                verifiers=verifiers,
             )
             runs = [GatewayRun(shared, gateway) for gateway in chosen]
             targets = [target for target in pool.map(GatewayRun.begin, runs) if target is not None]

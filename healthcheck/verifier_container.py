@@ -143,15 +143,17 @@ class Verifier:
 
 
 class Verifiers:
-    """The verifiers of a run: each starts in a thread of its own, and all are removed when the context ends."""
+    """The verifiers of a run, each started and removed in a thread of its own; all are gone when the context ends."""
 
     def __init__(self, client: docker.DockerClient, deployment: Deployment, progress: Callable[[str], None]) -> None:
         self.starting: dict[str, Future[Verifier]] = {}
-        """By the names of their gateways."""
+        """By the names of the gateways that need them."""
         self._client = client
         self._deployment = deployment
         self._progress = progress
         self._pool = ThreadPoolExecutor(max_workers=100, thread_name_prefix="verifier")
+        self._leaving = threading.Lock()
+        self._removals: list[Future[None]] = []
 
     def start(
         self, gateways: Sequence[Gateway], checks: Iterable[CheckName], *, wait: float, show_accounts: bool
@@ -168,11 +170,21 @@ class Verifiers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        started = [future for future in set(self.starting.values()) if not future.cancel()]
-        running = [future.result() for future in started if future.exception() is None]
         with self._pool:
-            for complaint in filter(None, self._pool.map(Verifier.remove, running)):
-                self._progress(Redactor().text(complaint))
+            self.leave(*self.starting)
+            for removal in self._removals:
+                removal.result()
+
+    def leave(self, *gateways: str) -> None:
+        """These need theirs no longer. One that nobody needs is removed beside what goes on: Docker is slow at it."""
+        with self._leaving:
+            left = {self.starting.pop(gateway) for gateway in gateways if gateway in self.starting}
+            for starting in left.difference(self.starting.values()):
+                self._removals.append(self._pool.submit(self._remove, starting))
+
+    def _remove(self, starting: Future[Verifier]) -> None:
+        if not starting.cancel() and starting.exception() is None and (complaint := starting.result().remove()):
+            self._progress(Redactor().text(complaint))
 
 
 def run_probe(

@@ -686,6 +686,7 @@ def test_watching_goes_on_until_there_is_something_to_tell(host: FakeHost, monke
 
     def come_later(line: str) -> None:
         if "watching who is attached" in line:
+            assert host.verifiers[0].ended.wait(10), "nobody needs it any longer"
             host.happened = [network_event("9" * 64)]
 
     report = runner.verify(stack(), wait=0, watch=3600, progress=come_later)
