@@ -57,30 +57,6 @@ def test_success_starts_the_count_of_failures_anew() -> None:
         assert user.judge(password, NOW) is not Verdict.LOCKED
 
 
-@pytest.mark.parametrize(
-    ("scenario", "verdict", "attempts", "failed"),
-    [
-        ("wrong-password", Verdict.REJECTED, 1, 1),
-        ("login-failed-restart", Verdict.FAILED, 1, 1),
-        ("login-error", Verdict.ERROR, 1, 1),
-        ("login-error:version", Verdict.ERROR, 1, 0),
-        ("login-error:unavailable", Verdict.ERROR, 1, 0),
-        ("locked-out", Verdict.LOCKED, 1, 1),
-        ("system-unavailable", Verdict.UNAVAILABLE, 1, 0),
-        ("login-server-down", Verdict.NO_ANSWER, 0, 0),
-        ("version-refused", Verdict.OUTDATED, 1, 0),
-        ("dialog-blocking", Verdict.BLOCKED, 1, 0),
-    ],
-)
-def test_scenarios_of_the_login_server(scenario: str, verdict: Verdict, attempts: int, failed: int) -> None:
-    user = state()
-    user.set_scenario(scenario, NOW)
-    assert user.judge("right", NOW) is verdict
-    assert (user.counters.attempts, user.counters.failed_attempts) == (attempts, failed)
-    user.set_scenario("normal", NOW)
-    assert user.judge("right", NOW) is Verdict.PASSWORD_OK
-
-
 def test_a_token_holds_until_the_next_full_login_of_its_mode() -> None:
     user = state()
     paper, live = user.new_token("paper", NOW), user.new_token("live", NOW)

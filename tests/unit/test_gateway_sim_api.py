@@ -1,6 +1,7 @@
 """What ib_async alone shows of the API: its start-up, the fields of its objects, and a link that breaks.
 
-What each request is answered: test_gateway_sim_clients. What each scenario changes: test_scenarios_seen.
+What each request is answered: test_gateway_sim_clients. What each scenario changes: test_verification_scenarios, and
+test_gateway_sim_login for those in which nobody gets as far as the API.
 """
 
 import asyncio
@@ -138,6 +139,40 @@ def test_lost_broker_is_1100_and_comes_back_with_the_session() -> None:
         as_client(place, work)
         status = place.control.status()["users"]["trader"]
     assert (status["logins"], status["soft_logins"]) == (1, 1)
+
+
+def test_clients_are_cut_off_while_a_session_is_taken_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """ExistingSessionDetectedDialogHandler, scenario 5 (IBC#54, IBC#45)."""
+
+    async def work(recorder: Recorder) -> None:
+        recorder.told.clear()
+        await asyncio.to_thread(place.control.scenario, "session-taken-over")
+        await recorder.until(lambda: len(recorder.told) == 2)
+        assert recorder.codes == [1100, 1102]
+
+    with world() as place:
+        as_client(place, work)
+    printed = capsys.readouterr().out
+    order = ["Re-login is required", "Re-login to session", "Existing session detected", "(scenario 5)"]
+    assert sorted(order, key=printed.index) == order
+
+
+def test_a_paper_session_has_no_data_while_the_user_s_live_session_is_open() -> None:
+    """QuantConnect/Lean.Brokerages.InteractiveBrokers#140, extrange/ibkr-docker#64 and #102: the paper session loses,
+    and gets its data back."""
+
+    async def work(recorder: Recorder) -> None:
+        live = await asyncio.to_thread(place.run, place.automation(TradingMode="live").log_in())
+        ticker = recorder.ib.reqMktData(spy())
+        await recorder.until(lambda: 10197 in recorder.codes)
+        assert not ticker.bid > 0
+        await asyncio.to_thread(place.run, live.link.close())
+        await recorder.until(lambda: not place.broker.status()["users"]["trader"]["sessions"][1:])
+        again = recorder.ib.reqMktData(Stock("IBM", "SMART", "USD", conId=8314))
+        await recorder.until(lambda: again.bid > 0)
+
+    with world() as place:
+        as_client(place, work)
 
 
 def test_an_error_is_told_once_though_the_broker_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

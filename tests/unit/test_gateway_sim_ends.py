@@ -316,6 +316,40 @@ def test_a_port_that_is_taken_leaves_the_gateway_without_commands(start: Callabl
     assert "ready to accept commands" not in text
 
 
+# --- scenarios of the broker that only the process shows ------------------------------------------------------------
+
+
+def test_a_login_form_that_comes_too_late_ends_the_program(place: World, start: Callable[..., Run]) -> None:
+    """SessionManager.startSession: 1112, 88 to ibcstart.sh, which starts again whatever was configured."""
+    place.control.scenario("slow-form:3")
+    run = start(LoginDialogDisplayTimeout="1")
+    run.shows("IBC returned exit status 88")
+    assert any(line.endswith("IBC closing after TWS/Gateway failed to display login dialog") for line in run.lines)
+    assert not any(FORM in line for line in run.lines)
+    run.shows("IBC will restart shortly")
+    assert counted(place)["attempts"] == 0
+
+
+def test_a_session_that_ends_by_itself_is_a_logout(place: World, start: Callable[..., Run]) -> None:
+    """As an automatic logoff: exit code 0."""
+    place.control.scenario("session-ends:0.5")
+    run = start()
+    assert run.ends() == 0
+    assert any(line.endswith("dialog entitled: Shutdown progress; event=Opened") for line in run.lines)
+    assert counted(place)["logouts"] == 1
+
+
+def test_a_program_that_hangs_hears_no_command_and_no_signal(place: World, start: Callable[..., Run]) -> None:
+    run = start()
+    run.shows(CONFIGURED)
+    place.control.scenario("deaf")
+    until(lambda: run.command("BOGUS") == [])  # the broker's word has reached it
+    run.process.send_signal(signal.SIGTERM)
+    assert run.command("STOP") == []
+    assert run.process.poll() is None
+    assert counted(place)["sessions"] == ["paper"]
+
+
 # --- saved sessions -------------------------------------------------------------------------------------------------
 
 

@@ -22,12 +22,6 @@ LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO  \[JTS-Main\] - (
 
 RESTART = "-" * 40 + " IB GATEWAY RESTART " + "-" * 40
 DONE = "Switching to a new encrypted log..."
-WRONG = ["AUTH_RESULT indicates wrong password", "Authorization failed: Invalid username or password"]
-CHALLENGE = ["Received CHALLENGE"]
-
-
-# Ends after a denied second factor, too.
-LEAVES = {"ReloginAfterSecondFactorAuthenticationTimeout": "yes", "SecondFactorAuthenticationExitInterval": "0"}
 
 
 def texts(folder: Path) -> list[str]:
@@ -64,35 +58,6 @@ def test_a_login(log: Callable[[], list[str]]) -> None:
     assert rest == ["### onAuthenticationCompleted tokenProtocol=0; authenticated=true", DONE]
     LAUNCHER.write("nothing is written any more")
     assert log()[-1] == DONE
-
-
-@pytest.mark.parametrize(
-    ("scenario", "last"),
-    [
-        ("wrong-password", WRONG),
-        ("login-error", WRONG),
-        ("login-error:unavailable", ["Authorization failed: The system is not currently available."]),
-        ("login-failed-restart", ["Authorization failed: Login failed"]),
-        ("system-unavailable", ["Authorization failed: The system is not currently available."]),
-        (
-            "version-refused",
-            ["Authorization failed: The current version of the application you are running is no longer supported."],
-        ),
-        (
-            "locked-out",
-            ["Too many failed login attempts. Please wait 5 minutes before attempting to re-login again."],
-        ),
-        ("login-server-down", ["Authentication timeout"]),
-        ("push-unanswered", [*CHALLENGE, "Authorization failed: SUPPRESS_MESSAGE_BOX"]),
-        ("push-denied", [*CHALLENGE, "Authorization failed: Second factor authentication was denied"]),
-    ],
-)
-def test_how_a_login_fails(scenario: str, last: list[str], log: Callable[[], list[str]]) -> None:
-    with world(gateway=False) as place:
-        place.control.scenario(scenario)
-        place.run(attempt(place, **(LEAVES if scenario == "push-denied" else {})))
-    assert log()[-len(last) :] == last
-    assert DONE not in log()
 
 
 def test_nobody_reached(log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:

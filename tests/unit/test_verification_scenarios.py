@@ -29,7 +29,7 @@ from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateway_sim_start import Installation, end
 from tests.unit.gateway_sim_world import INI, World, world
 from tests.unit.gateways import HEX, gateway, stack
-from tests.unit.test_scenarios_seen import attempt
+from tests.unit.test_gateway_sim_login import login_ending
 from tests.unit.tws_server import hang_up, serving
 
 ZONE = "America/New_York"  # of the gateway in tests/unit/gateways.py, and of its log
@@ -251,7 +251,7 @@ def test_a_login_that_does_not_come_to_a_session(name: str, capsys: pytest.Captu
         if name == "session-stranded":
             place.run(broken_off(place))
             capsys.readouterr()  # the log of the one that is gone
-        tried: Future[str] = asyncio.run_coroutine_threadsafe(attempt(place.automation(**row.ini)), place.loop)
+        tried: Future[str] = asyncio.run_coroutine_threadsafe(login_ending(place.automation(**row.ini)), place.loop)
         try:
             if row.until:
                 view.logged(*row.until)
