@@ -66,8 +66,32 @@ def error(request_id: int, code: int, text: Any) -> Event:
     return ("error", request_id, code, text)
 
 
+def refused(
+    name: str, request: tuple[Any, ...], code: int, text: Any, source: str, *, scenario: str = "normal", never: str = ""
+) -> Row:
+    """One request, whose id comes back with one error; `never`: a callback that would have come without it."""
+    never_ = (never,) if never else ()
+    return Row(name, [request], [error(request[1], code, text)], source, scenario=scenario, never=never_)
+
+
 def opened(order_id: int, kind: str, status: str, symbol: str = "SPY") -> Event:
     return ("openOrder", order_id, symbol, kind, False, status, UNSET, UNSET, "")
+
+
+def status(order_id: int, *words: str, held: bool = False) -> list[Event]:
+    """What is told of an order for ten, one after the other; `held`: as a child that waits for its parent."""
+    return [
+        ("orderStatus", order_id, word, *((10.0, 0.0) if word == "Filled" else (0.0, 10.0)), *["child"] * held)
+        for word in words
+    ]
+
+
+def executed(side: str) -> Event:
+    return ("execDetails", -1, "SPY", side, 10.0, 7)
+
+
+def cancelled(order_id: int) -> Event:
+    return error(order_id, 202, "Order Canceled - reason:")
 
 
 DUPLICATE_TICKER = "Error processing request.-'bQ' : cause - Duplicate ticker id"
@@ -242,12 +266,10 @@ ROWS = [
         ],
         "[rec] contract_details_eurusd_cash",
     ),
-    Row(
-        "no such contract",
-        [("reqContractDetails", 4, Instrument("NOSUCH9"))],
-        [error(4, 200, "No security definition has been found for the request")],
-        "[rec] contract_details_not_found",
-        never=("contractDetailsEnd",),
+    refused(
+        "no such contract", ("reqContractDetails", 4, Instrument("NOSUCH9")), 200,
+        "No security definition has been found for the request", "[rec] contract_details_not_found",
+        never="contractDetailsEnd",
     ),
     # market data
     Row(
@@ -296,58 +318,44 @@ ROWS = [
         scenario="delayed-only",
         never=("tickPrice",),
     ),
-    Row(
-        "live data without the subscription for the API",
-        [quotes(5, Instrument("AAPL"))],
-        [
-            error(
-                5,
-                10089,
-                "Requested market data requires additional subscription for API. See link in 'Market Data Connections' "
-                "dialog for more details.Delayed market data is available.AAPL NASDAQ.NMS/TOP/ALL",
-            )
-        ],
-        "[rec] api_order_rejects_aapl",
-        scenario="extra-subscription",
-        never=("tickPrice",),
+    refused(
+        "live data without the subscription for the API", quotes(5, Instrument("AAPL")), 10089,
+        "Requested market data requires additional subscription for API. See link in 'Market Data Connections' dialog "
+        "for more details.Delayed market data is available.AAPL NASDAQ.NMS/TOP/ALL",
+        "[rec] api_order_rejects_aapl", scenario="extra-subscription", never="tickPrice",
     ),
-    Row(
-        "no subscription at all",
-        [quotes(5, SPY)],
-        [error(5, 354, NOT_SUBSCRIBED + "SPY ARCA/TOP/ALL")],
+    refused(
+        "no subscription at all", quotes(5, SPY), 354, NOT_SUBSCRIBED + "SPY ARCA/TOP/ALL", "[rec] users' threads",
+        scenario="no-entitlement", never="tickPrice",
+    ),
+    refused(
+        "competing live session", quotes(5, SPY), 10197, "No market data during competing live session",
+        "[ref] Message Codes", scenario="competing-live-session", never="tickPrice",
+    ),
+    refused(
+        "quotes without an exchange", quotes(5, Instrument("SPY", exchange="")), 321,
+        "Error validating request.-'bQ' : cause - Please enter exchange", "[rec] users' threads",
+    ),
+    refused(
+        "a snapshot with generic ticks", ("reqMktData", 5, SPY, "233", True, False, []), 321,
+        "Error validating request.-'bQ' : cause - Snapshot market data subscription is not applicable to generic ticks",
         "[rec] users' threads",
-        scenario="no-entitlement",
-        never=("tickPrice",),
     ),
-    Row(
-        "competing live session",
-        [quotes(5, SPY)],
-        [error(5, 10197, "No market data during competing live session")],
-        "[ref] Message Codes",
-        scenario="competing-live-session",
-        never=("tickPrice",),
-    ),
-    Row(
-        "no live quotes while the market is closed",
-        [quotes(5, SPY), ("cancelMktData", 5)],
-        [("marketDataType", 5, 1)],
-        "[ref] Market Data Types",
-        scenario="market-closed",
-        never=("tickPrice",),
-    ),
-    Row(
-        "frozen quotes while the market is closed",
-        [("reqMarketDataType", 2), quotes(5, SPY), ("cancelMktData", 5)],
-        [("marketDataType", 5, 2), *LIVE],
-        "[ref] Market Data Types",
-        scenario="market-closed",
-    ),
-    Row(
-        "delayed-frozen quotes while the market is closed",
-        [("reqMarketDataType", 4), quotes(5, SPY), ("cancelMktData", 5)],
-        [("marketDataType", 5, 4), *LATE],
-        "[ref] Market Data Types",
-        scenario="market-closed",
+    *(
+        Row(
+            f"{name} quotes: {scenario}",
+            [("reqMarketDataType", wanted), quotes(5, SPY), ("cancelMktData", 5)],
+            [("marketDataType", 5, wanted), *ticks],
+            "[ref] Market Data Types; Message Codes, 2103",
+            scenario=scenario,
+            never=("tickPrice",),
+        )
+        for name, wanted, scenario, ticks in [
+            ("live", 1, "market-closed", []),
+            ("frozen", 2, "market-closed", LIVE),
+            ("delayed-frozen", 4, "market-closed", LATE),
+            ("live", 1, "farm-broken", []),
+        ]
     ),
     Row(
         "a snapshot of a closed market ends without data",
@@ -358,36 +366,9 @@ ROWS = [
         never=("tickPrice",),
     ),
     Row(
-        "the market data farm is down",
-        [quotes(5, SPY), ("cancelMktData", 5)],
-        [("marketDataType", 5, 1)],
-        "[ref] Message Codes, 2103",
-        scenario="farm-broken",
-        never=("tickPrice",),
-    ),
-    Row(
         "a request id twice",
         [quotes(5, SPY), quotes(5, SPY), ("cancelMktData", 5)],
         [error(5, 322, DUPLICATE_TICKER)],
-        "[rec] users' threads",
-    ),
-    Row(
-        "quotes without an exchange",
-        [quotes(5, Instrument("SPY", exchange=""))],
-        [error(5, 321, "Error validating request.-'bQ' : cause - Please enter exchange")],
-        "[rec] users' threads",
-    ),
-    Row(
-        "a snapshot with generic ticks",
-        [("reqMktData", 5, SPY, "233", True, False, [])],
-        [
-            error(
-                5,
-                321,
-                "Error validating request.-'bQ' : cause - Snapshot market data subscription is not applicable to "
-                "generic ticks",
-            )
-        ],
         "[rec] users' threads",
     ),
     # historical bars
@@ -402,19 +383,6 @@ ROWS = [
         [("reqHistoricalData", 20, SPY, "20261121 20:00:00 UTC", "2 D", "1 day", "TRADES", 1, 2, False, [])],
         [("historicalData", 20, "20261119"), ("historicalData", 20, "20261120"), ("historicalDataEnd", 20, ANY, ANY)],
         "[ref] Historical Bar Data: days as dates, whatever formatDate says",
-    ),
-    Row(
-        "no such bar size",
-        [bars(20, SPY, "5 fortnights", "TRADES")],
-        [
-            error(
-                20,
-                321,
-                "Error validating request.-'bS' : cause - Historical data bar size setting is invalid. Legal ones are: "
-                + BAR_SIZES,
-            )
-        ],
-        "[rec] users' threads",
     ),
     *(
         Row(f"bars until {end}", [bars(20, SPY, "1 hour", "TRADES", end)], [*seen], source)
@@ -448,12 +416,26 @@ ROWS = [
         ]
         for end in ends
     ),
-    Row(
-        "adjusted bars until a time",
-        [bars(20, SPY, "1 day", "ADJUSTED_LAST", "20261121-20:00:00")],
-        [error(20, 321, "Error validating request.-'bS' : cause - End date not supported with adjusted last")],
+    refused(
+        "no such bar size", bars(20, SPY, "5 fortnights", "TRADES"), 321,
+        "Error validating request.-'bS' : cause - Historical data bar size setting is invalid. Legal ones are: "
+        + BAR_SIZES,
         "[rec] users' threads",
-        never=("historicalData",),
+    ),
+    refused(
+        "adjusted bars until a time", bars(20, SPY, "1 day", "ADJUSTED_LAST", "20261121-20:00:00"), 321,
+        "Error validating request.-'bS' : cause - End date not supported with adjusted last",
+        "[rec] users' threads", never="historicalData",
+    ),
+    refused(
+        "trades of a currency pair", bars(20, EUR, "1 hour", "TRADES"), 162,
+        "Historical Market Data Service error message:No historical market data for EUR/CASH@IDEALPRO Last 3600",
+        "[rec] users' threads",
+    ),
+    refused(
+        "the history farm is down", bars(20, SPY, "1 hour", "TRADES"), 165,
+        "Historical Market Data Service query message:HMDS server disconnect occurred.  Attempting reconnection...",
+        "[rec] users' threads", scenario="farm-broken:history", never="historicalData",
     ),
     Row(
         "adjusted bars until now",
@@ -462,12 +444,9 @@ ROWS = [
         "[rec] users' threads",
     ),
     *(
-        Row(
-            f"bars of {duration}",
-            [bars(20, SPY, "1 day", "TRADES", duration=duration)],
-            [error(20, 321, f"Error validating request.-'bS' : cause - {cause}")],
-            "[rec] users' threads",
-            never=("historicalData",),
+        refused(
+            f"bars of {duration}", bars(20, SPY, "1 day", "TRADES", duration=duration), 321,
+            f"Error validating request.-'bS' : cause - {cause}", "[rec] users' threads", never="historicalData",
         )
         for duration, cause in [
             ("366 D", "Historical data requests for durations longer than 365 days must be made in years."),
@@ -491,34 +470,6 @@ ROWS = [
         for duration in ("365 D", "52 W", "12 M", "2 Y", "86400 S", "3600")
     ),
     Row(
-        "trades of a currency pair",
-        [bars(20, EUR, "1 hour", "TRADES")],
-        [
-            error(
-                20,
-                162,
-                "Historical Market Data Service error message:No historical market data for EUR/CASH@IDEALPRO Last "
-                "3600",
-            )
-        ],
-        "[rec] users' threads",
-    ),
-    Row(
-        "the history farm is down",
-        [bars(20, SPY, "1 hour", "TRADES")],
-        [
-            error(
-                20,
-                165,
-                "Historical Market Data Service query message:HMDS server disconnect occurred.  Attempting "
-                "reconnection...",
-            )
-        ],
-        "[rec] users' threads",
-        scenario="farm-broken:history",
-        never=("historicalData",),
-    ),
-    Row(
         "bars cancelled too late",
         [DAY_OF_HOURS, ("cancelHistoricalData", 20)],
         [error(20, 366, "No historical data query found for ticker id:20")],
@@ -537,12 +488,12 @@ ROWS = [
         [order(1, Ticket("MKT"))],
         [
             opened(1, "MKT", "PreSubmitted"),
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            *status(1, "PreSubmitted"),
             opened(1, "MKT", "Submitted"),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
+            *status(1, "Submitted"),
+            executed("BOT"),
             opened(1, "MKT", "Filled"),
-            ("orderStatus", 1, "Filled", 10.0, 0.0),
+            *status(1, "Filled"),
             ("commissionReport", 1.0, "USD", None),
         ],
         "[rec] api_order_fill_aapl, its second order; [own] the minimum commission is a dollar",
@@ -558,23 +509,17 @@ ROWS = [
         [order(1, Ticket("LMT", limit=100.0)), ("cancelOrder", 1)],
         [
             opened(1, "LMT", "PreSubmitted"),
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
+            *status(1, "PreSubmitted"),
             opened(1, "LMT", "Submitted"),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("orderStatus", 1, "Cancelled", 0.0, 10.0),
-            error(1, 202, "Order Canceled - reason:"),
+            *status(1, "Submitted", "Cancelled"),
+            cancelled(1),
         ],
         "[rec] api_order_rest_cancel_aapl",
     ),
     Row(
         "a limit order is changed until it is filled",
         [order(1, Ticket("LMT", limit=100.0)), order(1, Ticket("LMT", limit=900.0))],
-        [
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("orderStatus", 1, "Filled", 10.0, 0.0),
-        ],
+        [*status(1, "PreSubmitted", "Submitted", "Submitted", "Filled")],
         "[ref] Modifying Orders",
     ),
     Row(
@@ -592,13 +537,7 @@ ROWS = [
     Row(
         "an order that is not to be transmitted",
         [order(1, Ticket("MKT", transmit=False)), ("reqAllOpenOrders",), ("reqIds", 1), order(1, Ticket("MKT"))],
-        [
-            ("openOrderEnd",),
-            ("nextValidId", 2),
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("orderStatus", 1, "Filled", 10.0, 0.0),
-        ],
+        [("openOrderEnd",), ("nextValidId", 2), *status(1, "PreSubmitted", "Submitted", "Filled")],
         "[rec] api_transmit_false_then_transmit_aapl: nothing is told of it before",
     ),
     Row(
@@ -610,7 +549,7 @@ ROWS = [
             order(2, Ticket("LMT", "SELL", limit=900.0)),
         ],
         [
-            ("orderStatus", 1, "Cancelled", 0.0, 10.0),
+            *status(1, "Cancelled"),
             error(1, 202, "Order Canceled - reason:Order was discarded."),
             error(2, 103, "Duplicate order id"),
         ],
@@ -624,14 +563,14 @@ ROWS = [
             order(3, Ticket("LMT", "SELL", limit=950.0, parent=1)),
         ],
         [
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
-            ("orderStatus", 2, "PreSubmitted", 0.0, 10.0, "child"),
-            ("orderStatus", 3, "PreSubmitted", 0.0, 10.0, "child"),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
-            ("orderStatus", 1, "Filled", 10.0, 0.0),
-            ("orderStatus", 2, "Submitted", 0.0, 10.0),
-            ("orderStatus", 3, "Submitted", 0.0, 10.0),
+            *status(1, "PreSubmitted"),
+            *status(2, "PreSubmitted", held=True),
+            *status(3, "PreSubmitted", held=True),
+            *status(1, "Submitted"),
+            executed("BOT"),
+            *status(1, "Filled"),
+            *status(2, "Submitted"),
+            *status(3, "Submitted"),
         ],
         "[ref] Bracket Orders; [rec] api_bracket_place_aapl, whyHeld",
     ),
@@ -644,17 +583,16 @@ ROWS = [
             order(1, Ticket("LMT", limit=900.0)),
         ],
         [
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
-            ("orderStatus", 2, "PreSubmitted", 0.0, 10.0, "child"),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("orderStatus", 2, "PreSubmitted", 0.0, 10.0, "child"),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
-            ("orderStatus", 1, "Filled", 10.0, 0.0),
-            ("orderStatus", 2, "Submitted", 0.0, 10.0),
-            ("execDetails", -1, "SPY", "SLD", 10.0, 7),
-            ("orderStatus", 2, "Filled", 10.0, 0.0),
+            *status(1, "PreSubmitted"),
+            *status(2, "PreSubmitted", held=True),
+            *status(1, "Submitted", "Submitted"),
+            *status(2, "PreSubmitted", held=True),
+            *status(1, "Submitted"),
+            executed("BOT"),
+            *status(1, "Filled"),
+            *status(2, "Submitted"),
+            executed("SLD"),
+            *status(2, "Filled"),
         ],
         "[ref] Bracket Orders, Attaching Orders",
     ),
@@ -666,13 +604,12 @@ ROWS = [
             ("cancelOrder", 1),
         ],
         [
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
-            ("orderStatus", 2, "PreSubmitted", 0.0, 10.0, "child"),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("orderStatus", 1, "Cancelled", 0.0, 10.0),
-            error(1, 202, "Order Canceled - reason:"),
-            ("orderStatus", 2, "Cancelled", 0.0, 10.0),
-            error(2, 202, "Order Canceled - reason:"),
+            *status(1, "PreSubmitted"),
+            *status(2, "PreSubmitted", held=True),
+            *status(1, "Submitted", "Cancelled"),
+            cancelled(1),
+            *status(2, "Cancelled"),
+            cancelled(2),
         ],
         "[rec] api_bracket_place_aapl",
     ),
@@ -683,19 +620,8 @@ ROWS = [
             order(2, Ticket("LMT", "SELL", limit=900.0, parent=1, transmit=False)),
             order(3, Ticket("LMT", "SELL", limit=100.0, parent=1)),
         ],
-        [
-            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
-            ("execDetails", -1, "SPY", "SLD", 10.0, 7),
-            error(2, 202, "Order Canceled - reason:"),
-        ],
+        [executed("BOT"), executed("SLD"), cancelled(2)],
         "[rec] api_bracket_place_aapl: children are one OCA group",
-    ),
-    Row(
-        "a child of no order",
-        [order(2, Ticket("MKT", "SELL", parent=1))],
-        [error(2, 135, "Can't find order with id = 1")],
-        "[rec] users' threads",
-        never=("openOrder",),
     ),
     Row(
         "a child comes after its parent was filled",
@@ -711,11 +637,7 @@ ROWS = [
             order(2, Ticket("LMT", "SELL", limit=901.0, parent=1)),
             order(2, Ticket("LMT", "SELL", limit=100.0)),
         ],
-        [
-            ("execDetails", -1, "SPY", "BOT", 10.0, 7),
-            error(2, 135, "Can't find order with id = 1"),
-            ("execDetails", -1, "SPY", "SLD", 10.0, 7),
-        ],
+        [executed("BOT"), error(2, 135, "Can't find order with id = 1"), executed("SLD")],
         "[rec] users' threads: without its parent's id it is taken",
     ),
     Row(
@@ -729,76 +651,44 @@ ROWS = [
         never=("openOrder",),
     ),
     Row(
-        "an order with an allocation",
-        [order(1, Ticket("MKT", group="Everyone"))],
-        [error(1, 505, "Fatal Error: Unknown message id.")],
-        "[own] groups of accounts are not known here",
-        never=("openOrder",),
-    ),
-    Row(
         "an immediate order that cannot be filled",
         [order(1, Ticket("LMT", limit=100.0, tif="IOC"))],
-        [
-            ("orderStatus", 1, "PreSubmitted", 0.0, 10.0),
-            ("orderStatus", 1, "Submitted", 0.0, 10.0),
-            ("orderStatus", 1, "Cancelled", 0.0, 10.0),
-        ],
+        [*status(1, "PreSubmitted", "Submitted", "Cancelled")],
         "[ref] Time in Force",
     ),
-    Row(
-        "a price between two steps",
-        [order(1, Ticket("LMT", limit=100.001))],
-        [error(1, 110, "The price does not conform to the minimum price variation for this contract.")],
-        "[ref] Message Codes",
-        never=("openOrder",),
+    *(
+        refused(name, order(1, ticket), code, text, source, never="openOrder")
+        for name, ticket, code, text, source in [
+            ("a price between two steps", Ticket("LMT", limit=100.001), 110,
+             "The price does not conform to the minimum price variation for this contract.", "[ref] Message Codes"),
+            ("no such order type", Ticket("FEELINGS"), 321,
+             "Error validating request.-'v' : cause - Invalid order type was entered", "[rec] api_order_rejects_aapl"),
+            ("an order type that the sandbox lacks", Ticket("STP"), 387,
+             "Unsupported order type for this exchange and security type.", "[ref] Message Codes"),
+            ("an order for nothing", Ticket("MKT", quantity=0), 434,
+             "The order size cannot be zero.", "[ref] Message Codes"),
+            ("an allocation", Ticket("MKT", group="Everyone"), 505,
+             "Fatal Error: Unknown message id.", "[own] groups of accounts are not known here"),
+            ("a child of no order", Ticket("MKT", "SELL", parent=7), 135,
+             "Can't find order with id = 7", "[rec] users' threads"),
+            ("an order beyond the account's means", Ticket("LMT", quantity=100_000, limit=100.0), 201,
+             "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION YOUR EQUITY "
+             "WITH LOAN VALUE [999500.00 USD] MUST EXCEED THE INITIAL MARGIN [5000000.00 USD]",
+             "[rec] users' threads; [own] half a cent a share of commission"),
+        ]
     ),
-    Row(
-        "no such order type",
-        [order(1, Ticket("FEELINGS"))],
-        [error(1, 321, "Error validating request.-'v' : cause - Invalid order type was entered")],
-        "[rec] api_order_rejects_aapl",
-        never=("openOrder",),
+    refused(
+        "an order for no known contract", order(1, Ticket("MKT"), Instrument("ZZZZNONE")), 200,
+        "No security definition has been found for the request", "[rec] api_order_rejects_aapl",
     ),
-    Row(
-        "an order type that the sandbox lacks",
-        [order(1, Ticket("STP"))],
-        [error(1, 387, "Unsupported order type for this exchange and security type.")],
-        "[ref] Message Codes",
-        never=("openOrder",),
+    refused(
+        "a rejected order", order(1, Ticket("MKT")), 201,
+        "Order rejected - reason:Your account is not permitted to open positions.", "[ref] Message Codes, 201",
+        scenario="order-rejected", never="openOrder",
     ),
-    Row(
-        "an order for nothing",
-        [order(1, Ticket("MKT", quantity=0))],
-        [error(1, 434, "The order size cannot be zero.")],
-        "[ref] Message Codes",
-    ),
-    Row(
-        "an order for no known contract",
-        [order(1, Ticket("MKT"), Instrument("ZZZZNONE"))],
-        [error(1, 200, "No security definition has been found for the request")],
-        "[rec] api_order_rejects_aapl",
-    ),
-    Row(
-        "an order beyond the account's means",
-        [order(1, Ticket("LMT", quantity=100_000, limit=100.0))],
-        [
-            error(
-                1,
-                201,
-                "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION YOUR "
-                "EQUITY WITH LOAN VALUE [999500.00 USD] MUST EXCEED THE INITIAL MARGIN [5000000.00 USD]",
-            )
-        ],
-        "[rec] users' threads; [own] half a cent a share of commission",
-        never=("openOrder",),
-    ),
-    Row(
-        "a rejected order",
-        [order(1, Ticket("MKT"))],
-        [error(1, 201, "Order rejected - reason:Your account is not permitted to open positions.")],
-        "[ref] Message Codes, 201",
-        scenario="order-rejected",
-        never=("openOrder",),
+    refused(
+        "cancelling no order", ("cancelOrder", 77), 10147,
+        "OrderId 77 that needs to be cancelled is not found.", "[rec] api_cross_client_cancel_aapl",
     ),
     Row(
         "an order id twice",
@@ -809,14 +699,8 @@ ROWS = [
     Row(
         "the id of a cancelled order",
         [order(1, Ticket("LMT", limit=100.0)), ("cancelOrder", 1), order(1, Ticket("MKT"))],
-        [error(1, 202, "Order Canceled - reason:"), error(1, 103, "Duplicate order id")],
+        [cancelled(1), error(1, 103, "Duplicate order id")],
         "[ref] Message Codes",
-    ),
-    Row(
-        "cancelling no order",
-        [("cancelOrder", 77)],
-        [error(77, 10147, "OrderId 77 that needs to be cancelled is not found.")],
-        "[rec] api_cross_client_cancel_aapl",
     ),
     Row(
         "cancelling a filled order",
@@ -827,7 +711,7 @@ ROWS = [
     Row(
         "cancelling everything",
         [order(1, Ticket("LMT", limit=100.0)), order(2, Ticket("LMT", limit=101.0)), ("reqGlobalCancel",)],
-        [error(1, 202, "Order Canceled - reason:"), error(2, 202, "Order Canceled - reason:")],
+        [cancelled(1), cancelled(2)],
         "[ref] reqGlobalCancel",
     ),
     Row(
@@ -906,13 +790,6 @@ ROWS = [
         [error(5, 504, "Not connected"), ("managedAccounts", ACCOUNT)],
         "[ref] Message Codes, 504",
         scenario="connectivity-lost",
-    ),
-    # what the simulator does not know
-    Row(
-        "an unknown request",
-        [("reqScannerParameters",), ("queryDisplayGroups", 12)],
-        [error(-1, 505, "Fatal Error: Unknown message id."), error(12, 505, "Fatal Error: Unknown message id.")],
-        "[ref] Message Codes, 505",
     ),
 ]  # fmt: skip
 
