@@ -1,12 +1,12 @@
 """The table of the image's outside: a start's variables and files -> its log lines, exit code and what it leaves.
 
 Each row names the file of the image that it is read from: run.sh, common.sh, run_socat.sh and config.ini.tmpl of
-ib-gateway-docker (tag 10.45.1j), ibcstart.sh and the Java classes of IBC 3.24.1. Misspelt words are theirs.
+ib-gateway-docker (tag 10.45.1j), ibcstart.sh and the Java classes of IBC 3.24.1. Misspelt words are theirs. What these
+do once they run is tested without a container: tests/unit/test_gateway_sim_*.py.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 HOME = "/home/ibgateway"
 SETTINGS = f"{HOME}/tws_settings"
@@ -25,22 +25,15 @@ BASE: Environment = {
 }
 
 
-class Where(StrEnum):
-    SCRIPTS = "scripts"
-    """run.sh in a home of its own, all rows in one container; IBC's start script only prints its arguments."""
-    IBC = "ibc"
-    """The same with IBC, which ends before it would reach anybody."""
-    CONTAINER = "container"
-    """A container of its own on the way to the broker, with a user of its own."""
-
-
 @dataclass(frozen=True)
 class Row:
     """`again`: a second start in the same home, or container layer, with this environment: what is expected is its.
 
     `files`: path in the home -> text, None to remove it. `lines`: in this order in the log. `code`: None while it runs.
     `left`: path in the home -> lines of it, None for a file that must not be there. `user`: whose credentials, in a
-    container; None for BASE's. `scenario`: the broker's for this user.
+    container; None for BASE's. `scenario`: the broker's for this user. `container`: a container of its own, which logs
+    in or stands before its login; else run.sh runs in a home of its own, all such rows in one container, where IBC's
+    start script only prints its arguments.
     """
 
     name: str
@@ -48,14 +41,13 @@ class Row:
     environment: Environment = field(default_factory=dict)
     again: Environment | None = None
     files: Mapping[str, str | None] = field(default_factory=dict)
-    where: Where = Where.SCRIPTS
     code: int | None = 0
     lines: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     left: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     user: str | None = None
     scenario: str | None = None
-    offline: bool = False
+    container: bool = False
 
     def environments(self) -> list[dict[str, str]]:
         every = [{**BASE, **self.environment}]
@@ -414,90 +406,13 @@ ROWS = (
     not_implemented("SSH_USER_TUNNEL", "user@host"),
     not_implemented("SSH_VNC_PORT", "5900"),
     not_implemented("SSH_PASSPHRASE_FILE", "/etc/hostname"),
-    # ibcstart.sh's own errors, and IBC's before the login
-    Row(
-        "a wrong action after a missed second factor",
-        "ibcstart.sh, E_INVALID_ARG",
-        {"TWOFA_TIMEOUT_ACTION": "sometimes"},
-        where=Where.IBC,
-        code=3,
-        lines=("2FA timeout action set to sometimes but must be either 'restart' or 'exit' (case-insensitive)\n",),
-        absent=("Starting Gateway with this command:",),
-    ),
-    Row(
-        "no Java",
-        "ibcstart.sh, E_NO_JAVA",
-        files={"Jts/ibgateway/10.45.1j/.install4j/inst_jre.cfg": None},
-        where=Where.IBC,
-        code=1,
-        lines=(".> Starting IBC in paper mode", "find suitable Java installation\n"),
-        absent=("Starting Gateway with this command:",),
-    ),
-    Row(
-        "a version that is not installed",
-        "ibcstart.sh, E_TWS_VERSION_NOT_INSTALLED",
-        {"TWS_MAJOR_VRSN": "10.99"},
-        where=Where.IBC,
-        code=4,
-        lines=("Error: Offline TWS/Gateway version 10.99 is not installed: can't find jars folder",),
-    ),
-    Row(
-        "a settings directory that nobody made",
-        "ibcstart.sh, E_IBC_PATH_NOT_EXIST",
-        {"CUSTOM_CONFIG": "yes", "TWS_SETTINGS_PATH": f"{HOME}/none"},
-        where=Where.IBC,
-        code=5,
-        lines=(f"Error: TWS settings path: {HOME}/none does not exist\n",),
-    ),
-    Row(
-        "no config.ini",
-        "ibcstart.sh, E_IBC_INI_NOT_EXIST",
-        {"CUSTOM_CONFIG": "yes"},
-        files={CONFIG: None},
-        where=Where.IBC,
-        code=6,
-        lines=(f"Error: IBC configuration file: {HOME}/ibc/config.ini  does not exist\n",),
-    ),
-    Row(
-        "no VM options",
-        "ibcstart.sh, E_TWS_VMOPTIONS_NOT_FOUND",
-        files={VMOPTIONS: None},
-        where=Where.IBC,
-        code=7,
-        lines=("Error: Neither tws.vmoptions nor ibgateway.vmoptions could be found\n",),
-    ),
-    Row(
-        "a mode that only IBC sees",
-        "DefaultTradingModeManager, ErrorCodes 1104",
-        {"CUSTOM_CONFIG": "yes"},
-        files={CONFIG: "TradingMode=demo\n"},
-        where=Where.IBC,
-        code=80,
-        lines=("Invalid Trading Mode argument or .ini file setting: demo", "IBC returned exit status 80\n"),
-    ),
-    Row(
-        "a cold restart at no time of day; the action's case does not matter",
-        "IbcTws.getColdRestartTime, ErrorCodes 1105",
-        {"TWS_COLD_RESTART": "7 AM", "TWOFA_TIMEOUT_ACTION": "ReStart"},
-        where=Where.IBC,
-        code=81,
-        lines=(
-            "Starting Gateway with this command:\n",
-            "    ColdRestartTime=7 AM\n",
-            "IBC: Invalid ColdRestartTime setting: '7 AM'; format should be: <hh:mm>   eg 13:00\n",
-            "IBC: Exiting after error with exit code=1105\n",
-            "IBC returned exit status 81\n",
-            "Gateway finished\n",
-        ),
-        absent=("IBC will restart shortly",),
-    ),
     # With a login, or what stands in its way
     Row(
         "a login",
         "run.sh, ibcstart.sh, IBC",
         # Without effect on the relay's clients, which come from 127.0.0.1 (TrustedIPs in jts.ini.tmpl).
         {"TWS_ACCEPT_INCOMING": "reject"},
-        where=Where.CONTAINER,
+        container=True,
         user="plain",
         code=None,
         lines=(
@@ -512,103 +427,18 @@ ROWS = (
         absent=("AutoLogoffTime is ignored", "Gateway finished"),
     ),
     Row(
-        "nothing to configure: the API stays read-only, which is the gateway's default",
-        "config.ini.tmpl; IbcTws.configureReadOnlyApi",
-        {
-            "READ_ONLY_API": None,
-            "AUTO_RESTART_TIME": None,
-            "EXISTING_SESSION_DETECTED_ACTION": None,
-            "TWOFA_TIMEOUT_ACTION": None,
-        },
-        where=Where.CONTAINER,
-        user="unset",
-        code=None,
-        lines=(".>\t\ton2fatimeout: \n", "IBC: Login has completed\n"),
-        absent=("Configuration tasks completed", "Setting ReadOnlyApi"),
-    ),
-    Row(
-        "times of day that are none are only logged",
-        "ConfigureAutoLogoffOrRestartTimeTask, TwsSettingsSaver",
-        {"AUTO_RESTART_TIME": "23:59", "AUTO_LOGOFF_TIME": "10:00 PM", "SAVE_TWS_SETTINGS": "08:00 noon"},
-        where=Where.CONTAINER,
-        user="times",
-        code=None,
-        lines=(
-            "IBC: AutoLogoffTime is ignored because AutoRestartTime is also set\n",
-            "IBC: Invalid setting SaveTwsSettingsAt=08:00 noon: value 'noon' should be in hh:mm format\n"
-            "TWS Settings will not be saved automatically\n",
-            "IBC: Login has completed\n",
-            "IBC: Setting Auto restart time\n",
-            'IBC: Auto restart time setting must be hh:mm AM or hh:mm PM, for example "09:30 AM" or "04:00 PM"\n',
-            "IBC: Configuration tasks completed\n",
-        ),
-    ),
-    Row(
-        "a precaution that is neither yes nor no",
-        "ConfigureApiPrecautionsTask, ErrorCodes 1105",
-        {"BYPASS_WARNING": "maybe"},
-        where=Where.CONTAINER,
-        user="bypass",
-        code=81,
-        lines=(
-            "IBC: Login has completed\n",
-            "IBC: Invalid setting value for 'Bypass Order Precautions for API Orders'\n",
-            "IBC: Exiting after error with exit code=1105\n",
-            "IBC returned exit status 81\n",
-            "Gateway finished\n",
-        ),
-        absent=("Configuration tasks completed",),
-    ),
-    Row(
-        "no user id: the form stays",
-        "IBC's login handler",
-        {"TWS_USERID": ""},
-        where=Where.CONTAINER,
-        code=None,
-        lines=("IBC: Setting Trading mode = paper\n",),
-        absent=("Login attempt",),
-    ),
-    Row(
         "no password: the form stays",
         "IBC's login handler",
         {"TWS_PASSWORD": ""},
-        where=Where.CONTAINER,
+        container=True,
         code=None,
         lines=("IBC: Setting Trading mode = paper\n",),
         absent=("Login attempt",),
-    ),
-    Row(
-        "a wrong password: a dialog that nobody handles",
-        "IBC, which has no handler for it",
-        {"TWS_PASSWORD": "wrong"},
-        where=Where.CONTAINER,
-        user="wrong",
-        code=None,
-        lines=(
-            "IBC: Login attempt: 1\n",
-            "IBC: detected dialog entitled: Unrecognized Username or Password; event=Opened\n",
-        ),
-        absent=("Login attempt: 2", "Login has completed"),
-    ),
-    Row(
-        "no way out",
-        "LoginErrorDialogHandler, ibcstart.sh",
-        where=Where.CONTAINER,
-        user="offline",
-        offline=True,
-        code=None,
-        lines=(
-            "IBC: Connection to server failed",
-            "IBC: Cold restart in progress\n",
-            "IBC will cold-restart shortly\n",
-            "Starting Gateway with this command:\n",
-        ),
-        absent=("Login has completed",),
     ),
     Row(
         "a login that fails: again at once, in a new process, without back-off",
         "LoginFailedDialogHandler, ibcstart.sh (which prints its sleep)",
-        where=Where.CONTAINER,
+        container=True,
         user="retry",
         scenario="login-failed-restart",
         code=None,
@@ -622,32 +452,25 @@ ROWS = (
             "IBC: Login has completed\n",
         ),
     ),
-    *(
-        Row(
-            f"no login after the second factor, then {action or 'nothing said'}",
-            "IBC's SecondFactorAuthenticationDialogHandler, ErrorCodes 1111; ibcstart.sh",
-            {
-                "TWOFA_TIMEOUT_ACTION": action,
-                "RELOGIN_AFTER_TWOFA_TIMEOUT": "yes",
-                "TWOFA_EXIT_INTERVAL": "1",
-                "EXISTING_SESSION_DETECTED_ACTION": None,
-            },
-            where=Where.CONTAINER,
-            user="factor",
-            scenario="push-denied",
-            code=None if action == "restart" else 87,
-            lines=(
-                "IBC: If login has not completed, IBC will exit in 1 seconds\n",
-                "IBC: IBC closing because login has not completed after Second Factor Authentication\n",
-                "IBC: Exiting after error with exit code=1111\n",
-                "IBC returned exit status 87\n",
-                *(
-                    ("IBC will restart shortly\nsleep 2\n", "Starting Gateway with this command:\n")
-                    if action == "restart"
-                    else ("Gateway finished\n",)
-                ),
-            ),
-        )
-        for action in ("restart", "exit", None)
+    Row(
+        "no login after the second factor, and nothing said of what to do then",
+        "IBC's SecondFactorAuthenticationDialogHandler, ErrorCodes 1111; ibcstart.sh",
+        {
+            "TWOFA_TIMEOUT_ACTION": None,
+            "RELOGIN_AFTER_TWOFA_TIMEOUT": "yes",
+            "TWOFA_EXIT_INTERVAL": "1",
+            "EXISTING_SESSION_DETECTED_ACTION": None,
+        },
+        container=True,
+        user="factor",
+        scenario="push-denied",
+        code=87,
+        lines=(
+            "IBC: If login has not completed, IBC will exit in 1 seconds\n",
+            "IBC: IBC closing because login has not completed after Second Factor Authentication\n",
+            "IBC: Exiting after error with exit code=1111\n",
+            "IBC returned exit status 87\n",
+            "Gateway finished\n",
+        ),
     ),
 )

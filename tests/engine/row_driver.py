@@ -24,8 +24,7 @@ def walk(number: int, row: dict[str, Any]) -> dict[str, Any]:
     """One start for each environment of the row, one after the other in the same home; the outcome of the last one."""
     home = Path(f"/tmp/home-{number}")
     shutil.copytree(HOME, home)
-    if not row["ibc"]:
-        (home / "ibc" / "scripts" / "ibcstart.sh").write_text(RECORDER)
+    (home / "ibc" / "scripts" / "ibcstart.sh").write_text(RECORDER)
     for name, content in row["files"].items():
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)

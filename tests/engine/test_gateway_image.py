@@ -26,15 +26,15 @@ from infra.properties import escape
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack
-from tests.engine.image_rows import HOME, ROWS, SETTINGS, Row, Where
+from tests.engine.image_rows import HOME, ROWS, SETTINGS, Row
 
 STACK = "paper-image"
 DEADLINE = 60.0
 LOGGED_IN = "IBC: Configuration tasks completed"
 USERS = ("plain", "files", "volume", *sorted({row.user for row in ROWS if row.user} - {"plain"}))
 
-INSIDE = [row for row in ROWS if row.where is not Where.CONTAINER]
-OUTSIDE = [row for row in ROWS if row.where is Where.CONTAINER]
+INSIDE = [row for row in ROWS if not row.container]
+OUTSIDE = [row for row in ROWS if row.container]
 
 VOLUME_START = Row("a settings volume", "", {"TWS_SETTINGS_PATH": SETTINGS, "TIME_ZONE": "America/New_York"})
 FILES_START = Row(
@@ -60,7 +60,7 @@ class Bench:
     prefix: str
     broker: BrokerControl
     credentials: Mapping[str, tuple[str, str]] = field(repr=False)
-    networks: list[Network] = field(default_factory=list)
+    network: Network
     containers: list[Container] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ class Bench:
                     environment[name] = value
         made = self.client.containers.create(
             self.image,
-            network=self.networks[1 if row.offline else 0].name,
+            network=self.network.name,
             environment=environment,
             volumes={name: {"bind": at, "mode": "rw"} for name, at in (volumes or {}).items()},
             labels={SANDBOX_LABEL: self.prefix},
@@ -127,8 +127,7 @@ class Bench:
         self.broker.clear()
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda container: container.remove(force=True, v=True), self.containers))
-        for network in self.networks:
-            network.remove()
+        self.network.remove()
         for volume in self.volumes:
             self.client.volumes.get(volume).remove(force=True)
 
@@ -211,12 +210,9 @@ def bench(
         sandbox.prefix,
         sandbox.broker(),
         {user: (user_id, known[user_id]) for user, user_id in users.items()},
+        docker_client.networks.create(f"{sandbox.prefix}-image-egress", driver="bridge"),
     )
     try:
-        for name, internal in (("egress", False), ("offline", True)):
-            made.networks.append(
-                docker_client.networks.create(f"{sandbox.prefix}-image-{name}", driver="bridge", internal=internal)
-            )
         yield made
     finally:
         made.remove()
@@ -267,7 +263,6 @@ def outcomes(bench: Bench, started: dict[str, Container]) -> dict[str, Any]:
     """What came of the rows that one container walks through."""
     rows = [
         {
-            "ibc": row.where is Where.IBC,
             "environments": row.environments(),
             "files": row.files,
             "lines": row.lines,
@@ -351,9 +346,6 @@ def test_the_image_as_docker_sees_it(bench: Bench) -> None:
 def test_the_relay_accepts_before_the_login_and_answers_after_it(started: dict[str, Container]) -> None:
     """run_socat.sh: 4004 on all interfaces to 4002, which is on loopback only and not there before the login. It comes
     back five seconds after socat was stopped, which users are told to do when it hangs."""
-    stopped = next(started[row.name] for row in OUTSIDE if row.user == "wrong")
-    shows(stopped, "Unrecognized Username or Password")
-    assert inside(stopped, "pkill -x socat") == ""
     waiting, logged_in = started["no password: the form stays"], started["a login"]
     shows(waiting, "IBC: Setting Trading mode = paper")
     until(lambda: knock(waiting, 4004) == "open", lambda: "the relay accepts")
@@ -365,8 +357,9 @@ def test_the_relay_accepts_before_the_login_and_answers_after_it(started: dict[s
     hello = "printf 'API\\0\\0\\0\\0\\x09v100..178'"
     probe = f"exec 3<>/dev/tcp/127.0.0.1/4002 && {hello} >&3 && timeout 5 head -c 4 <&3 | wc -c"
     assert inside(logged_in, probe) == "4\n"
-    shows(stopped, "Forking :::4002 onto 0.0.0.0:4004 > trading mode paper \n", times=2)
-    until(lambda: knock(stopped, 4004) == "open", lambda: "the relay accepts again")
+    assert inside(waiting, "pkill -x socat") == ""
+    shows(waiting, "Forking :::4002 onto 0.0.0.0:4004 > trading mode paper \n", times=2)
+    until(lambda: knock(waiting, 4004) == "open", lambda: "the relay accepts again")
 
 
 LOOK_AROUND = """
@@ -420,7 +413,7 @@ def test_user_processes_and_the_order_of_a_stop(bench: Bench, started: dict[str,
 
 def test_the_container_ends_with_its_display(started: dict[str, Container]) -> None:
     """Java dies of it, with status 1; IBC's start script ends with it, and so does run.sh."""
-    container = started["no user id: the form stays"]
+    container = started["no password: the form stays"]
     shows(container, "IBC: Setting Trading mode = paper")
     inside(container, "pkill Xvfb")
     assert exit_code(container) == 1
@@ -487,7 +480,7 @@ def test_soft_restart_keeps_the_session_and_cold_restart_does_not(bench: Bench, 
     assert log(container).count("autorestart file not found: full authentication will be required\n") >= 2
 
 
-def test_settings_volume(bench: Bench, started: dict[str, Container]) -> None:
+def test_a_settings_volume_and_java_killed(bench: Bench, started: dict[str, Container]) -> None:
     """A fresh named volume belongs to root: the start fails. Once it belongs to uid 1000, it keeps what is written."""
     refused, first = started["refused"], started["volume"]
     assert exit_code(refused) == 1
@@ -504,38 +497,16 @@ def test_settings_volume(bench: Bench, started: dict[str, Container]) -> None:
     shows(second, "IBC: Read-Only API checkbox is already set to: false")
     shows(second, "IBC: Auto restart time already set to 11:59 PM")
     assert "TimeZone=America/New_York" in inside(second, f"cat {SETTINGS}/jts.ini")
-
-
-def test_without_an_action_a_second_session_waits_for_somebody(bench: Bench, started: dict[str, Container]) -> None:
-    """EXISTING_SESSION_DETECTED_ACTION unset is IBC's `manual` (ExistingSessionDetectedDialogHandler)."""
-    first = next(row for row in OUTSIDE if row.user == "unset")
-    until(lambda: knock(started[first.name], 4004) == "open, answered", lambda: log(started[first.name]))
-    assert 'readOnlyApi="true"' in inside(started[first.name], "cat Jts/*/ibg.xml")
-    second = bench.start(first)
-    shows(second, "IBC: detected dialog entitled: Existing session detected")
-    shows(second, "IBC: User must choose whether to continue with this session (scenario 1)")
-    assert "Login has completed" not in log(second)
-
-
-def test_java_killed_ends_the_container_with_its_code(bench: Bench, started: dict[str, Container]) -> None:
-    container = next(started[row.name] for row in OUTSIDE if row.user == "times")
-    shows(container, LOGGED_IN)
-    inside(container, "kill -9 $(pgrep java)")
-    assert exit_code(container) == 137
-    assert missing(("IBC returned exit status 137\n", "Gateway finished\n"), log(container)) is None
-    user_id = bench.credentials["times"][0]
+    # Java killed ends the container with its code, and the session at the broker.
+    inside(second, "kill -9 $(pgrep java)")
+    assert exit_code(second) == 137
+    assert missing(("IBC returned exit status 137\n", "Gateway finished\n"), log(second)) is None
+    user_id = bench.credentials["volume"][0]
     until(lambda: not bench.broker.status()["users"][user_id]["sessions"], lambda: "the broker sees the session end")
 
 
-def test_what_the_broker_counted(bench: Bench, started: dict[str, Container]) -> None:
-    """A rejected password once; without a way out nothing; a failing login again and again, and at once."""
-    wrong, offline, retry = (
-        started[next(row.name for row in OUTSIDE if row.user == user)] for user in ("wrong", "offline", "retry")
-    )
-    shows(wrong, "Unrecognized Username or Password")
-    assert (bench.counter("wrong", "attempts"), bench.counter("wrong", "failed_attempts")) == (1, 1)
-    shows(offline, "IBC will cold-restart shortly")
-    assert bench.counter("offline", "attempts") == 0
+def test_a_failing_login_is_tried_again_and_again(bench: Bench, started: dict[str, Container]) -> None:
+    retry = next(started[row.name] for row in OUTSIDE if row.user == "retry")
     shows(retry, LOGGED_IN)
     assert bench.counter("retry", "attempts") >= 3
     assert log(retry).count("> Starting IBC/IB gateway") == 1

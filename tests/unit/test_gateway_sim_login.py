@@ -336,6 +336,7 @@ def test_unanswered_push_prompts_again_with_relogin(
         ("primary", "primaryoverride", "Exit 0", SCENARIO_4, SCENARIO_5),
         ("primary", "secondary", "Exit 0", SCENARIO_2, None),
         ("primary", "manual", "GiveUp", SCENARIO_1, None),
+        ("primary", "", "GiveUp", SCENARIO_1, None),
         ("primary", "nonsense", "Exit 0", SCENARIO_2, None),
         ("primaryoverride", "primary", "logged in", None, SCENARIO_6),
         ("primaryoverride", "primaryoverride", "logged in", None, SCENARIO_6),
