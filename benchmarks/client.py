@@ -17,7 +17,7 @@ from ib_async import IB
 from benchmarks.console import say
 from client import Pool
 from tests.unit.counting_proxy import CountingProxy, most_in_a_second
-from tests.unit.gateway_sim_world import world
+from tests.unit.simulated_gateway import simulated_gateway
 
 SIZE = 5  # the guide's pool
 GATEWAY_MAXIMUM = 50
@@ -75,7 +75,7 @@ def main() -> None:
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in CONTENDERS}
     for _ in range(arguments.rounds):
         for name, contender in CONTENDERS.items():
-            with world() as gateway, CountingProxy(("127.0.0.1", gateway.api_port)) as proxy:
+            with simulated_gateway() as gateway, CountingProxy(("127.0.0.1", gateway.api_port)) as proxy:
                 found[name].append(asyncio.run(measure(contender, proxy, arguments.seconds)))
     medians = {name: statistics.median(rate for rate, _ in results) for name, results in found.items()}
     for name, results in found.items():

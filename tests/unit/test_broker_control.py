@@ -14,7 +14,7 @@ import pytest
 
 from sandbox.broker import scenarios, server
 from sandbox.broker.control import BrokerControl, ControlError
-from tests.unit.gateway_sim_world import world
+from tests.unit.simulated_gateway import simulated_gateway
 
 # Every state that one of the five checks, or the login, can be turned red with.
 NEEDED = {
@@ -99,7 +99,7 @@ def test_what_new_clients_are_told(scenario: str, codes: list[int]) -> None:
 
 
 def test_scenario_of_one_user_and_of_all() -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.control.scenario("slow", "pusher")
         assert _scenarios(place.control) == {"trader": "normal", "pusher": "slow"}
         place.control.scenario("farm-broken")
@@ -113,7 +113,7 @@ def _scenarios(control: BrokerControl) -> dict[str, str]:
 
 
 def test_unknown_names_are_refused_by_name() -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         with pytest.raises(ControlError, match="unknown scenario 'nonsense'; expected one of normal, "):
             place.control.scenario("nonsense")
         with pytest.raises(ControlError, match="unknown user id"):
@@ -150,7 +150,7 @@ def test_a_value_after_the_colon(text: str, field: str, value: object) -> None:
     ],
 )
 def test_wrong_values_are_refused_with_what_was_expected(text: str, refusal: str) -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         with pytest.raises(ControlError, match=re.escape(refusal)):
             place.control.scenario(text)
         assert _scenarios(place.control) == {"trader": "normal", "pusher": "normal"}
@@ -158,7 +158,7 @@ def test_wrong_values_are_refused_with_what_was_expected(text: str, refusal: str
 
 def test_the_clock_is_moved_sped_up_and_put_back() -> None:
     # 2026-11-23 12:00 UTC
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         began = time.time()
         assert place.control.clock(at=1_795_435_200.0)["now"] - 1_795_435_200.0 < 5
         shown = place.control.clock(speed=3600.0)
@@ -179,7 +179,7 @@ def test_the_clock_is_moved_sped_up_and_put_back() -> None:
     [(b"IbLoginId=trader", 4), (b"IbLoginId=\\u0074rader ", 4), (b"IbLoginId=nobody", 0), (b"IbLoginId=", 0), (b"", 0)],
 )
 def test_a_gateway_that_starts_is_told_what_goes_wrong(line: bytes, crash: int) -> None:
-    with world(gateway=False) as place, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway:
+    with simulated_gateway(logged_in=False) as place, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway:
         place.control.scenario("crash-at-start:4", "trader")
         gateway.settimeout(5)
         gateway.connect(("127.0.0.1", place.broker_port))
@@ -192,7 +192,7 @@ def test_a_gateway_that_starts_is_told_what_goes_wrong(line: bytes, crash: int) 
 
 
 def test_status_of_a_logged_in_user() -> None:
-    with world() as place:
+    with simulated_gateway() as place:
         status = place.control.status()
     assert status["unknown_user_attempts"] == 0
     assert status["users"]["trader"] == {

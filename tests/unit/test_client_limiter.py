@@ -16,7 +16,7 @@ from ib_async.connection import Connection
 
 from client import Limiter, Pool
 from tests.unit.counting_proxy import CountingProxy, most_in_a_second
-from tests.unit.gateway_sim_world import world
+from tests.unit.simulated_gateway import simulated_gateway
 
 SPY = Stock("SPY", "SMART", "USD")
 
@@ -231,7 +231,7 @@ def test_a_receiver_never_sees_more_than_50_in_a_second_from_a_whole_pool() -> N
 
             await asyncio.gather(*(load() for _ in range(8)))
 
-    with world() as gateway, CountingProxy(("127.0.0.1", gateway.api_port)) as proxy:
+    with simulated_gateway() as gateway, CountingProxy(("127.0.0.1", gateway.api_port)) as proxy:
         asyncio.run(work(proxy))
         # Eight connections: a handshake, startApi, and ib_async's six requests for positions, open and completed
         # orders, account updates (two kinds) and executions (ib_async/ib.py, connectAsync); then 20 each.

@@ -14,7 +14,7 @@ from ib_async import IB, Stock
 from client import ConnectionLost, NoConnection, Pool
 from client import pool as pool_module
 from tests.unit.counting_proxy import CountingProxy
-from tests.unit.gateway_sim_world import World, world
+from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 
 ROOT = Path(__file__).resolve().parents[2]
 SPY = Stock("SPY", "SMART", "USD", conId=756733)
@@ -22,13 +22,13 @@ SECONDS = 30  # for what must happen soon
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[World]:
-    with world() as running:
+def shared() -> Iterator[SimulatedGateway]:
+    with simulated_gateway() as running:
         yield running
 
 
 @pytest.fixture
-def gateway(shared: World) -> Iterator[World]:
+def gateway(shared: SimulatedGateway) -> Iterator[SimulatedGateway]:
     yield shared
     shared.control.clear()
     until(lambda: session_of(shared) == "normal")
@@ -42,33 +42,33 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def session_of(gateway: World) -> str:
+def session_of(gateway: SimulatedGateway) -> str:
     assert gateway.session is not None
     return gateway.session.state.api
 
 
-def scenario(gateway: World, name: str, api: str) -> None:
+def scenario(gateway: SimulatedGateway, name: str, api: str) -> None:
     """Sets the broker's scenario and waits until the gateway's API behaves so."""
     gateway.control.scenario(name)
     until(lambda: session_of(gateway) == api)
 
 
-def connected_ids(gateway: World) -> list[int]:
+def connected_ids(gateway: SimulatedGateway) -> list[int]:
     assert gateway.server is not None
     return sorted(client.client_id for client in gateway.server.clients if client.client_id is not None)
 
 
-def stop(gateway: World) -> None:
+def stop(gateway: SimulatedGateway) -> None:
     assert gateway.server is not None
     gateway.run(gateway.server.stop())
 
 
-def start(gateway: World) -> None:
+def start(gateway: SimulatedGateway) -> None:
     assert gateway.server is not None
     gateway.run(gateway.server.start("127.0.0.1", gateway.api_port))
 
 
-def notice(gateway: World, code: int, text: str) -> None:
+def notice(gateway: SimulatedGateway, code: int, text: str) -> None:
     async def tell() -> None:
         assert gateway.server is not None
         gateway.server.notice(code, text)
@@ -76,7 +76,7 @@ def notice(gateway: World, code: int, text: str) -> None:
     gateway.run(tell())
 
 
-def pool_of(gateway: World, size: int, ids: range = range(100, 110)) -> Pool:
+def pool_of(gateway: SimulatedGateway, size: int, ids: range = range(100, 110)) -> Pool:
     return Pool("127.0.0.1", gateway.api_port, ids, size=size)
 
 
@@ -94,7 +94,7 @@ async def fill(pool: Pool, size: int) -> list[IB]:
     return found
 
 
-def test_each_connection_has_an_id_of_its_own_and_closing_disconnects_all(gateway: World) -> None:
+def test_each_connection_has_an_id_of_its_own_and_closing_disconnects_all(gateway: SimulatedGateway) -> None:
     async def work() -> None:
         async with pool_of(gateway, 3) as pool:
             assert sorted(ib.client.clientId for ib in await fill(pool, 3)) == [100, 101, 102]
@@ -107,7 +107,7 @@ def test_each_connection_has_an_id_of_its_own_and_closing_disconnects_all(gatewa
     until(lambda: connected_ids(gateway) == [])
 
 
-def test_a_connection_is_used_again_when_its_borrower_left_in_peace(gateway: World) -> None:
+def test_a_connection_is_used_again_when_its_borrower_left_in_peace(gateway: SimulatedGateway) -> None:
     async def work() -> None:
         async with pool_of(gateway, 1) as pool:
             async with pool.connection() as first:
@@ -118,7 +118,7 @@ def test_a_connection_is_used_again_when_its_borrower_left_in_peace(gateway: Wor
     asyncio.run(work())
 
 
-def test_an_id_that_somebody_else_uses_is_passed_over(gateway: World) -> None:
+def test_an_id_that_somebody_else_uses_is_passed_over(gateway: SimulatedGateway) -> None:
     async def work() -> None:
         other = IB()
         await other.connectAsync("127.0.0.1", gateway.api_port, clientId=100)
@@ -132,7 +132,7 @@ def test_an_id_that_somebody_else_uses_is_passed_over(gateway: World) -> None:
     asyncio.run(work())
 
 
-def test_when_all_ids_are_taken_it_says_so_and_takes_the_first_that_comes_free(gateway: World) -> None:
+def test_when_all_ids_are_taken_it_says_so_and_takes_the_first_that_comes_free(gateway: SimulatedGateway) -> None:
     async def work() -> None:
         others = [IB(), IB()]
         for client_id, other in enumerate(others, 100):
@@ -154,7 +154,7 @@ def test_when_all_ids_are_taken_it_says_so_and_takes_the_first_that_comes_free(g
 
 
 def test_after_a_restart_of_the_gateway_all_are_back_under_their_ids(
-    gateway: World, caplog: pytest.LogCaptureFixture
+    gateway: SimulatedGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Borrowers hear of it, one that waits for an answer as well as one that asks afterwards; twice in a row."""
 
@@ -218,7 +218,7 @@ async def until_disconnected(ib: IB) -> None:
         await asyncio.sleep(0.005)
 
 
-def test_a_gateway_that_is_not_there_yet_is_waited_for(gateway: World) -> None:
+def test_a_gateway_that_is_not_there_yet_is_waited_for(gateway: SimulatedGateway) -> None:
     async def work() -> None:
         async with pool_of(gateway, 1) as pool:
             with pytest.raises(NoConnection, match=r"free within 0.3 s: 1 not connected .*[Cc]onnect"):
@@ -234,7 +234,9 @@ def test_a_gateway_that_is_not_there_yet_is_waited_for(gateway: World) -> None:
 
 # 1100, 1101, 1102 and 2110: TWS API reference, Message Codes.
 @pytest.mark.parametrize(("lost", "restored"), [(1100, 1102), (2110, 1101)])
-def test_none_is_lent_while_the_gateway_is_cut_off_from_ibkr(gateway: World, lost: int, restored: int) -> None:
+def test_none_is_lent_while_the_gateway_is_cut_off_from_ibkr(
+    gateway: SimulatedGateway, lost: int, restored: int
+) -> None:
     async def work() -> None:
         async with pool_of(gateway, 1) as pool:
             async with pool.connection() as ib:
@@ -255,7 +257,7 @@ def test_none_is_lent_while_the_gateway_is_cut_off_from_ibkr(gateway: World, los
     asyncio.run(work())
 
 
-def test_one_that_connects_to_a_gateway_that_is_cut_off_is_not_lent(gateway: World) -> None:
+def test_one_that_connects_to_a_gateway_that_is_cut_off_is_not_lent(gateway: SimulatedGateway) -> None:
     async def work() -> None:
         async with pool_of(gateway, 1) as pool:
             with pytest.raises(NoConnection, match=r"cut off from IBKR .2110"):
@@ -271,7 +273,7 @@ def test_one_that_connects_to_a_gateway_that_is_cut_off_is_not_lent(gateway: Wor
     asyncio.run(work())
 
 
-def test_exhaustion_says_how_many_are_lent(gateway: World) -> None:
+def test_exhaustion_says_how_many_are_lent(gateway: SimulatedGateway) -> None:
     async def work() -> None:
         async with pool_of(gateway, 2) as pool, pool.connection(), pool.connection():
             with pytest.raises(NoConnection, match=r"127.0.0.1:\d+ was free within 0.1 s: 2 lent$"):
@@ -281,7 +283,7 @@ def test_exhaustion_says_how_many_are_lent(gateway: World) -> None:
     asyncio.run(work())
 
 
-def test_borrowers_come_in_the_order_in_which_they_asked(gateway: World) -> None:
+def test_borrowers_come_in_the_order_in_which_they_asked(gateway: SimulatedGateway) -> None:
     """Not even one that asks again at once gets ahead; and one that gave up takes nobody's place."""
 
     async def work() -> None:
@@ -304,7 +306,7 @@ def test_borrowers_come_in_the_order_in_which_they_asked(gateway: World) -> None
     asyncio.run(work())
 
 
-def test_one_that_is_cancelled_as_it_is_served_loses_nothing(gateway: World) -> None:
+def test_one_that_is_cancelled_as_it_is_served_loses_nothing(gateway: SimulatedGateway) -> None:
     async def work() -> None:
         async with pool_of(gateway, 1) as pool:
 
@@ -324,7 +326,7 @@ def test_one_that_is_cancelled_as_it_is_served_loses_nothing(gateway: World) -> 
 
 
 @pytest.mark.parametrize("how", ["cancelled", "failed"])
-def test_what_a_dead_borrower_left_open_is_gone_for_the_next(gateway: World, how: str) -> None:
+def test_what_a_dead_borrower_left_open_is_gone_for_the_next(gateway: SimulatedGateway, how: str) -> None:
     async def work() -> None:
         async with pool_of(gateway, 1) as pool:
             subscribed = asyncio.Event()
@@ -354,7 +356,9 @@ def test_what_a_dead_borrower_left_open_is_gone_for_the_next(gateway: World, how
     asyncio.run(work())
 
 
-def test_a_wedged_gateway_is_found_out_while_nobody_borrows(gateway: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wedged_gateway_is_found_out_while_nobody_borrows(
+    gateway: SimulatedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pool_module, "IDLE_CHECK", 0.05)
     monkeypatch.setattr(pool_module, "ANSWER", 0.2)
     monkeypatch.setattr(pool_module, "CONNECT", 0.5)
@@ -373,7 +377,7 @@ def test_a_wedged_gateway_is_found_out_while_nobody_borrows(gateway: World, monk
     asyncio.run(work())
 
 
-def test_closing_sends_what_waits_and_tells_who_still_borrows(gateway: World) -> None:
+def test_closing_sends_what_waits_and_tells_who_still_borrows(gateway: SimulatedGateway) -> None:
     async def work(proxy: CountingProxy) -> None:
         async with Pool("127.0.0.1", proxy.port, range(100, 110), size=2) as pool:
             before = len(await fill(pool, 2)) and len(proxy.arrivals)
@@ -401,7 +405,7 @@ def test_closing_sends_what_waits_and_tells_who_still_borrows(gateway: World) ->
         asyncio.run(work(proxy))
 
 
-def test_the_environment_of_a_bot_describes_the_pool(gateway: World) -> None:
+def test_the_environment_of_a_bot_describes_the_pool(gateway: SimulatedGateway) -> None:
     # As `ibgw env` prints it (README.md, Clients).
     environ = {
         "IBGW_HOST": "127.0.0.1",
@@ -423,7 +427,7 @@ def test_the_environment_of_a_bot_describes_the_pool(gateway: World) -> None:
         Pool.from_environment(environ, size=3)
 
 
-def test_the_example_runs_and_the_readme_shows_it(gateway: World) -> None:
+def test_the_example_runs_and_the_readme_shows_it(gateway: SimulatedGateway) -> None:
     example = ROOT / "docs" / "examples" / "pool.py"
     [shown] = re.findall(r"```python\n(async def .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert example.read_text().endswith(shown)

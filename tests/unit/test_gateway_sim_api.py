@@ -15,7 +15,7 @@ import pytest
 from ib_async import LimitOrder, Stock
 
 from sandbox.gateway.program import GatewaySession
-from tests.unit.gateway_sim_world import World, world
+from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 
 
 def spy() -> Stock:
@@ -43,7 +43,7 @@ class Recorder:
 
 
 def as_client(
-    place: World, work: Callable[[Recorder], Awaitable[None]], *, client_id: int = 7, readonly: bool = False
+    place: SimulatedGateway, work: Callable[[Recorder], Awaitable[None]], *, client_id: int = 7, readonly: bool = False
 ) -> Recorder:
     """Runs `work` with a client that went through ib_async's whole start-up synchronisation."""
     recorder = Recorder()
@@ -64,7 +64,7 @@ async def nothing(recorder: Recorder) -> None:
 
 
 def test_full_synchronisation_has_no_timeout(caplog: pytest.LogCaptureFixture) -> None:
-    with world() as place, caplog.at_level(logging.INFO, logger="ib_async"):
+    with simulated_gateway() as place, caplog.at_level(logging.INFO, logger="ib_async"):
         recorder = as_client(place, nothing)
     assert "Synchronization complete" in caplog.text
     assert "timed out" not in caplog.text
@@ -83,7 +83,7 @@ def test_synchronisation_with_a_read_only_gateway_needs_readonly(caplog: pytest.
         assert recorder.codes.count(321) == 2
         recorder.ib.disconnect()
 
-    with world(ReadOnlyApi="yes") as place, caplog.at_level(logging.INFO, logger="ib_async"):
+    with simulated_gateway(ReadOnlyApi="yes") as place, caplog.at_level(logging.INFO, logger="ib_async"):
         asyncio.run(work(Recorder()))
         timed_out = [record.message for record in caplog.records if "timed out" in record.message]
         assert timed_out == ["open orders request timed out", "completed orders request timed out"]
@@ -97,7 +97,7 @@ def test_live_mode_sees_live_accounts() -> None:
     async def work(recorder: Recorder) -> None:
         assert recorder.ib.managedAccounts() == ["U1111111"]
 
-    with world(TradingMode="live") as place:
+    with simulated_gateway(TradingMode="live") as place:
         as_client(place, work)
 
 
@@ -121,7 +121,7 @@ def test_each_value_is_in_its_field() -> None:
         assert (state.equityWithLoanBefore, state.commission, state.commissionCurrency) == ("1000000.00", 1.0, "USD")
         assert ib.openTrades() == []
 
-    with world() as place:
+    with simulated_gateway() as place:
         as_client(place, work)
         status = place.control.status()["users"]["trader"]
     assert (status["what_ifs"], status["orders"]) == (1, 0)
@@ -135,7 +135,7 @@ def test_lost_broker_is_1100_and_comes_back_with_the_session() -> None:
         await recorder.until(lambda: 1102 in recorder.codes)
         assert len(await recorder.ib.reqContractDetailsAsync(spy())) == 1
 
-    with world() as place:
+    with simulated_gateway() as place:
         as_client(place, work)
         status = place.control.status()["users"]["trader"]
     assert (status["logins"], status["soft_logins"]) == (1, 1)
@@ -150,7 +150,7 @@ def test_clients_are_cut_off_while_a_session_is_taken_over(capsys: pytest.Captur
         await recorder.until(lambda: len(recorder.told) == 2)
         assert recorder.codes == [1100, 1102]
 
-    with world() as place:
+    with simulated_gateway() as place:
         as_client(place, work)
     printed = capsys.readouterr().out
     order = ["Re-login is required", "Re-login to session", "Existing session detected", "(scenario 5)"]
@@ -171,7 +171,7 @@ def test_a_paper_session_has_no_data_while_the_user_s_live_session_is_open() -> 
         again = recorder.ib.reqMktData(Stock("IBM", "SMART", "USD", conId=8314))
         await recorder.until(lambda: again.bid > 0)
 
-    with world() as place:
+    with simulated_gateway() as place:
         as_client(place, work)
 
 
@@ -191,6 +191,6 @@ def test_an_error_is_told_once_though_the_broker_is_slow(monkeypatch: pytest.Mon
         assert recorder.codes.count(10197) == 1
 
     monkeypatch.setattr(GatewaySession, "ask", slowly)
-    with world() as place:
+    with simulated_gateway() as place:
         place.control.scenario("competing-live-session")
         as_client(place, work)

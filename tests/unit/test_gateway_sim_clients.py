@@ -19,7 +19,7 @@ from sandbox.gateway import market_requests
 from sandbox.gateway.clients import Timing
 from sandbox.gateway.clock import CLOCK
 from tests.unit.api_clients import KINDS, ApiClient, Event, Filter, Instrument, Ticket, connected, wait_for
-from tests.unit.gateway_sim_world import World, world
+from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 
 SPY = Instrument("SPY")
 IBM = Instrument("IBM")
@@ -795,14 +795,14 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[World]:
-    with world() as found:
+def place() -> Iterator[SimulatedGateway]:
+    with simulated_gateway() as found:
         assert found.server is not None
         found.server.timing = Timing(tick=0.02, accounts=3600, snapshot=0.05)
         yield found
 
 
-def clear(place: World, scenario: str = "normal") -> None:
+def clear(place: SimulatedGateway, scenario: str = "normal") -> None:
     """A market and an account as on the first day."""
     place.control.clear()
 
@@ -815,7 +815,7 @@ def clear(place: World, scenario: str = "normal") -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_row(place: World, kind: str, row: Row) -> None:
+def test_row(place: SimulatedGateway, kind: str, row: Row) -> None:
     clear(place, row.scenario)
     with connected(kind, place.api_port, readonly=row.scenario == "read-only") as client:
         fence(client)
@@ -850,7 +850,7 @@ def _times(client: ApiClient) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("readonly", [False, True])
-def test_connects_and_is_told_who_and_what(place: World, kind: str, readonly: bool) -> None:
+def test_connects_and_is_told_who_and_what(place: SimulatedGateway, kind: str, readonly: bool) -> None:
     """The lower of both versions is used: ib_async ends at 178, ibapi offers up to 223."""
     clear(place)
     with connected(kind, place.api_port, readonly=readonly) as client:
@@ -872,7 +872,7 @@ VERSIONS = (157, 158, 160, 162, 163, 164, 165, 166, 169, 170, 175, 176, 177, 178
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_older_clients_are_spoken_to_in_their_version(place: World, kind: str, version: int) -> None:
+def test_older_clients_are_spoken_to_in_their_version(place: SimulatedGateway, kind: str, version: int) -> None:
     """Messages whose fields depend on the version: a field too many or too few breaks a client's decoder."""
     clear(place)
     with connected(kind, place.api_port, newest=version) as client:
@@ -898,7 +898,7 @@ def test_older_clients_are_spoken_to_in_their_version(place: World, kind: str, v
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_returning_client_is_sent_its_open_orders_first(place: World, kind: str) -> None:
+def test_a_returning_client_is_sent_its_open_orders_first(place: SimulatedGateway, kind: str) -> None:
     """Recorded at gateways from 2026 on: api_reconnect_active_order_aapl."""
     clear(place)
     with connected(kind, place.api_port, 8) as client:
@@ -920,7 +920,7 @@ def test_a_returning_client_is_sent_its_open_orders_first(place: World, kind: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_client_id_in_use_is_refused(place: World, kind: str) -> None:
+def test_a_client_id_in_use_is_refused(place: SimulatedGateway, kind: str) -> None:
     """326, then the connection is closed ([ref] Message Codes)."""
     clear(place)
     with connected(kind, place.api_port) as client:
@@ -935,7 +935,7 @@ def test_clients_hear_of_their_own_orders_and_the_master_of_all(kind: str) -> No
     """[ref] Master Client ID. Client 0 is like any other, and nobody can cancel somebody else's order: [rec]
     api_client_id0_order_observation_aapl, api_cross_client_cancel_aapl."""
     with ExitStack() as stack:
-        place = stack.enter_context(world(OverrideTwsMasterClientID="50"))
+        place = stack.enter_context(simulated_gateway(OverrideTwsMasterClientID="50"))
         master, owner, other = (stack.enter_context(connected(kind, place.api_port, number)) for number in (50, 8, 0))
         owner.request(*order(5, Ticket("LMT", limit=100.0)))
         owner.request(*order(6, Ticket("MKT")))
@@ -957,7 +957,7 @@ def test_clients_hear_of_their_own_orders_and_the_master_of_all(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fill_reaches_those_who_watch_the_account(place: World, kind: str) -> None:
+def test_a_fill_reaches_those_who_watch_the_account(place: SimulatedGateway, kind: str) -> None:
     """[ref] reqPositions, reqAccountSummary and reqPnL: what has changed is sent again, unasked."""
     clear(place)
     with connected(kind, place.api_port, 7) as client:
@@ -976,7 +976,7 @@ def test_a_fill_reaches_those_who_watch_the_account(place: World, kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_order_is_filled_once_the_exchange_opens(place: World, kind: str) -> None:
+def test_an_order_is_filled_once_the_exchange_opens(place: SimulatedGateway, kind: str) -> None:
     """By the broker's clock: Saturday noon, then Monday 09:30 in New York."""
     clear(place, "market-hours")
     try:
@@ -1004,7 +1004,7 @@ def test_an_order_is_filled_once_the_exchange_opens(place: World, kind: str) -> 
         ("api-half-open", "API client 7: reqContractDetails is left unanswered (half-open)"),
     ],
 )
-def test_what_is_left_unanswered_is_in_the_log(place: World, kind: str, scenario: str, line: str) -> None:
+def test_what_is_left_unanswered_is_in_the_log(place: SimulatedGateway, kind: str, scenario: str, line: str) -> None:
     clear(place)
     place.log.clear()
     with connected(kind, place.api_port) as client:
@@ -1016,7 +1016,7 @@ def test_what_is_left_unanswered_is_in_the_log(place: World, kind: str, scenario
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_quotes_go_on_streaming(place: World, kind: str) -> None:
+def test_quotes_go_on_streaming(place: SimulatedGateway, kind: str) -> None:
     clear(place)
     with connected(kind, place.api_port) as client:
         client.request(*quotes(5, SPY))
@@ -1024,7 +1024,7 @@ def test_quotes_go_on_streaming(place: World, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_streams_end_when_data_was_lost(place: World, kind: str) -> None:
+def test_streams_end_when_data_was_lost(place: SimulatedGateway, kind: str) -> None:
     """1100, then 1101: requests for market data have to be made again ([ref] System Message Codes)."""
     clear(place)
     with connected(kind, place.api_port) as client:
@@ -1038,7 +1038,7 @@ def test_streams_end_when_data_was_lost(place: World, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_requests_above_the_rate_wait(place: World, kind: str) -> None:
+def test_requests_above_the_rate_wait(place: SimulatedGateway, kind: str) -> None:
     """The gateway's default: nothing is lost or rejected ([ref] Pacing Limitations)."""
     clear(place)
     with connected(kind, place.api_port) as client:
@@ -1055,7 +1055,7 @@ def test_requests_above_the_rate_wait(place: World, kind: str) -> None:
 def test_requests_above_the_rate_are_rejected_where_the_gateway_is_set_so(kind: str, options: str) -> None:
     """Error 100, and at the third time the connection ends ([ref] Pacing Limitations; [rec] the text). Not for a client
     that asks for pacing."""
-    with world() as place, connected(kind, place.api_port, options=options) as client:
+    with simulated_gateway() as place, connected(kind, place.api_port, options=options) as client:
         fence(client)
         assert place.server is not None
         place.server.reject_over_rate = True
@@ -1079,7 +1079,9 @@ def test_requests_above_the_rate_are_rejected_where_the_gateway_is_set_so(kind: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_market_data_lines_are_shared_by_all_clients(place: World, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_market_data_lines_are_shared_by_all_clients(
+    place: SimulatedGateway, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A hundred by default, here three ([ref] Market Data Lines; Message Codes, 101)."""
     clear(place)
     monkeypatch.setattr(market_requests, "LINES", 3)
@@ -1096,7 +1098,9 @@ def test_market_data_lines_are_shared_by_all_clients(place: World, kind: str, mo
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_time_without_a_zone_is_the_gateways_own(place: World, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_without_a_zone_is_the_gateways_own(
+    place: SimulatedGateway, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """2174, and never UTC ([rec] users' threads). Here the gateway's clock is New York's, five hours behind UTC."""
     clear(place)
     monkeypatch.setenv("TZ", "America/New_York")
@@ -1136,7 +1140,7 @@ ADVISER = User("trader", "right", (), ("DU1111111", "DU1111112", "DF9999999"))
 def test_account_updates_are_of_one_account_for_all_clients(kind: str) -> None:
     """[ref] Message Codes, 2100 and 2101; [rec] the text of 2101, which names the clients that are in the way."""
     with ExitStack() as stack:
-        place = stack.enter_context(world(TWO))
+        place = stack.enter_context(simulated_gateway(TWO))
         leaving = stack.enter_context(ExitStack())
         first, third = (
             stack.enter_context(connected(kind, place.api_port, number, readonly=True)) for number in (5, 7)
@@ -1177,7 +1181,7 @@ def test_account_updates_are_of_one_account_for_all_clients(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_order_names_its_account_where_there_are_several(kind: str) -> None:
     """[rec] users' threads."""
-    with world(TWO) as place, connected(kind, place.api_port) as client:
+    with simulated_gateway(TWO) as place, connected(kind, place.api_port) as client:
         client.request(*order(1, Ticket("MKT")))
         client.request(*order(2, Ticket("MKT", account="DU1111112")))
         fence(client)
@@ -1190,7 +1194,7 @@ def test_an_order_names_its_account_where_there_are_several(kind: str) -> None:
 def test_an_advisers_orders_are_for_clients_accounts(kind: str) -> None:
     """[ref] Message Codes, 436; [rec] users' threads. What-if orders are orders in this. What the sandbox lacks of an
     adviser's means it refuses by name."""
-    with world(ADVISER) as place, connected(kind, place.api_port) as client:
+    with simulated_gateway(ADVISER) as place, connected(kind, place.api_port) as client:
         assert ("managedAccounts", "DF9999999,DU1111111,DU1111112") in client.events
         client.request(*order(1, Ticket("MKT")))
         client.request(*order(2, Ticket("MKT", account="DF9999999")))

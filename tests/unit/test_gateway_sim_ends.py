@@ -20,7 +20,7 @@ import pytest
 from sandbox.gateway import display as displays
 from sandbox.gateway.program import ENTRY_POINT, Gateway, Options
 from tests.unit.gateway_sim_start import Installation, end
-from tests.unit.gateway_sim_world import INI, World, world
+from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 
 CONFIGURED = "IBC: Configuration tasks completed"
 FORM = "IBC: Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT"
@@ -62,13 +62,13 @@ class Run:
 
 
 @pytest.fixture
-def place() -> Iterator[World]:
-    with world(gateway=False) as found:
+def place() -> Iterator[SimulatedGateway]:
+    with simulated_gateway(logged_in=False) as found:
         yield found
 
 
 @pytest.fixture
-def installation(place: World, tmp_path: Path) -> Installation:
+def installation(place: SimulatedGateway, tmp_path: Path) -> Installation:
     return Installation(tmp_path, place.broker_port)
 
 
@@ -98,7 +98,7 @@ def display(installation: Installation) -> Iterator["subprocess.Popen[bytes]"]:
         server.kill()
 
 
-def counted(place: World, user: str = "trader") -> dict[str, Any]:
+def counted(place: SimulatedGateway, user: str = "trader") -> dict[str, Any]:
     found = place.control.status()["users"][user]
     assert isinstance(found, dict)
     return found
@@ -112,7 +112,7 @@ def until(done: Callable[[], object]) -> None:
 
 
 def test_the_program_dies_with_its_display_and_does_not_log_out(
-    place: World, start: Callable[..., Run], display: "subprocess.Popen[bytes]"
+    place: SimulatedGateway, start: Callable[..., Run], display: "subprocess.Popen[bytes]"
 ) -> None:
     run = start()
     run.shows(CONFIGURED)
@@ -127,7 +127,7 @@ def test_the_program_dies_with_its_display_and_does_not_log_out(
 
 @pytest.mark.parametrize("first", ["display", "SIGTERM"])
 def test_sigterm_does_not_log_out_where_the_display_goes_too(
-    first: str, place: World, start: Callable[..., Run], display: "subprocess.Popen[bytes]"
+    first: str, place: SimulatedGateway, start: Callable[..., Run], display: "subprocess.Popen[bytes]"
 ) -> None:
     """run.sh, stop_ibc: Xvfb is killed, then the start script passes SIGTERM on. 12 of 12 stops logged nobody out."""
     run = start()
@@ -161,7 +161,7 @@ def test_a_shutdown_whose_display_has_gone_meanwhile_logs_nobody_out(
     assert not asyncio.run(shut_down(killed=True))
 
 
-def test_sigterm_logs_out_while_there_is_a_display(place: World, start: Callable[..., Run]) -> None:
+def test_sigterm_logs_out_while_there_is_a_display(place: SimulatedGateway, start: Callable[..., Run]) -> None:
     run = start()
     run.shows(CONFIGURED)
     run.process.send_signal(signal.SIGTERM)
@@ -170,7 +170,7 @@ def test_sigterm_logs_out_while_there_is_a_display(place: World, start: Callable
 
 
 def test_without_a_display_there_is_no_start(
-    place: World, installation: Installation, display: "subprocess.Popen[bytes]"
+    place: SimulatedGateway, installation: Installation, display: "subprocess.Popen[bytes]"
 ) -> None:
     """AWTError from Toolkit.getDefaultToolkit, which UncaughtExceptionHandler ends with 1100, 76 to the script."""
     display.kill()
@@ -185,7 +185,7 @@ def test_without_a_display_there_is_no_start(
 # --- the command server ---------------------------------------------------------------------------------------------
 
 
-def test_stop_logs_out(place: World, start: Callable[..., Run]) -> None:
+def test_stop_logs_out(place: SimulatedGateway, start: Callable[..., Run]) -> None:
     """StopTask: the answer, the end of the channel, and the menu."""
     run = start()
     run.shows(CONFIGURED)
@@ -197,7 +197,7 @@ def test_stop_logs_out(place: World, start: Callable[..., Run]) -> None:
     assert counted(place)["logouts"] == 1
 
 
-def test_stop_at_the_login_form_ends_at_once(place: World, start: Callable[..., Run]) -> None:
+def test_stop_at_the_login_form_ends_at_once(place: SimulatedGateway, start: Callable[..., Run]) -> None:
     run = start(IbPassword="")
     run.shows("Setting Trading mode")
     assert run.command("stop") == ["OK Shutting down: STOP command"]
@@ -206,7 +206,7 @@ def test_stop_at_the_login_form_ends_at_once(place: World, start: Callable[..., 
     assert counted(place)["attempts"] == 0
 
 
-def test_stop_while_a_second_factor_is_pending_ends_at_once(place: World, start: Callable[..., Run]) -> None:
+def test_stop_while_a_second_factor_is_pending_ends_at_once(place: SimulatedGateway, start: Callable[..., Run]) -> None:
     place.control.scenario("push-pending", "trader")
     run = start()
     run.shows("Second Factor Authentication initiated")
@@ -217,7 +217,7 @@ def test_stop_while_a_second_factor_is_pending_ends_at_once(place: World, start:
     assert (counted(place)["logins"], counted(place)["logouts"]) == (0, 0)
 
 
-def test_restart_keeps_the_session(place: World, start: Callable[..., Run]) -> None:
+def test_restart_keeps_the_session(place: SimulatedGateway, start: Callable[..., Run]) -> None:
     run = start()
     run.shows(CONFIGURED)
     assert run.command("RESTART") == ["OK RESTART in progress"]
@@ -227,7 +227,9 @@ def test_restart_keeps_the_session(place: World, start: Callable[..., Run]) -> N
     assert (counted(place)["attempts"], counted(place)["stranded_sessions"]) == (1, 0)
 
 
-def test_restart_is_answered_before_there_is_anything_to_restart(place: World, start: Callable[..., Run]) -> None:
+def test_restart_is_answered_before_there_is_anything_to_restart(
+    place: SimulatedGateway, start: Callable[..., Run]
+) -> None:
     """RestartTask: the answer first, then the wait for the main window. Nothing comes of it, not even a second try."""
     run = start(IbPassword="")
     run.shows("Setting Trading mode")
@@ -238,7 +240,9 @@ def test_restart_is_answered_before_there_is_anything_to_restart(place: World, s
     assert run.ends() == 0
 
 
-def test_restart_during_a_second_factor_fires_after_the_login(place: World, start: Callable[..., Run]) -> None:
+def test_restart_during_a_second_factor_fires_after_the_login(
+    place: SimulatedGateway, start: Callable[..., Run]
+) -> None:
     place.control.scenario("push-pending", "trader")
     run = start()
     run.shows("Second Factor Authentication initiated")
@@ -319,7 +323,7 @@ def test_a_port_that_is_taken_leaves_the_gateway_without_commands(start: Callabl
 # --- scenarios of the broker that only the process shows ------------------------------------------------------------
 
 
-def test_a_login_form_that_comes_too_late_ends_the_program(place: World, start: Callable[..., Run]) -> None:
+def test_a_login_form_that_comes_too_late_ends_the_program(place: SimulatedGateway, start: Callable[..., Run]) -> None:
     """SessionManager.startSession: 1112, 88 to ibcstart.sh, which starts again whatever was configured."""
     place.control.scenario("slow-form:3")
     run = start(LoginDialogDisplayTimeout="1")
@@ -330,7 +334,7 @@ def test_a_login_form_that_comes_too_late_ends_the_program(place: World, start: 
     assert counted(place)["attempts"] == 0
 
 
-def test_a_session_that_ends_by_itself_is_a_logout(place: World, start: Callable[..., Run]) -> None:
+def test_a_session_that_ends_by_itself_is_a_logout(place: SimulatedGateway, start: Callable[..., Run]) -> None:
     """As an automatic logoff: exit code 0."""
     place.control.scenario("session-ends:0.5")
     run = start()
@@ -339,7 +343,9 @@ def test_a_session_that_ends_by_itself_is_a_logout(place: World, start: Callable
     assert counted(place)["logouts"] == 1
 
 
-def test_a_program_that_hangs_hears_no_command_and_no_signal(place: World, start: Callable[..., Run]) -> None:
+def test_a_program_that_hangs_hears_no_command_and_no_signal(
+    place: SimulatedGateway, start: Callable[..., Run]
+) -> None:
     run = start()
     run.shows(CONFIGURED)
     place.control.scenario("deaf")
@@ -354,7 +360,7 @@ def test_a_program_that_hangs_hears_no_command_and_no_signal(place: World, start
 
 
 def test_the_saved_session_stays_on_the_volume(
-    place: World, start: Callable[..., Run], installation: Installation
+    place: SimulatedGateway, start: Callable[..., Run], installation: Installation
 ) -> None:
     """IBC since 3.21.1 does not delete it, nor does the program: a start much later resumes too, and without any
     credentials."""
@@ -375,7 +381,7 @@ def test_the_saved_session_stays_on_the_volume(
 
 @pytest.mark.parametrize("token", ["", "refused", None])
 def test_without_a_good_token_there_is_the_form_and_nothing_more(
-    token: str | None, place: World, start: Callable[..., Run], installation: Installation
+    token: str | None, place: SimulatedGateway, start: Callable[..., Run], installation: Installation
 ) -> None:
     """AbstractLoginHandler: at a restart the form is left to the program. No password is submitted, however long it
     takes, nor does LoginDialogDisplayTimeout count."""
@@ -408,7 +414,9 @@ def test_without_a_good_token_there_is_the_form_and_nothing_more(
     assert counted(place)["attempts"] == before
 
 
-def test_a_soft_restart_of_a_session_that_has_ended_is_refused(place: World, start: Callable[..., Run]) -> None:
+def test_a_soft_restart_of_a_session_that_has_ended_is_refused(
+    place: SimulatedGateway, start: Callable[..., Run]
+) -> None:
     run = start()
     run.shows(CONFIGURED)
     place.control.scenario("weekly-login", "trader")
@@ -419,7 +427,7 @@ def test_a_soft_restart_of_a_session_that_has_ended_is_refused(place: World, sta
     assert (counted(place)["attempts"], counted(place)["logins"], counted(place)["soft_logins"]) == (1, 1, 0)
 
 
-def test_stop_after_the_session_has_ended_ends_at_once(place: World, start: Callable[..., Run]) -> None:
+def test_stop_after_the_session_has_ended_ends_at_once(place: SimulatedGateway, start: Callable[..., Run]) -> None:
     """ReloginDialogHandler: the state is LOGGING_IN from then on."""
     run = start()
     run.shows(CONFIGURED)
@@ -431,7 +439,7 @@ def test_stop_after_the_session_has_ended_ends_at_once(place: World, start: Call
 
 
 def test_the_script_keeps_a_restart_option_whose_file_is_gone(
-    place: World, start: Callable[..., Run], installation: Installation
+    place: SimulatedGateway, start: Callable[..., Run], installation: Installation
 ) -> None:
     """ibcstart.sh: nothing but a cold restart resets it. Exit 87, with `restart`, is where it shows."""
     folder = installation.folder / "Jts" / "abc"

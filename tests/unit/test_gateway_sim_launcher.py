@@ -15,7 +15,7 @@ from sandbox.gateway.automation import ColdRestart, GiveUp
 from sandbox.gateway.launcher import LAUNCHER
 from sandbox.gateway.settings import Exit
 from tests.unit.gateway_sim_start import Installation, end
-from tests.unit.gateway_sim_world import INI, World, world
+from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 
 MONDAY_NOON = 1_795_435_200.0  # 2026-11-23 12:00 UTC
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO  \[JTS-Main\] - (.*)")
@@ -40,7 +40,7 @@ def log(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
     LAUNCHER.completed(second_factor=False)  # nothing more into this folder
 
 
-async def attempt(place: World, **ini: str) -> None:
+async def attempt(place: SimulatedGateway, **ini: str) -> None:
     try:
         logged_in = await place.automation(**ini).log_in()
     except (ColdRestart, GiveUp, Exit):
@@ -49,7 +49,7 @@ async def attempt(place: World, **ini: str) -> None:
 
 
 def test_a_login(log: Callable[[], list[str]]) -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.run(attempt(place))
     restart, _, connecting, authenticating, *rest = log()
     assert restart == RESTART
@@ -62,7 +62,7 @@ def test_a_login(log: Callable[[], list[str]]) -> None:
 
 def test_nobody_reached(log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox.gateway.automation.CONNECT_SECONDS", 0.2)
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.run(place.broker.stop())
         place.run(attempt(place))
     assert log()[-1] == "SPLASH Attempt 1: network error, will retry"
@@ -70,7 +70,7 @@ def test_nobody_reached(log: Callable[[], list[str]], monkeypatch: pytest.Monkey
 
 def test_a_second_factor_is_named_and_waited_for(log: Callable[[], list[str]]) -> None:
     """A line every 20 seconds, by the clock, until the phone has answered."""
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.broker._second_factor_seconds = 180
         place.control.scenario("push-pending", "pusher")
         place.control.clock(at=MONDAY_NOON, speed=200.0)
@@ -91,7 +91,7 @@ def test_a_second_factor_is_named_and_waited_for(log: Callable[[], list[str]]) -
 
 def test_each_start_of_the_program_adds_its_own(tmp_path: Path) -> None:
     """A login, a restart that resumes it, and a start whose token is refused; by the container's wall clock."""
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.control.clock(at=MONDAY_NOON)
         installation = Installation(tmp_path, place.broker_port)
         process = installation.start(**INI)

@@ -17,7 +17,7 @@ from sandbox.gateway.automation import Automation, ColdRestart, GiveUp, LoggedIn
 from sandbox.gateway.launcher import LAUNCHER
 from sandbox.gateway.link import BrokerLink
 from sandbox.gateway.settings import Exit, Settings
-from tests.unit.gateway_sim_world import INI, World, world
+from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 
 MONDAY_NOON = 1_795_435_200.0  # 2026-11-23 12:00 UTC
 
@@ -68,7 +68,7 @@ async def login_ending(automation: Automation, seconds: float = 20) -> str:
     return "logged in"
 
 
-def end(place: World, **ini: str) -> str:
+def end(place: SimulatedGateway, **ini: str) -> str:
     return place.run(login_ending(place.automation(**ini)))
 
 
@@ -80,7 +80,7 @@ def until(done: Callable[[], object]) -> None:
 
 
 def test_login_form(log: Callable[[], list[str]]) -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         assert end(place) == "logged in"
     assert log() == [
         "Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT",
@@ -95,7 +95,7 @@ def test_login_form(log: Callable[[], list[str]]) -> None:
 
 @pytest.mark.parametrize("missing", ["IbLoginId", "IbPassword"])
 def test_empty_credentials_are_never_submitted(missing: str, log: Callable[[], list[str]]) -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         assert end(place, **{missing: " "}) == "GiveUp"
         assert place.control.status()["users"]["trader"]["attempts"] == 0
     assert "Login attempt: 1" not in log()
@@ -103,7 +103,7 @@ def test_empty_credentials_are_never_submitted(missing: str, log: Callable[[], l
 
 @pytest.mark.parametrize("ini", [{"IbPassword": "wrong"}, {"IbLoginId": "nobody"}], ids=["password", "user"])
 def test_what_is_wrong_is_rejected_at_a_dialog_that_stays(ini: dict[str, str], log: Callable[[], list[str]]) -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         assert end(place, **ini) == "GiveUp"
         status = place.control.status()
         known = status["users"]["trader"]
@@ -210,7 +210,7 @@ LOGINS: dict[str, Login] = {
 def test_a_login_that_does_not_come_to_its_end(name: str, log: Callable[[], list[str]], tmp_path: Path) -> None:
     row = LOGINS[name]
     LAUNCHER.begin(tmp_path)
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         if row.ending == "waits" or name == "push-pending":
             place.control.clock(speed=1000.0)
         place.control.scenario(name)
@@ -235,7 +235,7 @@ def test_how_long_a_lockout_is_waited_for() -> None:
 def test_lockout_is_sat_out_with_relogin(log: Callable[[], list[str]]) -> None:
     """IBC waits three seconds longer than the text says, by the clock, which may be moved meanwhile."""
 
-    async def main(place: World) -> str:
+    async def main(place: SimulatedGateway) -> str:
         login = asyncio.create_task(login_ending(place.automation(**RELOGIN)))
         while place.broker.states["trader"].counters.attempts == 0:
             await asyncio.sleep(0.01)
@@ -246,7 +246,7 @@ def test_lockout_is_sat_out_with_relogin(log: Callable[[], list[str]]) -> None:
         await asyncio.to_thread(place.control.clock, at=MONDAY_NOON + 304)
         return await login
 
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.control.scenario("locked-out")
         place.control.clock(at=MONDAY_NOON)
         assert place.run(main(place)) == "logged in"
@@ -262,7 +262,7 @@ def test_unreachable_broker_ends_in_a_cold_restart(
     log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sandbox.gateway.automation.CONNECT_SECONDS", 0.2)
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         port = place.broker_port
     automation = Automation(Settings(INI), lambda: BrokerLink("127.0.0.1", port))
     assert asyncio.run(login_ending(automation)) == "ColdRestart"
@@ -273,7 +273,7 @@ def test_unreachable_broker_ends_in_a_cold_restart(
 
 
 def test_push_of_a_user_who_taps(log: Callable[[], list[str]]) -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         assert end(place, **PUSH_USER) == "logged in"
         assert place.control.status()["users"]["pusher"]["second_factor_prompts"] == 1
     printed = log()
@@ -290,7 +290,7 @@ def test_push_of_a_user_who_taps(log: Callable[[], list[str]]) -> None:
 
 @pytest.mark.parametrize(("approve", "interval", "ending"), [(True, "10", "logged in"), (False, "0", "Exit 1111")])
 def test_pending_push_waits_for_the_phone(approve: bool, interval: str, ending: str) -> None:
-    async def main(place: World) -> str:
+    async def main(place: SimulatedGateway) -> str:
         login = asyncio.create_task(
             login_ending(place.automation(**PUSH_USER, **RELOGIN, SecondFactorAuthenticationExitInterval=interval))
         )
@@ -303,7 +303,7 @@ def test_pending_push_waits_for_the_phone(approve: bool, interval: str, ending: 
         assert await asyncio.to_thread(answer, "pusher") == 1
         return await login
 
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.control.scenario("push-pending")
         assert place.run(main(place)) == ending
 
@@ -313,7 +313,7 @@ def test_unanswered_push_prompts_again_with_relogin(
 ) -> None:
     monkeypatch.setattr("sandbox.gateway.automation.RELOGIN_SECONDS", 0)
 
-    async def main(place: World) -> str:
+    async def main(place: SimulatedGateway) -> str:
         login = asyncio.create_task(login_ending(place.automation(**PUSH_USER, **RELOGIN)))
         deadline = time.monotonic() + 5
         while place.broker.status()["users"]["pusher"]["second_factor_prompts"] < 2:
@@ -322,7 +322,7 @@ def test_unanswered_push_prompts_again_with_relogin(
         place.broker.set_scenario(place.broker.states["pusher"], "normal")
         return await login
 
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.control.scenario("push-unanswered")
         assert place.run(main(place)) == "logged in"
     assert "Login attempt: 2" in log()
@@ -352,7 +352,7 @@ def test_one_session_a_user(
     other_says: str | None,
     log: Callable[[], list[str]],
 ) -> None:
-    with world(ExistingSessionDetectedAction=open_session) as place:
+    with simulated_gateway(ExistingSessionDetectedAction=open_session) as place:
         log()
         assert place.session is not None
         token = place.session.token
@@ -391,7 +391,7 @@ def test_one_session_a_user(
 def test_handoff_after_the_second_factor(
     action: str, ending: str, line: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         assert end(place, **PUSH_USER, ExistingSessionDetectedAction=action) == "logged in"
         place.control.scenario("session-taken-over", "pusher")
         capsys.readouterr()
@@ -406,7 +406,7 @@ def test_a_code_is_typed_by_somebody_at_the_screen(log: Callable[[], list[str]])
     """IBC types no code; RFC 6238, appendix B: at 1111111109 the code of its secret ends in 081804."""
     coder = User("coder", "right", (), ("DU3333333",), SecondFactor.TOTP, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")
 
-    async def main(place: World) -> str:
+    async def main(place: SimulatedGateway) -> str:
         login = asyncio.create_task(login_ending(place.automation(IbLoginId="coder")))
         while not place.broker.status()["users"]["coder"]["second_factor_waiting"]:
             await asyncio.sleep(0.01)
@@ -416,7 +416,7 @@ def test_a_code_is_typed_by_somebody_at_the_screen(log: Callable[[], list[str]])
         assert await asyncio.to_thread(place.control.type_code, "081804", "coder")
         return await login
 
-    with world(coder, gateway=False) as place:
+    with simulated_gateway(coder, logged_in=False) as place:
         place.control.clock(at=1111111109.0)
         assert place.run(main(place)) == "logged in"
         status = place.control.status()["users"]["coder"]
@@ -429,7 +429,7 @@ def test_a_code_is_typed_by_somebody_at_the_screen(log: Callable[[], list[str]])
 
 def test_a_session_whose_link_broke_stays_for_a_while(log: Callable[[], list[str]]) -> None:
     """Users report it (ibg-controller's documentation); for how long is a guess."""
-    with world(gateway=False) as place:
+    with simulated_gateway(logged_in=False) as place:
         place.control.scenario("session-stranded:600", "trader")
         place.control.clock(at=MONDAY_NOON)
         assert end(place) == "logged in"
@@ -444,7 +444,7 @@ def test_a_session_whose_link_broke_stays_for_a_while(log: Callable[[], list[str
 
 
 def test_soft_restart_keeps_the_session_and_a_full_logout_does_not() -> None:
-    with world() as place:
+    with simulated_gateway() as place:
         assert place.session is not None
         token = place.session.token
         place.control.scenario("nightly-restart", "trader")

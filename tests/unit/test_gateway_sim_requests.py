@@ -23,7 +23,7 @@ from ibapi.order_cancel import OrderCancel  # type: ignore[import-untyped]
 from ibapi.scanner import ScannerSubscription as IbapiScanner  # type: ignore[import-untyped]
 
 from sandbox.gateway.requests import Requests
-from tests.unit.gateway_sim_world import World, world
+from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 
 VERSION = 178
 REQUEST = 9001
@@ -165,12 +165,12 @@ MESSAGES += [("ibapi", name, message) for name, message in of_ibapi().items()]
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[World]:
-    with world() as found:
+def place() -> Iterator[SimulatedGateway]:
+    with simulated_gateway() as found:
         yield found
 
 
-def clear(place: World) -> None:
+def clear(place: SimulatedGateway) -> None:
     async def work() -> None:
         place.broker.states["trader"].accounts.clear()
 
@@ -224,7 +224,9 @@ def test_every_number_has_its_name() -> None:
 
 
 @pytest.mark.parametrize(("client", "name", "message"), MESSAGES, ids=[f"{kind}-{name}" for kind, name, _ in MESSAGES])
-def test_a_message_is_answered_or_refused_by_name(place: World, client: str, name: str, message: bytes) -> None:
+def test_a_message_is_answered_or_refused_by_name(
+    place: SimulatedGateway, client: str, name: str, message: bytes
+) -> None:
     clear(place)
     place.log.clear()
     wire = Wire(place.api_port, 3)
@@ -247,7 +249,7 @@ def test_a_message_is_answered_or_refused_by_name(place: World, client: str, nam
 
 
 @pytest.mark.parametrize("number", [105, 106, 107, 108, 109, 4711])
-def test_what_no_client_sends_at_this_version_is_refused_too(place: World, number: int) -> None:
+def test_what_no_client_sends_at_this_version_is_refused_too(place: SimulatedGateway, number: int) -> None:
     wire = Wire(place.api_port, 4)
     try:
         wire.ask(b"")
@@ -269,7 +271,9 @@ def test_what_no_client_sends_at_this_version_is_refused_too(place: World, numbe
         (b"1\x0011\x00x\0", "320"),  # no number
     ],
 )
-def test_a_malformed_request_is_an_error_and_the_connection_stays(place: World, message: bytes, code: str) -> None:
+def test_a_malformed_request_is_an_error_and_the_connection_stays(
+    place: SimulatedGateway, message: bytes, code: str
+) -> None:
     """The gateway's default, "Maintain connection upon receiving incorrectly formatted fields"."""
     wire = Wire(place.api_port, 5)
     try:

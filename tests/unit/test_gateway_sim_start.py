@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.unit.gateway_sim_start import Installation, end
-from tests.unit.gateway_sim_world import INI, World, world
+from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 
 
 @pytest.fixture
-def place() -> Iterator[World]:
-    with world(gateway=False) as found:
+def place() -> Iterator[SimulatedGateway]:
+    with simulated_gateway(logged_in=False) as found:
         yield found
 
 
@@ -34,7 +34,7 @@ SCRIPT_ERRORS = {
 
 
 @pytest.mark.parametrize("code", range(1, 9))
-def test_the_script_s_own_errors(code: int, place: World, tmp_path: Path) -> None:
+def test_the_script_s_own_errors(code: int, place: SimulatedGateway, tmp_path: Path) -> None:
     place.control.scenario(f"crash-at-start:{code}", "trader")
     status, lines = Installation(tmp_path, place.broker_port).run(**INI)
     assert status == code
@@ -69,7 +69,7 @@ IBC_ERRORS = {
 
 
 @pytest.mark.parametrize("status", IBC_ERRORS)
-def test_ibc_s_exit_codes(status: int, place: World, tmp_path: Path) -> None:
+def test_ibc_s_exit_codes(status: int, place: SimulatedGateway, tmp_path: Path) -> None:
     place.control.scenario(f"crash-at-start:{status}", "trader")
     found, lines = Installation(tmp_path, place.broker_port).run(**INI)
     assert found == status
@@ -92,7 +92,7 @@ RESTARTED = ["IBC will restart shortly", "sleep 2", "Starting Gateway with this 
     [(87, "exit", False), (87, "restart", True), (88, "exit", True), (88, "restart", True)],
 )
 def test_which_codes_restart_inside_the_script(
-    status: int, on_timeout: str, restarts: bool, place: World, tmp_path: Path
+    status: int, on_timeout: str, restarts: bool, place: SimulatedGateway, tmp_path: Path
 ) -> None:
     place.control.scenario(f"crash-at-start:{status}", "trader")
     process = Installation(tmp_path, place.broker_port).start(on_timeout, **INI)
@@ -113,7 +113,7 @@ def test_which_codes_restart_inside_the_script(
     assert all(lines[at : at + 3] == RESTARTED for at in starts)
 
 
-def test_back_to_normal_the_same_installation_logs_in(place: World, tmp_path: Path) -> None:
+def test_back_to_normal_the_same_installation_logs_in(place: SimulatedGateway, tmp_path: Path) -> None:
     place.control.clock(at=1_795_435_200.0)  # 2026-11-23 12:00 UTC
     installation = Installation(tmp_path, place.broker_port)
     place.control.scenario("crash-at-start:4")

@@ -16,7 +16,7 @@ from sandbox.broker.server import Broker
 from sandbox.gateway import program
 from sandbox.gateway.clock import CLOCK, Clock
 from sandbox.gateway.program import Gateway, Options
-from tests.unit.gateway_sim_world import INI, TRADER
+from tests.unit.simulated_gateway import INI, TRADER
 
 Week = Callable[..., list[tuple[str, tuple[int, ...]]]]
 

@@ -9,15 +9,15 @@ import pytest
 
 from sandbox.gateway import clients
 from sandbox.gateway.pacing import Pacer
-from tests.unit.gateway_sim_world import World, world
+from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 from tests.unit.test_gateway_sim_requests import Wire, frame
 
 TIME = frame(b"49\x001\0")
 
 
 @pytest.fixture
-def place() -> Iterator[World]:
-    with world() as found:
+def place() -> Iterator[SimulatedGateway]:
+    with simulated_gateway() as found:
         yield found
 
 
@@ -42,14 +42,14 @@ def until(condition: object, seconds: float = 5.0) -> None:
         (b"API\0\xff\xff\xff\xffgarbage", b""),
     ],
 )
-def test_handshake(place: World, first: bytes, answer: bytes) -> None:
+def test_handshake(place: SimulatedGateway, first: bytes, answer: bytes) -> None:
     """The lower of both sides' versions is used; what is no client, or too old a one, is let go."""
     with socket.create_connection(("127.0.0.1", place.api_port), timeout=2) as client:
         client.sendall(first)
         assert client.recv(4096)[4:].split(b"\0")[0] == answer
 
 
-def test_nothing_is_answered_before_the_api_is_started(place: World) -> None:
+def test_nothing_is_answered_before_the_api_is_started(place: SimulatedGateway) -> None:
     with socket.create_connection(("127.0.0.1", place.api_port), timeout=2) as client:
         client.sendall(b"API\0" + frame(b"v100..178") + TIME)
         received = b""
@@ -66,7 +66,7 @@ def reset(client: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("ending", ["clean", "reset", "half a frame", "half a length", "absurd length", "no number"])
-def test_a_connection_ends_and_its_client_id_is_free_again(place: World, ending: str) -> None:
+def test_a_connection_ends_and_its_client_id_is_free_again(place: SimulatedGateway, ending: str) -> None:
     """A message that cannot be one ends the connection, which clients report as 507, bad message length."""
     wire = Wire(place.api_port, 9)
     wire.ask(b"")
@@ -89,7 +89,7 @@ def test_a_connection_ends_and_its_client_id_is_free_again(place: World, ending:
     again.close()
 
 
-def test_messages_in_pieces_and_many_in_one_are_the_same(place: World) -> None:
+def test_messages_in_pieces_and_many_in_one_are_the_same(place: SimulatedGateway) -> None:
     wire = Wire(place.api_port, 9)
     wire.ask(b"")
     for byte in frame(b"17\x001\0"):
@@ -99,7 +99,7 @@ def test_messages_in_pieces_and_many_in_one_are_the_same(place: World) -> None:
     wire.close()
 
 
-def test_the_thirty_third_connection_is_closed_without_a_word(place: World) -> None:
+def test_the_thirty_third_connection_is_closed_without_a_word(place: SimulatedGateway) -> None:
     """32 by default (ibapi, errors.py, 502); that it is accepted first is an assumption."""
     open_ = [Wire(place.api_port, number) for number in range(32)]
     for wire in open_:
@@ -115,7 +115,7 @@ def test_the_thirty_third_connection_is_closed_without_a_word(place: World) -> N
         wire.close()
 
 
-def test_an_id_in_use_is_refused_and_the_connection_closed(place: World) -> None:
+def test_an_id_in_use_is_refused_and_the_connection_closed(place: SimulatedGateway) -> None:
     first = Wire(place.api_port, 9)
     first.ask(b"")
     second = Wire(place.api_port, 9)
@@ -127,7 +127,7 @@ def test_an_id_in_use_is_refused_and_the_connection_closed(place: World) -> None
     second.close()
 
 
-def test_a_wedged_api_leaves_connections_open_and_unread(place: World) -> None:
+def test_a_wedged_api_leaves_connections_open_and_unread(place: SimulatedGateway) -> None:
     """Old and new ones; what was sent is answered once that is over."""
     old, waiting = Wire(place.api_port, 9), Wire(place.api_port, 10)
     old.ask(b"")
@@ -153,13 +153,13 @@ def test_a_wedged_api_leaves_connections_open_and_unread(place: World) -> None:
         wire.close()
 
 
-def test_a_wedged_gateway_can_be_stopped(place: World) -> None:
+def test_a_wedged_gateway_can_be_stopped(place: SimulatedGateway) -> None:
     place.control.scenario("api-wedged")
     with socket.create_connection(("127.0.0.1", place.api_port), timeout=2):
         pass  # the fixture stops it
 
 
-def test_the_delay_is_of_each_answer_and_may_change(place: World) -> None:
+def test_the_delay_is_of_each_answer_and_may_change(place: SimulatedGateway) -> None:
     """Also for what has already arrived."""
     wire = Wire(place.api_port, 9)
     wire.ask(b"")
@@ -176,7 +176,7 @@ def test_the_delay_is_of_each_answer_and_may_change(place: World) -> None:
     wire.close()
 
 
-def test_a_client_that_does_not_read_is_let_go(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_is_let_go(place: SimulatedGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here after what the kernel takes and 100 kB more."""
     monkeypatch.setattr(clients, "MOST_UNREAD", 100_000)
     wire = Wire(place.api_port, 9)
@@ -193,7 +193,7 @@ def test_a_client_that_does_not_read_is_let_go(place: World, monkeypatch: pytest
     wire.close()
 
 
-def test_many_requests_of_many_connections_are_all_answered(place: World) -> None:
+def test_many_requests_of_many_connections_are_all_answered(place: SimulatedGateway) -> None:
     wires = [Wire(place.api_port, number) for number in range(25)]
     for wire in wires:
         wire.ask(b"")
@@ -223,7 +223,7 @@ def test_fifty_messages_in_any_second(sent: list[float], now: float, wait: float
     assert pacer.wait(now) == pytest.approx(wait)
 
 
-def test_the_third_violation_ends_the_connection(place: World) -> None:
+def test_the_third_violation_ends_the_connection(place: SimulatedGateway) -> None:
     """TWS API reference, Pacing Behavior. Each is told once, with how many it was."""
     assert place.server is not None
     place.server.reject_over_rate = True

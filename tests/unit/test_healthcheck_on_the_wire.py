@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from healthcheck.checks import run_checks
-from tests.unit.gateway_sim_world import world
 from tests.unit.gateways import checks, gateway
+from tests.unit.simulated_gateway import simulated_gateway
 
 # EClient in the TWS API reference: what only reads, and what ends such a request.
 READING = {"71", "49", "62", "63", "9", "59", "1", "2"}
@@ -78,7 +78,7 @@ CONFIGURATIONS = list(itertools.product((False, True), ("off", "required"), LEVE
 
 @pytest.mark.parametrize("mode", ["paper", "live"])
 def test_no_order_without_the_what_if_flag_leaves_the_verifier(mode: str) -> None:
-    with world(TradingMode=mode) as place:
+    with simulated_gateway(TradingMode=mode) as place:
         for read_only, market_data, orders in CONFIGURATIONS:
             recorder = Recorder(place.api_port)
             changes: dict[str, Any] = {

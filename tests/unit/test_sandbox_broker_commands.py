@@ -17,12 +17,12 @@ from sandbox.broker.users import SecondFactor, User
 from sandbox.environment import Sandbox
 from sandbox.gateway.automation import GiveUp
 from sandbox.secrets_manager import Credential
-from tests.unit.gateway_sim_world import World, world
+from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with world(gateway=False) as found:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedGateway]:
+    with simulated_gateway(logged_in=False) as found:
 
         def running(**given: Any) -> Sandbox:
             return Sandbox(tmp_path, "ibgw-unit", 63, cache=tmp_path / "cache", **given)
@@ -36,7 +36,7 @@ def ibgw(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, list(arguments))
 
 
-def test_a_scenario_with_a_value_and_back(place: World) -> None:
+def test_a_scenario_with_a_value_and_back(place: SimulatedGateway) -> None:
     assert ibgw("scenario", "slow:0.5").stdout == "all users: slow:0.5\n"
     assert place.control.status()["users"]["trader"]["scenario"] == "slow:0.5"
     assert ibgw("scenario", "normal").exit_code == 0
@@ -50,14 +50,14 @@ def test_a_scenario_with_a_value_and_back(place: World) -> None:
         ("nonsense", "error: unknown scenario 'nonsense'; expected one of normal, "),
     ],
 )
-def test_a_wrong_scenario_is_bad_usage(text: str, refusal: str, place: World) -> None:
+def test_a_wrong_scenario_is_bad_usage(text: str, refusal: str, place: SimulatedGateway) -> None:
     result = ibgw("scenario", text)
     assert result.exit_code == 2  # bad usage (README.md, Commands)
     assert result.stderr.startswith(refusal)
     assert result.stderr.endswith("; ibgw sandbox scenarios lists them\n")
 
 
-def test_the_clock(place: World) -> None:
+def test_the_clock(place: SimulatedGateway) -> None:
     assert ibgw("clock", "--at", "2026-11-22T05:59:00").stdout == "2026-11-22T05:59:00+00:00, speed 1\n"
     assert ibgw("clock", "--at", "2026-11-22T00:59:00-05:00").stdout == "2026-11-22T05:59:00+00:00, speed 1\n"
     assert ibgw("clock", "--speed", "600").stdout.endswith(", speed 600\n")
@@ -72,13 +72,13 @@ def test_the_clock(place: World) -> None:
         ("--speed", "0", "error: the clock's speed is 0.0; expected a number above 0\n"),
     ],
 )
-def test_a_wrong_clock_is_bad_usage(option: str, value: str, refusal: str, place: World) -> None:
+def test_a_wrong_clock_is_bad_usage(option: str, value: str, refusal: str, place: SimulatedGateway) -> None:
     result = ibgw("clock", option, value)
     assert result.exit_code == 2
     assert result.stderr == refusal
 
 
-def test_what_the_broker_counted(place: World) -> None:
+def test_what_the_broker_counted(place: SimulatedGateway) -> None:
     """A login whose connection goes without a logout, and one that is refused."""
 
     async def one(**ini: str) -> None:
@@ -137,7 +137,7 @@ def test_a_person_answers_the_second_factor(
 ) -> None:
     monkeypatch.setattr(cli, "Sandbox", lambda **given: Sandbox(tmp_path, "ibgw-unit", 63, cache=tmp_path, **given))
     monkeypatch.setattr(Sandbox, "credentials", lambda _: [CODER])
-    with world(*PEOPLE, gateway=False) as place:
+    with simulated_gateway(*PEOPLE, logged_in=False) as place:
         monkeypatch.setattr(Sandbox, "broker", lambda _: place.control)
         place.control.scenario(scenario)
 

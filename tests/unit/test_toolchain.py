@@ -28,8 +28,8 @@ def executable(path: Path, text: str = "exit 0") -> Path:
     return path
 
 
-class World:
-    """A machine: what is on PATH, whether the release server answers, and what was done."""
+class Machine:
+    """What is on PATH, whether the release server answers, and what was done."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cache = folder / "cache"
@@ -63,21 +63,21 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
 
 
-def test_what_is_on_path_is_used_and_nothing_is_asked(world: World) -> None:
+def test_what_is_on_path_is_used_and_nothing_is_asked(machine: Machine) -> None:
     for name in ("pulumi", "pulumi-language-python", "pulumi-resource-docker", "pulumi-resource-aws"):
-        executable(world.path / name)
-    assert world.ensure() == Toolchain(path=(), embedded=())
-    assert (world.fetched, world.built) == ([], [])
+        executable(machine.path / name)
+    assert machine.ensure() == Toolchain(path=(), embedded=())
+    assert (machine.fetched, machine.built) == ([], [])
 
 
-def test_without_anything_the_engine_is_built_and_our_plugins_stand_in(world: World) -> None:
-    found = world.ensure()
+def test_without_anything_the_engine_is_built_and_our_plugins_stand_in(machine: Machine) -> None:
+    found = machine.ensure()
     assert found.embedded == ("pulumi", "language", "docker", "aws")
-    assert world.built == [world.cache / f"cli-{ENGINE}"]
+    assert machine.built == [machine.cache / f"cli-{ENGINE}"]
     (folder,) = found.path
     assert sorted(entry.name for entry in folder.iterdir()) == [
         "pulumi",
@@ -87,106 +87,108 @@ def test_without_anything_the_engine_is_built_and_our_plugins_stand_in(world: Wo
     ]
     assert all(os.access(entry, os.X_OK) for entry in folder.iterdir())
     assert not (folder / "pulumi").is_symlink()
-    assert "does not answer" in " ".join(world.said)
+    assert "does not answer" in " ".join(machine.said)
 
 
-def test_the_second_run_asks_nobody_and_builds_nothing(world: World) -> None:
-    first = world.ensure()
-    asked = list(world.fetched)
-    assert world.ensure() == first
-    assert (world.fetched, len(world.built)) == (asked, 1)
+def test_the_second_run_asks_nobody_and_builds_nothing(machine: Machine) -> None:
+    first = machine.ensure()
+    asked = list(machine.fetched)
+    assert machine.ensure() == first
+    assert (machine.fetched, len(machine.built)) == (asked, 1)
 
 
-def test_a_refusal_is_forgotten_after_a_day(world: World) -> None:
-    world.ensure()
-    memory = world.cache / "refused.json"
+def test_a_refusal_is_forgotten_after_a_day(machine: Machine) -> None:
+    machine.ensure()
+    memory = machine.cache / "refused.json"
     ((server, refused_at),) = json.loads(memory.read_text()).items()
     memory.write_text(json.dumps({server: refused_at - 25 * 3600}))
-    before = len(world.fetched)
-    world.ensure()
-    assert len(world.fetched) == before + 1
+    before = len(machine.fetched)
+    machine.ensure()
+    assert len(machine.fetched) == before + 1
 
 
-def test_our_own_folder_on_path_is_not_taken_for_an_installation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = world.ensure()
+def test_our_own_folder_on_path_is_not_taken_for_an_installation(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = machine.ensure()
     monkeypatch.setenv("PATH", os.pathsep.join([*map(str, first.path), os.environ["PATH"]]))
-    assert world.ensure() == first
+    assert machine.ensure() == first
 
 
-def test_uv_is_put_on_path_alone_where_only_the_makefile_has_one(world: World) -> None:
+def test_uv_is_put_on_path_alone_where_only_the_makefile_has_one(machine: Machine) -> None:
     """The language host looks for it on PATH; in the environment that it comes from lies another Python."""
     for name in ("pulumi", "pulumi-language-python", "pulumi-resource-docker", "pulumi-resource-aws"):
-        executable(world.path / name)
-    (world.path / "uv").unlink()
+        executable(machine.path / name)
+    (machine.path / "uv").unlink()
     with pytest.raises(IbgwError, match=r"uv is not on PATH.*make environment"):
-        world.ensure()
-    own = world.cache.parent / "uv" / "bin"
+        machine.ensure()
+    own = machine.cache.parent / "uv" / "bin"
     for name in ("uv", "uvx", "python3"):
         executable(own / name)
     for _ in range(2):
-        (folder,) = world.ensure().path
+        (folder,) = machine.ensure().path
         assert sorted(entry.name for entry in folder.iterdir()) == ["uv", "uvx"]
         assert (folder / "uv").resolve() == own / "uv"
 
 
-def test_an_official_plugin_that_the_user_has_is_used(world: World) -> None:
-    executable(world.path / "pulumi")
-    executable(world.path / "pulumi-language-python")
-    folder = world.home / "plugins" / f"resource-docker-v{DOCKER}"
+def test_an_official_plugin_that_the_user_has_is_used(machine: Machine) -> None:
+    executable(machine.path / "pulumi")
+    executable(machine.path / "pulumi-language-python")
+    folder = machine.home / "plugins" / f"resource-docker-v{DOCKER}"
     executable(folder / "pulumi-resource-docker")
-    executable(world.home / "plugins" / "resource-aws-v0.0.1" / "pulumi-resource-aws")  # another version
-    found = world.ensure()
+    executable(machine.home / "plugins" / "resource-aws-v0.0.1" / "pulumi-resource-aws")  # another version
+    found = machine.ensure()
     assert found.embedded == ("aws",)
     assert folder in found.path
     assert [entry.name for entry in found.path[0].iterdir()] == ["pulumi-resource-aws"]
 
 
-def test_the_official_installer_where_its_server_answers(world: World) -> None:
+def test_the_official_installer_where_its_server_answers(machine: Machine) -> None:
     """The script gets the version and a folder; the CLI that it installs then installs the plug-ins."""
-    world.answers = True
+    machine.answers = True
     cli = (
         "#!/bin/sh\\nfolder=$PULUMI_HOME/plugins/$3-$4-$5; mkdir -p $folder\\n"
         'printf "#!/bin/sh\\\\n" > $folder/pulumi-resource-$4; chmod +x $folder/pulumi-resource-$4\\n'
     )
-    world.script = (
+    machine.script = (
         '[ "$1 $2 $3 $5" = "--version 3.256.0 --install-root --no-edit-path" ] || exit 9\n'
         'mkdir -p "$4/bin"; touch "$4/bin/pulumi-language-python"\n'
         f'printf \'{cli}\' > "$4/bin/pulumi"; chmod +x "$4/bin/pulumi"\n'
     ).encode()
-    found = world.ensure()
+    found = machine.ensure()
     assert found == Toolchain(
         path=(
-            world.cache / f"official-{ENGINE}" / "bin",
-            world.cache / "home" / "plugins" / f"resource-docker-v{DOCKER}",
-            world.cache / "home" / "plugins" / f"resource-aws-v{AWS}",
+            machine.cache / f"official-{ENGINE}" / "bin",
+            machine.cache / "home" / "plugins" / f"resource-docker-v{DOCKER}",
+            machine.cache / "home" / "plugins" / f"resource-aws-v{AWS}",
         ),
         embedded=(),
     )
-    assert world.built == []
-    world.answers = False
-    assert world.ensure() == found
+    assert machine.built == []
+    machine.answers = False
+    assert machine.ensure() == found
 
 
-def test_a_failing_installer_is_given_up_cleanly(world: World) -> None:
-    world.answers = True
-    world.script = b"echo no such release; exit 3"
-    found = world.ensure()
+def test_a_failing_installer_is_given_up_cleanly(machine: Machine) -> None:
+    machine.answers = True
+    machine.script = b"echo no such release; exit 3"
+    found = machine.ensure()
     assert found.embedded == ("pulumi", "language", "docker", "aws")
-    assert "the installation failed: no such release" in world.said
-    assert not (world.cache / f"official-{ENGINE}").exists()
-    asked = len(world.fetched)
-    world.ensure()
-    assert len(world.fetched) == asked
+    assert "the installation failed: no such release" in machine.said
+    assert not (machine.cache / f"official-{ENGINE}").exists()
+    asked = len(machine.fetched)
+    machine.ensure()
+    assert len(machine.fetched) == asked
 
 
-def test_one_works_while_the_others_wait(world: World) -> None:
-    world.cache.mkdir()
+def test_one_works_while_the_others_wait(machine: Machine) -> None:
+    machine.cache.mkdir()
     finished = threading.Event()
-    with (world.cache / "lock").open("w") as lock:
+    with (machine.cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
         def wait_for_the_lock() -> None:
-            world.ensure()
+            machine.ensure()
             finished.set()
 
         threading.Thread(target=wait_for_the_lock, daemon=True).start()
@@ -194,15 +196,15 @@ def test_one_works_while_the_others_wait(world: World) -> None:
     assert finished.wait(30)
 
 
-def test_a_stand_in_runs_in_this_environment(world: World) -> None:
+def test_a_stand_in_runs_in_this_environment(machine: Machine) -> None:
     """It tells its port as the engine expects, and ends by itself when its parent is gone."""
-    (folder,) = world.ensure().path
+    (folder,) = machine.ensure().path
     # A parent that starts the plug-in, repeats its first line and is gone.
     parent = (
         f"{folder}/pulumi-resource-docker 127.0.0.1:1 > $0/port & echo $! > $0/pid; "
         "while [ ! -s $0/port ]; do sleep 0.1; done"
     )
-    place = world.cache
+    place = machine.cache
     subprocess.run(["sh", "-c", parent, str(place)], check=True, timeout=60, cwd="/")
     assert int((place / "port").read_text()) > 0
     plugin = int((place / "pid").read_text())
@@ -259,9 +261,9 @@ def test_a_failed_build_says_what_to_do(tmp_path: Path) -> None:
         modules._run(["sh", "-c", "echo no network; exit 1"], "building it")
 
 
-def test_stand_ins_are_installed_plug_ins_of_a_home(world: World, tmp_path: Path) -> None:
+def test_stand_ins_are_installed_plug_ins_of_a_home(machine: Machine, tmp_path: Path) -> None:
     """The engine takes a plug-in from `plugins/resource-NAME-vVERSION` of PULUMI_HOME without a word about PATH."""
-    found = world.ensure()
+    found = machine.ensure()
     home = tmp_path / "some-home"
     assert enter_plugins(found, home) == {"PULUMI_IGNORE_AMBIENT_PLUGINS": "true"}
     assert enter_plugins(found, home) == {"PULUMI_IGNORE_AMBIENT_PLUGINS": "true"}
@@ -270,23 +272,23 @@ def test_stand_ins_are_installed_plug_ins_of_a_home(world: World, tmp_path: Path
         assert link.resolve() == found.path[0] / f"pulumi-resource-{name}"
 
 
-def test_our_stand_ins_in_a_sandbox_s_home_are_not_taken_for_official_ones(world: World) -> None:
+def test_our_stand_ins_in_a_sandbox_s_home_are_not_taken_for_official_ones(machine: Machine) -> None:
     """`make sandbox` in a shell that has the sandbox's environment, PULUMI_HOME included."""
-    found = world.ensure()
-    enter_plugins(found, world.home)
-    assert world.ensure() == found
+    found = machine.ensure()
+    enter_plugins(found, machine.home)
+    assert machine.ensure() == found
 
 
-def test_an_official_plug_in_on_path_is_not_ignored(world: World, tmp_path: Path) -> None:
-    executable(world.path / "pulumi-resource-docker")
-    assert enter_plugins(world.ensure(), tmp_path / "some-home") == {}
+def test_an_official_plug_in_on_path_is_not_ignored(machine: Machine, tmp_path: Path) -> None:
+    executable(machine.path / "pulumi-resource-docker")
+    assert enter_plugins(machine.ensure(), tmp_path / "some-home") == {}
 
 
 def test_a_program_gets_the_module_path_that_the_engine_was_started_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As from the official language host: a release is deployed by the packages of its own commit."""
-    folder = World(tmp_path, monkeypatch).ensure().path[0]
+    folder = Machine(tmp_path, monkeypatch).ensure().path[0]
 
     def path_in(name: str) -> str:
         setting = (folder / name).read_text().splitlines()[1].partition(" exec ")[0]

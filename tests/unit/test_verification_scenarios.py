@@ -27,8 +27,8 @@ from healthcheck.verdict import check_verdict
 from sandbox.broker.scenarios import SCENARIOS
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateway_sim_start import Installation, end
-from tests.unit.gateway_sim_world import INI, World, world
 from tests.unit.gateways import HEX, gateway, stack
+from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 from tests.unit.test_gateway_sim_login import login_ending
 from tests.unit.tws_server import hang_up, serving
 
@@ -72,7 +72,7 @@ def container_zone() -> Iterator[None]:
 class View:
     """The gateway's log, as Docker would show it, and the switch of the scenarios."""
 
-    place: World
+    place: SimulatedGateway
     capture: pytest.CaptureFixture[str]
     lines: list[str] = field(default_factory=list)
 
@@ -170,7 +170,7 @@ API_ROWS: dict[str, Seen] = {
 @contextmanager
 def running(capture: pytest.CaptureFixture[str], **ini: str) -> Iterator[tuple[View, int]]:
     """A gateway that is logged in, on a Monday at noon, and its port."""
-    with world(gateway=True, **ini) as place:
+    with simulated_gateway(logged_in=True, **ini) as place:
         assert place.server is not None
         place.server.timing = replace(place.server.timing, tick=0.05)
         place.control.clock(at=MONDAY_NOON)
@@ -244,7 +244,7 @@ LOGIN_ROWS: dict[str, Login] = {
 @pytest.mark.parametrize("name", LOGIN_ROWS)
 def test_a_login_that_does_not_come_to_a_session(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     row = LOGIN_ROWS[name]
-    with world(gateway=False) as place, serving(talk=hang_up) as relay:
+    with simulated_gateway(logged_in=False) as place, serving(talk=hang_up) as relay:
         view = View(place, capsys)
         place.control.clock(at=MONDAY_NOON)
         place.control.scenario(name)
@@ -262,7 +262,7 @@ def test_a_login_that_does_not_come_to_a_session(name: str, capsys: pytest.Captu
             tried.cancel()
 
 
-async def broken_off(place: World) -> None:
+async def broken_off(place: SimulatedGateway) -> None:
     logged_in = await place.automation(IbLoginId="pusher").log_in()
     await logged_in.link.close()
 
@@ -279,7 +279,7 @@ def test_a_gateway_whose_week_has_ended(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_gateway_that_restarts_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """nightly-restart. ibcstart.sh: an autorestart file; IBC: `Re-starting session`."""
-    with world(gateway=False) as place, serving(talk=hang_up) as relay:
+    with simulated_gateway(logged_in=False) as place, serving(talk=hang_up) as relay:
         place.control.clock(at=MONDAY_NOON)
         process = Installation(tmp_path, place.broker_port).start(**INI, AutoRestartTime="11:59 PM")
         try:

@@ -32,8 +32,8 @@ INI = {
 
 
 @dataclass
-class World:
-    """The broker's ports and the loop that everything runs in."""
+class SimulatedGateway:
+    """A broker, and a gateway where one is logged in at it, with the loop that both run in."""
 
     loop: asyncio.AbstractEventLoop
     broker: Broker
@@ -74,18 +74,18 @@ class World:
 
 
 @contextlib.contextmanager
-def world(*users: User, gateway: bool = True, **ini: str) -> Iterator[World]:
+def simulated_gateway(*users: User, logged_in: bool = True, **ini: str) -> Iterator[SimulatedGateway]:
     """A broker and, unless told otherwise, one gateway that is logged in at it. `ini`: keys of IBC's config.ini."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     chosen = {user.user_id: user for user in users or (TRADER, PUSHER)}
     broker = Broker(chosen, login_delay=0.0, push_delay=0.05, second_factor_seconds=5.0)
-    found: World | None = None
+    found: SimulatedGateway | None = None
     try:
         ports = asyncio.run_coroutine_threadsafe(broker.start("127.0.0.1", 0, 0), loop).result(10)
-        found = World(loop, broker, ports[0], BrokerControl("127.0.0.1", ports[1]))
-        if gateway:
+        found = SimulatedGateway(loop, broker, ports[0], BrokerControl("127.0.0.1", ports[1]))
+        if logged_in:
             found.run(found.open_gateway(**ini))
         yield found
     finally:
