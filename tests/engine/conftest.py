@@ -4,11 +4,13 @@ Nothing here is skipped where Docker is missing: the tests fail, since what they
 """
 
 import fcntl
+import json
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +22,7 @@ from sandbox.environment import ROOT, Sandbox, Stack, default_cache, free_index,
 from sandbox.locks import locked
 from sandbox.packages import TESTS
 from sandbox.record import Record
+from tests.engine.private_docker import PrivateDocker, private_docker
 
 SANDBOXES = ROOT / ".ibgw" / "test-sandboxes"
 SANDBOX_VARIABLE = "IBGW_TEST_SANDBOX"
@@ -43,6 +46,17 @@ class Pulumi(Protocol):
         env: Mapping[str, str] | None = None,
         seconds: float = COMMAND_SECONDS,
     ) -> Completed: ...
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a test of a stack works with: the fixtures of these names (tests/engine/stacks.py)."""
+
+    sandbox: Sandbox
+    client: docker.DockerClient
+    project: Callable[..., Stack]
+    pulumi: Pulumi
+    run: Callable[..., Completed]
 
 
 @pytest.fixture(scope="session")
@@ -185,3 +199,22 @@ def pulumi(run: Callable[..., Completed]) -> Pulumi:
         return run(line, stack=stack, check=check, env=env, seconds=seconds)
 
     return command
+
+
+@pytest.fixture(scope="session")
+def tools(
+    sandbox: Sandbox,
+    docker_client: docker.DockerClient,
+    project: Callable[..., Stack],
+    pulumi: Pulumi,
+    run: Callable[..., Completed],
+) -> Tools:
+    return Tools(sandbox, docker_client, project, pulumi, run)
+
+
+@pytest.fixture
+def own_docker(sandbox: Sandbox, stack: Stack, pulumi: Pulumi) -> Iterator[PrivateDocker]:
+    """For a further stack like the module's `stack`, whose verifier is there already."""
+    document = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)
+    with private_docker(sandbox, document["verifier"]["image_id"]) as made:
+        yield made

@@ -104,11 +104,14 @@ class PrivateDocker:
 
 
 @contextmanager
-def private_docker(sandbox: Sandbox) -> Iterator[PrivateDocker]:
+def private_docker(sandbox: Sandbox, verifier: str) -> Iterator[PrivateDocker]:
+    """With all that a stack needs to be deployed there. `verifier`: the id of its image."""
     with tempfile.TemporaryDirectory(prefix="ibgw-") as folder:
         made = PrivateDocker(sandbox, Path(folder))
         try:
             made.start()
+            made.serve_registry()
+            made.copy_images(sandbox.base_image, verifier)
             yield made
         finally:
             made.close()

@@ -5,7 +5,6 @@ The project's repository has the program in it, a copy of the checkout's, since 
 
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -18,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import pytest
 import yaml
 
 from operations.promotion.checkout import DEPLOYED
 from sandbox import images
-from sandbox.environment import ROOT, Sandbox, Stack
-from tests.engine.conftest import Completed, Pulumi
+from sandbox.environment import ROOT, Sandbox
+from tests.engine.conftest import Completed, Tools
 from tests.engine.docker_proxy import Call, DockerProxy, Moment
+from tests.engine.stacks import StackUnderTest
 
-UP = ["up", "--yes", "--skip-preview"]
 PATIENCE = 240
 """Seconds for an update to come to a chosen call."""
 COMMENT = "# What a person wrote into live's file stays there."
@@ -65,29 +63,21 @@ _docker, docker = docker, _Docker()
 
 
 @dataclass(frozen=True)
-class World:
-    paper: Stack
-    live: Stack
-    sandbox: Sandbox
-    client: docker.DockerClient
-    pulumi: Pulumi
-    run: Callable[..., Completed]
-    project: Callable[..., Stack]
+class PaperAndLive:
+    """Two stacks of one project."""
+
+    paper: StackUnderTest
+    live: StackUnderTest
     proxy: DockerProxy
     """What live's Docker is reached through."""
 
     @property
     def folder(self) -> Path:
-        return self.paper.folder
-
-    def ibgw(self, line: str, code: int) -> Completed:
-        done = self.run(shlex.split(f"ibgw {line}"), stack=self.live, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
+        return self.paper.stack.folder
 
     def promote(self, line: str, code: int, *, yes: bool = True) -> Completed:
         typed = f"--yes {self.live.name}" if yes else ""
-        return self.ibgw(f"promote --from {self.paper.name} --to {self.live.name} --soak 0s {typed} {line}", code)
+        return self.live.ibgw(f"promote --from {self.paper.name} --to {self.live.name} --soak 0s {typed} {line}", code)
 
     def promotion_of(self, version: str) -> str:
         """The words for `ibgw` that deploy a prepared release."""
@@ -95,7 +85,7 @@ class World:
 
     def releases(self) -> list[dict[str, Any]]:
         """Newest first."""
-        found: list[dict[str, Any]] = json.loads(self.ibgw(f"releases --stack {self.live.name} --json", 0).stdout)[
+        found: list[dict[str, Any]] = json.loads(self.live.ibgw(f"releases --stack {self.live.name} --json", 0).stdout)[
             "releases"
         ]
         return found
@@ -117,42 +107,33 @@ class World:
         path = self.folder / ".ibgw" / f"promotion-{self.live.name}.json"
         return json.loads(path.read_text()) if path.exists() else None
 
-    def container(self, stack: str) -> dict[str, Any]:
-        return dict(self.client.api.inspect_container(f"{self.sandbox.prefix}-{stack}-main"))
-
-    def version_on(self, stack: str) -> str:
+    def version_on_live(self) -> str:
         """The tag of the image that runs."""
-        image = self.client.images.get(self.container(stack)["Image"])
+        image = self.live.client.images.get(self.live.container()["Image"])
         return str(image.labels["variant"])
-
-    def user(self, stack: str) -> str:
-        return self.sandbox.user_of(stack, "main")
-
-    def counted(self, stack: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.sandbox.broker().status()["users"][self.user(stack)]
-        return found
 
     def commit(self) -> None:
         git(self.folder, "add", "-A")
         git(self.folder, "commit", "-qm", "a change")
 
     def paper_runs(self, version: str, **changes: Any) -> None:
-        reference = f"{self.sandbox.gateway_image.partition('@')[0]}:{version}"
-        self.project(self.paper.name, verifier=VERIFICATION, image=reference, **changes)
+        reference = f"{self.paper.sandbox.gateway_image.partition('@')[0]}:{version}"
+        self.paper.tools.project(self.paper.name, verifier=VERIFICATION, image=reference, **changes)
         own_program(self.folder)
         self.commit()
-        self.pulumi(UP, stack=self.paper)
+        self.paper.up()
 
     @contextmanager
     def costs(self, *, logins: int) -> Iterator[None]:
         """So many logins of live, and nothing at all of paper."""
-        live, paper = self.counted(self.live.name), self.counted(self.paper.name)
-        container = self.container(self.paper.name)["Id"]
+        live, paper = self.live.counted(), self.paper.counted()
+        container = self.paper.container()["Id"]
         yield
-        assert self.counted(self.live.name)["logins"] - live["logins"] == logins
-        assert self.counted(self.live.name)["orders"] == self.counted(self.live.name)["what_ifs"] == 0
-        assert self.counted(self.paper.name)["attempts"] == paper["attempts"]
-        assert self.container(self.paper.name)["Id"] == container
+        after = self.live.counted()
+        assert after["logins"] - live["logins"] == logins
+        assert after["orders"] == after["what_ifs"] == 0
+        assert self.paper.counted()["attempts"] == paper["attempts"]
+        assert self.paper.container()["Id"] == container
 
     @contextmanager
     def program(self, addition: str) -> Iterator[None]:
@@ -209,19 +190,17 @@ def build(sandbox: Sandbox, client: docker.DockerClient, version: str) -> None:
 
 
 @contextmanager
-def promotions(request: pytest.FixtureRequest, name: str) -> Iterator[World]:
+def promotions(tools: Tools, name: str) -> Iterator[PaperAndLive]:
     """The stacks `paper-NAME` and `live-NAME`: paper runs FIRST, live nothing yet; each stack's file is committed."""
-    fixtures = ("sandbox", "docker_client", "project", "pulumi", "run")
-    sandbox, docker_client, project, pulumi, run = [request.getfixturevalue(one) for one in fixtures]
     for version in ADDED:
-        build(sandbox, docker_client, version)
+        build(tools.sandbox, tools.client, version)
     paper_name, live_name = f"paper-{name}", f"live-{name}"
-    paper = project(paper_name)
+    paper = tools.project(paper_name)
     # Trading hours that are not now, whatever the time zone.
     never = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
     # A short path: the address of a Unix socket has room for 107 bytes (unix(7)).
     with tempfile.TemporaryDirectory(prefix="ibgw-") as folder, DockerProxy(Path(folder) / "docker.sock") as proxy:
-        live = project(
+        live = tools.project(
             live_name,
             beside=paper_name,
             verifier=VERIFICATION,
@@ -231,7 +210,7 @@ def promotions(request: pytest.FixtureRequest, name: str) -> Iterator[World]:
         environment = {"PYTHONPATH": str(paper.folder)}
         paper, live = (replace(one, env={**one.env, **environment}) for one in (paper, live))
         copy_program(paper.folder)
-        made = World(paper, live, sandbox, docker_client, pulumi, run, project, proxy)
+        made = PaperAndLive(StackUnderTest(tools, paper), StackUnderTest(tools, live), proxy)
         file = made.folder / f"Pulumi.{live_name}.yaml"
         file.write_text(f"{COMMENT}\n{file.read_text()}")
         (made.folder / ".gitignore").write_text(".ibgw/\n__pycache__/\n")
@@ -240,40 +219,38 @@ def promotions(request: pytest.FixtureRequest, name: str) -> Iterator[World]:
         git(made.folder, "config", "user.name", "A Trader")
         made.paper_runs(FIRST)
         yield made
-        for stack in (paper, live):
-            pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
+        made.paper.destroy()
+        made.live.destroy()
 
 
-def recover(world: World, *, allowed: set[str]) -> None:
+def recover(pair: PaperAndLive, *, allowed: set[str]) -> None:
     """Runs the command that is named until nothing is under way; then live runs one of `allowed`, verified."""
     for _ in range(3):
-        if world.journal() is None:
+        if pair.journal() is None:
             break
-        assert (
-            f"Next: ibgw promote --continue --to {world.live.name}"
-            in world.ibgw(f"releases --stack {world.live.name}", 0).stdout
-        )
-        done = world.run(["ibgw", "promote", "--continue", "--to", world.live.name], stack=world.live, check=False)
+        listed = pair.live.ibgw(f"releases --stack {pair.live.name}").stdout
+        assert f"Next: ibgw promote --continue --to {pair.live.name}" in listed
+        done = pair.live.ibgw(f"promote --continue --to {pair.live.name}", None)
         assert done.returncode in (0, 6, 10), done.stdout + done.stderr
-    assert world.journal() is None
-    world.ibgw(f"verify --stack {world.live.name} --wait 60s", 0)
-    version = world.version_on(world.live.name)
+    assert pair.journal() is None
+    pair.live.ibgw(f"verify --stack {pair.live.name} --wait 60s")
+    version = pair.version_on_live()
     assert version in allowed
-    assert world.named == world.release(version)
+    assert pair.named == pair.release(version)
 
 
-def starts(world: World) -> Callable[[Call], bool]:
+def starts(pair: PaperAndLive) -> Callable[[Call], bool]:
     def matches(call: Call) -> bool:
         _, collection, container, *rest = [*call.path.split("/"), "", "", ""]
         if (call.method, collection, rest[:1]) != ("POST", "containers", ["start"]):
             return False
-        return bool(world.client.containers.get(container).name == f"{world.sandbox.prefix}-{world.live.name}-main")
+        return bool(pair.live.client.containers.get(container).name == f"{pair.live.base}-main")
 
     return matches
 
 
-def creates(world: World) -> Callable[[Call], bool]:
-    wanted = f"name={world.sandbox.prefix}-{world.live.name}-main"
+def creates(pair: PaperAndLive) -> Callable[[Call], bool]:
+    wanted = f"name={pair.live.base}-main"
     return lambda call: call.path == "/containers/create" and call.query == wanted
 
 
@@ -281,15 +258,15 @@ CALLS = {"create": creates, "start": starts}
 """By name, the calls that an update makes to Docker for live's gateway."""
 
 
-def kill_in_the_update(world: World, call: str, moment: Moment, version: str) -> None:
+def kill_in_the_update(pair: PaperAndLive, call: str, moment: Moment, version: str) -> None:
     """Promotes, and kills the promotion with its engine and plug-ins before or after a call to Docker."""
     process: list[subprocess.Popen[bytes]] = []
-    world.proxy.step_in(moment, CALLS[call](world), lambda: os.killpg(process[0].pid, signal.SIGKILL))
+    pair.proxy.step_in(moment, CALLS[call](pair), lambda: os.killpg(process[0].pid, signal.SIGKILL))
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
     process.append(
         subprocess.Popen(
-            ["ibgw", *world.promotion_of(version).split()],
-            env=ours | dict(world.live.env),
+            ["ibgw", *pair.promotion_of(version).split()],
+            env=ours | dict(pair.live.stack.env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -297,6 +274,6 @@ def kill_in_the_update(world: World, call: str, moment: Moment, version: str) ->
         )
     )
     assert process[0].wait(timeout=PATIENCE) == -signal.SIGKILL
-    found = world.journal()
+    found = pair.journal()
     assert found is not None
     assert found["phase"] == "deploying"

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.broker.control import BrokerControl
+from tests.engine.conftest import Tools
 from tests.engine.docker_proxy import Moment
 from tests.engine.promotions import (
     BROKEN,
     CALLS,
     FIRST,
     SECOND,
-    World,
+    PaperAndLive,
     kill_in_the_update,
     promotions,
     recover,
@@ -23,9 +24,9 @@ PAPER, LIVE = "paper-killed", "live-killed"
 
 
 @pytest.fixture(scope="module")
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def pair(tools: Tools) -> Iterator[PaperAndLive]:
     """Live runs FIRST; SECOND and BROKEN are prepared."""
-    with promotions(request, "killed") as made:
+    with promotions(tools, "killed") as made:
         for version in (BROKEN, SECOND):
             made.paper_runs(version)
             made.promote("--prepare", 0)
@@ -36,20 +37,20 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.fixture
-def settled(world: World) -> Iterator[World]:
+def settled(pair: PaperAndLive) -> Iterator[PaperAndLive]:
     """Live runs FIRST, verified, before the test and after it, and nothing has touched paper in the meantime."""
-    container, attempts = world.container(PAPER)["Id"], world.counted(PAPER)["attempts"]
-    yield world
-    assert world.container(PAPER)["Id"] == container
-    assert world.counted(PAPER)["attempts"] == attempts
-    if world.journal() is not None or world.version_on(LIVE) != FIRST:
-        world.sandbox.broker().clear(world.user(LIVE))
-        world.ibgw(f"rollback --stack {LIVE} --to {world.release(FIRST)} --yes {LIVE}", 0)
+    container, attempts = pair.paper.container()["Id"], pair.paper.counted()["attempts"]
+    yield pair
+    assert pair.paper.container()["Id"] == container
+    assert pair.paper.counted()["attempts"] == attempts
+    if pair.journal() is not None or pair.version_on_live() != FIRST:
+        pair.live.sandbox.broker().clear(pair.live.user())
+        pair.live.ibgw(f"rollback --stack {LIVE} --to {pair.release(FIRST)} --yes {LIVE}", 0)
 
 
-def killed(world: World, effect: str, call: int, moment: str, line: str) -> None:
+def killed(pair: PaperAndLive, effect: str, call: int, moment: str, line: str) -> None:
     command = [sys.executable, "-m", "tests.engine.killed_promotion", effect, str(call), moment, *line.split()]
-    done = world.run(command, stack=world.live, check=False)
+    done = pair.live.tools.run(command, stack=pair.live.stack, check=False)
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
@@ -63,7 +64,7 @@ MOMENTS = ["before", "after"]
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize(("effect", "call"), GOOD)
-def test_a_good_one_killed_anywhere_goes_on(settled: World, effect: str, call: int, moment: str) -> None:
+def test_a_good_one_killed_anywhere_goes_on(settled: PaperAndLive, effect: str, call: int, moment: str) -> None:
     killed(settled, effect, call, moment, settled.promotion_of(SECOND))
     recover(settled, allowed={FIRST, SECOND})
 
@@ -71,7 +72,7 @@ def test_a_good_one_killed_anywhere_goes_on(settled: World, effect: str, call: i
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize(("effect", "call"), BACK)
-def test_a_way_back_killed_anywhere_goes_on(settled: World, effect: str, call: int, moment: str) -> None:
+def test_a_way_back_killed_anywhere_goes_on(settled: PaperAndLive, effect: str, call: int, moment: str) -> None:
     killed(settled, effect, call, moment, settled.promotion_of(BROKEN))
     recover(settled, allowed={FIRST})
 
@@ -80,18 +81,18 @@ def test_a_way_back_killed_anywhere_goes_on(settled: World, effect: str, call: i
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize(("effect", "call"), WAITING)
 def test_one_that_waits_killed_anywhere_goes_on(
-    settled: World, broker: BrokerControl, effect: str, call: int, moment: str
+    settled: PaperAndLive, broker: BrokerControl, effect: str, call: int, moment: str
 ) -> None:
-    broker.scenario("push-pending", settled.user(LIVE))
+    broker.scenario("push-pending", settled.live.user())
     killed(settled, effect, call, moment, settled.promotion_of(SECOND))
     # Somebody is there now. A third login that nobody approves would be held back by the start guard.
-    broker.clear(settled.user(LIVE))
+    broker.clear(settled.live.user())
     recover(settled, allowed={SECOND})
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_record_is_written_or_not(settled: World, moment: str) -> None:
+def test_the_record_is_written_or_not(settled: PaperAndLive, moment: str) -> None:
     before = len(settled.releases())
     killed(settled, "record", 1, moment, f"promote --from {PAPER} --to {LIVE} --soak 0s --yes {LIVE}")
     assert len(settled.releases()) - before == (moment == "after")
@@ -101,6 +102,6 @@ def test_the_record_is_written_or_not(settled: World, moment: str) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", list(Moment), ids=lambda moment: moment.value)
 @pytest.mark.parametrize("call", CALLS)
-def test_killed_with_its_update_it_goes_on(settled: World, call: str, moment: Moment) -> None:
+def test_killed_with_its_update_it_goes_on(settled: PaperAndLive, call: str, moment: Moment) -> None:
     kill_in_the_update(settled, call, moment, SECOND)
     recover(settled, allowed={SECOND})

@@ -17,21 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
-from sandbox.environment import ROOT, Sandbox, Stack
-from tests.engine.conftest import Completed, Pulumi
+from sandbox.environment import ROOT, Stack
+from tests.engine.conftest import Completed, Tools
 from tests.engine.docker_proxy import Call, DockerProxy, Moment
+from tests.engine.stacks import UP, StackUnderTest
 
 STACK = "paper-repair"
-UP = ["up", "--yes", "--skip-preview"]
 PATIENCE = 120
 """Seconds for a login or for the end of a process."""
 UID = 1000
 MARKER = "kept-through-everything"
-
-Run = Callable[..., Completed]
 
 
 @pytest.fixture(scope="module")
@@ -41,36 +38,18 @@ def proxy() -> Iterator[DockerProxy]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def stack(proxy: DockerProxy, project: Callable[..., Stack]) -> Stack:
-    return project(STACK, dockerHost=proxy.url)
-
-
 @dataclass(frozen=True)
-class World:
-    """The stack under test, with everything that a test does to it or asks about it."""
+class BrokenStack(StackUnderTest):
+    """With what breaks its updates, and what a repair has to leave."""
 
-    stack: Stack
-    sandbox: Sandbox
     proxy: DockerProxy
-    client: docker.DockerClient
-    pulumi: Pulumi
-    run: Run
-
-    @property
-    def base(self) -> str:
-        return f"{self.sandbox.prefix}-{STACK}"
 
     @property
     def gateway(self) -> str:
         return f"{self.base}-main"
 
-    def up(self) -> Completed:
-        return self.pulumi(UP, stack=self.stack)
-
-    def repair(self, *, check: bool = True) -> dict[str, Any]:
-        done = self.run(["ibgw", "repair", "--stack", STACK, "--yes", "--json"], stack=self.stack, check=check)
-        found: dict[str, Any] = json.loads(done.stdout)
+    def repair(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ibgw(f"repair --stack {STACK} --yes --json").stdout)
         return found
 
     def kill_up(self, moment: Moment, matches: Callable[[Call], bool], meanwhile: Callable[[], None]) -> None:
@@ -100,16 +79,11 @@ class World:
         options: dict[str, Any] = {"all": True} if kind == "containers" else {}
         return sorted(thing.name for thing in getattr(self.client, kind).list(filters=filters, **options))
 
-    def export(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.pulumi(["stack", "export"], stack=self.stack).stdout)
-        return found
-
     def recorded_ids(self) -> set[str]:
         return ids(self.export())
 
     def wait_for_login(self) -> None:
-        user = self.sandbox.user_of(STACK, "main")
-        wait_until(lambda: self.sandbox.broker().status()["users"][user]["sessions"] == ["paper"])
+        wait_until(lambda: self.counted()["sessions"] == ["paper"])
 
     def in_settings(self, command: str) -> str:
         """Runs a shell command as root where the settings volume is mounted."""
@@ -171,54 +145,51 @@ def engine_processes(stack: Stack) -> list[str]:
 
 
 @pytest.fixture
-def deployed(
-    stack: Stack, sandbox: Sandbox, proxy: DockerProxy, docker_client: docker.DockerClient, pulumi: Pulumi, run: Run
-) -> Iterator[World]:
+def deployed(tools: Tools, proxy: DockerProxy) -> Iterator[BrokenStack]:
     """With whatever the test before has left: a settled stack, unless it failed."""
-    yield World(stack, sandbox, proxy, docker_client, pulumi, run)
+    yield BrokenStack(tools, tools.project(STACK, dockerHost=proxy.url), proxy)
     proxy.forget_steps()
 
 
 @pytest.fixture
-def world(deployed: World, stack: Stack, docker_client: docker.DockerClient, pulumi: Pulumi, run: Run) -> World:
+def fresh(deployed: BrokenStack) -> BrokenStack:
     """Before the test nothing of the stack exists, its settings volume included."""
     if any(deployed.names(kind) for kind in ("containers", "networks", "volumes")):
-        destroy = ["destroy", "--yes", "--skip-preview"]
-        if pulumi(destroy, stack=stack, check=False).returncode != 0:
-            run(["ibgw", "repair", "--stack", STACK, "--yes"], stack=stack)
-            pulumi(destroy, stack=stack)
+        if deployed.destroy(check=False).returncode != 0:
+            deployed.repair()
+            deployed.destroy()
         for name in deployed.names("volumes"):
-            docker_client.volumes.get(name).remove()
+            deployed.client.volumes.get(name).remove()
     return deployed
 
 
-def creates(kind: str) -> Callable[[World], Callable[[Call], bool]]:
+def creates(kind: str) -> Callable[[BrokenStack], Callable[[Call], bool]]:
     return lambda _: lambda call: call.method == "POST" and call.path == f"/{kind}/create"
 
 
-def creates_container(ending: str) -> Callable[[World], Callable[[Call], bool]]:
-    def matcher(world: World) -> Callable[[Call], bool]:
-        name = f"name={world.gateway}{ending}"
+def creates_container(ending: str) -> Callable[[BrokenStack], Callable[[Call], bool]]:
+    def matcher(fresh: BrokenStack) -> Callable[[Call], bool]:
+        name = f"name={fresh.gateway}{ending}"
         return lambda call: call.path == "/containers/create" and call.query.startswith(name)
 
     return matcher
 
 
-def creates_gateway(world: World) -> Callable[[Call], bool]:
-    return lambda call: call.path == "/containers/create" and call.query == f"name={world.gateway}"
+def creates_gateway(fresh: BrokenStack) -> Callable[[Call], bool]:
+    return lambda call: call.path == "/containers/create" and call.query == f"name={fresh.gateway}"
 
 
-def starts_gateway(world: World) -> Callable[[Call], bool]:
+def starts_gateway(fresh: BrokenStack) -> Callable[[Call], bool]:
     def matches(call: Call) -> bool:
         _, collection, container, *rest = [*call.path.split("/"), "", "", ""]
         if (call.method, collection, rest[:1]) != ("POST", "containers", ["start"]):
             return False
-        return bool(world.client.containers.get(container).name == world.gateway)
+        return bool(fresh.client.containers.get(container).name == fresh.gateway)
 
     return matches
 
 
-CALLS: dict[str, Callable[[World], Callable[[Call], bool]]] = {
+CALLS: dict[str, Callable[[BrokenStack], Callable[[Call], bool]]] = {
     "network": creates("networks"),
     "volume": creates("volumes"),
     "image-build": lambda _: lambda call: call.method == "POST" and call.path == "/build",
@@ -230,70 +201,69 @@ CALLS: dict[str, Callable[[World], Callable[[Call], bool]]] = {
 EVERY_KILL = [(call, moment) for call in CALLS for moment in Moment]
 
 
-def kill_repair_up(world: World, call: str, moment: Moment) -> None:
-    world.kill_up(moment, CALLS[call](world), meanwhile=lambda: None)
-    settings = f"{world.gateway}-settings" in world.names("volumes")
+def kill_repair_up(fresh: BrokenStack, call: str, moment: Moment) -> None:
+    fresh.kill_up(moment, CALLS[call](fresh), meanwhile=lambda: None)
+    settings = f"{fresh.gateway}-settings" in fresh.names("volumes")
     if settings:
-        world.in_settings(f"echo here > /settings/{MARKER} && chown {UID}:{UID} /settings/{MARKER}")
-    world.repair()
-    assert world.repair()["done"] == []
-    world.up()
-    world.assert_settled()
+        fresh.in_settings(f"echo here > /settings/{MARKER} && chown {UID}:{UID} /settings/{MARKER}")
+    fresh.repair()
+    assert fresh.repair()["done"] == []
+    fresh.up()
+    fresh.assert_settled()
     if settings:
-        assert world.in_settings(f"cat /settings/{MARKER}") == "here"
+        assert fresh.in_settings(f"cat /settings/{MARKER}") == "here"
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("call", "moment"), EVERY_KILL, ids=lambda value: getattr(value, "value", value))
-def test_an_update_killed_at_any_creating_call_is_put_right(world: World, call: str, moment: Moment) -> None:
-    kill_repair_up(world, call, moment)
+def test_an_update_killed_at_any_creating_call_is_put_right(fresh: BrokenStack, call: str, moment: Moment) -> None:
+    kill_repair_up(fresh, call, moment)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", list(Moment), ids=lambda value: value.value)
 @pytest.mark.parametrize("call", ["gateway-create", "gateway-start"])
 def test_a_replacement_killed_in_the_middle_is_put_right(
-    world: World, project: Callable[..., Stack], call: str, moment: Moment
+    fresh: BrokenStack, project: Callable[..., Stack], call: str, moment: Moment
 ) -> None:
     """The old gateway is gone and its successor is not recorded; the settings survive."""
-    world.up()
-    old = world.client.containers.get(world.gateway).id
-    world.in_settings(f"echo here > /settings/{MARKER}")
+    fresh.up()
+    old = fresh.client.containers.get(fresh.gateway).id
+    fresh.in_settings(f"echo here > /settings/{MARKER}")
     changed = {"main": {"container": {"logMaxFiles": 6}}}
-    project(STACK, dockerHost=world.proxy.url, gateways=changed)
+    project(STACK, dockerHost=fresh.proxy.url, gateways=changed)
     try:
-        world.kill_up(moment, CALLS[call](world), meanwhile=lambda: None)
-        world.repair()
-        assert world.repair()["done"] == []
-        world.up()
+        fresh.kill_up(moment, CALLS[call](fresh), meanwhile=lambda: None)
+        fresh.repair()
+        assert fresh.repair()["done"] == []
+        fresh.up()
     finally:
-        project(STACK, dockerHost=world.proxy.url)
-    world.assert_settled()
-    assert world.client.containers.get(world.gateway).id != old
-    assert world.in_settings(f"cat /settings/{MARKER}") == "here"
+        project(STACK, dockerHost=fresh.proxy.url)
+    fresh.assert_settled()
+    assert fresh.client.containers.get(fresh.gateway).id != old
+    assert fresh.in_settings(f"cat /settings/{MARKER}") == "here"
 
 
-def test_an_unrecorded_network_with_a_foreign_guest_is_removed_after_the_guest_was_named(world: World) -> None:
-    world.kill_up(Moment.AFTER, CALLS["network"](world), meanwhile=lambda: None)
+def test_an_unrecorded_network_with_a_foreign_guest_is_removed_after_the_guest_was_named(fresh: BrokenStack) -> None:
+    fresh.kill_up(Moment.AFTER, CALLS["network"](fresh), meanwhile=lambda: None)
     lost = [
-        network for network in world.client.networks.list(names=[world.base]) if network.id not in world.recorded_ids()
+        network for network in fresh.client.networks.list(names=[fresh.base]) if network.id not in fresh.recorded_ids()
     ]
     assert lost, "the kill left no unrecorded network"
-    guest = world.client.containers.create(
-        world.sandbox.base_image, ["sleep", "300"], name=f"{world.sandbox.prefix}-guest", network=lost[0].name
+    guest = fresh.client.containers.create(
+        fresh.sandbox.base_image, ["sleep", "300"], name=f"{fresh.sandbox.prefix}-guest", network=lost[0].name
     )
     try:
         guest.start()
-        plain = world.pulumi(UP, stack=world.stack, check=False)
+        plain = fresh.up(check=False)
         assert plain.returncode != 0
         assert "pulumi cancel" in plain.stderr + plain.stdout
 
-        asked = world.run(["ibgw", "repair", "--stack", STACK], stack=world.stack, check=False)
-        assert asked.returncode == 8  # nobody answered
+        asked = fresh.ibgw(f"repair --stack {STACK}", 8)  # nobody answered
         assert f"disconnect {guest.name}" in asked.stderr
-        assert lost[0].name in world.names("networks")
+        assert lost[0].name in fresh.names("networks")
 
-        done = world.repair()["done"]
+        done = fresh.repair()["done"]
         assert ("remove_network", lost[0].name) in [(action["action"], action["name"]) for action in done]
         assert "cancel_lock" in [action["action"] for action in done]
         assert "clear_pending" in [action["action"] for action in done]
@@ -302,49 +272,47 @@ def test_an_unrecorded_network_with_a_foreign_guest_is_removed_after_the_guest_w
         assert guest.attrs["NetworkSettings"]["Networks"] == {}
     finally:
         guest.remove(force=True)
-    world.up()
-    world.assert_settled()
+    fresh.up()
+    fresh.assert_settled()
 
 
-def test_an_unrecorded_gateway_that_logged_in_is_logged_out_and_replaced_by_one(world: World) -> None:
-    user = world.sandbox.user_of(STACK, "main")
-    world.kill_up(Moment.AFTER, CALLS["gateway-start"](world), meanwhile=lambda: None)
-    lost = world.client.containers.get(world.gateway)
-    assert lost.id not in world.recorded_ids()
-    world.wait_for_login()
-    before = world.sandbox.broker().status()["users"][user]
+def test_an_unrecorded_gateway_that_logged_in_is_logged_out_and_replaced_by_one(fresh: BrokenStack) -> None:
+    fresh.kill_up(Moment.AFTER, CALLS["gateway-start"](fresh), meanwhile=lambda: None)
+    lost = fresh.client.containers.get(fresh.gateway)
+    assert lost.id not in fresh.recorded_ids()
+    fresh.wait_for_login()
+    before = fresh.counted()
 
-    done = world.repair()["done"]
+    done = fresh.repair()["done"]
     assert ("remove_container", lost.id) in [(action["action"], action["id"]) for action in done]
-    after = world.sandbox.broker().status()["users"][user]
+    after = fresh.counted()
     assert (after["sessions"], after["logouts"]) == ([], before["logouts"] + 1)
-    assert world.in_settings("test -e /settings/jts.ini && echo there") == "there"
+    assert fresh.in_settings("test -e /settings/jts.ini && echo there") == "there"
 
-    world.up()
-    world.assert_settled()
-    assert world.sandbox.broker().status()["users"][user]["failed_attempts"] == before["failed_attempts"]
+    fresh.up()
+    fresh.assert_settled()
+    assert fresh.counted()["failed_attempts"] == before["failed_attempts"]
 
 
-def test_a_running_update_is_left_alone_and_a_killed_verification_leaves_nothing(world: World) -> None:
+def test_a_running_update_is_left_alone_and_a_killed_verification_leaves_nothing(fresh: BrokenStack) -> None:
     refusals: list[Completed] = []
 
     def repair_meanwhile() -> None:
-        refusals.append(world.run(["ibgw", "repair", "--stack", STACK, "--yes"], stack=world.stack, check=False))
+        refusals.append(fresh.ibgw(f"repair --stack {STACK} --yes", 7))
 
-    world.kill_up(Moment.AFTER, CALLS["verification"](world), meanwhile=repair_meanwhile)
+    fresh.kill_up(Moment.AFTER, CALLS["verification"](fresh), meanwhile=repair_meanwhile)
     [refused] = refusals
-    assert refused.returncode == 7
     assert "is running" in refused.stderr
-    world.repair()
-    assert not [name for name in world.names("containers") if "-verifier-" in name]
-    login = world.client.containers.get(world.gateway).id
-    world.up()
-    world.assert_settled()
+    fresh.repair()
+    assert not [name for name in fresh.names("containers") if "-verifier-" in name]
+    login = fresh.client.containers.get(fresh.gateway).id
+    fresh.up()
+    fresh.assert_settled()
     # What was recorded before the kill stays: no second login.
-    assert world.client.containers.get(world.gateway).id == login
+    assert fresh.client.containers.get(fresh.gateway).id == login
 
 
-def test_what_was_done_to_a_gateway_by_hand_is_undone(deployed: World) -> None:
+def test_what_was_done_to_a_gateway_by_hand_is_undone(deployed: BrokenStack) -> None:
     if not deployed.names("containers"):
         deployed.up()
     gateway = deployed.client.containers.get(deployed.gateway)
@@ -361,7 +329,7 @@ def test_what_was_done_to_a_gateway_by_hand_is_undone(deployed: World) -> None:
     report = deployed.repair()
     assert report["done"] == []
     assert any(f"ibgw start --stack {STACK} --gateway main" in note for note in report["notes"])
-    deployed.run(["ibgw", "start", "--stack", STACK], stack=deployed.stack)
+    deployed.ibgw(f"start --stack {STACK}")
     deployed.up()
     deployed.assert_settled()
     assert deployed.client.containers.get(deployed.gateway).id == gateway.id
@@ -374,7 +342,7 @@ def test_what_was_done_to_a_gateway_by_hand_is_undone(deployed: World) -> None:
     assert deployed.in_settings(f"cat /settings/{MARKER}") == "here"
 
 
-def test_repair_says_what_is_in_the_way(deployed: World) -> None:
+def test_repair_says_what_is_in_the_way(deployed: BrokenStack) -> None:
     """A lock from another machine is not removed without a person's word."""
     folder = Path(deployed.stack.env["PULUMI_BACKEND_URL"].removeprefix("file://"))
     locks = folder / ".pulumi" / "locks" / "organization" / "ibgw" / STACK
@@ -388,16 +356,15 @@ def test_repair_says_what_is_in_the_way(deployed: World) -> None:
     }
     lock.write_text(json.dumps(content))
     try:
-        refused = deployed.run(["ibgw", "repair", "--stack", STACK, "--yes"], stack=deployed.stack, check=False)
-        assert refused.returncode == 7
+        refused = deployed.ibgw(f"repair --stack {STACK} --yes", 7)
         assert f"somebody@not-{socket.gethostname()}" in refused.stderr
         assert lock.exists()
     finally:
         lock.unlink(missing_ok=True)
-    assert deployed.run(["ibgw", "repair", "--stack", STACK], stack=deployed.stack).returncode == 0
+    deployed.ibgw(f"repair --stack {STACK}")
 
 
-def test_a_plugin_that_outlived_its_engine_is_ended(deployed: World) -> None:
+def test_a_plugin_that_outlived_its_engine_is_ended(deployed: BrokenStack) -> None:
     # What the engine gives each plug-in: the program's folder to work in, and its own address as an argument.
     script = f"{sys.executable} -c 'import time; time.sleep(300)' 127.0.0.1:1 </dev/null >/dev/null 2>&1 & echo $!"
     started = subprocess.run(["sh", "-c", script], cwd=ROOT / "infra", capture_output=True, text=True, check=True)

@@ -4,7 +4,6 @@ The broker's own counter of submitted login forms is the proof. Why each way of 
 itself, and Docker restarts the container (unless-stopped). One that is held runs no program of the gateway at all.
 """
 
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from sandbox.broker.control import BrokerControl
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
 from tests.engine.deployed import Deployed, nothing_planned, until
-from tests.engine.private_docker import private_docker
+from tests.engine.private_docker import PrivateDocker
 
 STACK = "paper-guard"
 UP = ["up", "--yes", "--skip-preview"]
@@ -136,31 +135,27 @@ def test_a_crash_loop_is_counted(gateway: Deployed) -> None:
 
 @pytest.mark.exhaustive
 def test_restarts_of_dockerd_are_counted(
-    sandbox: Sandbox, stack: Stack, project: Callable[..., Stack], pulumi: Pulumi, broker: BrokerControl
+    own_docker: PrivateDocker, sandbox: Sandbox, project: Callable[..., Stack], pulumi: Pulumi, broker: BrokerControl
 ) -> None:
     """With the daemon the restart policy starts the gateway. After a crash of the daemon alone Docker 20.10 ends what
     ran on and does not start it again, later versions do; the restarts before have used the attempts up by then."""
-    verifier = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)["verifier"]["image_id"]
-    with private_docker(sandbox) as private:
-        private.serve_registry()
-        private.copy_images(sandbox.base_image, verifier)
-        made = project(f"{STACK}-dockerd", dockerHost=private.host)
-        pulumi(UP, stack=made)
-        with closing(private.client()) as client:
-            gateway = Deployed(sandbox, made.name, client, broker)
-        gateway.scenario("wrong-password")
-        before = gateway.counted
-        for restarts, number in enumerate((signal.SIGTERM, signal.SIGTERM, signal.SIGTERM, signal.SIGKILL), 1):
-            private.end(number)
-            gateway.began = time.time()
-            private.start()
-            with closing(private.client()) as client:
-                gateway.client = client
-                if restarts == 1:
-                    gateway.until_status(phase="rejected")
-                elif restarts <= 3:
-                    held(gateway, "rejected")
-        assert gateway.since(before) == {"attempts": 2, "logouts": 1}
+    made = project(f"{STACK}-dockerd", dockerHost=own_docker.host)
+    pulumi(UP, stack=made)
+    with closing(own_docker.client()) as client:
+        gateway = Deployed(sandbox, made.name, client, broker)
+    gateway.scenario("wrong-password")
+    before = gateway.counted
+    for restarts, number in enumerate((signal.SIGTERM, signal.SIGTERM, signal.SIGTERM, signal.SIGKILL), 1):
+        own_docker.end(number)
+        gateway.began = time.time()
+        own_docker.start()
+        with closing(own_docker.client()) as client:
+            gateway.client = client
+            if restarts == 1:
+                gateway.until_status(phase="rejected")
+            elif restarts <= 3:
+                held(gateway, "rejected")
+    assert gateway.since(before) == {"attempts": 2, "logouts": 1}
 
 
 def test_updates_are_counted_and_a_rejected_gateway_is_stopped(

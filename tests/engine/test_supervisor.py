@@ -3,7 +3,6 @@
 What the broker has counted is the proof. Unit tests of the same run the script alone (tests/unit/test_supervisor.py).
 """
 
-import itertools
 import json
 import signal
 import socket
@@ -20,13 +19,13 @@ from docker.models.containers import Container
 from deployment.description import STATUS_PORT
 from healthcheck.automation.status import parse
 from infra.properties import escape
-from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, VALUES_PATH
+from infra.spec import SETTINGS_PATH, VALUES_PATH
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
 from tests.engine.deployed import SECRETS, Deployed, from_now, nothing_planned, until
-from tests.engine.private_docker import private_docker
+from tests.engine.private_docker import PrivateDocker
 from tests.engine.secret_versions import rotated
 
 STACK = "paper-supervised"
@@ -229,7 +228,8 @@ def test_two_containers_on_one_volume_never_log_in_both(gateway: Deployed) -> No
 def test_a_gateway_that_ends_after_each_login_is_held(
     resting: Deployed, ibgw: Callable[..., Completed], verify: Verify
 ) -> None:
-    """The fifth login within an hour; the whole course is among the exhaustive ones."""
+    """The fifth login within an hour. The whole course, the pauses that grow and what else a start remembers:
+    tests/unit/test_supervisor.py."""
     before, now = resting.counted, int(time.time())
     resting.remember(history="".join(f"{now - 3000 + login} login\n" for login in range(4)))
     resting.scenario("session-ends:10")
@@ -242,55 +242,6 @@ def test_a_gateway_that_ends_after_each_login_is_held(
     ibgw("login", "--again")
     resting.until_logged_in()
     assert resting.since(before) == {"attempts": 2, "logins": 2, "logouts": 1}
-
-
-@exhaustive
-def test_the_pauses_between_logins_grow(resting: Deployed) -> None:
-    before = resting.counted
-    resting.scenario("session-ends:10")
-    resting.container.start()
-    resting.until_status(hold="logins")
-    assert resting.since(before) == {"attempts": 5, "logins": 5, "logouts": 5}
-    entries = [line.split() for line in resting.guard("history")]
-    assert [word for _, word in entries] == ["login"] * 5
-    starts = [int(moment) for moment, _ in entries]
-    assert all(
-        later - earlier >= pause
-        for (earlier, later), pause in zip(itertools.pairwise(starts), (5, 10, 20, 40), strict=True)
-    )
-
-
-@exhaustive
-def test_a_login_form_that_comes_too_late_is_no_loop(gateway: Deployed) -> None:
-    """With 3 s in place of the 300 that a form may take."""
-    script = gateway.text_of(SUPERVISOR_PATH)
-    assert "FORM_SECONDS=300" in script
-    gateway.container.stop(timeout=60)
-    before = gateway.counted
-    with gateway.twin(
-        same_settings=False, files={SUPERVISOR_PATH: script.replace("FORM_SECONDS=300", "FORM_SECONDS=3")}
-    ) as late:
-        gateway.scenario("slow-form:60")
-        late.start()
-        until(lambda: b"ibgw: held: logins: 5" in late.logs(), "it is held")
-        assert late.logs().count(b"IBC: Starting session:") <= 2 * 5
-    assert gateway.since(before) == {}
-
-
-def test_two_that_met_another_session_say_so(resting: Deployed, verify: Verify) -> None:
-    before = resting.counted
-    resting.scenario("competing-session")
-    resting.container.start()
-    resting.until_status(hold="pause", outcomes="competing_session")
-    resting.container.stop(timeout=60)
-    # A quarter of an hour later.
-    resting.remember(history=f"{time.time() - 1000:.0f} competing\n")
-    resting.container.start()
-    resting.until_status(hold="attempts", outcomes="competing_session,competing_session")
-    found = verify()
-    assert found["reason"] == "competing_session"
-    assert "new version of the secret" not in found["remedy"]
-    assert resting.since(before) == {"attempts": 2}
 
 
 # --- the wrong account ----------------------------------------------------------------------------------------------
@@ -505,31 +456,32 @@ def test_the_status_is_told_on_the_api_network_alone(
 
 @exhaustive
 def test_the_daemon_s_shutdown_is_a_logout_and_a_pause_outlives_its_restart(
-    sandbox: Sandbox, stack: Stack, declare: Callable[..., Stack], pulumi: Pulumi, broker: BrokerControl, run: Run
+    own_docker: PrivateDocker,
+    sandbox: Sandbox,
+    declare: Callable[..., Stack],
+    pulumi: Pulumi,
+    broker: BrokerControl,
+    run: Run,
 ) -> None:
-    verifier = json.loads(pulumi(["stack", "output", "contract", "--json"], stack=stack).stdout)["verifier"]["image_id"]
-    with private_docker(sandbox) as private:
-        private.serve_registry()
-        private.copy_images(sandbox.base_image, verifier)
-        made = declare(f"{STACK}-dockerd", dockerHost=private.host)
-        pulumi(UP, stack=made)
-        with closing(private.client()) as client:
-            gateway = Deployed(sandbox, made.name, client, broker)
-            gateway.until_logged_in()
-        before = gateway.counted
-        for round_, length in enumerate(("", "30m"), 1):
+    made = declare(f"{STACK}-dockerd", dockerHost=own_docker.host)
+    pulumi(UP, stack=made)
+    with closing(own_docker.client()) as client:
+        gateway = Deployed(sandbox, made.name, client, broker)
+        gateway.until_logged_in()
+    before = gateway.counted
+    for round_, length in enumerate(("", "30m"), 1):
+        if length:
+            run(["ibgw", "stop", "--for", length, "--stack", made.name], stack=made)
+        own_docker.end(signal.SIGTERM)
+        own_docker.start()
+        with closing(own_docker.client()) as client:
+            gateway.client = client
             if length:
-                run(["ibgw", "stop", "--for", length, "--stack", made.name], stack=made)
-            private.end(signal.SIGTERM)
-            private.start()
-            with closing(private.client()) as client:
-                gateway.client = client
-                if length:
-                    gateway.until_status(hold="paused")
-                    gateway.remember(pause="0\n")
-                gateway.until_logged_in()
-                assert gateway.log.count("ibgw: stopped: clean") == round_
-        assert gateway.since(before) == {"logouts": 2, "attempts": 2, "logins": 2}
+                gateway.until_status(hold="paused")
+                gateway.remember(pause="0\n")
+            gateway.until_logged_in()
+            assert gateway.log.count("ibgw: stopped: clean") == round_
+    assert gateway.since(before) == {"logouts": 2, "attempts": 2, "logins": 2}
 
 
 def test_destroy_is_a_logout(gateway: Deployed, stack: Stack, pulumi: Pulumi) -> None:

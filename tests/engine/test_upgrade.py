@@ -6,16 +6,14 @@ one story, in the order in which they stand.
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 import yaml
 
@@ -23,8 +21,9 @@ from deployment import VERSION
 from deployment.names import Names
 from infra.spec import SUPERVISOR_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS
-from sandbox.environment import ROOT, Sandbox, Stack
-from tests.engine.conftest import Completed, Pulumi
+from sandbox.environment import ROOT, Stack
+from tests.engine.conftest import Tools
+from tests.engine.stacks import UP, StackUnderTest
 
 
 @dataclass(frozen=True)
@@ -57,32 +56,18 @@ GATEWAYS: dict[str, dict[str, Any]] = {
     "second": {},
     MUTE: {"session": {"autoRestart": None, "autoLogoff": "23:45", "coldRestart": None}},
 }
-UP = ["up", "--yes", "--skip-preview"]
 SETTINGS_FOLDER = "/home/ibgateway/tws_settings"
 
 
 @dataclass(frozen=True)
-class World:
+class UpgradedStack(StackUnderTest):
     upgrade: Upgrade
-    sandbox: Sandbox
-    stack: Stack
-    run: Callable[..., Completed]
-    client: docker.DockerClient
 
-    def ibgw(self, line: str, code: int = 0) -> Completed:
-        done = self.run(shlex.split(f"ibgw {line}"), stack=self.stack, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
-
-    def counted(self, what: str) -> dict[str, int]:
-        users = self.sandbox.broker().status()["users"]
-        return {name: int(users[self.sandbox.user_of(STACK, name)][what]) for name in NAMES}
-
-    def container(self, gateway: str) -> dict[str, Any]:
-        return dict(self.client.api.inspect_container(Names(self.sandbox.prefix, STACK).gateway(gateway)))
+    def counts(self, what: str) -> dict[str, int]:
+        return {name: int(self.counted(name)[what]) for name in NAMES}
 
     def containers(self) -> dict[str, str]:
-        return {name: self.container(name)["Id"] for name in NAMES}
+        return self.ids(*NAMES)
 
     def volume(self, gateway: str) -> str:
         """The settings' name."""
@@ -148,56 +133,49 @@ def before(upgrade: Upgrade, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def world(
-    upgrade: Upgrade,
-    before: Path,
-    sandbox: Sandbox,
-    docker_client: docker.DockerClient,
-    project: Callable[..., Stack],
-    pulumi: Pulumi,
-    run: Callable[..., Completed],
-) -> Iterator[World]:
+def gateways(upgrade: Upgrade, before: Path, tools: Tools) -> Iterator[UpgradedStack]:
     def declared(unknown: dict[str, Any]) -> Stack:
         session = unknown.get("session", {})
-        gateways = {
+        declared = {
             name: {**unknown, **given, "session": {**session, **given.get("session", {})}}
             for name, given in GATEWAYS.items()
         }
-        return project(STACK, verifier={"timeout": "40s"}, gateways=gateways)
+        return tools.project(STACK, verifier={"timeout": "40s"}, gateways=declared)
 
     stack = declared(dict(upgrade.new_settings))
-    pulumi(UP, stack=stack, env=program_of(before, stack))
-    yield World(upgrade, sandbox, declared({}), run, docker_client)
-    pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
+    tools.pulumi(UP, stack=stack, env=program_of(before, stack))
+    made = UpgradedStack(tools, declared({}), upgrade)
+    yield made
+    made.destroy()
 
 
-def test_the_plan_names_the_version_as_the_only_reason(world: World) -> None:
-    logins = world.upgrade.logins
-    gateways = json.loads(world.ibgw(f"plan --stack {STACK} --json").stdout)["gateways"]
-    assert [one["gateway"] for one in gateways] == list(NAMES)
-    for one in gateways:
+def test_the_plan_names_the_version_as_the_only_reason(gateways: UpgradedStack) -> None:
+    logins = gateways.upgrade.logins
+    found = json.loads(gateways.ibgw(f"plan --stack {STACK} --json").stdout)["gateways"]
+    assert [one["gateway"] for one in found] == list(NAMES)
+    for one in found:
         assert one["verdict"] == ("relogin" if logins else "none")
         assert [reason["setting"] for reason in one["reasons"]] == ["this version of ibgw"] * logins
         # 0.1.0 did not write its version down.
         assert one["version"] == ({"before": None, "after": VERSION} if logins else None)
-    assert (f"ibgw: an earlier version -> {VERSION}" in world.ibgw(f"plan --stack {STACK}").stdout) == bool(logins)
+    assert (f"ibgw: an earlier version -> {VERSION}" in gateways.ibgw(f"plan --stack {STACK}").stdout) == bool(logins)
 
 
-def test_a_rollout_takes_it_to_one_after_the_other_by_a_logout_and_a_login(world: World) -> None:
-    logins = world.upgrade.logins
+def test_a_rollout_takes_it_to_one_after_the_other_by_a_logout_and_a_login(gateways: UpgradedStack) -> None:
+    logins = gateways.upgrade.logins
     counters = ("attempts", "logins", "logouts", "stranded_sessions")
-    before, counts = world.containers(), {what: world.counted(what) for what in counters}
-    volumes = {name: world.volume(name) for name in NAMES}
+    before, counts = gateways.containers(), {what: gateways.counts(what) for what in counters}
+    volumes = {name: gateways.volume(name) for name in NAMES}
     # As after an attempt that failed: the one before writes its bare number.
     attempts = f"{SETTINGS_FOLDER}/guard/*.attempts"
-    assert world.inside("second", f"cat {attempts}") == "0"
-    world.inside("second", f"for file in {attempts}; do echo 1 >$file; done")
+    assert gateways.inside("second", f"cat {attempts}") == "0"
+    gateways.inside("second", f"for file in {attempts}; do echo 1 >$file; done")
 
-    said = world.ibgw(f"rollout --stack {STACK}").stderr
+    said = gateways.ibgw(f"rollout --stack {STACK}").stderr
 
-    changed = [name for name, container in world.containers().items() if container != before[name]]
+    changed = [name for name, container in gateways.containers().items() if container != before[name]]
     assert changed == list(NAMES) * logins
-    cost = {what: added(counts[what], world.counted(what)) for what in counters}
+    cost = {what: added(counts[what], gateways.counts(what)) for what in counters}
     each, asked, stranded = ({name: logins if name in of else 0 for name in NAMES} for of in (NAMES, ASKED, (MUTE,)))
     assert cost == {"attempts": each, "logins": each, "logouts": asked, "stranded_sessions": stranded}
     # The first is the canary.
@@ -206,28 +184,32 @@ def test_a_rollout_takes_it_to_one_after_the_other_by_a_logout_and_a_login(world
     order = [said.index(text) for text in verified * logins]
     assert order == sorted(order)
     for name in ASKED:
-        container = Names(world.sandbox.prefix, STACK).gateway(name)
+        container = Names(gateways.sandbox.prefix, STACK).gateway(name)
         assert (f"{container}: logged out." in said) == bool(logins)
-    container = Names(world.sandbox.prefix, STACK).gateway(MUTE)
+    container = Names(gateways.sandbox.prefix, STACK).gateway(MUTE)
     told = f"{container}: does not log out when it is asked: its session stays open at IBKR"
     assert (told in said) == bool(logins)
 
-    assert {name: world.volume(name) for name in NAMES} == volumes
+    assert {name: gateways.volume(name) for name in NAMES} == volumes
     # The guard went on from the count that it found, and the login cleared it.
-    assert (f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" in world.log("second")) == bool(logins)
-    assert f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" not in world.log("main")
+    assert (f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" in gateways.log("second")) == bool(logins)
+    assert f"ibgw: attempt 2 of {MAXIMUM_ATTEMPTS}" not in gateways.log("main")
 
 
-def test_afterwards_nothing_is_left_to_do_and_nobody_logs_in(world: World, pulumi: Pulumi) -> None:
-    before, attempts, saved = world.containers(), world.counted("attempts"), world.counted("soft_logins")
-    world.ibgw(f"rollout --stack {STACK}")
-    pulumi(UP, stack=world.stack)
-    pulumi(["preview", "--expect-no-changes"], stack=world.stack)
-    assert (world.containers(), world.counted("attempts"), world.counted("soft_logins")) == (before, attempts, saved)
+def test_afterwards_nothing_is_left_to_do_and_nobody_logs_in(gateways: UpgradedStack) -> None:
+    before, attempts, saved = gateways.containers(), gateways.counts("attempts"), gateways.counts("soft_logins")
+    gateways.ibgw(f"rollout --stack {STACK}")
+    gateways.up()
+    gateways.pulumi("preview", "--expect-no-changes")
+    assert (gateways.containers(), gateways.counts("attempts"), gateways.counts("soft_logins")) == (
+        before,
+        attempts,
+        saved,
+    )
 
 
 def test_a_newer_supervisor_costs_no_login_and_is_used_from_the_next_start_on(
-    world: World, pulumi: Pulumi, tmp_path: Path
+    gateways: UpgradedStack, tmp_path: Path
 ) -> None:
     newer = tmp_path / "newer"
     ours = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".ibgw", "__pycache__", ".*_cache")
@@ -235,10 +217,10 @@ def test_a_newer_supervisor_costs_no_login_and_is_used_from_the_next_start_on(
     (newer / ".venv").symlink_to(sys.prefix)
     script = newer / "infra" / "supervisor" / "supervisor.sh"
     script.write_text(script.read_text().replace("\n# --- the volume's memory", '\nsay "newer"\n# ---', 1))
-    before, attempts = world.containers(), world.counted("attempts")
-    pulumi(UP, stack=world.stack, env=program_of(newer, world.stack))
-    assert (world.containers(), world.counted("attempts")) == (before, attempts)
-    assert 'say "newer"' in world.inside("main", f"cat {SUPERVISOR_PATH}")
-    assert "ibgw: newer" not in world.log("main")
-    world.ibgw(f"restart --stack {STACK} --gateway main")
-    assert "ibgw: newer" in world.log("main")
+    before, attempts = gateways.containers(), gateways.counts("attempts")
+    gateways.tools.pulumi(UP, stack=gateways.stack, env=program_of(newer, gateways.stack))
+    assert (gateways.containers(), gateways.counts("attempts")) == (before, attempts)
+    assert 'say "newer"' in gateways.inside("main", f"cat {SUPERVISOR_PATH}")
+    assert "ibgw: newer" not in gateways.log("main")
+    gateways.ibgw(f"restart --stack {STACK} --gateway main")
+    assert "ibgw: newer" in gateways.log("main")
