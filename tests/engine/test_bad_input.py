@@ -17,6 +17,7 @@ import yaml
 from sandbox.environment import Stack
 from tests.engine.conftest import Pulumi
 from tests.engine.docker_proxy import DockerProxy
+from tests.engine.secret_versions import secrets_manager
 
 STACK = "paper-bad"
 OWN_SECRET = "ibgw/bad-input"  # noqa: S105 - a name
@@ -76,15 +77,7 @@ def denying_aws() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def set_secret(stack: Stack) -> Iterator[Callable[[str], None]]:
     """Sets the value of a secret that only this module uses."""
-    import boto3
-
-    client = boto3.client(
-        "secretsmanager",
-        endpoint_url=stack.env["AWS_ENDPOINT_URL"],
-        region_name=stack.env["AWS_REGION"],
-        aws_access_key_id=stack.env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=stack.env["AWS_SECRET_ACCESS_KEY"],
-    )
+    client = secrets_manager(stack.env)
     client.create_secret(Name=OWN_SECRET, SecretString="{}")
     yield lambda text: client.put_secret_value(SecretId=OWN_SECRET, SecretString=text) and None
     client.delete_secret(SecretId=OWN_SECRET, ForceDeleteWithoutRecovery=True)

@@ -24,21 +24,13 @@ def stack(project: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
     pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
 
 
-# scenario -> the check that turns red and its reason. Codes: TWS API reference, Message Codes. Users' reports: a wedged
-# API is gnzsnz/ib-gateway-docker#336, a half-open one heshiming/ibga#24, an API that stays read-only
-# gnzsnz/ib-gateway-docker#267 and #447.
+# One state a check: scenario -> the check that turns red and its reason. All others, without containers, are in
+# tests/unit/test_verification_scenarios.py.
 RED = [
     ("api-wedged", "connected", "wedged"),
-    ("api-half-open", "authenticated", "half_open"),
     ("connectivity-lost", "authenticated", "connectivity_lost"),
-    ("account-kind-swapped", "authenticated", "account_kind_mismatch"),
     ("summary-empty", "account_access", "no_account_summary"),
-    ("summary-insane", "account_access", "implausible_summary"),
-    ("no-entitlement", "market_data", "no_entitlement"),
-    ("competing-live-session", "market_data", "competing_market_data"),
     ("farm-broken", "market_data", "farm_broken"),
-    ("order-rejected", "order_capability", "order_rejected"),
-    ("order-no-margin", "order_capability", "no_margin_figures"),
     ("read-only", "order_capability", "read_only_unexpected"),
 ]
 

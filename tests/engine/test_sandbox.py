@@ -10,19 +10,18 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
-import boto3
 import docker
 import pytest
 from docker.errors import ContainerError, NotFound
 from docker.models.networks import Network
-from typer.testing import CliRunner
 
-from sandbox import cli, images, internet, processes
+from sandbox import images, internet, processes
 from sandbox.base_image import bootstrap, pull
 from sandbox.environment import ROOT, Sandbox, Stack, free_index, sweep
 from sandbox.images import ContextFile
 from sandbox.record import Record
 from tests.engine.conftest import SANDBOXES, Completed, Pulumi
+from tests.engine.secret_versions import secrets_manager
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 4000), timeout=3)"
 FOREIGN_VOLUME = "ibgw-paper-main-settings"
@@ -129,14 +128,6 @@ def test_the_stacks_paper_and_live_exist_and_paper_is_selected(pulumi: Pulumi, s
     assert (sandbox.folder / "state" / ".pulumi" / "stacks" / "ibgw" / "paper.json").exists()
 
 
-def test_an_unknown_scenario_is_bad_usage(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "Sandbox", lambda **given: sandbox)
-    result = CliRunner().invoke(cli.app, ["scenario", "rain"])
-    assert result.exit_code == 2  # bad usage (README.md, Commands)
-    assert "rain" in result.stderr
-    assert "ibgw sandbox scenarios lists them" in result.stderr
-
-
 def test_tracked_files_are_left_alone(run: Callable[..., Completed]) -> None:
     assert "encryptionsalt" not in (ROOT / "Pulumi.paper.yaml").read_text()
     assert "encryptionsalt" not in (ROOT / "Pulumi.live.yaml").read_text()
@@ -146,15 +137,7 @@ def test_tracked_files_are_left_alone(run: Callable[..., Completed]) -> None:
 
 def secret_of(sandbox: Sandbox, secret_id: str) -> tuple[str, str]:
     """The current version's id and text, as the program would read them."""
-    env = sandbox.env()
-    client = boto3.client(
-        "secretsmanager",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        region_name=env["AWS_REGION"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-    )
-    found = client.get_secret_value(SecretId=secret_id)
+    found = secrets_manager(sandbox.env()).get_secret_value(SecretId=secret_id)
     return found["VersionId"], found["SecretString"]
 
 

@@ -70,25 +70,6 @@ def test_a_missing_secret_in_the_official_words(aws: Aws) -> None:
     assert "ResourceNotFoundException: Secrets Manager can't find the specified secret." in str(raised.value)
 
 
-def test_a_denied_secret_in_the_official_words(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Denying:
-        def get_secret_value(self, **asked: Any) -> None:
-            answer: Any = {
-                "Error": {"Code": "AccessDeniedException", "Message": "User: u is not authorized"},
-                "ResponseMetadata": {"HTTPStatusCode": 400, "RequestId": "r-1"},
-                "SecretString": VALUE,
-            }
-            raise ClientError(answer, "GetSecretValue")
-
-    monkeypatch.setattr(aws, "_client", lambda region: Denying())
-    with pytest.raises(PluginError) as raised:
-        aws.invoke(GET_SECRET_VERSION, {"secretId": "a"})
-    assert str(raised.value) == (
-        "reading Secrets Manager Secret Version (a|AWSCURRENT): operation error Secrets Manager: GetSecretValue, "
-        "https response error StatusCode: 400, RequestID: r-1, AccessDeniedException: User: u is not authorized"
-    )
-
-
 def test_the_versions_of_a_secret_without_any_value(aws: Aws) -> None:
     client = boto3.client("secretsmanager", region_name="eu-west-1")
     first = client.create_secret(Name="listed", SecretString=VALUE)
@@ -132,24 +113,45 @@ def test_all_pages_of_a_secrets_versions(aws: Aws, monkeypatch: pytest.MonkeyPat
     ]
 
 
-def test_versions_of_a_missing_secret_in_the_official_words(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto breaks down over it, so that its answer is made up here."""
+@pytest.mark.parametrize(
+    ("function", "operation", "code", "reading"),
+    [
+        (
+            GET_SECRET_VERSION,
+            "GetSecretValue",
+            "AccessDeniedException",
+            "reading Secrets Manager Secret Version (a|AWSCURRENT): ",
+        ),
+        # moto breaks down over a missing secret's versions, so that its answer is made up here.
+        (
+            GET_SECRET_VERSIONS,
+            "ListSecretVersionIds",
+            "ResourceNotFoundException",
+            'reading AWS Secrets Manager Secret Versions Data Source ("a"): ',
+        ),
+    ],
+)
+def test_a_refusal_in_the_official_words(
+    function: str, operation: str, code: str, reading: str, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        def __getattr__(self, name: str) -> Any:
+            return self.refuse
 
-    class Missing:
-        def list_secret_version_ids(self, **asked: Any) -> None:
+        def refuse(self, **asked: Any) -> None:
             answer: Any = {
-                "Error": {"Code": "ResourceNotFoundException", "Message": "Secrets Manager can't find it."},
-                "ResponseMetadata": {"HTTPStatusCode": 400, "RequestId": "r-2"},
+                "Error": {"Code": code, "Message": "why"},
+                "ResponseMetadata": {"HTTPStatusCode": 400, "RequestId": "r-1"},
+                "SecretString": VALUE,
             }
-            raise ClientError(answer, "ListSecretVersionIds")
+            raise ClientError(answer, operation)
 
-    monkeypatch.setattr(aws, "_client", lambda region: Missing())
+    monkeypatch.setattr(aws, "_client", lambda region: Refusing())
     with pytest.raises(PluginError) as raised:
-        aws.invoke(GET_SECRET_VERSIONS, {"secretId": "gone"})
+        aws.invoke(function, {"secretId": "a"})
     assert str(raised.value) == (
-        'reading AWS Secrets Manager Secret Versions Data Source ("gone"): operation error Secrets Manager: '
-        "ListSecretVersionIds, https response error StatusCode: 400, RequestID: r-2, "
-        "ResourceNotFoundException: Secrets Manager can't find it."
+        f"{reading}operation error Secrets Manager: {operation}, https response error StatusCode: 400, "
+        f"RequestID: r-1, {code}: why"
     )
 
 

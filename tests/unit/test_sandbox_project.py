@@ -29,21 +29,9 @@ def differences(before: Any, after: Any, where: str = "") -> dict[str, Any]:
     return {} if before == after and type(before) is type(after) else {where: after}
 
 
-def test_only_docker_host_prefix_image_and_base_image_differ_on_paper() -> None:
-    before = tracked("Pulumi.paper.yaml")
-    after = project.stack(
-        before, docker_host="unix:///run/other.sock", prefix="ibgw-x", image=GATEWAY, base_image="ibgw-x-base:1"
-    )
-    assert differences(before, after) == {
-        "/config/ibgw:dockerHost": "unix:///run/other.sock",
-        "/config/ibgw:namePrefix": "ibgw-x",
-        "/config/ibgw:image": GATEWAY,
-        "/config/ibgw:verifier/baseImage": "ibgw-x-base:1",
-    }
-
-
-def test_a_live_stack_is_given_no_image() -> None:
-    before = tracked("Pulumi.live.yaml")
+@pytest.mark.parametrize("stack", ["paper", "live"])
+def test_only_docker_host_prefix_images_differ_and_live_is_given_none(stack: str) -> None:
+    before = tracked(f"Pulumi.{stack}.yaml")
     after = project.stack(
         before, docker_host="unix:///run/other.sock", prefix="ibgw-x", image=GATEWAY, base_image="ibgw-x-base:1"
     )
@@ -51,6 +39,7 @@ def test_a_live_stack_is_given_no_image() -> None:
         "/config/ibgw:dockerHost": "unix:///run/other.sock",
         "/config/ibgw:namePrefix": "ibgw-x",
         "/config/ibgw:verifier/baseImage": "ibgw-x-base:1",
+        **({"/config/ibgw:image": GATEWAY} if stack == "paper" else {}),
     }
 
 

@@ -1,7 +1,8 @@
 """The real engine and the real Docker, driven with the plug-ins of `sandbox.plugins`, from data.
 
 A test declares resources with `resource(...)`, gives them to a `Project` and runs the CLI; what happened is read from
-the engine's event log, and what is there from Docker itself.
+the engine's event log, and what is there from Docker itself. What is held against the stand-ins was measured with
+pulumi-docker 5.1.0 (on terraform-provider-docker 4.5.0) and Docker 20.10, or read in the official plug-ins' sources.
 """
 
 import json

@@ -19,6 +19,14 @@ SECRET = "shown in no failure"  # noqa: S105 - looked for where it must not be
 
 
 def test_failing_creations(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
+    """What pulumi-docker 5.1.0 was measured to do, with Docker 20.10:
+
+    - a network whose name exists fails with 'already exists', a volume is adopted silently
+    - wait: never healthy fails after wait_timeout, stays running and recorded, and the next up replaces it
+    - a container that cannot be started is recorded with its failure and replaced by the next up
+    - uploads into a read-only root file system fail
+    """
+
     def container(name: str, **arguments: Any) -> dict[str, Any]:
         uploads = [{"file": "/run/password", "content": secret(SECRET)}]
         fixed = {"name": f"{prefix}-{name}", "image": of("image", "image_id"), "command": SLEEP, "uploads": uploads}

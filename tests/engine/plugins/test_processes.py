@@ -1,6 +1,8 @@
-"""The plug-ins as processes of the real engine: policy packs, secrets from AWS, and their end."""
+"""The plug-ins as processes of the real engine: the Python that they run, what they tell, and their end.
 
-import json
+Secrets from AWS and policy packs: tests/engine/test_main_job.py, test_bad_input.py and test_policy.py.
+"""
+
 import os
 import re
 import signal
@@ -10,93 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
 
 from tests.engine.conftest import RUNTIME
-from tests.engine.plugins.conftest import Project, resource
+from tests.engine.plugins.conftest import Project
 
 pytestmark = pytest.mark.timeout(300)
-
-SECRET = "value that must not be shown"  # noqa: S105 - looked for where it must not be
-
-AWS_PROGRAM = """
-import json
-from pathlib import Path
-
-import pulumi
-import pulumi_aws as aws
-
-ids = json.loads(Path(__file__).with_name("ids.json").read_text())
-provider = aws.Provider("aws", region="eu-west-1")
-options = pulumi.InvokeOptions(provider=provider)
-for number, secret_id in enumerate(ids):
-    found = aws.secretsmanager.get_secret_version_output(secret_id=secret_id, opts=options)
-    pulumi.export(f"version-{number}", found.version_id)
-    pulumi.export(f"stages-{number}", found.version_stages)
-    pulumi.export(f"value-{number}", pulumi.Output.secret(found.secret_string))
-"""
-
-
-@pytest.fixture
-def secrets_manager(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The endpoint of a Secrets Manager on loopback, in the project's environment too."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    variables = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    project.environment.update(variables)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    yield endpoint
-    server.stop()
-
-
-def test_secrets_from_aws(project: Project, secrets_manager: str) -> None:
-    """Fifty secrets at once, by the official SDK; an unknown one is refused in the official plug-in's words."""
-    client = boto3.client("secretsmanager", region_name="eu-west-1")
-    count = 50
-    made = [client.create_secret(Name=f"test/{n}", SecretString=f"{SECRET} {n}") for n in range(count)]
-    (project.program / "__main__.py").write_text(AWS_PROGRAM)
-    (project.program / "ids.json").write_text(json.dumps([f"test/{n}" for n in range(count)]))
-    done = project.up()
-    assert done.code == 0, done.text
-    assert SECRET not in done.text + project.state_text()
-    outputs = project.outputs("plugins-t")
-    assert [outputs[f"version-{n}"] for n in range(count)] == [answer["VersionId"] for answer in made]
-    assert outputs["stages-0"] == ["AWSCURRENT"]
-
-    (project.program / "ids.json").write_text(json.dumps(["test/missing"]))
-    failed = project.preview()
-    assert failed.code != 0
-    words = " ".join(failed.text.split())
-    assert "reading Secrets Manager Secret Version (test/missing|AWSCURRENT): couldn't find resource" in words
-    assert "ResourceNotFoundException" in words
-
-
-def test_policy_pack(project: Project, tmp_path: Path, prefix: str) -> None:
-    """A Python policy pack is run by our language host: a mandatory violation fails the preview."""
-    pack = tmp_path / "policy"
-    pack.mkdir()
-    (pack / "PulumiPolicy.yaml").write_text(yaml.safe_dump({"runtime": RUNTIME, "description": "test"}))
-    (pack / "__main__.py").write_text(
-        "from pulumi_policy import EnforcementLevel, PolicyPack, ResourceValidationPolicy\n"
-        "def check(args, report):\n"
-        "    if args.resource_type.endswith(':Network') and not args.props.get('internal'):\n"
-        "        report('a network must be internal')\n"
-        "policy = ResourceValidationPolicy('internal', 'networks are internal', check)\n"
-        "PolicyPack('test', enforcement_level=EnforcementLevel.MANDATORY, policies=[policy])\n"
-    )
-    project.declare(resource("Network", "open", name=f"{prefix}-open"))
-    refused = project.preview("--policy-pack", str(pack))
-    assert refused.code != 0
-    assert "a network must be internal" in refused.text
-    project.declare(resource("Network", "closed", name=f"{prefix}-closed", internal=True))
-    accepted = project.preview("--policy-pack", str(pack))
-    assert accepted.code == 0, accepted.text
 
 
 @pytest.mark.parametrize(
