@@ -72,7 +72,7 @@ def preview(operations: dict[str, str], **shared: str) -> str:
 
 
 @dataclass
-class World:
+class FakeStack:
     """A stack that answers from a table. `reasons`: why a gateway is not verified after its update."""
 
     preview: str
@@ -103,13 +103,13 @@ class World:
         return [names for names, _ in self.updates]
 
 
-Make = Callable[..., World]
+Make = Callable[..., FakeStack]
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Make:
-    def make(operations: dict[str, str], *, reasons: dict[str, str] | None = None, **shared: str) -> World:
-        made = World(preview(operations, **shared), reasons or {})
+def fake(monkeypatch: pytest.MonkeyPatch) -> Make:
+    def make(operations: dict[str, str], *, reasons: dict[str, str] | None = None, **shared: str) -> FakeStack:
+        made = FakeStack(preview(operations, **shared), reasons or {})
         monkeypatch.setattr(Stack, "preview", lambda _: made.preview)
         monkeypatch.setattr(rollout, "update", made.update)
         monkeypatch.setattr(rollout, "_log_out_old", lambda _, name, __: made.logged_out.append(name))
@@ -118,8 +118,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Make:
     return make
 
 
-def test_one_after_the_other_each_with_its_own_resources_and_what_all_share(world: Make) -> None:
-    made = world({"b": "replace", "a": "replace"})
+def test_one_after_the_other_each_with_its_own_resources_and_what_all_share(fake: Make) -> None:
+    made = fake({"b": "replace", "a": "replace"})
     assert made.run() == {"a": "verified", "b": "verified"}
     assert made.updated == ["a", "b"]
     assert made.updates[0][1] == {PROVIDER, EGRESS, IMAGE, *parts("a")}
@@ -127,44 +127,44 @@ def test_one_after_the_other_each_with_its_own_resources_and_what_all_share(worl
     assert made.logged_out == ["a", "b"]
 
 
-def test_a_gateway_s_resources_are_known_by_their_parents_and_not_by_their_names(world: Make) -> None:
-    made = world({"a": "replace", "a-api": "same"})
+def test_a_gateway_s_resources_are_known_by_their_parents_and_not_by_their_names(fake: Make) -> None:
+    made = fake({"a": "replace", "a-api": "same"})
     made.run("a")
     assert made.updates[0][1] == {PROVIDER, EGRESS, IMAGE, *parts("a")}
 
 
-def test_what_is_as_declared_is_verified_first_together_and_never_asked_to_log_out(world: Make) -> None:
-    made = world({"a": "replace", "b": "same", "c": "same", "d": "update"})
+def test_what_is_as_declared_is_verified_first_together_and_never_asked_to_log_out(fake: Make) -> None:
+    made = fake({"a": "replace", "b": "same", "c": "same", "d": "update"})
     made.run()
     assert made.updated == ["b,c", "a", "d"]
     assert made.logged_out == ["a"]
 
 
-def test_a_canary_that_fails_is_the_only_one_that_was_touched(world: Make) -> None:
-    made = world({"a": "replace", "b": "replace", "c": "replace"}, reasons={"a": "wedged"})
+def test_a_canary_that_fails_is_the_only_one_that_was_touched(fake: Make) -> None:
+    made = fake({"a": "replace", "b": "replace", "c": "replace"}, reasons={"a": "wedged"})
     assert made.run() == {"a": "failed", "b": "not_reached", "c": "not_reached"}
     assert (made.updated, made.done.exit_code) == (["a"], ExitCode.FAILED)
     assert made.done.gateways[0].why == ("wedged",)
     assert made.said[-1] == "a: failed. Stopped, with 2 left as they were; the same command goes on with them."
 
 
-def test_as_many_may_fail_as_allowed_and_it_is_still_a_failure(world: Make) -> None:
-    made = world(dict.fromkeys("abcd", "replace"), reasons={"a": "wedged", "c": "wedged"})
+def test_as_many_may_fail_as_allowed_and_it_is_still_a_failure(fake: Make) -> None:
+    made = fake(dict.fromkeys("abcd", "replace"), reasons={"a": "wedged", "c": "wedged"})
     assert made.run(max_failures=1) == {"a": "failed", "b": "verified", "c": "failed", "d": "not_reached"}
-    made = world(dict.fromkeys("abcd", "replace"), reasons={"a": "wedged", "c": "wedged"})
+    made = fake(dict.fromkeys("abcd", "replace"), reasons={"a": "wedged", "c": "wedged"})
     assert made.run(max_failures=2)["d"] == "verified"
     assert made.done.exit_code is ExitCode.FAILED
 
 
 @pytest.mark.parametrize("first", ["replace", "same"])
-def test_nothing_is_begun_while_an_approval_is_pending(world: Make, first: str) -> None:
-    made = world({"a": first, "b": "replace"}, reasons={"a": "second_factor_pending"})
+def test_nothing_is_begun_while_an_approval_is_pending(fake: Make, first: str) -> None:
+    made = fake({"a": first, "b": "replace"}, reasons={"a": "second_factor_pending"})
     assert made.run(max_failures=9) == {"a": "waiting", "b": "not_reached"}
     assert (made.updated, made.done.exit_code) == (["a"], ExitCode.TIMED_OUT)
 
 
-def test_a_pattern_chooses_and_one_that_matches_nothing_is_bad_usage(world: Make) -> None:
-    made = world(dict.fromkeys(("eu-1", "eu-2", "us-1"), "replace"))
+def test_a_pattern_chooses_and_one_that_matches_nothing_is_bad_usage(fake: Make) -> None:
+    made = fake(dict.fromkeys(("eu-1", "eu-2", "us-1"), "replace"))
     made.run("eu-*")
     assert made.updated == ["eu-1", "eu-2"]
     with pytest.raises(IbgwError, match=r"--gateway asia.*only eu-1, eu-2, us-1") as refused:
@@ -172,8 +172,8 @@ def test_a_pattern_chooses_and_one_that_matches_nothing_is_bad_usage(world: Make
     assert refused.value.exit_code is ExitCode.BAD_USAGE
 
 
-def test_what_left_the_configuration_is_left_to_an_update(world: Make) -> None:
-    made = world({"a": "replace", "gone": "delete"})
+def test_what_left_the_configuration_is_left_to_an_update(fake: Make) -> None:
+    made = fake({"a": "replace", "gone": "delete"})
     assert made.run() == {"a": "verified"}
     assert made.said[0] == "gone: left the configuration; `pulumi up --stack paper` removes it."
 
@@ -186,17 +186,17 @@ def test_what_left_the_configuration_is_left_to_an_update(world: Make) -> None:
     ],
 )
 def test_what_cannot_be_done_one_after_the_other_is_refused(
-    world: Make, operations: dict[str, str], shared: dict[str, str], named: str
+    fake: Make, operations: dict[str, str], shared: dict[str, str], named: str
 ) -> None:
-    made = world(operations, **shared)
+    made = fake(operations, **shared)
     with pytest.raises(IbgwError, match=named) as refused:
         made.run()
     assert (refused.value.exit_code, made.updates, made.logged_out) == (ExitCode.REFUSED, [], [])
 
 
-def test_one_that_is_not_there_comes_first(world: Make) -> None:
+def test_one_that_is_not_there_comes_first(fake: Make) -> None:
     """As a rollout leaves it that was killed while it replaced one. No update may leave it out."""
-    made = world({"a": "same", "b": "create", "c": "replace"})
+    made = fake({"a": "same", "b": "create", "c": "replace"})
     assert made.run() == {"b": "verified", "a": "verified", "c": "verified"}
     assert (made.updated, made.logged_out) == (["b", "a", "c"], ["c"])
     with pytest.raises(IbgwError, match="b: not there") as refused:
@@ -204,21 +204,21 @@ def test_one_that_is_not_there_comes_first(world: Make) -> None:
     assert refused.value.exit_code is ExitCode.REFUSED
 
 
-def test_another_image_is_taken_to_them_one_after_the_other(world: Make) -> None:
-    made = world({"a": "replace", "b": "replace"}, image="replace")
+def test_another_image_is_taken_to_them_one_after_the_other(fake: Make) -> None:
+    made = fake({"a": "replace", "b": "replace"}, image="replace")
     assert made.run() == {"a": "verified", "b": "verified"}
 
 
-def test_an_update_that_breaks_off_ends_it(world: Make) -> None:
-    made = world({"a": "replace", "b": "replace"})
+def test_an_update_that_breaks_off_ends_it(fake: Make) -> None:
+    made = fake({"a": "replace", "b": "replace"})
     made.breaks_off = True
     with pytest.raises(IbgwError, match=r"update of a in stack 'paper' broke off.*ibgw repair --stack paper") as broken:
         made.run(max_failures=5)
     assert (broken.value.exit_code, made.updated) == (ExitCode.COULD_NOT_RUN, ["a"])
 
 
-def test_the_command_prints_the_results_and_exits_by_them(world: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    world({"a": "replace", "b": "replace"}, reasons={"a": "wedged"})
+def test_the_command_prints_the_results_and_exits_by_them(fake: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    fake({"a": "replace", "b": "replace"}, reasons={"a": "wedged"})
     assert cli.run(["rollout", "--stack", "paper"]) == 3
     assert capsys.readouterr().out == "a: failed (wedged)\nb: not reached\n"
     assert cli.run(["rollout", "--stack", "paper", "--json", "--max-failures", "1"]) == 3

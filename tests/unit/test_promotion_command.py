@@ -32,7 +32,7 @@ PREVIEWS = Path(__file__).parent / "previews"
 
 
 @dataclass
-class World:
+class FakeStacks:
     folder: Path
     previews: dict[str, str] = field(default_factory=lambda: {"paper": NO_CHANGE, "live": NO_CHANGE})
     with_release: str = NO_CHANGE
@@ -80,8 +80,8 @@ def settings_of(name: str) -> Settings:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World(tmp_path, contracts={"paper": Deployment.model_validate(contract_document())})
+def stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStacks:
+    made = FakeStacks(tmp_path, contracts={"paper": Deployment.model_validate(contract_document())})
 
     @dataclass(frozen=True)
     class FakeStack:
@@ -140,194 +140,196 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def refused(world: World, act: Callable[[], ExitCode]) -> str:
-    before = world.records
+def refused(stacks: FakeStacks, act: Callable[[], ExitCode]) -> str:
+    before = stacks.records
     with pytest.raises(IbgwError) as found:
         act()
     assert found.value.exit_code is ExitCode.REFUSED
-    assert (world.gone, world.named, world.records) == ([], [], before)
+    assert (stacks.gone, stacks.named, stacks.records) == ([], [], before)
     return str(found.value)
 
 
-def test_a_good_one_is_written_asked_for_and_deployed(world: World) -> None:
-    before = record(world, 1)
-    world.history = ran(before)
-    assert world.promote() is ExitCode.OK
-    [release] = [one for one in world.records if one != before]
-    assert world.asked == ["live"]
-    assert world.gone == [Entry(stack="live", release=release, previous=before, target=release, phase=Phase.DEPLOYING)]
+def test_a_good_one_is_written_asked_for_and_deployed(stacks: FakeStacks) -> None:
+    before = record(stacks, 1)
+    stacks.history = ran(before)
+    assert stacks.promote() is ExitCode.OK
+    [release] = [one for one in stacks.records if one != before]
+    assert stacks.asked == ["live"]
+    assert stacks.gone == [Entry(stack="live", release=release, previous=before, target=release, phase=Phase.DEPLOYING)]
 
 
-def test_the_first_one_has_none_before_it(world: World) -> None:
-    world.promote()
-    assert world.gone[0].previous is None
+def test_the_first_one_has_none_before_it(stacks: FakeStacks) -> None:
+    stacks.promote()
+    assert stacks.gone[0].previous is None
 
 
-def test_a_no_keeps_the_record_and_touches_nothing(world: World) -> None:
-    world.no = True
+def test_a_no_keeps_the_record_and_touches_nothing(stacks: FakeStacks) -> None:
+    stacks.no = True
     with pytest.raises(IbgwError) as declined:
-        world.promote()
+        stacks.promote()
     assert declined.value.exit_code is ExitCode.DECLINED
-    assert (len(world.records), world.gone, world.named) == (1, [], [])
-    assert world.said[-1].endswith(f"ibgw promote --to live --release {world.records[0]}")
+    assert (len(stacks.records), stacks.gone, stacks.named) == (1, [], [])
+    assert stacks.said[-1].endswith(f"ibgw promote --to live --release {stacks.records[0]}")
 
 
-def test_prepared_is_written_and_named_and_not_deployed(world: World) -> None:
-    world.now = MONDAY  # nothing is deployed, so the hour does not matter
-    assert world.promote(prepare=True) is ExitCode.OK
-    assert (world.named, world.gone, world.asked) == (world.records, [], [])
+def test_prepared_is_written_and_named_and_not_deployed(stacks: FakeStacks) -> None:
+    stacks.now = MONDAY  # nothing is deployed, so the hour does not matter
+    assert stacks.promote(prepare=True) is ExitCode.OK
+    assert (stacks.named, stacks.gone, stacks.asked) == (stacks.records, [], [])
 
 
-def test_a_prepared_one_needs_no_paper(world: World) -> None:
-    world.promote(prepare=True)
-    del world.contracts["paper"]
-    world.previews["paper"] = "refused"
-    [release] = world.records
-    assert world.promote(release=release) is ExitCode.OK
-    assert world.gone[0].target == release
+def test_a_prepared_one_needs_no_paper(stacks: FakeStacks) -> None:
+    stacks.promote(prepare=True)
+    del stacks.contracts["paper"]
+    stacks.previews["paper"] = "refused"
+    [release] = stacks.records
+    assert stacks.promote(release=release) is ExitCode.OK
+    assert stacks.gone[0].target == release
 
 
-def test_within_the_trading_hours_only_when_told(world: World) -> None:
-    world.now = MONDAY
-    assert "--during-market" in refused(world, world.promote)
-    assert world.promote(during_market=True) is ExitCode.OK
+def test_within_the_trading_hours_only_when_told(stacks: FakeStacks) -> None:
+    stacks.now = MONDAY
+    assert "--during-market" in refused(stacks, stacks.promote)
+    assert stacks.promote(during_market=True) is ExitCode.OK
 
 
-def test_a_soak_that_ends_within_the_trading_hours_does_not_deploy(world: World) -> None:
+def test_a_soak_that_ends_within_the_trading_hours_does_not_deploy(stacks: FakeStacks) -> None:
     def open_market() -> None:
-        world.now = MONDAY
+        stacks.now = MONDAY
 
-    world.verifications = [open_market]
+    stacks.verifications = [open_market]
     with pytest.raises(IbgwError, match="--during-market"):
-        world.promote()
-    assert (world.gone, world.asked) == ([], [])
+        stacks.promote()
+    assert (stacks.gone, stacks.asked) == ([], [])
 
 
-def test_one_under_way_comes_first(world: World) -> None:
-    world.journal.write(Entry(stack="live", release="r", previous=None, target="r", phase=Phase.WAITING))
-    assert "Next: ibgw promote --continue --to live" in refused(world, world.promote)
+def test_one_under_way_comes_first(stacks: FakeStacks) -> None:
+    stacks.journal.write(Entry(stack="live", release="r", previous=None, target="r", phase=Phase.WAITING))
+    assert "Next: ibgw promote --continue --to live" in refused(stacks, stacks.promote)
 
 
-def test_one_that_needs_a_person_can_be_replaced_by_another(world: World) -> None:
-    before = record(world, 1)
-    (world.folder / ".gitignore").write_text(".ibgw/\n")
-    git(world.folder, "add", "-A")
-    git(world.folder, "commit", "--quiet", "-m", "ignore")
+def test_one_that_needs_a_person_can_be_replaced_by_another(stacks: FakeStacks) -> None:
+    before = record(stacks, 1)
+    (stacks.folder / ".gitignore").write_text(".ibgw/\n")
+    git(stacks.folder, "add", "-A")
+    git(stacks.folder, "commit", "--quiet", "-m", "ignore")
     stopped = Entry(stack="live", release="r", previous=before, target="r", phase=Phase.STOPPED)
-    world.journal.write(stopped)
-    assert world.promote() is ExitCode.OK
-    assert world.gone[0].previous == before
+    stacks.journal.write(stopped)
+    assert stacks.promote() is ExitCode.OK
+    assert stacks.gone[0].previous == before
 
 
-def test_one_that_began_meanwhile_is_not_overwritten(world: World) -> None:
+def test_one_that_began_meanwhile_is_not_overwritten(stacks: FakeStacks) -> None:
     def begin() -> None:
-        (world.folder / ".git" / "info" / "exclude").write_text(".ibgw/\n")
-        world.journal.write(Entry(stack="live", release="r", previous=None, target="r", phase=Phase.DEPLOYING))
+        (stacks.folder / ".git" / "info" / "exclude").write_text(".ibgw/\n")
+        stacks.journal.write(Entry(stack="live", release="r", previous=None, target="r", phase=Phase.DEPLOYING))
 
-    world.verifications = [begin]
+    stacks.verifications = [begin]
     with pytest.raises(IbgwError, match="began meanwhile"):
-        world.promote()
-    assert world.gone == []
+        stacks.promote()
+    assert stacks.gone == []
 
 
-def test_without_the_record_of_what_runs_there_is_no_way_back(world: World) -> None:
-    world.history = ran("20261101T000000Z-111111111111")
-    assert "no file releases/20261101T000000Z-111111111111.json" in refused(world, world.promote)
+def test_without_the_record_of_what_runs_there_is_no_way_back(stacks: FakeStacks) -> None:
+    stacks.history = ran("20261101T000000Z-111111111111")
+    assert "no file releases/20261101T000000Z-111111111111.json" in refused(stacks, stacks.promote)
 
 
-def test_a_prepared_one_is_deployed_by_the_program_that_paper_ran(world: World) -> None:
-    world.promote(prepare=True)
-    [release] = world.records
-    world.named.clear()
-    (world.folder / "infra").mkdir()
-    (world.folder / "infra" / "spec.py").write_text("changed")
-    assert "infra/" in refused(world, lambda: world.promote(release=release))  # not committed
-    git(world.folder, "add", "infra")
-    git(world.folder, "commit", "--quiet", "-m", "a change")
-    assert "infra/spec.py. Check that" in refused(world, lambda: world.promote(release=release))
-    git(world.folder, "reset", "--hard", "--quiet", "HEAD^")
-    (world.folder / "README.md").write_text("no part of the program")
-    git(world.folder, "add", "README.md")
-    git(world.folder, "commit", "--quiet", "-m", "documentation")
-    assert world.promote(release=release) is ExitCode.OK
+def test_a_prepared_one_is_deployed_by_the_program_that_paper_ran(stacks: FakeStacks) -> None:
+    stacks.promote(prepare=True)
+    [release] = stacks.records
+    stacks.named.clear()
+    (stacks.folder / "infra").mkdir()
+    (stacks.folder / "infra" / "spec.py").write_text("changed")
+    assert "infra/" in refused(stacks, lambda: stacks.promote(release=release))  # not committed
+    git(stacks.folder, "add", "infra")
+    git(stacks.folder, "commit", "--quiet", "-m", "a change")
+    assert "infra/spec.py. Check that" in refused(stacks, lambda: stacks.promote(release=release))
+    git(stacks.folder, "reset", "--hard", "--quiet", "HEAD^")
+    (stacks.folder / "README.md").write_text("no part of the program")
+    git(stacks.folder, "add", "README.md")
+    git(stacks.folder, "commit", "--quiet", "-m", "documentation")
+    assert stacks.promote(release=release) is ExitCode.OK
 
 
-def test_a_prepared_one_without_a_live_quote_is_not_one_with(world: World) -> None:
-    release = record(world, 1, live_quote=False)
-    assert "without a live quote" in refused(world, lambda: world.promote(release=release, require_market_data=True))
+def test_a_prepared_one_without_a_live_quote_is_not_one_with(stacks: FakeStacks) -> None:
+    release = record(stacks, 1, live_quote=False)
+    assert "without a live quote" in refused(stacks, lambda: stacks.promote(release=release, require_market_data=True))
 
 
-def test_a_secret_that_cannot_be_read_only_prepares(world: World) -> None:
+def test_a_secret_that_cannot_be_read_only_prepares(stacks: FakeStacks) -> None:
     warning = "warning: the values of 'ibgw/live/main' were not read"
     step = {"op": "same", "urn": "urn:pulumi:live::ibgw::docker:index/container:Container::main"}
     unread = {**step, "newState": {"ignoreChanges": ["uploads[0].content"]}}
-    world.previews["live"] = world.with_release = json.dumps({"steps": [unread], "diagnostics": [{"message": warning}]})
-    assert "cannot be read by this identity" in refused(world, world.promote)
-    assert world.promote(prepare=True) is ExitCode.OK
-    assert warning in world.said
+    stacks.previews["live"] = stacks.with_release = json.dumps(
+        {"steps": [unread], "diagnostics": [{"message": warning}]}
+    )
+    assert "cannot be read by this identity" in refused(stacks, stacks.promote)
+    assert stacks.promote(prepare=True) is ExitCode.OK
+    assert warning in stacks.said
 
 
-def test_going_on_without_one_under_way_is_refused(world: World) -> None:
-    refused(world, lambda: command.resume_promotion("live", say=lambda _: None))
+def test_going_on_without_one_under_way_is_refused(stacks: FakeStacks) -> None:
+    refused(stacks, lambda: command.resume_promotion("live", say=lambda _: None))
 
 
-def test_paper_runs_what_the_commit_declares(world: World) -> None:
-    world.previews["paper"] = (PREVIEWS / "time_zone.json").read_text()
-    assert "session.timeZone" in refused(world, world.promote)
+def test_paper_runs_what_the_commit_declares(stacks: FakeStacks) -> None:
+    stacks.previews["paper"] = (PREVIEWS / "time_zone.json").read_text()
+    assert "session.timeZone" in refused(stacks, stacks.promote)
 
 
-def test_live_has_no_change_that_a_release_does_not_bring(world: World) -> None:
-    world.previews["live"] = (PREVIEWS / "memory.json").read_text()
-    assert "resources.memory" in refused(world, world.promote)
-    world.previews["live"], world.with_release = NO_CHANGE, (PREVIEWS / "memory.json").read_text()
-    assert "resources.memory" in refused(world, world.promote)
+def test_live_has_no_change_that_a_release_does_not_bring(stacks: FakeStacks) -> None:
+    stacks.previews["live"] = (PREVIEWS / "memory.json").read_text()
+    assert "resources.memory" in refused(stacks, stacks.promote)
+    stacks.previews["live"], stacks.with_release = NO_CHANGE, (PREVIEWS / "memory.json").read_text()
+    assert "resources.memory" in refused(stacks, stacks.promote)
 
 
-def test_what_live_s_program_refuses_is_refused(world: World) -> None:
-    world.previews["live"] = "refused: secret 'ibgw/live/main': access denied"
-    assert "access denied" in refused(world, world.promote)
+def test_what_live_s_program_refuses_is_refused(stacks: FakeStacks) -> None:
+    stacks.previews["live"] = "refused: secret 'ibgw/live/main': access denied"
+    assert "access denied" in refused(stacks, stacks.promote)
 
 
-def test_paper_that_changes_meanwhile_is_not_promoted(world: World) -> None:
+def test_paper_that_changes_meanwhile_is_not_promoted(stacks: FakeStacks) -> None:
     changed = contract_document()
     changed["gateways"]["main"]["container"]["id"] = "f" * 64
 
     def change() -> None:
-        world.contracts["paper"] = Deployment.model_validate(changed)
+        stacks.contracts["paper"] = Deployment.model_validate(changed)
 
-    world.verifications = [lambda: None, change]
-    assert "changed while it was verified" in refused(world, world.promote)
-
-
-def test_a_work_tree_that_changes_meanwhile_is_not_promoted(world: World) -> None:
-    world.verifications = [lambda: (world.folder / "new.py").touch()]
-    assert "new.py" in refused(world, world.promote)
+    stacks.verifications = [lambda: None, change]
+    assert "changed while it was verified" in refused(stacks, stacks.promote)
 
 
-def test_paper_is_no_target_and_live_no_source(world: World) -> None:
-    assert "paper stack" in refused(world, lambda: world.promote(target="paper"))
-    world.deployed_live(None)
-    assert "its mode is live" in refused(world, lambda: world.promote(source="live"))
+def test_a_work_tree_that_changes_meanwhile_is_not_promoted(stacks: FakeStacks) -> None:
+    stacks.verifications = [lambda: (stacks.folder / "new.py").touch()]
+    assert "new.py" in refused(stacks, stacks.promote)
+
+
+def test_paper_is_no_target_and_live_no_source(stacks: FakeStacks) -> None:
+    assert "paper stack" in refused(stacks, lambda: stacks.promote(target="paper"))
+    stacks.deployed_live(None)
+    assert "its mode is live" in refused(stacks, lambda: stacks.promote(source="live"))
 
 
 # --- back ---------------------------------------------------------------------------------------------------------
 
 
 def record(
-    world: World, day: int, *, live_quote: bool = True, commit: str | None = None, digest: str | None = None
+    stacks: FakeStacks, day: int, *, live_quote: bool = True, commit: str | None = None, digest: str | None = None
 ) -> str:
     release = Release(
         image="registry.invalid/gateway",
         digest=f"sha256:{(digest or str(day)) * 64}",
         version=None,
-        commit=commit or git(world.folder, "rev-parse", "HEAD"),
+        commit=commit or git(stacks.folder, "rev-parse", "HEAD"),
         created=datetime(2026, 11, day, tzinfo=UTC),
         who="trader@example.com",
         soak=Soak(seconds=0, verifications=3),
         live_quote=live_quote,
         report=PaperReport(stack="paper", verdict="verified"),
     )
-    write_release(world.folder / RELEASES, release)
+    write_release(stacks.folder / RELEASES, release)
     return release.id
 
 
@@ -339,126 +341,128 @@ def ran(*releases: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_back_goes_to_what_ran_before(world: World) -> None:
-    first, second = record(world, 1), record(world, 2)
-    world.deployed_live(second)
-    world.history = ran(second, first)
-    assert world.rollback() is ExitCode.OK
-    assert world.asked == ["live"]
-    assert world.gone == [
+def test_back_goes_to_what_ran_before(stacks: FakeStacks) -> None:
+    first, second = record(stacks, 1), record(stacks, 2)
+    stacks.deployed_live(second)
+    stacks.history = ran(second, first)
+    assert stacks.rollback() is ExitCode.OK
+    assert stacks.asked == ["live"]
+    assert stacks.gone == [
         Entry(stack="live", release=second, previous=first, target=first, phase=Phase.ROLLING_BACK, asked=True)
     ]
 
 
-def test_back_never_goes_forward(world: World) -> None:
-    first, second, third = (record(world, day) for day in (1, 2, 3))
-    world.deployed_live(second)
-    world.history = ran(second, third, first)  # it was taken back from the third already
-    world.rollback()
-    assert world.gone[0].target == first
-    world.gone.clear()
-    world.history = ran(second, first)
-    assert "has never run" in refused(world, lambda: world.rollback(third))
+def test_back_never_goes_forward(stacks: FakeStacks) -> None:
+    first, second, third = (record(stacks, day) for day in (1, 2, 3))
+    stacks.deployed_live(second)
+    stacks.history = ran(second, third, first)  # it was taken back from the third already
+    stacks.rollback()
+    assert stacks.gone[0].target == first
+    stacks.gone.clear()
+    stacks.history = ran(second, first)
+    assert "has never run" in refused(stacks, lambda: stacks.rollback(third))
 
 
-def test_back_goes_to_any_that_is_named(world: World) -> None:
-    first, second, third = (record(world, day) for day in (1, 2, 3))
-    world.deployed_live(third)
-    world.history = ran(third, second, first)
-    world.rollback(first)
-    assert world.gone[0].target == first
+def test_back_goes_to_any_that_is_named(stacks: FakeStacks) -> None:
+    first, second, third = (record(stacks, day) for day in (1, 2, 3))
+    stacks.deployed_live(third)
+    stacks.history = ran(third, second, first)
+    stacks.rollback(first)
+    assert stacks.gone[0].target == first
 
 
-def test_back_out_of_one_that_hangs_goes_to_what_ran_before_it(world: World) -> None:
-    first, second = record(world, 1), record(world, 2)
-    world.deployed_live(second)
-    world.history = ran(first)
-    world.journal.write(Entry(stack="live", release=second, previous=first, target=second, phase=Phase.STOPPED))
-    world.rollback()
-    assert (world.gone[0].target, world.gone[0].release) == (first, second)
+def test_back_out_of_one_that_hangs_goes_to_what_ran_before_it(stacks: FakeStacks) -> None:
+    first, second = record(stacks, 1), record(stacks, 2)
+    stacks.deployed_live(second)
+    stacks.history = ran(first)
+    stacks.journal.write(Entry(stack="live", release=second, previous=first, target=second, phase=Phase.STOPPED))
+    stacks.rollback()
+    assert (stacks.gone[0].target, stacks.gone[0].release) == (first, second)
 
 
-def test_there_is_no_way_back_before_the_first(world: World) -> None:
-    assert "ran no release before" in refused(world, world.rollback)
-    only = record(world, 1)
-    world.deployed_live(only)
-    world.history = ran(only)
-    assert "ran no release before" in refused(world, world.rollback)
-    assert "runs" in refused(world, lambda: world.rollback(only))
+def test_there_is_no_way_back_before_the_first(stacks: FakeStacks) -> None:
+    assert "ran no release before" in refused(stacks, stacks.rollback)
+    only = record(stacks, 1)
+    stacks.deployed_live(only)
+    stacks.history = ran(only)
+    assert "ran no release before" in refused(stacks, stacks.rollback)
+    assert "runs" in refused(stacks, lambda: stacks.rollback(only))
 
 
-def test_a_way_back_whose_commit_is_gone_is_none(world: World) -> None:
-    first, second = record(world, 1, commit="c" * 40), record(world, 2)
-    world.deployed_live(second)
-    world.history = ran(second, first)
-    assert "git fetch origin cccc" in refused(world, world.rollback)
-    world.history = ran(first)
-    assert "git fetch origin cccc" in refused(world, world.promote)
+def test_a_way_back_whose_commit_is_gone_is_none(stacks: FakeStacks) -> None:
+    first, second = record(stacks, 1, commit="c" * 40), record(stacks, 2)
+    stacks.deployed_live(second)
+    stacks.history = ran(second, first)
+    assert "git fetch origin cccc" in refused(stacks, stacks.rollback)
+    stacks.history = ran(first)
+    assert "git fetch origin cccc" in refused(stacks, stacks.promote)
 
 
-def changed_since(world: World, name: str) -> str:
+def changed_since(stacks: FakeStacks, name: str) -> str:
     """A release at the present commit, after which the program has changed."""
-    (world.folder / ".git" / "info" / "exclude").write_text(f"{RELEASES}/\n.ibgw/\n")
-    found = git(world.folder, "rev-parse", "HEAD")
-    (world.folder / "infra").mkdir(exist_ok=True)
-    (world.folder / "infra" / name).write_text("changed")
-    (world.folder / "Pulumi.live.yaml").touch()
-    git(world.folder, "add", "-A")
-    git(world.folder, "commit", "--quiet", "-m", "a change")
+    (stacks.folder / ".git" / "info" / "exclude").write_text(f"{RELEASES}/\n.ibgw/\n")
+    found = git(stacks.folder, "rev-parse", "HEAD")
+    (stacks.folder / "infra").mkdir(exist_ok=True)
+    (stacks.folder / "infra" / name).write_text("changed")
+    (stacks.folder / "Pulumi.live.yaml").touch()
+    git(stacks.folder, "add", "-A")
+    git(stacks.folder, "commit", "--quiet", "-m", "a change")
     return found
 
 
-def test_back_to_another_program_is_planned_by_that_one(world: World) -> None:
-    first = record(world, 1, commit=changed_since(world, "spec.py"))
-    second = record(world, 2)
-    world.deployed_live(second)
-    world.history = ran(second, first)
-    assert world.rollback() is ExitCode.OK
-    [environment] = world.previewed_in
-    assert Path(environment["PULUMI_OPTION_CWD"]) != world.folder
+def test_back_to_another_program_is_planned_by_that_one(stacks: FakeStacks) -> None:
+    first = record(stacks, 1, commit=changed_since(stacks, "spec.py"))
+    second = record(stacks, 2)
+    stacks.deployed_live(second)
+    stacks.history = ran(second, first)
+    assert stacks.rollback() is ExitCode.OK
+    [environment] = stacks.previewed_in
+    assert Path(environment["PULUMI_OPTION_CWD"]) != stacks.folder
 
 
-def test_a_key_that_the_release_s_program_refuses_is_told_before_anything_is_changed(world: World) -> None:
-    first = record(world, 1, commit=changed_since(world, "spec.py"))
-    second = record(world, 2)
-    world.deployed_live(second)
-    world.history = ran(second, first)
-    world.with_release = "refused: ibgw:gateways.main.session.offline: unknown"
-    told = refused(world, world.rollback)
+def test_a_key_that_the_release_s_program_refuses_is_told_before_anything_is_changed(stacks: FakeStacks) -> None:
+    first = record(stacks, 1, commit=changed_since(stacks, "spec.py"))
+    second = record(stacks, 2)
+    stacks.deployed_live(second)
+    stacks.history = ran(second, first)
+    stacks.with_release = "refused: ibgw:gateways.main.session.offline: unknown"
+    told = refused(stacks, stacks.rollback)
     assert "session.offline: unknown" in told
     assert "Where it does not know a key, take that out of Pulumi.live.yaml" in told
 
 
 @pytest.mark.parametrize("takes", [True, False])
-def test_a_way_back_that_today_s_configuration_bars_is_told_before_the_question(world: World, takes: bool) -> None:
-    before = record(world, 1, commit=changed_since(world, "spec.py"))
-    world.history = ran(before)
+def test_a_way_back_that_today_s_configuration_bars_is_told_before_the_question(
+    stacks: FakeStacks, takes: bool
+) -> None:
+    before = record(stacks, 1, commit=changed_since(stacks, "spec.py"))
+    stacks.history = ran(before)
     if not takes:
-        world.refused_elsewhere = "ibgw:gateways.main.session.offline: unknown key"
-    world.no = True
+        stacks.refused_elsewhere = "ibgw:gateways.main.session.offline: unknown key"
+    stacks.no = True
     with pytest.raises(IbgwError):
-        world.promote()
-    told = [text for text in world.said if f"cannot be taken back to {before}" in text]
+        stacks.promote()
+    told = [text for text in stacks.said if f"cannot be taken back to {before}" in text]
     assert len(told) == (not takes)
     assert all("session.offline: unknown key" in text and "Pulumi.live.yaml" in text for text in told)
 
 
 @pytest.mark.parametrize(("changes", "started"), [(False, ["main"]), (True, [])])
 def test_what_was_stopped_is_started_where_going_back_replaces_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, changes: bool, started: list[str]
+    stacks: FakeStacks, monkeypatch: pytest.MonkeyPatch, changes: bool, started: list[str]
 ) -> None:
     """Of two releases of one image only the program may differ; a container that it replaces logs in by itself."""
     found: list[str] = []
     monkeypatch.setattr(LiveStack, "start", lambda _, names: found.extend(names))
-    first = record(world, 1, commit=changed_since(world, "spec.py"))
-    second = record(world, 2, digest="1", commit=None if changes else git(world.folder, "rev-parse", "HEAD^"))
-    world.deployed_live(second)
-    world.history = ran(first)
+    first = record(stacks, 1, commit=changed_since(stacks, "spec.py"))
+    second = record(stacks, 2, digest="1", commit=None if changes else git(stacks.folder, "rev-parse", "HEAD^"))
+    stacks.deployed_live(second)
+    stacks.history = ran(first)
     hangs = Entry(
         stack="live", release=second, previous=first, target=second, phase=Phase.WAITING, unapproved=("main",)
     )
-    world.journal.write(hangs)
-    world.rollback()
+    stacks.journal.write(hangs)
+    stacks.rollback()
     assert found == started
 
 

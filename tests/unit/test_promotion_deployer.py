@@ -20,7 +20,7 @@ class Killed(BaseException):
 
 
 @dataclass
-class World:
+class FakeLive:
     """Live's file, what runs there and how well. Every side effect passes `effect`, where the program can be killed."""
 
     journal_path: Path
@@ -93,50 +93,50 @@ class World:
 
 @dataclass(frozen=True)
 class KillableJournal(Journal):
-    world: World
+    live: FakeLive
 
     def write(self, entry: Entry) -> None:
-        for _ in self.world.effect(f"journal {entry.phase}"):
+        for _ in self.live.effect(f"journal {entry.phase}"):
             super().write(entry)
 
     def close(self) -> None:
-        for _ in self.world.effect("journal closed"):
+        for _ in self.live.effect("journal closed"):
             super().close()
 
 
-def world(tmp_path: Path, new: str = "", old: str = "") -> World:
-    return World(tmp_path / "promotion-live.json", {NEW: new, OLD: old})
+def live(tmp_path: Path, new: str = "", old: str = "") -> FakeLive:
+    return FakeLive(tmp_path / "promotion-live.json", {NEW: new, OLD: old})
 
 
 def entry(previous: str | None = OLD) -> Entry:
     return Entry(stack="live", release=NEW, previous=previous, target=NEW, phase=Phase.DEPLOYING)
 
 
-def promote(made: World, previous: str | None = OLD) -> ExitCode:
+def promote(made: FakeLive, previous: str | None = OLD) -> ExitCode:
     return deploy_release(made, made.journal, entry(previous), lambda _: None)
 
 
-def resume_deployment(made: World) -> ExitCode:
+def resume_deployment(made: FakeLive) -> ExitCode:
     found = made.journal.read()
     assert found is not None
     return resume(made, made.journal, found, lambda _: None)
 
 
 def test_a_good_one_is_kept(tmp_path: Path) -> None:
-    made = world(tmp_path)
+    made = live(tmp_path)
     assert promote(made) is ExitCode.OK
     assert made.done == ["journal deploying", f"name {NEW}", "deploy", "journal closed"]
     assert (made.file, made.runs, made.journal.read()) == (NEW, NEW, None)
 
 
 def test_a_broken_image_is_taken_back(tmp_path: Path) -> None:
-    made = world(tmp_path, new="wedged")
+    made = live(tmp_path, new="wedged")
     assert promote(made) is ExitCode.ROLLED_BACK
     assert (made.file, made.runs, made.verified, made.journal.read()) == (OLD, OLD, True, None)
 
 
 def test_a_broken_image_with_none_before_it_needs_a_person(tmp_path: Path) -> None:
-    made = world(tmp_path, new="wedged")
+    made = live(tmp_path, new="wedged")
     made.file = made.runs = None
     assert promote(made, previous=None) is ExitCode.NEEDS_A_PERSON
     found = made.journal.read()
@@ -145,13 +145,13 @@ def test_a_broken_image_with_none_before_it_needs_a_person(tmp_path: Path) -> No
 
 
 def test_a_way_back_that_fails_too_needs_a_person_and_is_tried_once(tmp_path: Path) -> None:
-    made = world(tmp_path, new="wedged", old="wedged")
+    made = live(tmp_path, new="wedged", old="wedged")
     assert promote(made) is ExitCode.NEEDS_A_PERSON
     assert made.done.count("deploy") == 2
 
 
 def test_a_second_factor_stops_the_gateway_and_waits(tmp_path: Path) -> None:
-    made = world(tmp_path, new="second_factor_pending")
+    made = live(tmp_path, new="second_factor_pending")
     assert promote(made) is ExitCode.TIMED_OUT
     assert (made.runs, made.running) == (NEW, False)
     made.reasons[NEW] = ""
@@ -160,26 +160,26 @@ def test_a_second_factor_stops_the_gateway_and_waits(tmp_path: Path) -> None:
 
 
 def test_the_broker_s_side_is_waited_for_with_the_gateway_running(tmp_path: Path) -> None:
-    made = world(tmp_path, new="system_unavailable")
+    made = live(tmp_path, new="system_unavailable")
     assert promote(made) is ExitCode.TIMED_OUT
     assert (made.runs, made.running, "stop main" in made.done) == (NEW, True, False)
 
 
 def test_rejected_credentials_are_not_tried_with_the_image_before(tmp_path: Path) -> None:
-    made = world(tmp_path, new="login_failed", old="login_failed")
+    made = live(tmp_path, new="login_failed", old="login_failed")
     assert promote(made) is ExitCode.NEEDS_A_PERSON
     assert (made.runs, made.done.count("deploy")) == (NEW, 1)
 
 
 def test_an_update_that_refuses_leaves_no_trace(tmp_path: Path) -> None:
-    made = world(tmp_path)
+    made = live(tmp_path)
     made.refuses = True
     assert promote(made) is ExitCode.REFUSED
     assert (made.file, made.runs, made.journal.read()) == (OLD, OLD, None)
 
 
 def test_an_update_that_refuses_when_going_on_keeps_the_journal(tmp_path: Path) -> None:
-    made = world(tmp_path, new="second_factor_pending")
+    made = live(tmp_path, new="second_factor_pending")
     promote(made)
     made.refuses = True
     assert resume_deployment(made) is ExitCode.COULD_NOT_RUN
@@ -191,21 +191,21 @@ def test_an_update_that_refuses_when_going_on_keeps_the_journal(tmp_path: Path) 
 def test_an_update_that_ended_in_the_middle_is_nobody_s_proven_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = world(tmp_path, new="-")
-    monkeypatch.setattr(World, "verdict", staticmethod(lambda reason: None if reason else report()))
+    made = live(tmp_path, new="-")
+    monkeypatch.setattr(FakeLive, "verdict", staticmethod(lambda reason: None if reason else report()))
     assert promote(made) is ExitCode.NEEDS_A_PERSON
     assert made.done.count("deploy") == 1
 
 
 def test_a_release_that_is_the_one_before_has_no_way_back(tmp_path: Path) -> None:
-    made = world(tmp_path, new="wedged")
+    made = live(tmp_path, new="wedged")
     same = Entry(stack="live", release=NEW, previous=NEW, target=NEW, phase=Phase.DEPLOYING)
     assert deploy_release(made, made.journal, same, lambda _: None) is ExitCode.NEEDS_A_PERSON
     assert made.done.count("deploy") == 1
 
 
 def test_a_way_back_whose_update_refuses_needs_a_person(tmp_path: Path) -> None:
-    class Refusing(World):
+    class Refusing(FakeLive):
         def deploy(self, release: str) -> Deployed:
             self.refuses = self.file == OLD
             return super().deploy(release)
@@ -224,8 +224,8 @@ def test_only_the_gateway_that_nobody_approved_is_stopped_and_started_again(
     pending = report("second_factor_pending").gateways[0]
     beside = report(*([other] if other else [])).gateways[0].model_copy(update={"gateway": "beside"})
     both = Report.of("live", [pending, beside])
-    made = world(tmp_path, new="-")
-    monkeypatch.setattr(World, "verdict", staticmethod(lambda reason: both if reason else report()))
+    made = live(tmp_path, new="-")
+    monkeypatch.setattr(FakeLive, "verdict", staticmethod(lambda reason: both if reason else report()))
     assert promote(made) == code
     assert made.done[-1] == "stop main"
     made.reasons[NEW] = ""
@@ -234,7 +234,7 @@ def test_only_the_gateway_that_nobody_approved_is_stopped_and_started_again(
 
 
 def test_a_failed_update_is_not_kept_whatever_its_report_says(tmp_path: Path) -> None:
-    class Failing(World):
+    class Failing(FakeLive):
         def deploy(self, release: str) -> Deployed:
             return Deployed(succeeded=False, touched=True, report=super().deploy(release).report)
 
@@ -253,7 +253,7 @@ STORIES = {
 
 
 def effects_of(story: str, tmp_path: Path) -> int:
-    made = world(tmp_path, new=STORIES[story][0])
+    made = live(tmp_path, new=STORIES[story][0])
     promote(made)
     return len(made.done)
 
@@ -264,7 +264,7 @@ def test_killed_at_any_side_effect_it_goes_on(tmp_path: Path, story: str, after:
     first, then = STORIES[story]
     for number in range(effects_of(story, tmp_path / "count")):
         folder = tmp_path / str(number)
-        made = World(folder / "promotion-live.json", {NEW: first, OLD: ""}, kill_at=number, killed_after=after)
+        made = FakeLive(folder / "promotion-live.json", {NEW: first, OLD: ""}, kill_at=number, killed_after=after)
         with pytest.raises(Killed):
             promote(made)
         killed_at = made.done[-1]
@@ -290,7 +290,7 @@ def test_killed_at_any_side_effect_it_goes_on(tmp_path: Path, story: str, after:
 def test_killed_at_any_side_effect_it_can_be_taken_back(tmp_path: Path, story: str, after: bool) -> None:
     for number in range(effects_of(story, tmp_path / "count")):
         folder = tmp_path / str(number)
-        made = World(
+        made = FakeLive(
             folder / "promotion-live.json", {NEW: STORIES[story][0], OLD: ""}, kill_at=number, killed_after=after
         )
         with pytest.raises(Killed):
