@@ -15,8 +15,11 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from docker.api import client
+from docker import APIClient
+from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.transport import SSHHTTPAdapter, UnixHTTPAdapter, sshconn
+from docker.utils import parse_host
+from requests.adapters import HTTPAdapter
 
 LOGINS = threading.BoundedSemaphore(4)
 """Under way at a time: beyond ten an sshd refuses some (sshd_config, MaxStartups)."""
@@ -28,14 +31,36 @@ ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
 """An ssh by itself waits for ever for a host that is gone, and docker-py's reading from it knows no timeout."""
 
 
+def connected(url: str, *, timeout: int, at_most: int) -> APIClient:
+    """A client that speaks the API version of a Docker host that has answered, and keeps up to `at_most` connections.
+
+    `timeout`: seconds that an answer may take. Raises what docker-py and its connections raise: DockerException,
+    OSError, ValueError.
+    """
+    address = str(parse_host(url))
+    adapter: HTTPAdapter | None = None
+    if address.startswith("http+unix://"):
+        adapter = _UnixAdapter(address, timeout=timeout, max_pool_size=at_most)
+    elif address.startswith("ssh://"):
+        adapter = _SshAdapter(address, timeout=timeout, max_pool_size=at_most, shell_out=True)
+
+    def client(version: str) -> APIClient:
+        """With a version it asks nothing yet."""
+        made = APIClient(base_url=url, version=version, timeout=timeout, use_ssh_client=url.startswith("ssh://"))
+        if adapter is not None:
+            made.mount(made.base_url, adapter)
+        return made
+
+    version = client(DEFAULT_DOCKER_API_VERSION).version(api_version=False)
+    return client(version["ApiVersion"])
+
+
 class _UnixAdapter(UnixHTTPAdapter):
     def get_connection(self, url: str | bytes | None, proxies: Any = None) -> Any:
         return super().get_connection("", proxies)
 
 
 class _SshAdapter(SSHHTTPAdapter):
-    """For clients with `use_ssh_client`."""
-
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._pool = _SshPool(timeout=self.timeout, maxsize=self.max_pool_size, host=self.ssh_host)
@@ -48,7 +73,17 @@ class _SshAdapter(SSHHTTPAdapter):
         self._pool.close()
 
 
+class _SshConnection(sshconn.SSHConnection):
+    def connect(self) -> None:
+        ssh = _Ssh(str(self.ssh_host))
+        ssh.connect()
+        self.sock = ssh
+
+
 class _SshPool(sshconn.SSHConnectionPool):
+    def _new_conn(self) -> Any:
+        return _SshConnection(host=self.ssh_host)
+
     def _put_conn(self, connection: Any) -> None:
         if connection is not None and connection.sock is not None:
             connection.sock.idle_since = time.monotonic()
@@ -148,10 +183,3 @@ class _Output(io.BufferedReader):
     def close(self) -> None:
         """Not yet: the process closes it."""
         self.channel.done_reading()
-
-
-def keep_connections() -> None:
-    """From here on, docker-py's clients that are made in this process do so."""
-    client.UnixHTTPAdapter = _UnixAdapter  # type: ignore[attr-defined]
-    client.SSHHTTPAdapter = _SshAdapter  # type: ignore[attr-defined]
-    sshconn.SSHSocket = _Ssh  # type: ignore[misc]

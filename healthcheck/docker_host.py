@@ -1,53 +1,372 @@
-"""The one way to open a Docker host, local or over ssh, to name its failures, and to read its times."""
+"""The one way to a Docker host, local or over ssh: everything that we ask of one, and how it fails.
 
+What Docker says of an object is handed on as it is (`docker inspect`, Docker Engine API 1.41).
+"""
+
+import tarfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
+from enum import StrEnum
+from typing import IO, Any, Literal, Self, cast
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
+from docker.types import LogConfig
 from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
 from deployment.errors import ExitCode, IbgwError
-from healthcheck.docker_connections import keep_connections
+from healthcheck.docker_connections import connected
 from healthcheck.redact import Redactor
-
-FAILURES = (DockerException, RequestException)
-"""What docker-py raises: its own, and those of the connection that it asks over."""
 
 CONNECTIONS = 1000
 """Kept at most, which is more than the threads that ever ask at once: urllib3 warns of each that finds no room."""
 
+ARCHIVES = 2
+"""Files that are read out of containers at a time: for each, Docker starts a process (since 20.10)."""
+
+CHUNK = 32768
+"""Bytes of an archive, or fewer where no more have come: the first header is read long before the rest is there."""
+
 SCHEMES = ("unix://", "ssh://")
 
+Inspected = Mapping[str, Any]
 
-def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
-    """A client of `unix:///path` or `ssh://user@host[:port]` that has answered once.
 
-    With ssh the operator's own `ssh` command and configuration are used. `timeout`: seconds that an answer may take.
-    Raises IbgwError (could not run) for any other kind of address, and when the host does not answer.
+class Kind(StrEnum):
+    """Of objects on a Docker host."""
+
+    CONTAINER = "container"
+    NETWORK = "network"
+    VOLUME = "volume"
+    IMAGE = "image"
+
+
+class DockerError(Exception):
+    """A Docker host refused or failed, or cannot be reached. Its text is Docker's, or the connection's."""
+
+
+class NotFound(DockerError):
+    """There is no such object, or none any more."""
+
+
+class Conflict(DockerError):
+    """The object's state does not allow it: it is in use, stopped, or being removed."""
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turns what docker-py and its connections raise into DockerError."""
+    try:
+        yield
+    except APIError as error:
+        kind = {403: Conflict, 404: NotFound, 409: Conflict}.get(error.status_code or 0, DockerError)
+        raise kind(str(error)) from error
+    # RequestException is an OSError.
+    except (DockerException, OSError, HTTPError) as error:
+        raise DockerError(str(error)) from error
+
+
+class DockerHost:
+    """A Docker host that has answered once. Its connections are kept until `close`; any thread may ask.
+
+    Containers, networks and images are named by name or id. Every method raises DockerError, and NotFound where a thing
+    that it needs is not there.
     """
-    if not host.startswith(SCHEMES):
-        raise IbgwError(
-            f"Docker host {host}: expected unix:///path or ssh://user@host[:port]; others lack encryption or login",
-            exit_code=ExitCode.COULD_NOT_RUN,
+
+    def __init__(self, url: str, *, timeout: float = 60) -> None:
+        """`unix:///path` or `ssh://user@host[:port]`, for which the operator's own `ssh` and its configuration are
+        used. `timeout`: seconds that an answer may take.
+
+        Raises IbgwError (could not run) for any other kind of address, and when the host does not answer.
+        """
+        if not url.startswith(SCHEMES):
+            raise IbgwError(
+                f"Docker host {url}: expected unix:///path or ssh://user@host[:port]; others lack encryption or login",
+                exit_code=ExitCode.COULD_NOT_RUN,
+            )
+        self.url = url
+        self._api = _open(url, timeout)
+        self._archives = threading.BoundedSemaphore(ARCHIVES)
+
+    def close(self) -> None:
+        self._api.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    @_failures()
+    def now(self) -> datetime:
+        """By the daemon's clock, which containers log by."""
+        return moment(self._api.info()["SystemTime"])
+
+    def inspect(self, kind: Kind, name: str) -> Inspected | None:
+        """What Docker knows of an object; None where there is none."""
+        ask: Any = {
+            Kind.CONTAINER: self._api.inspect_container,
+            Kind.NETWORK: self._api.inspect_network,
+            Kind.VOLUME: self._api.inspect_volume,
+            Kind.IMAGE: self._api.inspect_image,
+        }[kind]
+        try:
+            with _failures():
+                return cast(Inspected, ask(name))
+        except NotFound:
+            return None
+
+    @_failures()
+    def find(self, kind: Kind, labels: Mapping[str, str] | None = None, *, network: str = "") -> list[Inspected]:
+        """Containers (stopped ones too), networks or volumes with all of these labels, in the short form of Docker's
+        lists. `network`: of containers, those attached to it."""
+        filters = {"label": [f"{key}={value}" for key, value in (labels or {}).items()]}
+        if kind is Kind.CONTAINER:
+            found = self._api.containers(all=True, filters=filters | ({"network": [network]} if network else {}))
+        elif kind is Kind.NETWORK:
+            found = self._api.networks(filters=filters)
+        else:
+            found = self._api.volumes(filters=filters)["Volumes"]
+        return list(found or ())
+
+    @_failures()
+    def events(self, since: float, until: float, *, kinds: Sequence[Kind], actions: Sequence[str]) -> list[Inspected]:
+        """What happened between two times, in seconds of the daemon's clock. It remembers the last 256 of all kinds."""
+        # As texts, which docker-py passes on: whole seconds would take in what happened before, or wait for the next.
+        found = self._api.events(  # type: ignore[call-overload]
+            since=f"{since:.6f}",
+            until=f"{until:.6f}",
+            filters={"type": [*kinds], "event": [*actions]},
+            decode=True,
         )
-    keep_connections()
-    opened: list[docker.DockerClient] = []
+        return [*found]
+
+    @_failures()
+    def log(
+        self,
+        container: str,
+        *,
+        tail: int | None = None,
+        since: datetime | None = None,
+        timestamps: bool = False,
+        only: Literal["stdout", "stderr"] | None = None,
+    ) -> list[str]:
+        """The lines of its log. `timestamps`: each begins with Docker's time of it."""
+        text = self._api.logs(
+            container,
+            stdout=only != "stderr",
+            stderr=only != "stdout",
+            timestamps=timestamps,
+            tail="all" if tail is None else tail,
+            since=None if since is None else since.timestamp(),
+        )
+        lines = text.split(b"\n")
+        return [_line(line) for line in (lines if lines[-1] else lines[:-1])]
+
+    def follow(
+        self,
+        container: str,
+        *,
+        since: datetime | None = None,
+        timestamps: bool = False,
+        only: Literal["stdout", "stderr"] | None = None,
+    ) -> Iterator[str]:
+        """Its log's whole lines as they come, until it ends. `since` in whole seconds, so that a few may be older."""
+        unfinished = b""
+        with _failures():
+            for chunk in self._api.logs(
+                container,
+                stdout=only != "stderr",
+                stderr=only != "stdout",
+                timestamps=timestamps,
+                since=None if since is None else int(since.timestamp()),
+                stream=True,
+                follow=True,
+            ):
+                *lines, unfinished = (unfinished + chunk).split(b"\n")
+                yield from map(_line, lines)
+
+    # --- files in containers, running or not: nothing is run in them for it ------------------------------------------
+
+    def read_file(self, container: str, path: str, *, last: int | None = None) -> str | None:
+        """A file's text, or that of its `last` bytes; None where there is no such file or container."""
+        with self._entries(container, path) as entries:
+            _, content = next(entries, (None, None))
+        return None if content is None else _text(content if last is None else content[-last:])
+
+    def read_folder(self, container: str, path: str) -> dict[str, str]:
+        """The texts of all files under a folder, by their paths; none where there is no such folder or container."""
+        parent = path.rstrip("/").rpartition("/")[0]
+        with self._entries(container, path) as entries:
+            return {f"{parent}/{entry.name}": _text(content) for entry, content in entries if content is not None}
+
+    def owner(self, container: str, path: str) -> tuple[int, int] | None:
+        """User and group of a file or folder, of whose content little is read; None where there is none."""
+        with self._entries(container, path) as entries:
+            entry, _ = next(entries, (None, None))
+        return None if entry is None else (entry.uid, entry.gid)
+
+    def read_archive(self, container: str, path: str) -> Iterator[bytes]:
+        """A file or folder as a tar archive, whose names begin with the path's last part."""
+        with _failures():
+            chunks, _ = self._api.get_archive(container, path, chunk_size=CHUNK)
+            yield from chunks
+
+    @_failures()
+    def write_archive(self, container: str, folder: str, archive: bytes | IO[bytes]) -> None:
+        """Unpacks a tar archive into a folder that is there."""
+        self._api.put_archive(container, folder, archive)
+
+    @contextmanager
+    def _entries(self, container: str, path: str) -> Iterator[Iterator[tuple[tarfile.TarInfo, bytes | None]]]:
+        """What is in an archive, in its order, with the content of what is a file; nothing where there is no such path.
+        It is read as far as it is asked for."""
+        with self._archives, closing(self._unpacked(container, path)) as entries:  # type: ignore[type-var]
+            yield entries
+
+    def _unpacked(self, container: str, path: str) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+        try:
+            with tarfile.open(fileobj=_Chunks(self.read_archive(container, path)), mode="r|") as archive:  # type: ignore[call-overload]
+                for entry in archive:
+                    file = archive.extractfile(entry) if entry.isfile() else None
+                    yield entry, None if file is None else file.read()
+        except NotFound:
+            return
+        except tarfile.TarError as error:
+            raise DockerError(f"the archive of {path} is broken: {error}") from error
+
+    # --- changing -------------------------------------------------------------------------------------------------
+
+    @_failures()
+    def run(self, container: str, command: Sequence[str]) -> str:
+        """Runs a command in a running container; what it wrote to its standard output."""
+        asked = self._api.exec_create(container, [*command], stderr=False)["Id"]
+        return _text(self._api.exec_start(asked))
+
+    @_failures()
+    def create(
+        self,
+        image: str,
+        command: Sequence[str] | None = None,
+        *,
+        name: str,
+        labels: Mapping[str, str],
+        user: str,
+        entrypoint: Sequence[str] | None = None,
+        network: str = "none",
+        volumes: Mapping[str, str] | None = None,
+        read_only: bool = False,
+        memory: str | None = None,
+        processes: int | None = None,
+        sysctls: Mapping[str, str] | None = None,
+    ) -> str:
+        """The id of a new container for one of our own tasks, without capabilities and not started. `volumes`: by their
+        names, where to mount them. `memory`: as Docker writes sizes; none of it is swapped."""
+        host_config = self._api.create_host_config(
+            network_mode=network,
+            binds=[f"{volume}:{path}" for volume, path in (volumes or {}).items()],
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges:true"],
+            read_only=read_only,
+            mem_limit=memory,
+            memswap_limit=memory,
+            pids_limit=processes,
+            sysctls=dict(sysctls) if sysctls else None,
+            # Its output is read back through Docker, which not every log driver can.
+            log_config=LogConfig(type=LogConfig.types.JSON),
+        )
+        made = self._api.create_container(
+            image,
+            None if command is None else [*command],
+            name=name,
+            labels=dict(labels),
+            user=user,
+            entrypoint=None if entrypoint is None else [*entrypoint],
+            host_config=host_config,
+        )
+        return str(made["Id"])
+
+    @_failures()
+    def start(self, container: str) -> None:
+        self._api.start(container)
+
+    @_failures()
+    def stop(self, container: str, *, grace: int) -> None:
+        """`grace`: seconds that it has to end by itself."""
+        self._api.stop(container, timeout=grace)
+
+    @_failures()
+    def signal(self, container: str, name: str) -> None:
+        self._api.kill(container, name)
+
+    @_failures()
+    def wait(self, container: str, *, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended."""
+        return int(self._api.wait(container, timeout=None if timeout is None else round(timeout))["StatusCode"])
+
+    @_failures()
+    def remove(self, container: str) -> None:
+        """Even one that runs, and its volumes that have no name."""
+        self._api.remove_container(container, v=True, force=True)
+
+    @_failures()
+    def rename(self, container: str, name: str) -> None:
+        self._api.rename(container, name)
+
+    @_failures()
+    def set_restart_policy(self, container: str, policy: Mapping[str, Any]) -> None:
+        """In Docker's form, as in `HostConfig`."""
+        self._api.update_container(container, restart_policy=cast(Any, policy))
+
+    @_failures()
+    def create_network(self, name: str, labels: Mapping[str, str]) -> str:
+        """The id of a new plain bridge."""
+        return str(self._api.create_network(name, driver="bridge", labels=dict(labels))["Id"])
+
+    @_failures()
+    def remove_network(self, network: str) -> None:
+        self._api.remove_network(network)
+
+    @_failures()
+    def connect(self, network: str, container: str, aliases: Sequence[str] = ()) -> None:
+        self._api.connect_container_to_network(container, network, aliases=[*aliases] or None)
+
+    @_failures()
+    def disconnect(self, network: str, container: str, *, force: bool = False) -> None:
+        self._api.disconnect_container_from_network(container, network, force=force)
+
+
+class _Chunks:
+    """For tarfile, which takes as much as comes."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def read(self, size: int) -> bytes:
+        return next(self._chunks, b"")
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
+
+
+def _line(line: bytes) -> str:
+    return _text(line).rstrip("\r")
+
+
+def _open(url: str, timeout: float) -> docker.APIClient:
+    opened: list[docker.APIClient] = []
     failures: list[Exception] = []
 
     def connect() -> None:
         try:
-            client = docker.DockerClient(
-                base_url=host,
-                timeout=round(timeout),
-                use_ssh_client=host.startswith("ssh://"),
-                max_pool_size=CONNECTIONS,
-            )
-            client.ping()
-            opened.append(client)
-        except (*FAILURES, OSError, ValueError) as error:
+            opened.append(connected(url, timeout=round(timeout), at_most=CONNECTIONS))
+        except (DockerException, OSError, HTTPError, ValueError, KeyError) as error:
             failures.append(error)
 
     # A thread of its own, since docker-py's ssh socket knows no timeout.
@@ -58,11 +377,21 @@ def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
         return opened[0]
     found = f"{failures[0]}" if failures else f"no answer within {timeout:g} s"
     hint = (
-        f"check that `ssh {host.removeprefix('ssh://')} docker version` works without a question"
-        if host.startswith("ssh://")
+        f"check that `ssh {url.removeprefix('ssh://')} docker version` works without a question"
+        if url.startswith("ssh://")
         else "check that the daemon runs and that you may use its socket (`docker version`)"
     )
-    raise IbgwError(f"Docker host {host}: {found}; expected an answer; {hint}", exit_code=ExitCode.COULD_NOT_RUN)
+    raise IbgwError(f"Docker host {url}: {found}; expected an answer; {hint}", exit_code=ExitCode.COULD_NOT_RUN)
+
+
+FAILURES = (DockerError, DockerException, RequestException)
+
+
+def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
+    """As long as some still ask docker-py itself."""
+    client = object.__new__(docker.DockerClient)
+    client.api = DockerHost(host, timeout=timeout)._api
+    return client
 
 
 @contextmanager

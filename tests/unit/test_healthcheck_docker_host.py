@@ -1,19 +1,24 @@
 """Opening a Docker host, against a stand-in that answers like one on a socket of its own, and over an `ssh` to it."""
 
 import http.server
+import io
+import json
 import socketserver
+import struct
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from deployment.errors import IbgwError
 from healthcheck import docker_connections
-from healthcheck.docker_host import FAILURES, open_docker
+from healthcheck.docker_host import ARCHIVES, Conflict, DockerError, DockerHost, Inspected, Kind, NotFound
 
 SSH = """\
 #!{python}
@@ -39,6 +44,12 @@ while data := os.read(0, 65536):
 REST = 50_000
 """Characters that make an answer longer than any buffer."""
 
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ANSWER = json.dumps(
+    {"ApiVersion": "1.41", "SystemTime": NOON.isoformat(), "Config": {"Tty": False}, "Rest": "x" * REST}
+).encode()
+"""To whatever is asked and has no answer of its own."""
+
 
 class Answering(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -54,8 +65,10 @@ class Answering(http.server.BaseHTTPRequestHandler):
             time.sleep(0.05)
             self.server.come(-1)
             self.new = False
-        text = b"OK" if self.path.endswith("/_ping") else b'{"ApiVersion": "1.41", "Rest": "%s"}' % (b"x" * REST)
-        self.send_response(200)
+        path = self.path.partition("?")[0].removeprefix("/v1.41")
+        status, text = self.server.answers.get(path) or (200, ANSWER)
+        self.server.asked.append(self.path)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         if self.path.endswith("/announced/json"):
@@ -80,6 +93,12 @@ class StandIn(socketserver.ThreadingUnixStreamServer):
     connections = new = most_new = 0
     lock = threading.Lock()
 
+    def __init__(self, path: str) -> None:
+        super().__init__(path, Answering)
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        """Status and text, by path."""
+        self.asked: list[str] = []
+
     def come(self, number: int) -> None:
         with self.lock:
             self.connections += max(0, number)
@@ -89,7 +108,7 @@ class StandIn(socketserver.ThreadingUnixStreamServer):
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[StandIn]:
-    with StandIn(str(tmp_path / "d.sock"), Answering) as server:
+    with StandIn(str(tmp_path / "d.sock")) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -113,39 +132,45 @@ def host(engine: StandIn, ssh: str, request: pytest.FixtureRequest) -> str:
     return ssh if request.param == "ssh" else f"unix://{engine.server_address!s}"
 
 
+def inspect(client: DockerHost, name: str) -> Inspected:
+    found = client.inspect(Kind.CONTAINER, name)
+    assert found is not None
+    return found
+
+
 def test_what_is_asked_in_turn_goes_over_one_connection(engine: StandIn, host: str) -> None:
-    client = open_docker(host)
+    client = DockerHost(host)
     opened = engine.connections
     for number in range(60):
-        assert client.api.inspect_container(str(number))["ApiVersion"] == "1.41"
+        assert inspect(client, str(number))["ApiVersion"] == "1.41"
     client.close()
     assert engine.connections == opened
 
 
 def test_a_connection_that_docker_has_closed_is_made_again(engine: StandIn, host: str) -> None:
-    client = open_docker(host)
+    client = DockerHost(host)
     opened = engine.connections
-    client.api.inspect_container("last")
+    inspect(client, "last")
     time.sleep(0.5)  # the ssh has ended
-    assert client.api.inspect_container("next")["ApiVersion"] == "1.41"
+    assert inspect(client, "next")["ApiVersion"] == "1.41"
     client.close()
     assert engine.connections == opened + 1
 
 
 def test_an_answer_is_read_to_its_end_where_docker_closes_after_it(host: str) -> None:
-    client = open_docker(host)
-    assert len(client.api.inspect_container("announced")["Rest"]) == REST
-    assert len(client.api.inspect_container("next")["Rest"]) == REST
+    client = DockerHost(host)
+    assert len(inspect(client, "announced")["Rest"]) == REST
+    assert len(inspect(client, "next")["Rest"]) == REST
     client.close()
 
 
 def test_an_ssh_that_was_idle_for_long_is_not_used_again(
     engine: StandIn, ssh: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = open_docker(ssh)
+    client = DockerHost(ssh)
     opened = engine.connections
     monkeypatch.setattr(docker_connections, "IDLE", 0)
-    client.api.inspect_container("next")
+    inspect(client, "next")
     client.close()
     assert engine.connections == opened + 1
 
@@ -153,36 +178,152 @@ def test_an_ssh_that_was_idle_for_long_is_not_used_again(
 def test_a_later_login_that_fails_is_one_of_dockers_failures(
     ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = open_docker(ssh)
+    client = DockerHost(ssh)
     monkeypatch.setattr(docker_connections, "IDLE", 0)
     (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\nexit 255\n")
-    with pytest.raises(FAILURES, match="ssh host ended without an answer"):
-        client.ping()
+    with pytest.raises(DockerError, match="ssh host ended without an answer"):
+        client.now()
     client.close()
 
 
 def test_few_logins_are_under_way_at_a_time(engine: StandIn, ssh: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_connections, "LOGINS", threading.BoundedSemaphore(3))
-    client = open_docker(ssh)
+    client = DockerHost(ssh)
     together = threading.Barrier(20)
 
-    def ask() -> bool:
+    def ask() -> datetime:
         together.wait()
-        return client.ping()
+        return client.now()
 
     with ThreadPoolExecutor(together.parties) as pool:
-        assert all(future.result() for future in [pool.submit(ask) for _ in range(together.parties)])
+        assert {future.result() for future in [pool.submit(ask) for _ in range(together.parties)]} == {NOON}
     client.close()
     assert engine.most_new == 3
 
 
 def test_an_ssh_that_cannot_log_in_leaves_nothing(ssh: str) -> None:
     with pytest.raises(IbgwError, match=r"Docker host ssh://other@host: .*check that `ssh other@host docker version`"):
-        open_docker("ssh://other@host")
-    assert open_docker(ssh).ping()
+        DockerHost("ssh://other@host")
+    assert DockerHost(ssh).now() == NOON
 
 
 def test_docker_over_plain_tcp_is_not_opened() -> None:
     with pytest.raises(IbgwError, match=r"tcp://127\.0\.0\.1:1: expected unix:///path or ssh://") as refusal:
-        open_docker("tcp://127.0.0.1:1")
+        DockerHost("tcp://127.0.0.1:1")
     assert refusal.value.exit_code == 5
+
+
+# --- what is asked --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local(engine: StandIn) -> Iterator[DockerHost]:
+    with DockerHost(f"unix://{engine.server_address!s}") as found:
+        yield found
+
+
+def archive(files: dict[str, str], owner: int = 1000) -> bytes:
+    """Of a folder `secrets` with these files."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        folder = tarfile.TarInfo("secrets/")
+        folder.type, folder.uid, folder.gid = tarfile.DIRTYPE, owner, owner + 1
+        tar.addfile(folder)
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"secrets/{name}")
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+ONE_FILE = archive({"status": "first\nlast \u00fc\n"})[tarfile.BLOCKSIZE :]
+
+
+def test_a_file_is_read_whole_or_its_end(engine: StandIn, local: DockerHost) -> None:
+    engine.answers["/containers/main/archive"] = 200, ONE_FILE
+    assert local.read_file("main", "/run/secrets/status") == "first\nlast \u00fc\n"
+    assert local.read_file("main", "/run/secrets/status", last=8) == "last \u00fc\n"
+
+
+def test_a_folder_is_read_with_its_owner_and_all_files(engine: StandIn, local: DockerHost) -> None:
+    engine.answers["/containers/main/archive"] = 200, archive({"user": "u", "deep/password": "p"})
+    assert local.owner("main", "/run/secrets") == (1000, 1001)
+    assert local.read_folder("main", "/run/secrets") == {"/run/secrets/user": "u", "/run/secrets/deep/password": "p"}
+    assert local.read_file("main", "/run/secrets") is None
+
+
+def test_of_an_owner_little_is_read(engine: StandIn, local: DockerHost) -> None:
+    engine.answers["/containers/main/archive"] = 200, archive({"log": "x" * 100_000})[:50_000]
+    assert local.owner("main", "/run/secrets") == (1000, 1001)
+    with pytest.raises(DockerError, match="the archive of /run/secrets is broken"):
+        local.read_folder("main", "/run/secrets")
+
+
+def test_what_is_not_there_is_none(engine: StandIn, local: DockerHost) -> None:
+    gone = 404, b'{"message": "No such object"}'
+    engine.answers |= dict.fromkeys(("/containers/main/archive", "/containers/main/json", "/images/main/json"), gone)
+    engine.answers |= dict.fromkeys(("/networks/main", "/volumes/main"), gone)
+    assert [local.inspect(kind, "main") for kind in Kind] == [None] * 4
+    assert local.read_file("main", "/x") is None
+    assert local.owner("main", "/x") is None
+    assert local.read_folder("main", "/x") == {}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (403, Conflict), (409, Conflict), (500, DockerError)])
+def test_a_refusal_has_a_type_and_dockers_words(
+    engine: StandIn, local: DockerHost, status: int, kind: type[DockerError]
+) -> None:
+    engine.answers["/info"] = status, b'{"message": "not today"}'
+    with pytest.raises(DockerError, match="not today") as refusal:
+        local.now()
+    assert type(refusal.value) is kind
+
+
+def test_a_host_that_went_away_is_one_of_its_errors(engine: StandIn, local: DockerHost, tmp_path: Path) -> None:
+    local.close()
+    (tmp_path / "d.sock").unlink()
+    with pytest.raises(DockerError):
+        local.inspect(Kind.IMAGE, "x")
+    with pytest.raises(DockerError):
+        list(local.follow("main"))
+
+
+def frame(stream: int, text: bytes) -> bytes:
+    return struct.pack(">BxxxL", stream, len(text)) + text
+
+
+def test_a_log_is_read_in_lines_and_followed_in_whole_ones(engine: StandIn, local: DockerHost) -> None:
+    pieces = frame(1, b"one\r\ntw") + frame(2, b"o \xc3\xbc\nthr")
+    engine.answers["/containers/main/logs"] = 200, pieces
+    assert local.log("main", tail=7, since=NOON) == ["one", "two \u00fc", "thr"]
+    [asked] = [path for path in engine.asked if "/logs" in path]
+    assert "tail=7" in asked
+    assert f"since={NOON.timestamp():.0f}" in asked
+    # What is unfinished when the container ends was never a line.
+    assert list(local.follow("main", only="stderr")) == ["one", "two \u00fc"]
+    assert "stdout=0" in [path for path in engine.asked if "/logs" in path][-1]
+
+
+def test_files_are_read_two_at_a_time(engine: StandIn, local: DockerHost) -> None:
+    under_way, most = 0, 0
+    lock = threading.Lock()
+    read = local.read_archive
+
+    def slow(container: str, path: str) -> Iterator[bytes]:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.05)
+        try:
+            yield from read(container, path)
+        finally:
+            with lock:
+                under_way -= 1
+
+    engine.answers["/containers/main/archive"] = 200, ONE_FILE
+    local.read_archive = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor(6) as pool:
+        texts = [pool.submit(local.read_file, "main", "/run/secrets/status") for _ in range(6)]
+        assert all(text.result() for text in texts)
+    assert most == ARCHIVES == 2

@@ -54,21 +54,13 @@ class Daemon:
 
 
 def _connect(host: str) -> "APIClient":
-    from docker import APIClient
     from docker.errors import DockerException
 
-    from healthcheck.docker_connections import keep_connections
+    from healthcheck.docker_connections import connected
 
-    keep_connections()
     try:
-        return APIClient(
-            base_url=host,
-            version="auto",
-            timeout=_CALL_TIMEOUT,
-            max_pool_size=_CONNECTIONS,
-            use_ssh_client=host.startswith("ssh://"),
-        )
-    except DockerException as error:
+        return connected(host, timeout=_CALL_TIMEOUT, at_most=_CONNECTIONS)
+    except (DockerException, OSError) as error:
         raise PluginError(
             f"Error pinging Docker server, please make sure that {host} is reachable and has a  '_ping' endpoint. "
             f"Error: {error}"
