@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import IO, Any, Literal, Self, cast
 
 import docker
-from docker.errors import APIError, DockerException
+from docker import errors
 from docker.types import LogConfig
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
@@ -61,11 +61,12 @@ def _failures() -> Iterator[None]:
     """Turns what docker-py and its connections raise into DockerError."""
     try:
         yield
-    except APIError as error:
-        kind = {403: Conflict, 404: NotFound, 409: Conflict}.get(error.status_code or 0, DockerError)
-        raise kind(str(error)) from error
+    except errors.NotFound as error:
+        raise NotFound(str(error)) from error
+    except errors.APIError as error:
+        raise (Conflict if error.status_code in (403, 409) else DockerError)(str(error)) from error
     # RequestException is an OSError.
-    except (DockerException, OSError, HTTPError) as error:
+    except (errors.DockerException, OSError, HTTPError) as error:
         raise DockerError(str(error)) from error
 
 
@@ -109,17 +110,21 @@ class DockerHost:
 
     def inspect(self, kind: Kind, name: str) -> Inspected | None:
         """What Docker knows of an object; None where there is none."""
+        try:
+            return self.there(kind, name)
+        except NotFound:
+            return None
+
+    @_failures()
+    def there(self, kind: Kind, name: str) -> Inspected:
+        """What Docker knows of an object that must be there."""
         ask: Any = {
             Kind.CONTAINER: self._api.inspect_container,
             Kind.NETWORK: self._api.inspect_network,
             Kind.VOLUME: self._api.inspect_volume,
             Kind.IMAGE: self._api.inspect_image,
         }[kind]
-        try:
-            with _failures():
-                return cast(Inspected, ask(name))
-        except NotFound:
-            return None
+        return cast(Inspected, ask(name))
 
     @_failures()
     def find(self, kind: Kind, labels: Mapping[str, str] | None = None, *, network: str = "") -> list[Inspected]:
@@ -366,7 +371,7 @@ def _open(url: str, timeout: float) -> docker.APIClient:
     def connect() -> None:
         try:
             opened.append(connected(url, timeout=round(timeout), at_most=CONNECTIONS))
-        except (DockerException, OSError, HTTPError, ValueError, KeyError) as error:
+        except (errors.DockerException, OSError, HTTPError, ValueError, KeyError) as error:
             failures.append(error)
 
     # A thread of its own, since docker-py's ssh socket knows no timeout.
@@ -384,7 +389,14 @@ def _open(url: str, timeout: float) -> docker.APIClient:
     raise IbgwError(f"Docker host {url}: {found}; expected an answer; {hint}", exit_code=ExitCode.COULD_NOT_RUN)
 
 
-FAILURES = (DockerError, DockerException, RequestException)
+def over(client: docker.DockerClient) -> DockerHost:
+    """As long as some still ask docker-py itself."""
+    host = object.__new__(DockerHost)
+    host._api, host._archives = client.api, threading.BoundedSemaphore(ARCHIVES)
+    return host
+
+
+FAILURES = (DockerError, errors.DockerException, RequestException)
 
 
 def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:

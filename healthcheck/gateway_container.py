@@ -19,7 +19,7 @@ from healthcheck.attachments import Attached, Attachments
 from healthcheck.automation import launcher, supervisor
 from healthcheck.automation.base import STANDING, LoginState, Reading
 from healthcheck.automation.status import LONGEST, PATH, Status, parse
-from healthcheck.docker_host import moment
+from healthcheck.docker_host import DockerError, DockerHost, moment, over
 from healthcheck.hygiene import PLANNED_ENDS, Facts
 from healthcheck.inspected import record
 from healthcheck.isolation import Surroundings
@@ -139,7 +139,9 @@ class GatewayContainer:
         folder = None if self._seen is None else self._settings_folder(self._seen)
         if started is None or folder is None:
             return launcher.Witness()
-        text = file_in(self._client, self._gateway.container.name, f"{folder}/{launcher.NAME}", last=LAUNCHER_BYTES)
+        text = over(self._client).read_file(
+            self._gateway.container.name, f"{folder}/{launcher.NAME}", last=LAUNCHER_BYTES
+        )
         if text is None:
             return launcher.Witness()
         zone = ZoneInfo(self._gateway.schedule.time_zone)
@@ -150,7 +152,7 @@ class GatewayContainer:
         it."""
         if self._seen is None or _state(self._seen).status != "running":
             return None
-        return status_of(self._client, self._gateway)
+        return status_of(over(self._client), self._gateway)
 
     def surroundings(self) -> Surroundings | Obstacle:
         """Networks and ports, for the isolation check."""
@@ -278,34 +280,15 @@ class GatewayContainer:
         return None if folder is None else (folder.uid, folder.gid)
 
 
-def file_in(client: docker.DockerClient, container: str, path: str, *, last: int) -> str | None:
-    """The last bytes of a file in a container, running or not, as text; None where there is no such file. Nothing is
-    run in the container for it. Raises DockerException."""
-    try:
-        archive, _ = client.api.get_archive(container, path)
-    except NotFound:
-        return None
-    try:
-        with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
-            member = files.next()
-            file = files.extractfile(member) if member is not None and member.isfile() else None
-            if member is None or file is None:
-                return None
-            file.seek(max(0, member.size - last))
-            return file.read().decode("utf-8", "replace")
-    except tarfile.TarError as error:
-        raise DockerException(f"the archive of {path} is broken: {error}") from error
-
-
-def status_of(client: docker.DockerClient, gateway: Gateway) -> Status | None:
-    """The status line of a running gateway; None where it has none, or not yet. Raises DockerException."""
-    line = file_in(client, gateway.container.name, PATH, last=LONGEST)
+def status_of(docker: DockerHost, gateway: Gateway) -> Status | None:
+    """The status line of a running gateway; None where it has none, or not yet. Raises DockerError."""
+    line = docker.read_file(gateway.container.name, PATH, last=LONGEST)
     if not line:
         return None
     try:
         return parse(line)
     except ValueError as error:
-        raise DockerException(f"{PATH} in {gateway.container.name}: {error}") from error
+        raise DockerError(f"{PATH} in {gateway.container.name}: {error}") from error
 
 
 def _lines(container: Container, since: datetime) -> list[str]:

@@ -18,7 +18,7 @@ from healthcheck.automation import launcher
 from healthcheck.automation.base import STANDING, Reading
 from healthcheck.check_sequence import OVER_API, all_skipped, with_needs
 from healthcheck.credential_files import credentials_of
-from healthcheck.docker_host import FAILURES
+from healthcheck.docker_host import FAILURES, over
 from healthcheck.explain import explained, vague
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.observation import Attempt, CheckName, CheckObservation, Observation, skipped, timestamp
@@ -107,7 +107,7 @@ class GatewayRun:
         """None where they cannot be read, as where the container is gone: the report is due all the same."""
         try:
             with self._shared.archives:
-                return credentials_of(self._shared.client, self.gateway)
+                return credentials_of(over(self._shared.client), self.gateway)
         except (*FAILURES, OSError, tarfile.TarError):
             return ()
 

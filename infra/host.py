@@ -7,15 +7,11 @@ gateway with the same secret must stop a deployment while nothing has been chang
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING
 
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import Label, Names, Role
 from infra.addresses import Held
 from infra.spec import StackSpec
-
-if TYPE_CHECKING:
-    import docker
 
 
 @dataclass(frozen=True)
@@ -35,35 +31,26 @@ def _subnets(network: Mapping[str, object]) -> tuple[IPv4Network, ...]:
     return tuple(IPv4Network(text, strict=False) for text in texts)
 
 
-def _read(client: "docker.DockerClient") -> list[HostObject]:
-    containers = [
-        HostObject("container", (entry["Names"] or ["/"])[0].lstrip("/"), entry["Labels"] or {})
-        for entry in client.api.containers(all=True)
-    ]
-    networks = [
-        HostObject("network", entry["Name"], entry["Labels"] or {}, _subnets(entry)) for entry in client.api.networks()
-    ]
-    volumes = [
-        HostObject("volume", entry["Name"], entry["Labels"] or {}) for entry in client.api.volumes()["Volumes"] or []
-    ]
-    return containers + networks + volumes
-
-
 def read_host(host: str) -> list[HostObject]:
     """Every container, network and volume of the Docker host.
 
     Raises IbgwError (COULD_NOT_RUN) naming `ibgw:dockerHost` when it does not answer.
     """
     # Loaded in the thread that this runs in, while the program waits for Secrets Manager.
-    from healthcheck.docker_host import docker_errors, open_docker
+    from healthcheck.docker_host import DockerHost, Kind, docker_errors
 
     try:
-        client = open_docker(host)
-        try:
-            with docker_errors(f"{host} stopped answering", "try again"):
-                return _read(client)
-        finally:
-            client.close()
+        with DockerHost(host) as docker, docker_errors(f"{host} stopped answering", "try again"):
+            return [
+                HostObject(
+                    kind,
+                    entry["Name"] if "Name" in entry else (entry["Names"] or ["/"])[0].lstrip("/"),
+                    entry["Labels"] or {},
+                    _subnets(entry),
+                )
+                for kind in (Kind.CONTAINER, Kind.NETWORK, Kind.VOLUME)
+                for entry in docker.find(kind)
+            ]
     except IbgwError as error:
         raise IbgwError(f"ibgw:dockerHost: {error}") from None
 

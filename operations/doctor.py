@@ -4,21 +4,16 @@ Each topic says what was found and the one command to run next. The verdicts are
 here that it does not know, and nothing is changed.
 """
 
-import io
-import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import docker
-from docker.errors import NotFound
-
 from deployment.description import Deployment, Gateway, SecondFactor
 from healthcheck import logs
 from healthcheck.automation.status import Status
-from healthcheck.docker_host import docker_errors, moment
+from healthcheck.docker_host import DockerHost, Kind, docker_errors, moment
 from healthcheck.gateway_container import status_of
 from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
@@ -260,16 +255,15 @@ TOPICS: tuple[Topic, ...] = (
 )  # fmt: skip
 
 
-def collect(client: docker.DockerClient, deployment: Deployment, report: GatewayReport) -> Evidence:
+def collect(docker: DockerHost, deployment: Deployment, report: GatewayReport) -> Evidence:
     """Reads what Docker knows of one gateway. Raises IbgwError (could not run) when it fails."""
     gateway = deployment.gateways[report.gateway]
     with docker_errors(
         f"Container {gateway.container.name} on {deployment.docker_host}", "check the daemon (`docker info`)"
     ):
-        now, here = moment(client.info()["SystemTime"]), datetime.now(UTC)
-        try:
-            inspected = client.api.inspect_container(gateway.container.name)
-        except NotFound:
+        now, here = docker.now(), datetime.now(UTC)
+        inspected = docker.inspect(Kind.CONTAINER, gateway.container.name)
+        if inspected is None:
             return Evidence(deployment, gateway, report, now, here, None)
         return Evidence(
             deployment,
@@ -279,16 +273,11 @@ def collect(client: docker.DockerClient, deployment: Deployment, report: Gateway
             here,
             status=inspected["State"]["Status"],
             restarts=inspected["RestartCount"],
-            attempts=guard_attempts(client, gateway),
-            locked_until=_locked_until(_log(client, gateway)),
-            jts_zone=_jts_zone(client, gateway),
-            told=status_of(client, gateway) if inspected["State"]["Running"] else None,
+            attempts=guard_attempts(docker, gateway),
+            locked_until=_locked_until(docker.log(gateway.container.name, timestamps=True, tail=2000)),
+            jts_zone=_jts_zone(docker, gateway),
+            told=status_of(docker, gateway) if inspected["State"]["Running"] else None,
         )
-
-
-def _log(client: docker.DockerClient, gateway: Gateway) -> list[str]:
-    text: bytes = client.api.logs(gateway.container.name, timestamps=True, tail=2000)
-    return text.decode("utf-8", "replace").splitlines()
 
 
 def _locked_until(lines: list[str]) -> datetime | None:
@@ -304,16 +293,12 @@ def _locked_until(lines: list[str]) -> datetime | None:
     return until
 
 
-def _jts_zone(client: docker.DockerClient, gateway: Gateway) -> str | None:
+def _jts_zone(docker: DockerHost, gateway: Gateway) -> str | None:
     """`TimeZone=` of jts.ini, "" where it is not set, None without the file."""
-    try:
-        archive, _ = client.api.get_archive(gateway.container.name, f"{SETTINGS_PATH}/jts.ini")
-    except NotFound:
+    text = docker.read_file(gateway.container.name, f"{SETTINGS_PATH}/jts.ini")
+    if text is None:
         return None
-    with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as files:
-        file = files.extractfile(files.getmembers()[0])
-        lines = file.read().decode("utf-8", "replace").splitlines() if file is not None else []
-    return next((line.partition("=")[2].strip() for line in lines if line.startswith("TimeZone=")), "")
+    return next((line.partition("=")[2].strip() for line in text.splitlines() if line.startswith("TimeZone=")), "")
 
 
 def render(name: str, findings: list[Observation]) -> str:

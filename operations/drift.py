@@ -12,24 +12,20 @@ environment or a label somebody may have put a password.
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import docker
-from docker.errors import NotFound
 from pydantic import BaseModel, ConfigDict
 
 from deployment.durations import parse_duration
 from deployment.errors import IbgwError
 from deployment.names import Names
-from healthcheck.docker_host import docker_errors, open_docker
+from healthcheck.docker_host import DockerHost, Inspected, Kind, docker_errors
 from healthcheck.inspected import DOCKERS_GRACE, MIB, published
 from operations.repair.state import PROVIDER
 from operations.stack import OUTPUT, Stack, parse_contract
 
-Inspected = Mapping[str, Any]
 View = Mapping[str, object]
 """What is compared of one input, by key; a single value has the empty key."""
 
@@ -38,13 +34,6 @@ STACK = "pulumi:pulumi:Stack"
 
 HIDDEN = "[secret]"
 """What the engine's JSON has in place of a secret."""
-
-
-class Kind(StrEnum):
-    CONTAINER = "container"
-    NETWORK = "network"
-    VOLUME = "volume"
-    IMAGE = "image"
 
 
 TYPES = {
@@ -451,12 +440,12 @@ def look(stack: Stack) -> Drift:
     networks = {one.id: one.name for one in recorded if one.kind is Kind.NETWORK}
     for host in sorted({one.host for one in recorded}):
         with (
-            closing(open_docker(host)) as client,
+            DockerHost(host) as docker,
             docker_errors(f"Docker host {host}", "nothing is known of a drift; run `ibgw drift` again"),
         ):
             for one in recorded:
                 if one.host == host:
-                    differences += compare(one, _seen(client, one, networks))
+                    differences += compare(one, _seen(docker, one, networks))
     return Drift(stack=stack.name, differences=tuple(sorted(differences, key=_place)))
 
 
@@ -465,33 +454,18 @@ def _place(difference: Difference) -> tuple[int, str]:
     return list(Kind).index(difference.kind), difference.name
 
 
-def _seen(client: docker.DockerClient, recorded: Recorded, networks: Mapping[str, str]) -> Seen | None:
+def _seen(docker: DockerHost, recorded: Recorded, networks: Mapping[str, str]) -> Seen | None:
     """By id, else by name: whoever makes an object anew gives it another id."""
-    api = client.api
-    inspects: dict[Kind, Callable[[str], Any]] = {
-        Kind.CONTAINER: api.inspect_container,
-        Kind.NETWORK: api.inspect_network,
-        Kind.VOLUME: api.inspect_volume,
-        Kind.IMAGE: api.inspect_image,
-    }
-    inspect = inspects[recorded.kind]
-    found = _or_none(inspect, recorded.id)
+    found = docker.inspect(recorded.kind, recorded.id)
     if found is None and recorded.kind is not Kind.IMAGE:
-        found = _or_none(inspect, recorded.name)
+        found = docker.inspect(recorded.kind, recorded.name)
     if found is None:
         return None
     image: Any = None
     if recorded.kind is Kind.CONTAINER:
         # Where the image itself is gone, only what we declared can be judged.
-        image = (_or_none(api.inspect_image, found["Image"]) or found)["Config"]
+        image = (docker.inspect(Kind.IMAGE, found["Image"]) or found)["Config"]
     return Seen(inspected=found, image=image or {}, networks=networks)
-
-
-def _or_none(inspect: Callable[[str], Any], name: str) -> Any:
-    try:
-        return inspect(name)
-    except NotFound:
-        return None
 
 
 # --- formats ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from deployment.description import VNC_PORT, Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
+from healthcheck.docker_host import DockerHost, docker_errors
 from infra.spec import VNC_PASSWORD_PATH
 
 LOOPBACK = "127.0.0.1"
@@ -33,17 +34,17 @@ def relay_command(docker_host: str, gateway: Gateway, inner_port: int) -> list[s
     ]
 
 
-def vnc_password(deployment: Deployment, gateway: Gateway) -> str:
+def vnc_password(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> str:
     """The password of the gateway's screen, new at each of its starts. Raises IbgwError (REFUSED) where VNC is off."""
-    command = ["docker", "--host", deployment.docker_host, "exec", gateway.container.id, "cat", VNC_PASSWORD_PATH]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
+    with docker_errors(f"Container {gateway.container.name} on {docker.url}", "try again"):
+        password = docker.read_file(gateway.container.id, VNC_PASSWORD_PATH)
+    if password is None:
         raise IbgwError(
             f"The gateway {gateway.container.name} shows no screen: set ibgw:gateways.{gateway.name}.vnc.enabled to "
             f"true (paper only) and run `pulumi up --stack {deployment.stack}`, which logs in again.",
             exit_code=ExitCode.REFUSED,
         )
-    return done.stdout.strip()
+    return password.strip()
 
 
 def require_running(deployment: Deployment, gateway: Gateway) -> None:
@@ -160,7 +161,9 @@ def forward(deployment: Deployment, gateway: Gateway, port: int, say: Say, *, vn
     """
     require_running(deployment, gateway)
     if vnc:
-        say(f"The screen's password until the gateway's next start: {vnc_password(deployment, gateway)}")
+        with DockerHost(deployment.docker_host) as docker:
+            password = vnc_password(docker, deployment, gateway)
+        say(f"The screen's password until the gateway's next start: {password}")
     command = relay_command(deployment.docker_host, gateway, VNC_PORT if vnc else gateway.api.inner_port)
 
     what = "the screen of gateway" if vnc else "gateway"

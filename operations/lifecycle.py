@@ -6,23 +6,19 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
-
-import docker
-import docker.errors
 
 from deployment.description import COMMAND_PORT, Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck.automation.status import Status
-from healthcheck.docker_host import docker_errors
-from healthcheck.gateway_container import file_in, status_of, stop_grace
+from healthcheck.docker_host import DockerHost, Inspected, Kind, docker_errors
+from healthcheck.gateway_container import status_of, stop_grace
 from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, UID
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from infra.times import parse_time_of_day
 
 Say = Callable[[str], None]
-Act = Callable[[docker.DockerClient, Deployment, Gateway, Say], None]
+Act = Callable[[DockerHost, Deployment, Gateway, Say], None]
 """Each of the acts below. All raise IbgwError that names the container when there is none, and when Docker fails."""
 
 POLL = 0.5  # seconds between two looks at a gateway's status
@@ -33,45 +29,45 @@ PAUSE_FILE = "guard/pause"
 """On the settings volume; infra/supervisor reads it."""
 
 
-def start(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def start(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Starts the gateway's container unless it runs."""
     with _docker(deployment, gateway):
-        found = _inspect(client, deployment, gateway)
+        found = _inspect(docker, deployment, gateway)
         running = found["State"]["Running"]
-        status = status_of(client, gateway) if running and _supervised(found) else None
+        status = status_of(docker, gateway) if running and _supervised(found) else None
         if status is not None and status.hold == "offline":
             say(f"{gateway.container.name} is offline until {_local(status.until, gateway)}, by session.offline.")
             return
         if _supervised(found):
-            _write(client, gateway, {PAUSE_FILE: "0"})
+            _write(docker, gateway, {PAUSE_FILE: "0"})
         if status is not None and status.hold == "paused":
             say(f"{gateway.container.name}: the pause is over; it logs in now.")
             return
         if running:
             say(f"{gateway.container.name} runs already.")
             return
-        client.api.start(gateway.container.id)
+        docker.start(gateway.container.id)
     say(
         f"{gateway.container.name} started; it logs in now. "
         f"`ibgw verify --stack {deployment.stack} --gateway {gateway.name}` says when it is ready."
     )
 
 
-def stop(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def stop(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Stops the gateway's container, leaving it time to log out."""
     with _docker(deployment, gateway):
-        found = _inspect(client, deployment, gateway)
+        found = _inspect(docker, deployment, gateway)
         if not found["State"]["Running"]:
             say(f"{gateway.container.name} is stopped already.")
             return
-        _stop(client, gateway, found, say)
+        _stop(docker, gateway, found, say)
     say(
         f"{gateway.container.name} stopped. It stays stopped until "
         f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}`; `pulumi up` does not start it."
     )
 
 
-def pause(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say, *, until: datetime) -> None:
+def pause(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say, *, until: datetime) -> None:
     """Has a running gateway log out until then, whatever restarts, updates or reboots it meanwhile.
 
     Returns when it has logged out. Raises IbgwError (refused) and changes nothing for one that is stopped or that an
@@ -79,7 +75,7 @@ def pause(client: docker.DockerClient, deployment: Deployment, gateway: Gateway,
     """
     name = gateway.container.name
     with _docker(deployment, gateway):
-        found = _inspect(client, deployment, gateway)
+        found = _inspect(docker, deployment, gateway)
         if not found["State"]["Running"]:
             raise IbgwError(
                 f"{name} is stopped, so there is nothing to pause, and nothing was changed. It stays stopped until "
@@ -87,11 +83,11 @@ def pause(client: docker.DockerClient, deployment: Deployment, gateway: Gateway,
                 exit_code=ExitCode.REFUSED,
             )
         _require_supervisor(found, deployment, gateway)
-        _write(client, gateway, {PAUSE_FILE: f"{until.timestamp():.0f}"})
+        _write(docker, gateway, {PAUSE_FILE: f"{until.timestamp():.0f}"})
         grace = stop_grace(found)
         say(f"Pausing {name}; it has {grace} s to log out.")
         _await(
-            lambda: (status := status_of(client, gateway)) is not None and status.hold in ("paused", "offline"),
+            lambda: (status := status_of(docker, gateway)) is not None and status.hold in ("paused", "offline"),
             seconds=grace + 30,
             say=lambda seconds: say(f"{name}: logging out ({seconds} s)"),
             late=f"{name} was told to pause until {_local(until, gateway)} and has not logged out",
@@ -121,16 +117,16 @@ def pause_end(gateway: Gateway, *, length: timedelta | None, until: str | None) 
     return end if end > now else end + timedelta(days=1)
 
 
-def restart(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Stops the gateway with time to log out and starts it again."""
     with _docker(deployment, gateway):
-        found = _inspect(client, deployment, gateway)
+        found = _inspect(docker, deployment, gateway)
         if found["State"]["Running"]:
-            _stop(client, gateway, found, say)
-    start(client, deployment, gateway, say)
+            _stop(docker, gateway, found, say)
+    start(docker, deployment, gateway, say)
 
 
-def soft_restart(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def soft_restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Has the gateway restart itself, which keeps its session: no login, and no phone approval before Sunday.
 
     Asks IBC's command server from inside the container, and returns when the gateway's new process is logged in with
@@ -151,14 +147,14 @@ def soft_restart(client: docker.DockerClient, deployment: Deployment, gateway: G
         return IbgwError(f"{name} {found}. Nothing was changed. {full}", exit_code=ExitCode.REFUSED)
 
     with _docker(deployment, gateway):
-        inspected = _inspect(client, deployment, gateway)
+        inspected = _inspect(docker, deployment, gateway)
         if not inspected["State"]["Running"]:
             raise refused("is stopped, so it cannot restart itself")
         _require_supervisor(inspected, deployment, gateway)
-        before = status_of(client, gateway)
+        before = status_of(docker, gateway)
         if before is None or before.phase != "logged_in":
             raise refused(f"is not logged in ({before.phase if before else 'starting'}), so it has no session to keep")
-        answer = _command(client, gateway, "RESTART")
+        answer = _command(docker, gateway, "RESTART")
         if answer and not answer.startswith("OK"):
             found = "does not listen" if answer == CLOSED else f"answered {answer!r}"
             raise refused(f"{found} (IBC's command server, port {COMMAND_PORT} in the container)")
@@ -166,7 +162,7 @@ def soft_restart(client: docker.DockerClient, deployment: Deployment, gateway: G
         told = answer.removeprefix("OK").strip() or f"no answer within {COMMAND_SECONDS} s"
         say(f"{name} restarts itself ({told}).")
         _await(
-            lambda: _restarted(before, status_of(client, gateway), name, full),
+            lambda: _restarted(before, status_of(docker, gateway), name, full),
             seconds=RESTART_SECONDS,
             say=lambda seconds: say(f"{name}: restarting ({seconds} s)"),
             late=f"{name} was asked to restart itself and is not back with its session",
@@ -192,28 +188,26 @@ COMMAND_SECONDS = 10
 CLOSED = "closed"
 
 
-def _command(client: docker.DockerClient, gateway: Gateway, command: str) -> str:
+def _command(docker: DockerHost, gateway: Gateway, command: str) -> str:
     """IBC's answer to one command (IBC, CommandChannel: a line of text each way); empty when there is none in time,
     and CLOSED when it could not be asked."""
     script = (
         f"{{ exec 3<>/dev/tcp/127.0.0.1/{COMMAND_PORT} && echo {command} >&3; }} || {{ echo {CLOSED}; exit; }}; "
         f"timeout {COMMAND_SECONDS} grep -m 1 -e ^OK -e ^ERROR <&3"
     )
-    exec_id = client.api.exec_create(gateway.container.id, ["bash", "-c", script], stderr=False)["Id"]
-    answer: bytes = client.api.exec_start(exec_id)
-    return answer.decode(errors="replace").strip()
+    return docker.run(gateway.container.id, ["bash", "-c", script]).strip()
 
 
-def login_again(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Lets a gateway go on that its supervisor holds back: grants one more attempt to a secret version that failed
     twice, forgets the logins that ended by themselves and the pause that follows from them, and restarts the gateway.
 
     Raises IbgwError (refused) and changes nothing if it is not held back for either.
     """
     with _docker(deployment, gateway):
-        found = _inspect(client, deployment, gateway)
-        used = guard_attempts(client, gateway)
-        status = status_of(client, gateway) if found["State"]["Running"] and _supervised(found) else None
+        found = _inspect(docker, deployment, gateway)
+        used = guard_attempts(docker, gateway)
+        status = status_of(docker, gateway) if found["State"]["Running"] and _supervised(found) else None
         loops = status is not None and status.hold in ("logins", "pause")
         if used < MAXIMUM_ATTEMPTS and not loops:
             raise IbgwError(
@@ -226,11 +220,11 @@ def login_again(client: docker.DockerClient, deployment: Deployment, gateway: Ga
         granted = {} if used < MAXIMUM_ATTEMPTS else {_count_file(gateway): f"{MAXIMUM_ATTEMPTS - 1}"}
         # First, since one that runs writes what it knows when it ends.
         if found["State"]["Running"]:
-            _stop(client, gateway, found, say)
-        _write(client, gateway, {**granted, "guard/history": ""})
+            _stop(docker, gateway, found, say)
+        _write(docker, gateway, {**granted, "guard/history": ""})
     said = "one more attempt with this version of the secret" if granted else "its logins that ended are forgotten"
     say(f"{gateway.container.name}: {said}.")
-    start(client, deployment, gateway, say)
+    start(docker, deployment, gateway, say)
 
 
 def _docker(deployment: Deployment, gateway: Gateway) -> AbstractContextManager[None]:
@@ -244,19 +238,19 @@ def _count_file(gateway: Gateway) -> str:
     return f"guard/{gateway.secret.version_id}.attempts"
 
 
-def guard_attempts(client: docker.DockerClient, gateway: Gateway) -> int:
-    """The start guard's count of attempts with the deployed version of the secret. Raises FAILURES.
+def guard_attempts(docker: DockerHost, gateway: Gateway) -> int:
+    """The start guard's count of attempts with the deployed version of the secret. Raises DockerError.
 
     What cannot be read as a number counts as exhausted, as it does there.
     """
-    text = file_in(client, gateway.container.id, f"{SETTINGS_PATH}/{_count_file(gateway)}", last=4096)
+    text = docker.read_file(gateway.container.id, f"{SETTINGS_PATH}/{_count_file(gateway)}", last=4096)
     if text is None:
         return 0
     count = text.partition("\n")[0].strip()
     return int(count) if count.isdecimal() else MAXIMUM_ATTEMPTS
 
 
-def _write(client: docker.DockerClient, gateway: Gateway, files: dict[str, str]) -> None:
+def _write(docker: DockerHost, gateway: Gateway, files: dict[str, str]) -> None:
     """Files on the settings volume, each a line, as the image's user would write them."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as packed:
@@ -265,14 +259,14 @@ def _write(client: docker.DockerClient, gateway: Gateway, files: dict[str, str])
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode, entry.uid, entry.gid = len(data), 0o600, UID, UID
             packed.addfile(entry, io.BytesIO(data))
-    client.api.put_archive(gateway.container.id, SETTINGS_PATH, archive.getvalue())
+    docker.write_archive(gateway.container.id, SETTINGS_PATH, archive.getvalue())
 
 
-def _supervised(inspected: dict[str, Any]) -> bool:
+def _supervised(inspected: Inspected) -> bool:
     return SUPERVISOR_PATH in (inspected["Config"].get("Cmd") or ())
 
 
-def _require_supervisor(inspected: dict[str, Any], deployment: Deployment, gateway: Gateway) -> None:
+def _require_supervisor(inspected: Inspected, deployment: Deployment, gateway: Gateway) -> None:
     if not _supervised(inspected):
         raise IbgwError(
             f"{gateway.container.name} was deployed by an earlier version of ibgw and cannot be asked that. "
@@ -314,18 +308,17 @@ def _local(moment: datetime | None, gateway: Gateway) -> str:
     return f"{moment.astimezone(ZoneInfo(gateway.schedule.time_zone)):%a %H:%M %Z}"
 
 
-def _stop(client: docker.DockerClient, gateway: Gateway, inspected: dict[str, Any], say: Say) -> None:
+def _stop(docker: DockerHost, gateway: Gateway, inspected: Inspected, say: Say) -> None:
     grace = stop_grace(inspected)
     say(f"Stopping {gateway.container.name}; it has {grace} s to log out.")
-    client.api.stop(gateway.container.id, timeout=grace)
+    docker.stop(gateway.container.id, grace=grace)
 
 
-def _inspect(client: docker.DockerClient, deployment: Deployment, gateway: Gateway) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = client.api.inspect_container(gateway.container.id)
-    except docker.errors.NotFound:
+def _inspect(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> Inspected:
+    found = docker.inspect(Kind.CONTAINER, gateway.container.id)
+    if found is None:
         raise IbgwError(
             f"The container {gateway.container.name} of stack {deployment.stack!r} is gone from "
             f"{deployment.docker_host}. Create it again with `pulumi up --refresh --stack {deployment.stack}`."
-        ) from None
+        )
     return found

@@ -8,12 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import docker
-
 from deployment.description import Deployment, Gateway
 from healthcheck import logs
 from healthcheck.credential_files import credentials_of
-from healthcheck.docker_host import docker_errors, moment
+from healthcheck.docker_host import DockerHost, docker_errors, moment
 from healthcheck.redact import Redactor
 
 
@@ -40,7 +38,7 @@ STATE_WIDTH = max(len(state) for state in logs.LoginState)
 
 
 def read(
-    client: docker.DockerClient,
+    docker: DockerHost,
     deployment: Deployment,
     gateways: Sequence[Gateway],
     *,
@@ -52,7 +50,7 @@ def read(
     """The last `tail` lines of each gateway, not older than `since`, in the order of their times; then, with `follow`,
     each line as it comes, until the containers end. Raises IbgwError (could not run) when Docker fails."""
     started = datetime.now(UTC)
-    sources = [Source(client, deployment, gateway, show_accounts) for gateway in gateways]
+    sources = [Source(docker, deployment, gateway, show_accounts) for gateway in gateways]
     past = [
         line for source in sources for line in source.lines(tail=tail, since=None if since is None else started - since)
     ]
@@ -65,38 +63,33 @@ def read(
 class Source:
     """One gateway's log."""
 
-    def __init__(
-        self, client: docker.DockerClient, deployment: Deployment, gateway: Gateway, show_accounts: bool
-    ) -> None:
+    def __init__(self, docker: DockerHost, deployment: Deployment, gateway: Gateway, show_accounts: bool) -> None:
         self._deployment = deployment
         self._gateway = gateway
         self.name = gateway.name
-        with self._docker():
-            self._container = client.containers.get(gateway.container.name)
+        self._docker = docker
+        with self._errors():
             self._redactor = Redactor(
                 show_accounts=show_accounts,
                 accounts=gateway.expected_accounts,
-                credentials=credentials_of(client, gateway),
+                credentials=credentials_of(docker, gateway),
             )
 
     def lines(self, *, tail: int, since: datetime | None) -> list[Line]:
-        with self._docker():
-            text = self._container.logs(timestamps=True, tail=tail, since=since and since.timestamp())
-        return [self._line(line) for line in text.decode("utf-8", "replace").splitlines()]
+        with self._errors():
+            found = self._docker.log(self._gateway.container.name, timestamps=True, tail=tail, since=since)
+        return [self._line(line) for line in found]
 
     def follow(self, after: datetime) -> Iterator[Line]:
         """Lines that are newer than `after`."""
-        buffered = b""
-        with self._docker():
-            # Whole seconds are all that the daemon's `since` is sure to take; what it repeats is left out here.
-            since = int(after.timestamp())
-            for chunk in self._container.logs(timestamps=True, stream=True, follow=True, since=since):
-                *complete, buffered = (buffered + chunk).split(b"\n")
-                for line in map(self._line, (part.decode("utf-8", "replace") for part in complete)):
-                    if line.at > after:
-                        yield line
+        with self._errors():
+            for line in map(
+                self._line, self._docker.follow(self._gateway.container.name, timestamps=True, since=after)
+            ):
+                if line.at > after:
+                    yield line
 
-    def _docker(self) -> AbstractContextManager[None]:
+    def _errors(self) -> AbstractContextManager[None]:
         return docker_errors(
             f"Container {self._gateway.container.name} on {self._deployment.docker_host}",
             f"`ibgw verify --stack {self._deployment.stack} --gateway {self.name}` says how the gateway is now",

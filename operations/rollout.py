@@ -7,19 +7,15 @@ do is what the plan tells, so that one that was interrupted is run again.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-import docker
-import docker.errors
-
 from deployment.description import COMMAND_PORT
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import Names
-from healthcheck.docker_host import docker_errors, open_docker
+from healthcheck.docker_host import DockerHost, Inspected, Kind, docker_errors
 from healthcheck.gateway_container import stop_grace
 from healthcheck.report import Report, red
 from healthcheck.verdict import GatewayVerdict
@@ -190,36 +186,30 @@ def _log_out_old(stack: Stack, gateway: str, say: Say) -> None:
     configured = stack.configured()
     name = Names(configured.name_prefix, stack.name).gateway(gateway)
     with (
-        closing(open_docker(configured.docker_host)) as client,
+        DockerHost(configured.docker_host) as docker,
         docker_errors(f"Container {name} on {configured.docker_host}", "check the daemon, and run the same again"),
     ):
-        try:
-            found = client.api.inspect_container(name)
-        except docker.errors.NotFound:
-            return
-        if found["State"]["Running"] and found["Config"]["Cmd"] == OLD_COMMAND:
-            said = "logged out" if log_out(client, found) else f"does not log out when it is asked: {STRANDED}"
+        found = docker.inspect(Kind.CONTAINER, name)
+        if found and found["State"]["Running"] and found["Config"]["Cmd"] == OLD_COMMAND:
+            said = "logged out" if log_out(docker, found) else f"does not log out when it is asked: {STRANDED}"
             say(f"{name}: {said}.")
 
 
-def log_out(client: docker.DockerClient, inspected: Mapping[str, Any]) -> bool:
+def log_out(docker: DockerHost, inspected: Inspected) -> bool:
     """Has a running container's IBC close the program; whether it did, and the container has ended. Docker does not
-    start it again meanwhile: that would be another login. Raises docker's errors."""
+    start it again meanwhile: that would be another login. Raises DockerError."""
     container = inspected["Id"]
-    never: Any = {"Name": "no"}
-    client.api.update_container(container, restart_policy=never)
+    docker.set_restart_policy(container, {"Name": "no"})
     try:
-        asked = client.api.exec_create(container, ["bash", "-c", STOP], stderr=False)["Id"]
-        answer: bytes = client.api.exec_start(asked)
         # Its exit code says nothing: the container may end first.
-        if not answer.startswith(b"OK"):
+        if not docker.run(container, ["bash", "-c", STOP]).startswith("OK"):
             return False
         deadline = time.monotonic() + stop_grace(inspected)
-        while client.api.inspect_container(container)["State"]["Running"]:
+        while docker.there(Kind.CONTAINER, container)["State"]["Running"]:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.2)
         return True
     finally:
         # Whoever does not replace it finds it as it was configured.
-        client.api.update_container(container, restart_policy=inspected["HostConfig"]["RestartPolicy"])
+        docker.set_restart_policy(container, inspected["HostConfig"]["RestartPolicy"])

@@ -12,13 +12,10 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-import docker
-from docker.errors import ContainerError
-
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import Names, Role, labels
-from healthcheck.docker_host import docker_errors
+from healthcheck.docker_host import DockerError, DockerHost, Kind, docker_errors
 from infra.spec import HOME, SETTINGS_PATH, UID
 from operations.lifecycle import Say, start, stop
 
@@ -35,7 +32,7 @@ _EMPTY = f"find {SETTINGS_PATH} -mindepth 1 -maxdepth 1 ! -name {GUARD} -exec rm
 
 
 def reset(
-    client: docker.DockerClient,
+    docker: DockerHost,
     deployment: Deployment,
     gateway: Gateway,
     *,
@@ -49,41 +46,40 @@ def reset(
     """
     name = gateway.container.name
     ask(f"{name}: {LOSS}\nA backup is kept under {backups}. Go on?")
-    stop(client, deployment, gateway, say)
+    stop(docker, deployment, gateway, say)
     backup = backups / f"{deployment.stack}-{gateway.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar"
     with _docker(deployment, gateway, f"nothing was reset; {_start_hint(deployment, gateway)}"):
-        _back_up(client, gateway, backup)
+        _back_up(docker, gateway, backup)
     say(f"backed up to {backup}")
     try:
         with _docker(deployment, gateway, "the settings are put back"):
-            _empty(client, deployment, gateway)
+            _empty(docker, deployment, gateway)
     except IbgwError:
-        restore(client, deployment, gateway, backup, say=say)
+        restore(docker, deployment, gateway, backup, say=say)
         raise
     say(f"{gateway.volumes.settings} is empty but for the start guard's counts")
-    start(client, deployment, gateway, say)
+    start(docker, deployment, gateway, say)
     return backup
 
 
-def restore(client: docker.DockerClient, deployment: Deployment, gateway: Gateway, backup: Path, *, say: Say) -> None:
+def restore(docker: DockerHost, deployment: Deployment, gateway: Gateway, backup: Path, *, say: Say) -> None:
     """Puts a backup in the place of what the settings volume holds, and starts the gateway. Raises IbgwError."""
     with _docker(deployment, gateway, f"the backup {backup} is untouched"), tempfile.TemporaryFile() as content:
         _without_guard(backup, content.fileno())
         content.seek(0)
-        stop(client, deployment, gateway, say)
-        _empty(client, deployment, gateway)
-        client.api.put_archive(gateway.container.id, HOME, content)
+        stop(docker, deployment, gateway, say)
+        _empty(docker, deployment, gateway)
+        docker.write_archive(gateway.container.id, HOME, content)
     say(f"restored {gateway.volumes.settings} from {backup}")
-    start(client, deployment, gateway, say)
+    start(docker, deployment, gateway, say)
 
 
-def _back_up(client: docker.DockerClient, gateway: Gateway, backup: Path) -> None:
+def _back_up(docker: DockerHost, gateway: Gateway, backup: Path) -> None:
     """Whole or not at all, readable by its owner only: the folder's name is made from the user."""
-    chunks, _ = client.api.get_archive(gateway.container.id, SETTINGS_PATH)
     backup.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     unfinished = backup.with_suffix(".new")
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        for chunk in chunks:
+        for chunk in docker.read_archive(gateway.container.id, SETTINGS_PATH):
             file.write(chunk)
     unfinished.replace(backup)
 
@@ -115,10 +111,10 @@ def _no_backup(backup: Path, found: str) -> IbgwError:
     )
 
 
-def _empty(client: docker.DockerClient, deployment: Deployment, gateway: Gateway) -> None:
+def _empty(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> None:
     """In a container of the gateway's own image, which is on the host and knows the user."""
-    image = client.api.inspect_container(gateway.container.id)["Image"]
-    container = client.containers.create(
+    image = docker.there(Kind.CONTAINER, gateway.container.id)["Image"]
+    container = docker.create(
         image,
         entrypoint=["bash", "-c", _EMPTY],
         name=f"{Names(deployment.name_prefix, deployment.stack).settings_owner(gateway.name)}-reset",
@@ -131,19 +127,16 @@ def _empty(client: docker.DockerClient, deployment: Deployment, gateway: Gateway
             gateway=gateway.name,
         ),
         user=f"{UID}:{UID}",
-        network_mode="none",
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges:true"],
-        volumes={gateway.volumes.settings: {"bind": SETTINGS_PATH}},
+        volumes={gateway.volumes.settings: SETTINGS_PATH},
     )
     try:
-        container.start()
-        status = container.wait()["StatusCode"]
+        docker.start(container)
+        status = docker.wait(container)
         if status != 0:
-            complaint = container.logs(tail=5).decode("utf-8", "replace").strip()
-            raise ContainerError(container, status, "emptying the settings", image, complaint)
+            complaint = "\n".join(docker.log(container, tail=5)).strip()
+            raise DockerError(f"emptying the settings ended with exit code {status}: {complaint}")
     finally:
-        container.remove(force=True)
+        docker.remove(container)
 
 
 def _docker(deployment: Deployment, gateway: Gateway, todo: str) -> AbstractContextManager[None]:

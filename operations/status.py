@@ -1,17 +1,14 @@
 """`ibgw status`: all gateways of a stack at a glance, as they are now."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import docker
-from docker.errors import NotFound
-
 from deployment.description import Deployment, Gateway
 from healthcheck.automation.status import Status
-from healthcheck.docker_host import docker_errors, moment
+from healthcheck.docker_host import DockerHost, Inspected, Kind, docker_errors, moment
 from healthcheck.gateway_container import status_of
 from healthcheck.observation import CheckName
 from healthcheck.report import CheckResult, GatewayReport, Report, red
@@ -57,13 +54,14 @@ class Row:
 HEADINGS = ("gateway", "state", "since", "account", "latency", "restarts", "image", "next planned", "last planned")
 
 
-def rows(client: docker.DockerClient, deployment: Deployment, report: Report, now: datetime) -> list[Row]:
+def rows(docker: DockerHost, deployment: Deployment, report: Report, now: datetime) -> list[Row]:
     """`report`: of a verification of just now. Raises IbgwError (could not run) when Docker fails."""
     found = []
     for one in sorted(report.gateways, key=lambda one: one.gateway):
         gateway = deployment.gateways[one.gateway]
-        inspected = _inspect(client, deployment, one.gateway)
-        told = _told(client, deployment, gateway) if inspected and inspected["State"]["Running"] else None
+        with docker_errors(f"Container {gateway.container.name} on {deployment.docker_host}", "check the daemon"):
+            inspected = docker.inspect(Kind.CONTAINER, gateway.container.name)
+            told = status_of(docker, gateway) if inspected and inspected["State"]["Running"] else None
         found.append(_row(gateway, one, inspected, told, now))
     return found
 
@@ -95,7 +93,7 @@ def last_planned(status: Status | None, gateway: Gateway) -> str:
 
 
 def _row(
-    gateway: Gateway, report: GatewayReport, inspected: Mapping[str, Any] | None, told: Status | None, now: datetime
+    gateway: Gateway, report: GatewayReport, inspected: Inspected | None, told: Status | None, now: datetime
 ) -> Row:
     planned = next_planned(gateway.schedule, now)
     container = inspected or {}
@@ -135,18 +133,3 @@ def _image(gateway: Gateway) -> str:
     _, _, tag = gateway.image.reference.rpartition("/")[2].partition("@")[0].partition(":")
     digest = gateway.image.digest.removeprefix("sha256:")[:12]
     return f"{tag} {digest}" if tag else digest
-
-
-def _told(client: docker.DockerClient, deployment: Deployment, gateway: Gateway) -> Status | None:
-    with docker_errors(f"Container {gateway.container.name} on {deployment.docker_host}", "check the daemon"):
-        return status_of(client, gateway)
-
-
-def _inspect(client: docker.DockerClient, deployment: Deployment, name: str) -> Mapping[str, Any] | None:
-    container = deployment.gateways[name].container.name
-    with docker_errors(f"Container {container} on {deployment.docker_host}", "check the daemon"):
-        try:
-            found: Mapping[str, Any] = client.api.inspect_container(container)
-        except NotFound:
-            return None
-    return found

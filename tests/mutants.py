@@ -531,7 +531,7 @@ MUTATIONS = (
     Mutation(
         "Docker starts again what was asked to log out",
         "operations/rollout.py",
-        "    client.api.update_container(container, restart_policy=never)\n",
+        '    docker.set_restart_policy(container, {"Name": "no"})\n',
         "",
         f"{ROLLOUT}::test_an_old_container_is_asked_and_is_not_started_again_meanwhile",
     ),
@@ -714,7 +714,7 @@ MUTATIONS = (
     Mutation(
         "the credentials are not looked up for masking",
         "healthcheck/gateway_run.py",
-        "            return credentials_of(self._shared.client, self.gateway)",
+        "            return credentials_of(over(self._shared.client), self.gateway)",
         "            return ()",
         f"{OPTIONS}::test_no_exception_shows_credentials",
     ),

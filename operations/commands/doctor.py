@@ -1,5 +1,3 @@
-from contextlib import closing
-
 import typer
 
 from operations.commands.shared import GatewayNames, Json, StackName, docker_of, print_json, say
@@ -18,8 +16,8 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     deployment = Stack(stack).deployment()
     names = [chosen.name for chosen in choose_gateways(deployment, gateway or [])]
     report = ask(deployment, gateways=names, wait=0, progress=say)
-    with closing(docker_of(deployment)) as client:
-        findings = {seen.gateway: examine(collect(client, deployment, seen)) for seen in report.gateways}
+    with docker_of(deployment) as docker:
+        findings = {seen.gateway: examine(collect(docker, deployment, seen)) for seen in report.gateways}
     if as_json:
         print_json({name: [finding.json() for finding in of_gateway] for name, of_gateway in findings.items()})
     else:

@@ -1,4 +1,3 @@
-from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -29,5 +28,5 @@ def login(
         )
     deployment = Stack(stack).deployment()
     chosen = choose_gateway(deployment, gateway)
-    with closing(docker_of(deployment)) as client:
-        lifecycle.login_again(client, deployment, chosen, typer.echo)
+    with docker_of(deployment) as docker:
+        lifecycle.login_again(docker, deployment, chosen, typer.echo)

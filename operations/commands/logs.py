@@ -1,4 +1,3 @@
-from contextlib import closing
 from datetime import timedelta
 from typing import Annotated
 
@@ -30,7 +29,7 @@ def logs(
     deployment = Stack(stack).deployment()
     chosen = choose_gateways(deployment, gateway or [])
     width = max(len(named.name) for named in chosen)
-    with closing(docker_of(deployment)) as client:
-        for line in read(client, deployment, chosen, tail=tail, since=age, follow=follow, show_accounts=show_accounts):
+    with docker_of(deployment) as docker:
+        for line in read(docker, deployment, chosen, tail=tail, since=age, follow=follow, show_accounts=show_accounts):
             if line.state is not None or not known:
                 typer.echo(line.json() if as_json else line.human(width))

@@ -1,4 +1,3 @@
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -34,10 +33,10 @@ def reset_settings(
         elif not yes:
             confirm(question)
 
-    with closing(docker_of(deployment)) as client:
+    with docker_of(deployment) as docker:
         if restore is not None:
             ask(f"{chosen.container.name} is stopped, gets the settings of {restore}, and logs in anew. Go on?")
-            settings_reset.restore(client, deployment, chosen, restore, say=typer.echo)
+            settings_reset.restore(docker, deployment, chosen, restore, say=typer.echo)
         else:
             kept = backups(project_folder())
-            settings_reset.reset(client, deployment, chosen, ask=ask, say=typer.echo, backups=kept)
+            settings_reset.reset(docker, deployment, chosen, ask=ask, say=typer.echo, backups=kept)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +10,8 @@ import typer
 from deployment.errors import ExitCode, IbgwError
 
 if TYPE_CHECKING:
-    import docker
-
     from deployment.description import Deployment
+    from healthcheck.docker_host import DockerHost
     from operations.lifecycle import Act
 
 STACK = typer.Option("--stack", "-s", metavar="NAME", help="The stack, such as paper or live.")
@@ -61,10 +60,10 @@ def duration(text: str, option: str) -> float:
         return parse_duration(text).total_seconds()
 
 
-def docker_of(deployment: "Deployment") -> "docker.DockerClient":
-    from healthcheck.docker_host import open_docker
+def docker_of(deployment: "Deployment") -> "DockerHost":
+    from healthcheck.docker_host import DockerHost
 
-    return open_docker(deployment.docker_host)
+    return DockerHost(deployment.docker_host)
 
 
 def for_each_gateway(act: "Act", stack: str, names: list[str] | None) -> None:
@@ -73,9 +72,9 @@ def for_each_gateway(act: "Act", stack: str, names: list[str] | None) -> None:
 
     deployment = Stack(stack).deployment()
     chosen = choose_gateways(deployment, names or [])
-    with closing(docker_of(deployment)) as client:
+    with docker_of(deployment) as docker:
         for gateway in chosen:
-            act(client, deployment, gateway, typer.echo)
+            act(docker, deployment, gateway, typer.echo)
 
 
 def confirmation(typed: str | None) -> Callable[[str, str], None]:

@@ -1,5 +1,3 @@
-from contextlib import closing
-
 import typer
 
 from operations.commands.shared import Json, StackName, docker_of, print_json
@@ -20,8 +18,8 @@ def status(stack: StackName, as_json: Json = False) -> None:
     deployment = Stack(stack).deployment()
     report = ask(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
     now = datetime.now(UTC)
-    with closing(docker_of(deployment)) as client:
-        shown = rows(client, deployment, report, now)
+    with docker_of(deployment) as docker:
+        shown = rows(docker, deployment, report, now)
     if as_json:
         print_json([row.json() for row in shown])
     else:

@@ -8,9 +8,8 @@ from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import GatewayNames, StackName, duration, for_each_gateway
 
 if TYPE_CHECKING:
-    import docker
-
     from deployment.description import Deployment, Gateway
+    from healthcheck.docker_host import DockerHost
 
 
 def stop(
@@ -38,11 +37,9 @@ def stop(
         return
     length = None if for_ is None else pause_length(for_)
 
-    def pause(
-        client: "docker.DockerClient", deployment: "Deployment", chosen: "Gateway", say: Callable[[str], None]
-    ) -> None:
+    def pause(docker: "DockerHost", deployment: "Deployment", chosen: "Gateway", say: Callable[[str], None]) -> None:
         end = lifecycle.pause_end(chosen, length=length, until=until)
-        lifecycle.pause(client, deployment, chosen, say, until=end)
+        lifecycle.pause(docker, deployment, chosen, say, until=end)
 
     for_each_gateway(pause, stack, gateway)
 

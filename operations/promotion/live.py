@@ -1,13 +1,12 @@
 """Everything that a promotion does to the live stack: its file, its update, its gateways."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 from deployment.errors import IbgwError
 from deployment.names import Label, Role
 from deployment.paths import project_folder
-from healthcheck.docker_host import docker_errors, open_docker
+from healthcheck.docker_host import DockerHost, Kind, docker_errors
 from healthcheck.report import Report
 from healthcheck.runner import verify
 from infra.release import RELEASES, read_release
@@ -84,10 +83,10 @@ class LiveStack:
     def _each(self, act: lifecycle.Act, gateways: Sequence[str]) -> None:
         """One whose container is gone is passed over: the update that follows makes it anew, or says so."""
         deployment = self.stack.deployment()
-        with closing(open_docker(deployment.docker_host)) as client:
+        with DockerHost(deployment.docker_host) as docker:
             for name in gateways:
                 try:
-                    act(client, deployment, deployment.gateways[name], self.say)
+                    act(docker, deployment, deployment.gateways[name], self.say)
                 except IbgwError as error:
                     self.say(str(error))
 
@@ -95,10 +94,9 @@ class LiveStack:
         """The ids of the stack's gateways on the Docker host."""
         configured = self.stack.configured()
         with (
-            closing(open_docker(configured.docker_host)) as client,
+            DockerHost(configured.docker_host) as docker,
             docker_errors(f"Docker host {configured.docker_host}", "check the daemon"),
         ):
-            filters = Scope(configured.name_prefix, PROJECT, self.stack.name).filters
-            filters["label"].append(f"{Label.ROLE}={Role.GATEWAY}")
-            containers = client.api.containers(all=True, filters=filters)
+            scope = Scope(configured.name_prefix, PROJECT, self.stack.name)
+            containers = docker.find(Kind.CONTAINER, scope.labels | {Label.ROLE: Role.GATEWAY})
         return frozenset(container["Id"] for container in containers)

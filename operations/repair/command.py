@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import docker
-
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
-from healthcheck.docker_host import docker_errors, open_docker
+from healthcheck.docker_host import DockerHost, docker_errors
 from infra.settings import PROJECT
 from operations.repair import lock, processes
 from operations.repair.execute import execute
@@ -49,24 +47,21 @@ def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask) -> Outcome:
     Raises IbgwError: could not run, refused (an update is running), declined, failed (something is left over).
     """
     configured = stack.configured()
-    client = open_docker(configured.docker_host)
-    try:
-        with docker_errors(
+    with (
+        DockerHost(configured.docker_host) as docker,
+        docker_errors(
             f"Docker host {configured.docker_host}",
             f"nothing else was tried; run `ibgw repair --stack {stack.name}` again once that is resolved",
-        ):
-            return _repair(stack, configured, client, yes=yes, say=say, ask=ask)
-    finally:
-        client.close()
+        ),
+    ):
+        return _repair(stack, configured, docker, yes=yes, say=say, ask=ask)
 
 
-def _repair(
-    stack: Stack, configured: Configured, client: docker.DockerClient, *, yes: bool, say: Say, ask: Ask
-) -> Outcome:
+def _repair(stack: Stack, configured: Configured, docker: DockerHost, *, yes: bool, say: Say, ask: Ask) -> Outcome:
     done: list[Action] = []
     backend = stack.backend_url()
     for _ in range(ROUNDS):
-        plan = _plan(stack, backend, configured, client, yes=yes, ask=ask)
+        plan = _plan(stack, backend, configured, docker, yes=yes, ask=ask)
         if not plan.actions:
             return Outcome(stack.name, tuple(done), plan.notes)
         say(f"To put stack {stack.name!r} on {configured.docker_host} right:")
@@ -78,7 +73,7 @@ def _repair(
         if lock.backend_folder(backend) is None:
             _prove_unlocked(stack, yes=yes, say=say, ask=ask)
             actions = tuple(action for action in actions if action.verb is not Verb.CLEAR_PENDING)
-        execute(actions, client=client, stack=stack, say=say)
+        execute(actions, docker=docker, stack=stack, say=say)
         done += plan.actions
     raise IbgwError(
         f"After {ROUNDS} rounds stack {stack.name!r} still needs repair: something keeps changing it. "
@@ -87,15 +82,13 @@ def _repair(
     )
 
 
-def _plan(
-    stack: Stack, backend: str, configured: Configured, client: docker.DockerClient, *, yes: bool, ask: Ask
-) -> Plan:
+def _plan(stack: Stack, backend: str, configured: Configured, docker: DockerHost, *, yes: bool, ask: Ask) -> Plan:
     locks = _stale_locks(stack, backend, yes=yes, ask=ask)
     state = read_state(stack.export_state())
     _require_same_host(stack, configured, state)
     scope = Scope(configured.name_prefix, PROJECT, stack.name)
     strays = processes.stray_plugins(processes.own_processes(), program_folder(project_folder()))
-    plan = make_plan(stack.name, state, take_inventory(client, scope, state.objects), locks, strays)
+    plan = make_plan(stack.name, state, take_inventory(docker, scope, state.objects), locks, strays)
     if lock.backend_folder(backend) is None:
         unseen = (
             f"locks in {backend} cannot be seen from here: if Pulumi says that the stack is locked and nobody updates "

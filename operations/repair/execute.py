@@ -3,9 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable
 
-import docker
-import docker.errors
-
+from healthcheck.docker_host import DockerHost, NotFound
 from operations.repair import processes
 from operations.repair.plan import Action, Verb
 from operations.stack import Stack
@@ -13,10 +11,10 @@ from operations.stack import Stack
 Say = Callable[[str], None]
 
 
-def execute(actions: Iterable[Action], *, client: docker.DockerClient, stack: Stack, say: Say) -> None:
+def execute(actions: Iterable[Action], *, docker: DockerHost, stack: Stack, say: Say) -> None:
     """Acts in the order given and says each action before it. What is gone already is no error.
 
-    Raises IbgwError from Pulumi and docker.errors.APIError from Docker; a second run picks up what was left.
+    Raises IbgwError from Pulumi and DockerError from Docker; a second run picks up what was left.
     """
     pending = list(actions)
     for action in pending:
@@ -27,35 +25,35 @@ def execute(actions: Iterable[Action], *, client: docker.DockerClient, stack: St
             case Verb.CANCEL_LOCK:
                 stack.cancel_lock()
             case Verb.REMOVE_CONTAINER:
-                _remove_container(client, action)
+                _remove_container(docker, action)
             case Verb.REMOVE_NETWORK:
-                _remove_network(client, action)
+                _remove_network(docker, action)
             case Verb.CLEAR_PENDING:
                 stack.clear_pending()
             case Verb.FORGET:
                 # All at once, below: each call of Pulumi takes about a second.
                 continue
             case Verb.RENAME:
-                client.api.rename(action.id, action.name)
+                docker.rename(action.id, action.name)
             case Verb.CONNECT:
-                client.api.connect_container_to_network(action.id, action.network, aliases=list(action.aliases))
+                docker.connect(action.network, action.id, action.aliases)
             case Verb.DISCONNECT:
-                client.api.disconnect_container_from_network(action.id, action.network)
+                docker.disconnect(action.network, action.id)
     gone = [action.id for action in pending if action.verb is Verb.FORGET]
     if gone:
         stack.forget(gone)
 
 
-def _remove_container(client: docker.DockerClient, action: Action) -> None:
-    with contextlib.suppress(docker.errors.NotFound):
+def _remove_container(docker: DockerHost, action: Action) -> None:
+    with contextlib.suppress(NotFound):
         if action.running:
-            client.api.stop(action.id, timeout=action.grace)
+            docker.stop(action.id, grace=action.grace)
         # Anonymous volumes go too; the settings volume has a name and stays.
-        client.api.remove_container(action.id, v=True, force=True)
+        docker.remove(action.id)
 
 
-def _remove_network(client: docker.DockerClient, action: Action) -> None:
-    with contextlib.suppress(docker.errors.NotFound):
+def _remove_network(docker: DockerHost, action: Action) -> None:
+    with contextlib.suppress(NotFound):
         for guest in action.guests:
-            client.api.disconnect_container_from_network(guest, action.id, force=True)
-        client.api.remove_network(action.id)
+            docker.disconnect(action.id, guest, force=True)
+        docker.remove_network(action.id)

@@ -3,17 +3,13 @@
 Keys are those of the Docker Engine API 1.41 (container, network and volume objects).
 """
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import docker
-import docker.errors
 
 from deployment.names import MANAGED_BY, Label
+from healthcheck.docker_host import DockerHost, Inspected, Kind
 from healthcheck.gateway_container import stop_grace
-from operations.repair.state import Kind, Recorded
+from operations.repair.state import Recorded
 
 
 @dataclass(frozen=True)
@@ -25,14 +21,13 @@ class Scope:
     stack: str
 
     @property
-    def filters(self) -> dict[str, list[str]]:
-        wanted = {
+    def labels(self) -> dict[str, str]:
+        return {
             Label.MANAGED_BY: MANAGED_BY,
             Label.PREFIX: self.prefix,
             Label.PROJECT: self.project,
             Label.STACK: self.stack,
         }
-        return {"label": [f"{key}={value}" for key, value in wanted.items()]}
 
 
 @dataclass(frozen=True)
@@ -71,44 +66,26 @@ class Inventory:
     missing: frozenset[str]
 
 
-def take_inventory(client: docker.DockerClient, scope: Scope, recorded: Iterable[Recorded]) -> Inventory:
+def take_inventory(docker: DockerHost, scope: Scope, recorded: Iterable[Recorded]) -> Inventory:
     """Reads the host. A recorded object counts as missing only on Docker's own word (404), never on an error."""
-    api = client.api
-    containers = list(_inspect_all(client, [entry["Id"] for entry in api.containers(all=True, filters=scope.filters)]))
-    networks = api.networks(filters=scope.filters)
-    volumes = api.volumes(filters=scope.filters)["Volumes"] or []
+    containers = [docker.inspect(Kind.CONTAINER, entry["Id"]) for entry in docker.find(Kind.CONTAINER, scope.labels)]
+    networks = docker.find(Kind.NETWORK, scope.labels)
     found = (
-        *(_container(entry) for entry in containers),
-        *(_network(entry, api.containers(all=True, filters={"network": entry["Id"]})) for entry in networks),
-        *(_volume(entry) for entry in volumes),
+        # Verification's containers come and go between the list and the look.
+        *(_container(entry) for entry in containers if entry is not None),
+        *(_network(entry, docker.find(Kind.CONTAINER, network=entry["Id"])) for entry in networks),
+        *(_volume(entry) for entry in docker.find(Kind.VOLUME, scope.labels)),
     )
     present = {(thing.kind, thing.id) for thing in found}
-    missing = (thing.urn for thing in recorded if (thing.kind, thing.id) not in present and not _exists(client, thing))
+    missing = (
+        thing.urn
+        for thing in recorded
+        if (thing.kind, thing.id) not in present and docker.inspect(thing.kind, thing.id) is None
+    )
     return Inventory(found=found, missing=frozenset(missing))
 
 
-def _inspect_all(client: docker.DockerClient, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for container in ids:
-        # Verification's containers come and go between the list and the look.
-        with contextlib.suppress(docker.errors.NotFound):
-            yield client.api.inspect_container(container)
-
-
-def _exists(client: docker.DockerClient, thing: Recorded) -> bool:
-    try:
-        match thing.kind:
-            case Kind.CONTAINER:
-                client.api.inspect_container(thing.id)
-            case Kind.NETWORK:
-                client.api.inspect_network(thing.id)
-            case Kind.VOLUME:
-                client.api.inspect_volume(thing.id)
-    except docker.errors.NotFound:
-        return False
-    return True
-
-
-def _container(entry: Mapping[str, Any]) -> Found:
+def _container(entry: Inspected) -> Found:
     labels, state = entry["Config"]["Labels"], entry["State"]
     return Found(
         kind=Kind.CONTAINER,
@@ -123,7 +100,7 @@ def _container(entry: Mapping[str, Any]) -> Found:
     )
 
 
-def _network(entry: Mapping[str, Any], attached: Iterable[Mapping[str, Any]]) -> Found:
+def _network(entry: Inspected, attached: Iterable[Inspected]) -> Found:
     return Found(
         kind=Kind.NETWORK,
         id=entry["Id"],
@@ -134,7 +111,7 @@ def _network(entry: Mapping[str, Any], attached: Iterable[Mapping[str, Any]]) ->
     )
 
 
-def _volume(entry: Mapping[str, Any]) -> Found:
+def _volume(entry: Inspected) -> Found:
     return Found(
         kind=Kind.VOLUME,
         id=entry["Name"],

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deployment.names import Role
+from healthcheck.docker_host import Kind
 from operations.repair.inventory import Found, Inventory
 from operations.repair.lock import Lock
 from operations.repair.processes import Process
-from operations.repair.state import Attachment, Kind, Recorded, State
+from operations.repair.state import Attachment, Recorded, State
 
 
 class Verb(StrEnum):

@@ -6,20 +6,12 @@ with a list of features that the state uses, such as a tainted resource.
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from deployment.errors import ExitCode, IbgwError
+from healthcheck.docker_host import Kind
 
-
-class Kind(StrEnum):
-    """The kinds of objects that a stack creates on a Docker host and that need repair."""
-
-    CONTAINER = "container"
-    NETWORK = "network"
-    VOLUME = "volume"
-
-
+# Those that need repair.
 KINDS = {
     "docker:index/container:Container": Kind.CONTAINER,
     "docker:index/network:Network": Kind.NETWORK,

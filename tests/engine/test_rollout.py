@@ -12,6 +12,7 @@ import docker
 import pytest
 
 from deployment.description import COMMAND_PORT
+from healthcheck.docker_host import DockerHost
 from operations import rollout
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
@@ -155,9 +156,10 @@ def test_a_container_that_is_asked_to_log_out_ends_and_is_not_started_again(
         deadline = time.monotonic() + 20
         inspected = docker_client.api.inspect_container(str(container.id))
         wanted = program is COMMAND_SERVER
-        # It may not listen yet.
-        while not (done := rollout.log_out(docker_client, inspected)) and wanted and time.monotonic() < deadline:
-            time.sleep(0.2)
+        with DockerHost(sandbox.docker_host) as docker:
+            # It may not listen yet.
+            while not (done := rollout.log_out(docker, inspected)) and wanted and time.monotonic() < deadline:
+                time.sleep(0.2)
         assert done == wanted
         time.sleep(1)
         after = docker_client.api.inspect_container(str(container.id))

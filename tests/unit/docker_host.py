@@ -251,7 +251,7 @@ class FakeHost:
     def api(self) -> "FakeHost":
         return self
 
-    def get_archive(self, container: str, path: str) -> tuple[Iterator[bytes], dict[str, Any]]:
+    def get_archive(self, container: str, path: str, chunk_size: int = 0) -> tuple[Iterator[bytes], dict[str, Any]]:
         """A folder with the files in it, or one file."""
         self.archives_read.append(path)
         found = {name: text for name, text in self.files.items() if name == path or name.startswith(f"{path}/")}

@@ -8,90 +8,126 @@ from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected
 
 
 class FakeDocker(DockerHost):
-    """`objects`: as Docker inspects them, by kind and name. `files`: texts by `CONTAINER:PATH`. `logs`: lines by
-    container. `failing`: what every question and every change fails with, while it is set.
+    """`objects`: as Docker inspects them, by kind and name. `files`: texts by path, whatever the container; of several
+    texts each reading gets the next one, until the last. `logs`, `followed`: lines by container. `answers`: what a
+    command prints, by a part of it. `failing`: what methods fail with, by their names.
 
-    Every change is noted in `done`, as the method's name and its arguments, and does to `objects` what is asked about.
+    Every change is noted in `done`, as the method's name and its arguments.
     """
 
     def __init__(self) -> None:
-        self.url = "unix:///run/docker.sock"
+        self.url = "unix:///var/run/docker.sock"
         self.objects: dict[Kind, dict[str, Any]] = {kind: {} for kind in Kind}
-        self.files: dict[str, str] = {}
+        self.files: dict[str, str | list[str]] = {}
+        self.owners: dict[str, tuple[int, int]] = {}
         self.logs: dict[str, list[str]] = {}
+        self.followed: dict[str, list[str]] = {}
         self.answers: dict[str, str] = {}
-        """What commands in containers print, by a part of them."""
+        self.exit_codes: list[int] = []
+        """Of what is waited for, one after the other; then 0."""
+        self.archive = b""
         self.happened: list[Inspected] = []
         self.time = "2026-11-22T18:30:00.5Z"
+        self.asked: list[tuple[Any, ...]] = []
+        """What was read, as `done` has it."""
         self.done: list[tuple[Any, ...]] = []
-        self.failing: DockerError | None = None
+        self.failing: dict[str, DockerError] = {}
         self.closed = False
+
+    def did(self, what: str) -> list[list[Any]]:
+        """The arguments of each such change."""
+        return [arguments for name, *arguments in self.done if name == what]
+
+    def looks(self, what: str) -> list[list[Any]]:
+        """The arguments of each such question."""
+        return [arguments for name, *arguments in self.asked if name == what]
 
     def close(self) -> None:
         self.closed = True
 
-    def _answer(self) -> None:
-        if self.failing is not None:
-            raise self.failing
+    def _look(self, what: str, *arguments: Any) -> None:
+        self.asked.append((what, *arguments))
+        if what in self.failing:
+            raise self.failing[what]
 
     def _do(self, what: str, *arguments: Any) -> None:
-        self._answer()
+        if what in self.failing:
+            raise self.failing[what]
         self.done.append((what, *arguments))
 
-    def there(self, kind: Kind, name: str) -> dict[str, Any]:
-        found = self.inspect(kind, name)
-        if found is None:
-            raise NotFound(f"no {kind} {name}")
-        return dict(found)
+    # --- looking --------------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:
-        self._answer()
+        self._look("now")
         return moment(self.time)
 
-    def inspect(self, kind: Kind, name: str) -> Inspected | None:
-        self._answer()
-        found = self.objects[kind]
-        return found.get(name) or next((one for one in found.values() if one.get("Id") == name), None)
+    def there(self, kind: Kind, name: str) -> dict[str, Any]:
+        self._look("there", kind, name)
+        for key, found in self.objects[kind].items():
+            if name in (key, found.get("Id")):
+                return found  # type: ignore[no-any-return]
+        raise NotFound(f"No such {kind}: {name}")
 
     def find(self, kind: Kind, labels: Mapping[str, str] | None = None, *, network: str = "") -> list[Inspected]:
-        self._answer()
+        self._look("find", kind, labels, network)
         wanted = (labels or {}).items()
-        return [one for one in self.objects[kind].values() if wanted <= (_labels(one)).items()]
+        return [
+            one
+            for one in self.objects[kind].values()
+            if wanted <= (one.get("Labels") or one.get("Config", {}).get("Labels") or {}).items()
+            and (not network or network in {end["NetworkID"] for end in one["NetworkSettings"]["Networks"].values()})
+        ]
 
     def events(self, since: float, until: float, **wanted: Any) -> list[Inspected]:
-        self._answer()
+        self._look("events")
         found, self.happened = self.happened, []
         return [one for one in found if one["Type"] in wanted["kinds"] and one["Action"] in wanted["actions"]]
 
     def log(self, container: str, **options: Any) -> list[str]:
+        self._look("log", container, options)
         self.there(Kind.CONTAINER, container)
         return self.logs.get(container, [])
 
     def follow(self, container: str, **options: Any) -> Iterator[str]:
-        yield from self.log(container)
+        self._look("follow", container, options)
+        yield from self.followed.get(container, [])
 
     def read_file(self, container: str, path: str, *, last: int | None = None) -> str | None:
-        self._answer()
-        return self.files.get(f"{container}:{path}")
+        self._look("read_file", container, path)
+        found = self.files.get(path)
+        if isinstance(found, list):
+            return found.pop(0) if len(found) > 1 else found[0]
+        return found
 
     def read_folder(self, container: str, path: str) -> dict[str, str]:
-        self._answer()
-        folder = f"{container}:{path}/"
-        return {name.partition(":")[2]: text for name, text in self.files.items() if name.startswith(folder)}
+        self._look("read_folder", container, path)
+        return {name: str(text) for name, text in self.files.items() if name.startswith(f"{path}/")}
 
     def owner(self, container: str, path: str) -> tuple[int, int] | None:
-        self._answer()
-        return (1000, 1000)
+        self._look("owner", container, path)
+        return self.owners.get(container, (1000, 1000))
+
+    def read_archive(self, container: str, path: str) -> Iterator[bytes]:
+        self._look("read_archive", container, path)
+        yield from (self.archive[:512], self.archive[512:])
+
+    # --- changing -------------------------------------------------------------------------------------------------
 
     def run(self, container: str, command: Any) -> str:
-        self._do("run", container, command)
+        self._do("run", container, " ".join(command))
         return next((text for part, text in self.answers.items() if part in " ".join(command)), "")
 
     def create(self, image: str, command: Any = None, **options: Any) -> str:
         self._do("create", image, options | {"command": command})
         name = str(options["name"])
-        labels = {"Labels": options["labels"]}
-        self.objects[Kind.CONTAINER][name] = {"Id": name, "Name": f"/{name}", "Config": labels, "State": {}}
+        self.objects[Kind.CONTAINER][name] = {
+            "Id": name,
+            "Name": f"/{name}",
+            "Created": self.time,
+            "Config": {"Labels": options["labels"]},
+            "State": {"Status": "created", "Running": False, "ExitCode": 0},
+            "NetworkSettings": {"Networks": {}},
+        }
         return name
 
     def start(self, container: str) -> None:
@@ -106,23 +142,25 @@ class FakeDocker(DockerHost):
         self._do("signal", container, name)
 
     def wait(self, container: str, *, timeout: float | None = None) -> int:
-        return int(self.there(Kind.CONTAINER, container)["State"].get("ExitCode", 0))
+        self._look("wait", container)
+        return self.exit_codes.pop(0) if self.exit_codes else 0
 
     def remove(self, container: str) -> None:
-        self._remove(Kind.CONTAINER, container)
+        self._do("remove", container)
+        self._gone(Kind.CONTAINER, container)
 
     def remove_network(self, network: str) -> None:
-        if (self.inspect(Kind.NETWORK, network) or {}).get("Containers"):
+        self._do("remove_network", network)
+        if self.there(Kind.NETWORK, network).get("Containers"):
             raise Conflict(f"network {network} has active endpoints")
-        self._remove(Kind.NETWORK, network)
+        self._gone(Kind.NETWORK, network)
 
-    def _remove(self, kind: Kind, name: str) -> None:
-        self._do(f"remove {kind}", name)
-        found = self.there(kind, name)
-        self.objects[kind] = {key: one for key, one in self.objects[kind].items() if one != found}
+    def _gone(self, kind: Kind, name: str) -> None:
+        gone = self.there(kind, name)
+        self.objects[kind] = {key: one for key, one in self.objects[kind].items() if one is not gone}
 
     def create_network(self, name: str, labels: Mapping[str, str]) -> str:
-        self._do("create network", name)
+        self._do("create_network", name)
         self.objects[Kind.NETWORK][name] = {"Id": name, "Name": name, "Labels": labels, "Created": self.time}
         return name
 
@@ -130,7 +168,7 @@ class FakeDocker(DockerHost):
         self._do("rename", container, name)
 
     def set_restart_policy(self, container: str, policy: Mapping[str, Any]) -> None:
-        self._do("set restart policy", container, policy["Name"])
+        self._do("set_restart_policy", container, policy["Name"])
 
     def connect(self, network: str, container: str, aliases: Any = ()) -> None:
         self._do("connect", network, container, *aliases)
@@ -139,8 +177,4 @@ class FakeDocker(DockerHost):
         self._do("disconnect", network, container)
 
     def write_archive(self, container: str, folder: str, archive: Any) -> None:
-        self._do("write", container, folder, archive if isinstance(archive, bytes) else archive.read())
-
-
-def _labels(thing: Inspected) -> Mapping[str, str]:
-    return thing.get("Labels") or thing.get("Config", {}).get("Labels") or {}
+        self._do("write_archive", container, folder, archive if isinstance(archive, bytes) else archive.read())

@@ -1,19 +1,16 @@
 """Account numbers and credentials stay out of what is printed."""
 
-import io
 import json
 import logging
-import tarfile
-from collections.abc import Callable, Iterator
-from unittest.mock import MagicMock
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from docker.errors import NotFound
 
 from healthcheck.credential_files import credentials_of
 from healthcheck.redact import RedactingFilter, Redactor, mask_account
 from operations.stack import parse_contract
+from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
 
 GATEWAY = parse_contract(contract_json(), "x").gateways["main"]
@@ -124,22 +121,10 @@ def test_credentials_are_read_from_the_gateways_container(password: str) -> None
         "/run/secrets/tws_password": escaped(password),
     }
 
-    def archive(container: str, path: str) -> tuple[Iterator[bytes], dict[str, str]]:
-        assert (container, path) == (GATEWAY.container.name, "/run/secrets")
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            folder = tarfile.TarInfo("secrets")
-            folder.type = tarfile.DIRTYPE
-            tar.addfile(folder)
-            for name, text in files.items():
-                entry = tarfile.TarInfo(name.removeprefix("/run/"))
-                entry.size = len(text.encode())
-                tar.addfile(entry, io.BytesIO(text.encode()))
-        return iter([buffer.getvalue()]), {}
-
-    client = MagicMock()
-    client.api.get_archive.side_effect = archive
-    found = credentials_of(client, GATEWAY)
+    docker = FakeDocker()
+    docker.files.update(files)
+    found = credentials_of(docker, GATEWAY)
+    assert docker.asked == [("read_folder", GATEWAY.container.name, "/run/secrets")]
     shown = Redactor(credentials=found).text(f"user someone, password {password}")
     assert len(found) == 2
     assert "someone" not in shown
@@ -147,6 +132,4 @@ def test_credentials_are_read_from_the_gateways_container(password: str) -> None
 
 
 def test_a_container_without_credentials_gives_none() -> None:
-    client = MagicMock()
-    client.api.get_archive.side_effect = NotFound("no such file")
-    assert credentials_of(client, GATEWAY) == ()
+    assert credentials_of(FakeDocker(), GATEWAY) == ()

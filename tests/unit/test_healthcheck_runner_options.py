@@ -283,7 +283,7 @@ def test_credentials_that_cannot_be_read_prevent_no_report(
 ) -> None:
     whole = host.get_archive
 
-    def broken(container: str, path: str) -> Any:
+    def broken(container: str, path: str, chunk_size: int = 0) -> Any:
         if path == "/run/secrets":
             raise error
         return whole(container, path)

@@ -284,7 +284,7 @@ def test_it_is_not_read_while_the_api_is_there_and_seldom_while_it_is_not(
 def broken(host: FakeHost, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     whole = host.get_archive
 
-    def get_archive(container: str, path: str) -> Any:
+    def get_archive(container: str, path: str, chunk_size: int = 0) -> Any:
         if path != FILE:
             return whole(container, path)
         if isinstance(answer, Exception):

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 
@@ -17,6 +16,7 @@ from deployment.description import Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck import docker_host
 from operations import cli, lifecycle
+from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import outputs_json
 from tests.unit.operations_pulumi import FakePulumi, install
 
@@ -135,19 +135,19 @@ def test_acts_on_gateways_reach_each_and_close_docker(
 ) -> None:
     names = ("main",) if act == "login_again" else ("main", "other")
     pulumi.answers({"stack output": (0, outputs_json(*names), "")})
-    client, acted = MagicMock(), list[str]()
+    docker, acted = FakeDocker(), list[str]()
 
     def record(given: object, _deployment: object, gateway: Gateway, _say: object) -> None:
-        assert given is client
+        assert given is docker
         acted.append(gateway.name)
         if fails:
             raise IbgwError("no")
 
-    monkeypatch.setattr(docker_host, "open_docker", lambda host: client)
+    monkeypatch.setattr(docker_host, "DockerHost", lambda host: docker)
     monkeypatch.setattr(lifecycle, act, record)
     assert cli.run([*words, "--stack", "paper"]) == (5 if fails else 0)
     assert acted == list(names[:1] if fails else names)
-    client.close.assert_called_once_with()
+    assert docker.closed
 
 
 def test_an_unexpected_error_is_1_with_an_apology_and_no_values() -> None:

@@ -1,15 +1,12 @@
 """`ibgw doctor` and `ibgw status`: what each is told, and the one command to run next."""
 
-import io
-import tarfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unittest.mock import MagicMock
 
-import docker.errors
 import pytest
 
 from healthcheck.automation.status import parse
+from healthcheck.docker_host import Kind
 from healthcheck.explain import VAGUE
 from healthcheck.logs import REASONS
 from healthcheck.observation import Attempt, CheckName, CheckObservation
@@ -18,6 +15,7 @@ from healthcheck.report import GatewayReport, Report, Vantage, gateway_report
 from operations.doctor import Evidence, Observation, collect, examine, render
 from operations.stack import parse_contract
 from operations.status import Row, age, rows, table
+from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
 
 CONTRACT = parse_contract(contract_json(), "x")
@@ -44,13 +42,13 @@ GOOD = (
 DUE = 1795150740
 
 
-def told(*, due: int = DUE, done: int = DUE + 12) -> bytes:
+def told(*, due: int = DUE, done: int = DUE + 12) -> str:
     """A status line of the gateway's first process."""
     return (
         f"v=1 phase=logged_in since={DUE} hold=none until=0 now={DUE + 60} mode=paper automation=ibc "
         f"started={DUE} kind=saved login={DUE} api=ok attempts=0 limit=2 outcomes=none logins=0 factor=0 "
         f"event=auto_restart due={due} done={done} heals=0 healed=none memory=1 clients=0 stopped=none"
-    ).encode()
+    )
 
 
 def evidence(*checks: CheckObservation, **more: Any) -> Evidence:
@@ -151,15 +149,6 @@ def test_what_is_to_be_done_stands_under_what_was_found() -> None:
     assert text.splitlines() == ["paper/main", "  ok    port      fine", "  LOOK  settings  odd", " " * 18 + "-> do it"]
 
 
-def tar(content: bytes) -> tuple[Any, dict[str, Any]]:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as files:
-        entry = tarfile.TarInfo("f")
-        entry.size = len(content)
-        files.addfile(entry, io.BytesIO(content))
-    return iter([buffer.getvalue()]), {}
-
-
 # IBC, TooManyFailedLoginAttemptsDialogHandler: the dialog's text
 LOCK = "IBC: Too many failed login attempts. Please wait 4 minutes & 47 seconds before attempting to re-login again."
 
@@ -176,14 +165,17 @@ LOCK = "IBC: Too many failed login attempts. Please wait 4 minutes & 47 seconds 
     ],
 )
 def test_evidence_is_read_from_docker(log: str, locked_until: datetime | None) -> None:
-    files = {"guard/v1.attempts": b"1\n", "jts.ini": b"[Logon]\nTimeZone=Asia/Tokyo\n"}
-    client = MagicMock()
-    client.info.return_value = {"SystemTime": "2026-11-20T17:00:00.000000001Z"}
-    client.api.inspect_container.return_value = {"State": {"Status": "running", "Running": True}, "RestartCount": 3}
-    client.api.logs.return_value = log.encode()
-    files["/tmp/ibgw/status"] = told()
-    client.api.get_archive.side_effect = lambda _, path: tar(files[path.removeprefix("/home/ibgateway/tws_settings/")])
-    read = collect(client, CONTRACT, report(*GOOD))
+    docker = FakeDocker()
+    docker.time = "2026-11-20T17:00:00.000000001Z"
+    inspected = {"Id": "a" * 64, "State": {"Status": "running", "Running": True}, "RestartCount": 3}
+    docker.objects[Kind.CONTAINER]["ibgw-paper-main"] = inspected
+    docker.logs["ibgw-paper-main"] = log.splitlines()
+    docker.files = {
+        "/home/ibgateway/tws_settings/guard/v1.attempts": "1\n",
+        "/home/ibgateway/tws_settings/jts.ini": "[Logon]\nTimeZone=Asia/Tokyo\n",
+        "/tmp/ibgw/status": told(),
+    }
+    read = collect(docker, CONTRACT, report(*GOOD))
     assert (read.status, read.restarts, read.attempts, read.jts_zone) == ("running", 3, 1, "Asia/Tokyo")
     assert read.locked_until == locked_until
     assert read.told is not None
@@ -191,10 +183,7 @@ def test_evidence_is_read_from_docker(log: str, locked_until: datetime | None) -
 
 
 def test_a_container_that_is_gone_is_evidence_too() -> None:
-    client = MagicMock()
-    client.info.return_value = {"SystemTime": "2026-11-20T17:00:00Z"}
-    client.api.inspect_container.side_effect = docker.errors.NotFound("no such container")
-    gone = collect(client, CONTRACT, report(check(CheckName.CONNECTED, Reason.CONTAINER_MISSING)))
+    gone = collect(FakeDocker(), CONTRACT, report(check(CheckName.CONNECTED, Reason.CONTAINER_MISSING)))
     assert gone.status is None
     assert [finding.topic for finding in examine(gone) if "container_missing" in finding.found] == ["container"]
 
@@ -202,13 +191,12 @@ def test_a_container_that_is_gone_is_evidence_too() -> None:
 # status
 
 
-def status(*checks: CheckObservation, inspected: dict[str, Any] | None, line: bytes | None = None) -> Row:
-    client = MagicMock()
-    client.api.get_archive.side_effect = lambda *_: tar(line or told())
-    client.api.inspect_container.return_value = inspected
-    if inspected is None:
-        client.api.inspect_container.side_effect = docker.errors.NotFound("no such container")
-    [row] = rows(client, CONTRACT, Report.of("paper", [report(*checks)]), NOW)
+def status(*checks: CheckObservation, inspected: dict[str, Any] | None, line: str | None = None) -> Row:
+    docker = FakeDocker()
+    docker.files["/tmp/ibgw/status"] = line or told()
+    if inspected is not None:
+        docker.objects[Kind.CONTAINER]["ibgw-paper-main"] = inspected
+    [row] = rows(docker, CONTRACT, Report.of("paper", [report(*checks)]), NOW)
     return row
 
 
@@ -234,7 +222,7 @@ def test_a_glance_at_a_healthy_gateway() -> None:
 def test_a_planned_restart_that_did_not_happen_is_told() -> None:
     assert status(*GOOD, inspected=RUNNING, line=told(done=0)).last_planned == "Thu 23:59 auto restart: missed"
     assert status(*GOOD, inspected=RUNNING, line=told(due=0, done=0)).last_planned == ""
-    missed = parse(told(done=0).decode())
+    missed = parse(told(done=0))
     assert "23:59 auto restart: missed" in found("schedule", told=missed).found
     red = found("schedule", check(CheckName.HYGIENE, Reason.PLAN_MISSED), told=missed)
     assert (red.ok, red.next is not None) == (False, True)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docker.errors import NotFound
 
 from deployment.errors import IbgwError
+from healthcheck.docker_host import DockerError, Kind
 from operations import cli, drift
-from operations.drift import CONTAINER, NETWORK, TABLES, VOLUME, Kind, Recorded, Seen, compare
+from operations.drift import CONTAINER, NETWORK, TABLES, VOLUME, Recorded, Seen, compare
 from operations.stack import Stack
 from tests.stack.conftest import Program
+from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_document
 from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_settings import changed
@@ -472,34 +473,6 @@ STEPS: list[dict[str, Any]] = [
 ]
 
 
-class FakeApi:
-    """Only looks: whoever changes something here fails on a missing method."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Any]] = {
-            OWN: copy.deepcopy(INSPECTED),
-            EGRESS: NETWORK_INSPECTED,
-            API: {"Id": API, "Name": NETWORKS[API]},
-            VOLUME_INPUTS["name"]: VOLUME_INSPECTED,
-            IMAGE: {"Id": IMAGE, "Config": OF_IMAGE},
-            BUILT["repoDigest"]: {"Id": BUILT["repoDigest"], "Config": {}},
-        }
-        self.inspect_container = self.inspect_network = self.inspect_volume = self.inspect_image = self.inspect
-
-    def inspect(self, name: str) -> dict[str, Any]:
-        if name not in self.objects:
-            raise NotFound("no such object")
-        return self.objects[name]
-
-
-class FakeClient:
-    def __init__(self) -> None:
-        self.api = FakeApi()
-
-    def close(self) -> None:
-        return None
-
-
 @pytest.fixture
 def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
     made = install(tmp_path / "bin", monkeypatch, sys.executable)
@@ -508,15 +481,19 @@ def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
-    client = FakeClient()
-    opened: Callable[[str], FakeClient] = {"unix:///x": client}.__getitem__
-    monkeypatch.setattr(drift, "open_docker", opened)
-    return client.api
+def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
+    host = FakeDocker()
+    host.objects[Kind.CONTAINER][OWN] = copy.deepcopy(INSPECTED)
+    host.objects[Kind.NETWORK] = {EGRESS: NETWORK_INSPECTED, API: {"Id": API, "Name": NETWORKS[API]}}
+    host.objects[Kind.VOLUME][VOLUME_INPUTS["name"]] = VOLUME_INSPECTED
+    host.objects[Kind.IMAGE] = {IMAGE: {"Id": IMAGE, "Config": OF_IMAGE}, BUILT["repoDigest"]: {"Config": {}}}
+    opened: Callable[[str], FakeDocker] = {"unix:///x": host}.__getitem__
+    monkeypatch.setattr(drift, "DockerHost", opened)
+    return host
 
 
 def test_no_drift_is_one_line_and_the_engine_is_only_asked_to_read(
-    pulumi: FakePulumi, api: FakeApi, capsys: pytest.CaptureFixture[str]
+    pulumi: FakePulumi, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["drift", "--stack", "paper"]) == 0
     assert capsys.readouterr().out == "paper: no drift\n"
@@ -528,15 +505,18 @@ def test_no_drift_is_one_line_and_the_engine_is_only_asked_to_read(
 
 
 def test_drift_is_told_object_by_object_and_ends_with_9(
-    pulumi: FakePulumi, api: FakeApi, capsys: pytest.CaptureFixture[str]
+    pulumi: FakePulumi, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    of_another_id = json.dumps(api.objects.pop(OWN)).replace(OWN, "9" * 64).replace(OWN[:12], "9" * 12)
+    of_another_id = (
+        json.dumps(docker.objects[Kind.CONTAINER].pop(OWN)).replace(OWN, "9" * 64).replace(OWN[:12], "9" * 12)
+    )
     again = json.loads(of_another_id)
     again["HostConfig"]["Memory"] = 2**30
-    api.objects |= {"ibgw-paper-main": again}
-    for gone in (VOLUME_INPUTS["name"], IMAGE, BUILT["repoDigest"]):
-        del api.objects[gone]
+    docker.objects[Kind.CONTAINER]["ibgw-paper-main"] = again
+    docker.objects[Kind.VOLUME].clear()
+    docker.objects[Kind.IMAGE].clear()
     assert cli.run(["drift", "--stack", "paper"]) == 9
+    assert not docker.done
     told = capsys.readouterr().out.splitlines()
     assert told[:2] == [
         "container ibgw-paper-main: recreated",
@@ -560,7 +540,7 @@ def test_drift_is_told_object_by_object_and_ends_with_9(
     }
 
 
-def test_what_an_interrupted_update_left_to_be_deleted_is_not_looked_at(pulumi: FakePulumi, api: FakeApi) -> None:
+def test_what_an_interrupted_update_left_to_be_deleted_is_not_looked_at(pulumi: FakePulumi, docker: FakeDocker) -> None:
     doomed = step("docker:index/container:Container", "main", "d" * 64, INPUTS, None)
     doomed["oldState"]["delete"] = True
     steps = [*STEPS, doomed]
@@ -568,14 +548,14 @@ def test_what_an_interrupted_update_left_to_be_deleted_is_not_looked_at(pulumi: 
 
 
 def test_what_a_refresh_made_the_state_forget_is_still_missed(
-    pulumi: FakePulumi, api: FakeApi, capsys: pytest.CaptureFixture[str]
+    pulumi: FakePulumi, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A `pulumi refresh` drops from the state what it does not find, so that nothing there is left to miss it."""
     outputs = {"outputs": {"contract": contract_document()}}
     root: dict[str, Any] = {**STEPS[0], "oldState": {**STEPS[0]["oldState"], **outputs}}
     owner_inputs = {**INPUTS, "name": "ibgw-paper-main-settings-owner"}
     owner = step("docker:index/container:Container", "main-settings-owner", "b" * 64, owner_inputs, owner_inputs)
-    api.objects["b" * 64] = {**INSPECTED, "Id": "b" * 64, "Name": "/ibgw-paper-main-settings-owner"}
+    docker.objects[Kind.CONTAINER]["b" * 64] = {**INSPECTED, "Id": "b" * 64, "Name": "/ibgw-paper-main-settings-owner"}
     pulumi.answers({"refresh": (0, json.dumps({"steps": [root, *STEPS[1:], owner]}), "")})
     assert cli.run(["drift", "--stack", "paper"]) == 0, capsys.readouterr().out
     left = [one for one in STEPS[1:] if not one["urn"].endswith(("Container::main", "Volume::main-settings"))]
@@ -604,7 +584,7 @@ def test_what_a_refresh_made_the_state_forget_is_still_missed(
     ],
 )
 def test_where_it_cannot_look_it_ends_with_5(
-    answer: tuple[int, str, str], said: str, pulumi: FakePulumi, api: FakeApi, capsys: pytest.CaptureFixture[str]
+    answer: tuple[int, str, str], said: str, pulumi: FakePulumi, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pulumi.answers({"refresh": answer})
     assert cli.run(["drift", "--stack", "paper"]) == 5
@@ -613,14 +593,9 @@ def test_where_it_cannot_look_it_ends_with_5(
 
 
 def test_a_docker_host_that_fails_midway_gives_no_half_report(
-    pulumi: FakePulumi, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+    pulumi: FakePulumi, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from docker.errors import APIError
-
-    def broken(name: str) -> dict[str, Any]:
-        raise APIError("server error")
-
-    monkeypatch.setattr(api, "inspect_volume", broken)
+    docker.failing["there"] = DockerError("server error")
     with pytest.raises(IbgwError, match=r"Docker host unix:///x: server error") as refusal:
         drift.look(Stack("paper"))
     assert refusal.value.exit_code == 5

@@ -11,6 +11,7 @@ import pytest
 from deployment.errors import IbgwError
 from operations.forward import Forwarder, relay_command, require_running, vnc_password
 from operations.stack import parse_contract
+from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
 
 CONTRACT = parse_contract(contract_json(), "x")
@@ -44,22 +45,17 @@ def test_each_connection_is_socat_inside_the_container_through_the_docker_cli() 
     ]
 
 
-def test_without_vnc_the_screen_is_refused_with_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    docker = tmp_path / "docker"
-    docker.write_text("#!/bin/sh\nexit 1\n")
-    docker.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+def test_without_vnc_the_screen_is_refused_with_the_setting() -> None:
     with pytest.raises(IbgwError, match=r"ibgw:gateways\.main\.vnc\.enabled") as refused:
-        vnc_password(CONTRACT, GATEWAY)
+        vnc_password(FakeDocker(), CONTRACT, GATEWAY)
     assert refused.value.exit_code == 7
 
 
-def test_the_screen_s_password_is_read_from_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    docker = tmp_path / "docker"
-    docker.write_text('#!/bin/sh\n[ "$6" = /home/ibgateway/vnc_password ] && echo abc123\n')
-    docker.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert vnc_password(CONTRACT, GATEWAY) == "abc123"
+def test_the_screen_s_password_is_read_from_the_container() -> None:
+    docker = FakeDocker()
+    docker.files["/home/ibgateway/vnc_password"] = "abc123\n"  # noqa: S105 - made up
+    assert vnc_password(docker, CONTRACT, GATEWAY) == "abc123"
+    assert docker.asked == [("read_file", "a" * 64, "/home/ibgateway/vnc_password")]
 
 
 def run(pids: Path, client: Callable[[int], Awaitable[None]]) -> list[str]:

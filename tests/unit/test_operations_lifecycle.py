@@ -4,16 +4,15 @@ import io
 import tarfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unittest.mock import MagicMock
 from zoneinfo import ZoneInfo
 
-import docker.errors
 import pytest
-import requests.exceptions
 
 from deployment.errors import IbgwError
+from healthcheck.docker_host import DockerError, Kind
 from operations import lifecycle
 from operations.stack import parse_contract
+from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
 
 CONTRACT = parse_contract(contract_json(), "x")
@@ -21,35 +20,31 @@ GATEWAY = CONTRACT.gateways["main"]
 ID = "a" * 64
 
 
-def client(*, running: bool, stop_timeout: int | None = 75, attempts: bytes | None = b"2\n") -> MagicMock:
+ATTEMPTS = "/home/ibgateway/tws_settings/guard/v1.attempts"
+STATUS = "/tmp/ibgw/status"
+
+
+def client(*, running: bool, stop_timeout: int | None = 75, attempts: str | None = "2\n") -> FakeDocker:
     """`attempts`: what the guard's file holds, None where there is none."""
-    found: dict[str, Any] = {"State": {"Running": running}, "Config": {"StopTimeout": stop_timeout}}
-    fake = MagicMock()
-    fake.api.inspect_container.return_value = found
-    if attempts is None:
-        fake.api.get_archive.side_effect = docker.errors.NotFound("no such file")
-    else:
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as files:
-            entry = tarfile.TarInfo("v1.attempts")
-            entry.size = len(attempts)
-            files.addfile(entry, io.BytesIO(attempts))
-        content = archive.getvalue()
-        fake.api.get_archive.return_value = (iter([content[:700], content[700:]]), {})
+    fake = FakeDocker()
+    state = {"Running": running}
+    fake.objects[Kind.CONTAINER][ID] = {"State": state, "Config": {"StopTimeout": stop_timeout}}
+    if attempts is not None:
+        fake.files[ATTEMPTS] = attempts
     return fake
 
 
 def test_start_starts_and_says_how_to_see_that_it_is_ready() -> None:
     fake, said = client(running=False), list[str]()
     lifecycle.start(fake, CONTRACT, GATEWAY, said.append)
-    fake.api.start.assert_called_once_with(ID)
+    assert fake.did("start") == [[ID]]
     assert "ibgw verify --stack paper --gateway main" in said[-1]
 
 
 def test_a_running_gateway_is_not_started_again() -> None:
     fake, said = client(running=True), list[str]()
     lifecycle.start(fake, CONTRACT, GATEWAY, said.append)
-    fake.api.start.assert_not_called()
+    assert not fake.did("start")
     assert said == ["ibgw-paper-main runs already."]
 
 
@@ -58,7 +53,7 @@ def test_a_running_gateway_is_not_started_again() -> None:
 def test_stop_leaves_time_to_log_out(stop_timeout: int | None, grace: int) -> None:
     fake, said = client(running=True, stop_timeout=stop_timeout), list[str]()
     lifecycle.stop(fake, CONTRACT, GATEWAY, said.append)
-    fake.api.stop.assert_called_once_with(ID, timeout=grace)
+    assert fake.did("stop") == [[ID, grace]]
     assert f"{grace} s" in said[0]
     assert "ibgw start --stack paper --gateway main" in said[-1]
 
@@ -66,17 +61,15 @@ def test_stop_leaves_time_to_log_out(stop_timeout: int | None, grace: int) -> No
 def test_a_stopped_gateway_is_not_stopped_again() -> None:
     fake, said = client(running=False), list[str]()
     lifecycle.stop(fake, CONTRACT, GATEWAY, said.append)
-    fake.api.stop.assert_not_called()
+    assert not fake.did("stop")
     assert said == ["ibgw-paper-main is stopped already."]
 
 
 def test_restart_is_a_stop_with_grace_and_a_start() -> None:
     fake = client(running=True)
-    found = fake.api.inspect_container.return_value
-    fake.api.stop.side_effect = lambda *_, **__: found["State"].update(Running=False)
     lifecycle.restart(fake, CONTRACT, GATEWAY, list[str]().append)
-    fake.api.stop.assert_called_once_with(ID, timeout=75)
-    fake.api.start.assert_called_once_with(ID)
+    assert fake.did("stop") == [[ID, 75]]
+    assert fake.did("start") == [[ID]]
 
 
 OLD = "/home/ibgateway/scripts/run.sh"
@@ -93,33 +86,19 @@ def status(
     return LINE.format(phase=phase, hold=hold, until=until, started=started, kind=kind)
 
 
-def supervised(*lines: str, running: bool = True, answer: str = "OK RESTART in progress", cmd: str = "") -> MagicMock:
+def supervised(*lines: str, running: bool = True, answer: str = "OK RESTART in progress", cmd: str = "") -> FakeDocker:
     """`lines`: the status at each look, the last one from then on. `answer`: IBC's."""
     fake = client(running=running, attempts=None)
     supervisor = "/home/ibgateway/tws_settings/guard/supervisor.sh"
-    fake.api.inspect_container.return_value["Config"]["Cmd"] = [cmd] if cmd else ["bash", supervisor]
-    left = list(lines)
-
-    def archive(_: str, path: str) -> Any:
-        if path != "/tmp/ibgw/status":
-            raise docker.errors.NotFound("no such file")
-        text = (left.pop(0) if len(left) > 1 else left[0]).encode()
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as files:
-            entry = tarfile.TarInfo("status")
-            entry.size = len(text)
-            files.addfile(entry, io.BytesIO(text))
-        return iter([packed.getvalue()]), {}
-
-    fake.api.get_archive.side_effect = archive
-    fake.api.exec_create.return_value = {"Id": "e1"}
-    fake.api.exec_start.return_value = answer.encode() + b"\n"
+    fake.objects[Kind.CONTAINER][ID]["Config"]["Cmd"] = [cmd] if cmd else ["bash", supervisor]
+    fake.files[STATUS] = list(lines)
+    fake.answers["echo"] = f"{answer}\n"
     return fake
 
 
-def written(fake: MagicMock) -> dict[str, bytes]:
+def written(fake: FakeDocker) -> dict[str, bytes]:
     """What was put on the settings volume, each file as the image's user's."""
-    container, path, data = fake.api.put_archive.call_args.args
+    [(container, path, data)] = fake.did("write_archive")
     assert (container, path) == (ID, "/home/ibgateway/tws_settings")
     found = {}
     with tarfile.open(fileobj=io.BytesIO(data)) as files:
@@ -150,12 +129,12 @@ def test_a_soft_restart_is_over_when_the_new_process_has_the_saved_session(answe
     )
     said = list[str]()
     lifecycle.soft_restart(fake, CONTRACT, GATEWAY, said.append)
-    [container, command] = fake.api.exec_create.call_args.args
+    [(container, command)] = fake.did("run")
     assert container == ID
     # IBC's documentation uses port 7462; the address is the container's own loopback.
-    assert "/dev/tcp/127.0.0.1/7462" in command[-1]
-    assert "echo RESTART" in command[-1]
-    fake.api.stop.assert_not_called()
+    assert "/dev/tcp/127.0.0.1/7462" in command
+    assert "echo RESTART" in command
+    assert not fake.did("stop")
     assert (answer.removeprefix("OK ") or "no answer within 10 s") in said[0]
     assert "session kept" in said[-1]
 
@@ -171,13 +150,13 @@ def test_a_soft_restart_is_over_when_the_new_process_has_the_saved_session(answe
         (supervised(status("attempts", hold="attempts")), "23:59", "is not logged in"),
     ],
 )
-def test_a_soft_restart_that_is_not_offered_is_refused(fake: MagicMock, auto_restart: str | None, found: str) -> None:
+def test_a_soft_restart_that_is_not_offered_is_refused(fake: FakeDocker, auto_restart: str | None, found: str) -> None:
     schedule = GATEWAY.schedule.model_copy(update={"auto_restart": auto_restart})
     with pytest.raises(IbgwError, match=f"ibgw-paper-main.*{found}.*ibgw restart --stack paper") as refusal:
         lifecycle.soft_restart(fake, CONTRACT, GATEWAY.model_copy(update={"schedule": schedule}), print)
     assert refusal.value.exit_code == 7
-    for change in (fake.api.stop, fake.api.start):
-        change.assert_not_called()
+    assert not fake.did("stop")
+    assert not fake.did("start")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +188,7 @@ def test_a_pause_lies_on_the_volume_and_is_over_when_the_gateway_has_logged_out(
     assert written(fake) == {"guard/pause": f"{until.timestamp():.0f}\n".encode()}
     assert "Thu 22:00 EST" in said[-1]
     assert "ibgw start --stack paper --gateway main" in said[-1]
-    fake.api.stop.assert_not_called()
+    assert not fake.did("stop")
 
 
 def test_start_ends_a_pause() -> None:
@@ -217,7 +196,7 @@ def test_start_ends_a_pause() -> None:
     said = list[str]()
     lifecycle.start(fake, CONTRACT, GATEWAY, said.append)
     assert written(fake) == {"guard/pause": b"0\n"}
-    fake.api.start.assert_not_called()
+    assert not fake.did("start")
     assert "the pause is over" in said[-1]
 
 
@@ -225,7 +204,7 @@ def test_start_does_not_end_offline_hours() -> None:
     fake = supervised(status("offline", hold="offline", until=1795000500))
     said = list[str]()
     lifecycle.start(fake, CONTRACT, GATEWAY, said.append)
-    fake.api.put_archive.assert_not_called()
+    assert not fake.did("write_archive")
     assert "session.offline" in said[-1]
 
 
@@ -235,7 +214,7 @@ def test_what_cannot_be_paused_is_refused(running: bool, cmd: str, found: str) -
     with pytest.raises(IbgwError, match=f"ibgw-paper-main.*{found}") as refusal:
         lifecycle.pause(fake, CONTRACT, GATEWAY, print, until=datetime.now(UTC))
     assert refusal.value.exit_code == 7
-    fake.api.put_archive.assert_not_called()
+    assert not fake.did("write_archive")
 
 
 def test_a_pause_ends_after_its_length_or_at_a_time_of_day() -> None:
@@ -255,11 +234,9 @@ def test_a_pause_ends_after_its_length_or_at_a_time_of_day() -> None:
 @pytest.mark.parametrize("hold", ["logins", "pause"])
 def test_login_again_goes_on_after_too_many_logins_and_does_not_wait_for_a_pause(hold: str) -> None:
     fake = supervised(status(hold, hold=hold))
-    found = fake.api.inspect_container.return_value
-    fake.api.stop.side_effect = lambda *_, **__: found["State"].update(Running=False)
     lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
-    assert fake.api.put_archive.call_args_list[0].args[:2] == (ID, "/home/ibgateway/tws_settings")
-    fake.api.start.assert_called_once_with(ID)
+    assert fake.did("write_archive")[0][:2] == [ID, "/home/ibgateway/tws_settings"]
+    assert fake.did("start") == [[ID]]
 
 
 def test_login_again_leaves_the_guard_one_attempt() -> None:
@@ -267,48 +244,42 @@ def test_login_again_leaves_the_guard_one_attempt() -> None:
     fake = client(running=False)
     lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
     assert written(fake) == {f"guard/{GATEWAY.secret.version_id}.attempts": b"1\n", "guard/history": b""}
-    fake.api.start.assert_called_once_with(ID)
+    assert fake.did("start") == [[ID]]
 
 
-@pytest.mark.parametrize(("attempts", "used"), [(None, 0), (b"0\n", 0), (b"1\n", 1)])
-def test_login_again_is_refused_while_the_guard_holds_nothing_back(attempts: bytes | None, used: int) -> None:
+@pytest.mark.parametrize(("attempts", "used"), [(None, 0), ("0\n", 0), ("1\n", 1)])
+def test_login_again_is_refused_while_the_guard_holds_nothing_back(attempts: str | None, used: int) -> None:
     fake = client(running=True, attempts=attempts)
     with pytest.raises(
         IbgwError, match=f"ibgw-paper-main.*{used} of 2 attempts.*ibgw restart --stack paper --gateway main"
     ) as refusal:
         lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
     assert refusal.value.exit_code == 7
-    fake.api.get_archive.assert_called_once_with(ID, "/home/ibgateway/tws_settings/guard/v1.attempts")
-    for change in (fake.api.put_archive, fake.api.stop, fake.api.start):
-        change.assert_not_called()
+    assert fake.looks("read_file") == [[ID, ATTEMPTS]]
+    assert not fake.done
 
 
-@pytest.mark.parametrize("attempts", [b"3\n", b"", b"two\n"])
-def test_login_again_takes_what_the_guard_takes_for_exhausted(attempts: bytes) -> None:
+@pytest.mark.parametrize("attempts", ["3\n", "", "two\n"])
+def test_login_again_takes_what_the_guard_takes_for_exhausted(attempts: str) -> None:
     """infra/supervisor, load_attempts: what cannot be read as a number is at the limit."""
     fake = client(running=False, attempts=attempts)
     lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
-    fake.api.put_archive.assert_called_once()
+    assert len(fake.did("write_archive")) == 1
 
 
-@pytest.mark.parametrize(
-    "error", [docker.errors.APIError("driver failed"), requests.exceptions.ConnectionError("driver failed")]
-)
 @pytest.mark.parametrize(
     ("act", "call", "running"),
     [
         (lifecycle.start, "start", False),
         (lifecycle.stop, "stop", True),
         (lifecycle.restart, "stop", True),
-        (lifecycle.login_again, "put_archive", False),
-        (lifecycle.login_again, "get_archive", False),
+        (lifecycle.login_again, "write_archive", False),
+        (lifecycle.login_again, "read_file", False),
     ],
 )
-def test_a_failure_of_dockers_names_the_container(
-    act: lifecycle.Act, call: str, running: bool, error: Exception
-) -> None:
+def test_a_failure_of_dockers_names_the_container(act: lifecycle.Act, call: str, running: bool) -> None:
     fake = client(running=running)
-    getattr(fake.api, call).side_effect = error
+    fake.failing[call] = DockerError("driver failed")
     with pytest.raises(IbgwError, match=r"ibgw-paper-main.*driver failed.*ibgw verify --stack paper") as failure:
         act(fake, CONTRACT, GATEWAY, list[str]().append)
     assert failure.value.exit_code == 5
@@ -318,8 +289,6 @@ def test_a_failure_of_dockers_names_the_container(
     "act", [lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.soft_restart, lifecycle.login_again]
 )
 def test_a_container_that_is_gone_is_named_with_the_remedy(act: Any) -> None:
-    fake = MagicMock()
-    fake.api.inspect_container.side_effect = docker.errors.NotFound("no such container")
     with pytest.raises(IbgwError, match=r"ibgw-paper-main.*pulumi up --refresh --stack paper") as refusal:
-        act(fake, CONTRACT, GATEWAY, print)
+        act(FakeDocker(), CONTRACT, GATEWAY, print)
     assert refusal.value.exit_code == 5

@@ -6,18 +6,18 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
-from unittest.mock import MagicMock
 
-import docker.errors
 import pytest
-import requests.exceptions
 
 from deployment.errors import IbgwError
 from deployment.paths import project_folder
+from healthcheck.docker_host import DockerError, Kind, NotFound
 from operations.repair import command, processes
 from operations.repair.command import Outcome, repair
+from operations.repair.inventory import Scope
 from operations.repair.processes import Process
 from operations.stack import Configured, Stack, StackLockedError, program_folder
+from tests.unit.fake_docker import FakeDocker
 
 HOST = "unix:///var/run/docker.sock"
 PENDING = [{"type": "creating", "resource": {"urn": "urn:pulumi:paper::ibgw::docker:index/network:Network::egress"}}]
@@ -59,27 +59,14 @@ class FakeStack:
             lock.unlink()
 
 
-class FakeHost:
-    """One network that no state knows, until it is removed."""
-
-    def __init__(self) -> None:
-        self.networks = [
-            {"Id": "n1", "Name": "ibgw-paper-egress", "Labels": {"ibgw.role": "egress"}},
-        ]
-        self.api = MagicMock()
-        self.api.containers.return_value = []
-        self.api.networks.side_effect = lambda **_: list(self.networks)
-        self.api.volumes.return_value = {"Volumes": None}
-        self.api.remove_network.side_effect = lambda _: self.networks.clear()
-
-    def close(self) -> None:
-        return
-
-
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    fake = FakeHost()
-    monkeypatch.setattr(command, "open_docker", lambda _: fake)
+def host(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
+    """One network that no state knows, until it is removed."""
+    fake = FakeDocker()
+    scope = Scope("ibgw", "ibgw", "paper")
+    labels = {**scope.labels, "ibgw.role": "egress"}
+    fake.objects[Kind.NETWORK]["n1"] = {"Id": "n1", "Name": "ibgw-paper-egress", "Labels": labels}
+    monkeypatch.setattr(command, "DockerHost", lambda _: fake)
     monkeypatch.setattr(processes, "own_processes", lambda: ())
     return fake
 
@@ -99,26 +86,27 @@ def lock(backend: Path, *, pid: int, hostname: str) -> None:
     (folder / "aa.json").write_text(json.dumps(content))
 
 
-def test_a_stack_is_put_right_and_the_second_run_finds_nothing(host: FakeHost, tmp_path: Path) -> None:
+def test_a_stack_is_put_right_and_the_second_run_finds_nothing(host: FakeDocker, tmp_path: Path) -> None:
     stack = FakeStack(tmp_path)
     outcome = go(stack)
     assert [action["action"] for action in outcome.as_json()["done"]] == ["remove_network", "clear_pending"]
-    assert host.networks == []
+    assert not host.objects[Kind.NETWORK]
     assert go(stack).done == ()
 
 
-def test_only_objects_with_all_of_our_labels_are_looked_for(host: FakeHost, tmp_path: Path) -> None:
+def test_only_objects_with_all_of_our_labels_are_looked_for(host: FakeDocker, tmp_path: Path) -> None:
     go(FakeStack(tmp_path, pending=False))
-    for look in (host.api.networks, host.api.volumes):
-        assert sorted(look.call_args.kwargs["filters"]["label"]) == [
-            "ibgw.managed-by=pulumi",
-            "ibgw.prefix=ibgw",
-            "ibgw.project=ibgw",
-            "ibgw.stack=paper",
-        ]
+    looks = {kind: labels for kind, labels, network in host.looks("find") if not network}
+    ours = {
+        "ibgw.managed-by": "pulumi",
+        "ibgw.prefix": "ibgw",
+        "ibgw.project": "ibgw",
+        "ibgw.stack": "paper",
+    }
+    assert looks == {Kind.CONTAINER: ours, Kind.NETWORK: ours, Kind.VOLUME: ours}
 
 
-def test_nothing_is_changed_before_the_plan_was_shown_and_agreed_to(host: FakeHost, tmp_path: Path) -> None:
+def test_nothing_is_changed_before_the_plan_was_shown_and_agreed_to(host: FakeDocker, tmp_path: Path) -> None:
     stack, said = FakeStack(tmp_path), list[str]()
 
     def ask(question: str) -> None:
@@ -129,10 +117,10 @@ def test_nothing_is_changed_before_the_plan_was_shown_and_agreed_to(host: FakeHo
         repair(cast(Stack, stack), yes=False, say=said.append, ask=ask)
     assert refusal.value.exit_code == 8
     assert stack.done == []
-    assert host.networks != []
+    assert not host.done
 
 
-def test_a_running_update_is_refused(host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_update_is_refused(host: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "program_of", lambda _: "pulumi")
     lock(tmp_path, pid=os.getpid(), hostname=socket.gethostname())
     stack = FakeStack(tmp_path)
@@ -143,7 +131,7 @@ def test_a_running_update_is_refused(host: FakeHost, tmp_path: Path, monkeypatch
 
 
 def test_a_lock_of_a_dead_process_of_this_host_is_removed(
-    host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "program_of", lambda _: None)
     lock(tmp_path, pid=7, hostname=socket.gethostname())
@@ -152,17 +140,17 @@ def test_a_lock_of_a_dead_process_of_this_host_is_removed(
     assert stack.done == ["cancel", "clear"]
 
 
-def test_a_lock_of_another_host_is_not_removed_unasked(host: FakeHost, tmp_path: Path) -> None:
+def test_a_lock_of_another_host_is_not_removed_unasked(host: FakeDocker, tmp_path: Path) -> None:
     lock(tmp_path, pid=7, hostname="elsewhere.invalid")
     stack = FakeStack(tmp_path)
     with pytest.raises(IbgwError, match="pulumi cancel --stack paper") as refusal:
         go(stack, yes=True)
     assert refusal.value.exit_code == 7
     assert stack.done == []
-    assert host.networks != []
+    assert not host.done
 
 
-def test_a_lock_of_another_host_is_removed_when_the_operator_says_so(host: FakeHost, tmp_path: Path) -> None:
+def test_a_lock_of_another_host_is_removed_when_the_operator_says_so(host: FakeDocker, tmp_path: Path) -> None:
     lock(tmp_path, pid=7, hostname="elsewhere.invalid")
     stack, questions = FakeStack(tmp_path), list[str]()
     go(stack, yes=False, ask=questions.append)
@@ -170,19 +158,19 @@ def test_a_lock_of_another_host_is_removed_when_the_operator_says_so(host: FakeH
     assert "elsewhere.invalid" in questions[0]
 
 
-def test_a_lock_that_only_pulumi_sees_is_asked_about(host: FakeHost, tmp_path: Path) -> None:
+def test_a_lock_that_only_pulumi_sees_is_asked_about(host: FakeDocker, tmp_path: Path) -> None:
     stack, questions = FakeStack(tmp_path), list[str]()
     stack.backend = "s3://bucket"
     stack.locked_for_us = True
     go(stack, yes=False, ask=questions.append)
     assert stack.done == ["cancel", "clear"]
     assert any("Are you certain" in question for question in questions)
-    assert host.networks == []
+    assert not host.objects[Kind.NETWORK]
 
 
 @pytest.mark.parametrize("pending", [True, False])
 def test_a_lock_that_only_pulumi_sees_is_not_removed_unasked(
-    host: FakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pending: bool
+    host: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pending: bool
 ) -> None:
     stray = Process(8, 1, ("pulumi-resource-docker", "127.0.0.1:1"), program_folder(project_folder()))
     ended = list[int]()
@@ -196,51 +184,45 @@ def test_a_lock_that_only_pulumi_sees_is_not_removed_unasked(
     assert refusal.value.exit_code == 7
     assert stack.done == []
     assert ended == []
-    # Docker was read and nothing else.
-    reads = {"containers", "networks", "volumes"}
-    assert {call[0] for call in host.api.method_calls} <= reads
-    assert host.networks != []
+    assert not host.done
 
 
-def test_a_remote_backend_leaves_a_note_about_locks(host: FakeHost, tmp_path: Path) -> None:
+def test_a_remote_backend_leaves_a_note_about_locks(host: FakeDocker, tmp_path: Path) -> None:
     stack = FakeStack(tmp_path, pending=False)
     stack.backend = "s3://bucket"
     assert any("s3://bucket" in note for note in go(stack).notes)
 
 
-def test_a_state_of_another_docker_host_is_refused(host: FakeHost, tmp_path: Path) -> None:
+def test_a_state_of_another_docker_host_is_refused(host: FakeDocker, tmp_path: Path) -> None:
     stack = FakeStack(tmp_path, host="ssh://me@elsewhere")
     with pytest.raises(IbgwError, match=r"ibgw:dockerHost.*ssh://me@elsewhere") as refusal:
         go(stack)
     assert refusal.value.exit_code == 7
-    assert host.networks != []
+    assert not host.done
 
 
-def test_a_stack_that_never_settles_is_a_failure_and_not_a_loop(host: FakeHost, tmp_path: Path) -> None:
-    host.api.remove_network.side_effect = None
+def test_a_stack_that_never_settles_is_a_failure_and_not_a_loop(
+    host: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "remove_network", lambda _: None)
     with pytest.raises(IbgwError, match="After 3 rounds") as refusal:
         go(FakeStack(tmp_path))
     assert refusal.value.exit_code == 3
 
 
-def test_a_refusal_of_dockers_is_passed_on(host: FakeHost, tmp_path: Path) -> None:
-    host.api.remove_network.side_effect = docker.errors.APIError("x", explanation="network has active endpoints")
-    with pytest.raises(IbgwError, match="network has active endpoints") as refusal:
+def test_a_failure_of_dockers_is_passed_on(host: FakeDocker, tmp_path: Path) -> None:
+    host.failing["remove_network"] = DockerError("network has active endpoints")
+    with pytest.raises(IbgwError, match=r"network has active endpoints.*ibgw repair --stack paper") as refusal:
         go(FakeStack(tmp_path))
     assert refusal.value.exit_code == 5
 
 
-def test_a_connection_that_breaks_off_is_passed_on(host: FakeHost, tmp_path: Path) -> None:
-    host.api.remove_network.side_effect = requests.exceptions.ReadTimeout("read timed out")
-    with pytest.raises(IbgwError, match=r"read timed out.*ibgw repair --stack paper") as failure:
-        go(FakeStack(tmp_path))
-    assert failure.value.exit_code == 5
-
-
-def test_an_object_that_vanished_meanwhile_is_no_error(host: FakeHost, tmp_path: Path) -> None:
+def test_an_object_that_vanished_meanwhile_is_no_error(
+    host: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def vanished(_id: str) -> None:
-        host.networks.clear()
-        raise docker.errors.NotFound("no such network")
+        host.objects[Kind.NETWORK].clear()
+        raise NotFound("no such network")
 
-    host.api.remove_network.side_effect = vanished
+    monkeypatch.setattr(host, "remove_network", vanished)
     assert go(FakeStack(tmp_path)).done

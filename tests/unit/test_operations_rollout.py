@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
-import docker.errors
 import pytest
 
 from deployment.errors import ExitCode, IbgwError
+from healthcheck.docker_host import Kind
 from healthcheck.report import Report
 from infra.verification import ONLY
 from operations import cli, rollout
 from operations.rollout import Result
 from operations.stack import Configured, Stack
+from tests.unit.fake_docker import FakeDocker
 from tests.unit.promotion_reports import report
 
 PREVIEWS = Path(__file__).parent / "previews"
@@ -238,86 +238,76 @@ def test_the_command_prints_the_results_and_exits_by_them(fake: Make, capsys: py
 POLICY = {"Name": "unless-stopped", "MaximumRetryCount": 0}
 
 
-class OldContainer:
-    """Docker's side of one: what was asked of it, in order."""
+class OldContainer(FakeDocker):
+    """A host with one, which ends `ends_after` looks after it was asked to."""
 
-    def __init__(self, answer: bytes, *, command: Sequence[str] = rollout.OLD_COMMAND, ends_after: int = 2) -> None:
-        self.answer, self.ends_after, self.asked = answer, ends_after, list[str]()
-        self.policy: dict[str, Any] = POLICY
-        self.inspected = {
+    def __init__(self, answer: str, *, command: Sequence[str] = rollout.OLD_COMMAND, ends_after: int = 2) -> None:
+        super().__init__()
+        self.ends_after = ends_after
+        self.answers["echo STOP"] = answer
+        self.container = {
             "Id": "a" * 64,
-            "State": {"Running": True},
+            "State": {"Running": ends_after > 0},
             "Config": {"Cmd": list(command), "StopTimeout": 0},
-            "HostConfig": {"RestartPolicy": POLICY},
+            "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
         }
-        self.client = MagicMock()
-        self.client.api.inspect_container.side_effect = self.inspect
-        self.client.api.update_container.side_effect = self.update
-        self.client.api.exec_create.side_effect = self.exec_create
-        self.client.api.exec_start.side_effect = lambda _: self.answer
+        self.objects[Kind.CONTAINER]["ibgw-paper-a"] = self.container
 
-    def inspect(self, _: str) -> dict[str, Any]:
-        if "exec" in self.asked:
+    def there(self, kind: Kind, name: str) -> dict[str, Any]:
+        if self.did("run"):
             self.ends_after -= 1
-        return {**self.inspected, "State": {"Running": self.ends_after > 0}}
+            self.container["State"] = {"Running": self.ends_after > 0}
+        return super().there(kind, name)
 
-    def update(self, _: str, *, restart_policy: dict[str, Any]) -> None:
-        self.policy = restart_policy
-        self.asked.append(restart_policy["Name"])
-
-    def exec_create(self, _: str, command: list[str], *, stderr: bool) -> dict[str, str]:
-        assert command[:2] == ["bash", "-c"]
-        assert "/dev/tcp/127.0.0.1/7462" in command[2]
-        assert "echo STOP" in command[2]
-        assert self.policy == {"Name": "no"}, "it would log in again"
-        self.asked.append("exec")
-        return {"Id": "exec"}
+    @property
+    def steps(self) -> list[str]:
+        return [what if what == "run" else arguments[-1] for what, *arguments in self.done]
 
 
 def test_an_old_container_is_asked_and_is_not_started_again_meanwhile() -> None:
-    made = OldContainer(b"OK Shutting down: STOP command\n")
-    made.inspected["Config"]["StopTimeout"] = 90  # type: ignore[index]
-    assert rollout.log_out(made.client, made.inspected)
-    assert (made.asked, made.ends_after, made.policy) == (["no", "exec", "unless-stopped"], 0, POLICY)
+    made = OldContainer("OK Shutting down: STOP command\n")
+    made.container["Config"]["StopTimeout"] = 90  # type: ignore[index]
+    assert rollout.log_out(made, made.container)
+    assert (made.steps, made.ends_after) == (["no", "run", "unless-stopped"], 0)
+    assert "/dev/tcp/127.0.0.1/7462" in made.did("run")[0][1]
 
 
-@pytest.mark.parametrize(("answer", "ends_after"), [(b"", 9), (b"ERROR STOP already in progress\n", 9), (b"OK\n", 99)])
-def test_one_that_does_not_answer_or_does_not_end_has_not_logged_out(answer: bytes, ends_after: int) -> None:
+@pytest.mark.parametrize(("answer", "ends_after"), [("", 9), ("ERROR STOP already in progress\n", 9), ("OK\n", 99)])
+def test_one_that_does_not_answer_or_does_not_end_has_not_logged_out(answer: str, ends_after: int) -> None:
     made = OldContainer(answer, ends_after=ends_after)
-    assert not rollout.log_out(made.client, made.inspected)
-    assert made.policy == POLICY
+    assert not rollout.log_out(made, made.container)
+    assert made.steps == ["no", "run", "unless-stopped"]
 
 
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (OldContainer(b"OK\n"), ["ibgw-paper-a: logged out."]),
+        (OldContainer("OK\n"), ["ibgw-paper-a: logged out."]),
         (
-            OldContainer(b""),
+            OldContainer(""),
             [
                 "ibgw-paper-a: does not log out when it is asked: its session stays open at IBKR until it is ended "
                 "there or times out."
             ],
         ),
-        (OldContainer(b"OK\n", command=["/home/ibgateway/first-process"]), []),
-        (OldContainer(b"OK\n", ends_after=0), []),
+        (OldContainer("OK\n", command=["/home/ibgateway/first-process"]), []),
+        (OldContainer("OK\n", ends_after=0), []),
     ],
     ids=["asked", "deaf", "new", "stopped"],
 )
 def test_what_is_stranded_is_said(made: OldContainer, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    made.inspected["Config"]["StopTimeout"] = 90  # type: ignore[index]
+    made.container["Config"]["StopTimeout"] = 90  # type: ignore[index]
     told = list[str]()
-    monkeypatch.setattr(rollout, "open_docker", lambda _: made.client)
+    monkeypatch.setattr(rollout, "DockerHost", lambda _: made)
     monkeypatch.setattr(Stack, "configured", lambda _: Configured("unix:///var/run/docker.sock", "ibgw"))
     rollout._log_out_old(Stack("paper"), "a", told.append)
     assert told == said
-    made.client.api.inspect_container.assert_any_call("ibgw-paper-a")
+    assert made.closed
 
 
 def test_a_container_that_is_gone_has_nothing_to_log_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    client, told = MagicMock(), list[str]()
-    client.api.inspect_container.side_effect = docker.errors.NotFound("gone")
-    monkeypatch.setattr(rollout, "open_docker", lambda _: client)
+    told = list[str]()
+    monkeypatch.setattr(rollout, "DockerHost", lambda _: FakeDocker())
     monkeypatch.setattr(Stack, "configured", lambda _: Configured("unix:///var/run/docker.sock", "ibgw"))
     rollout._log_out_old(Stack("paper"), "a", told.append)
     assert told == []

@@ -1,0 +1,36 @@
+"""What the program reads of a Docker host, in the shapes of Docker's lists (Docker API 1.41)."""
+
+from ipaddress import IPv4Network
+
+import pytest
+
+from deployment.errors import IbgwError
+from healthcheck import docker_host
+from healthcheck.docker_host import DockerError, Kind
+from infra.host import HostObject, read_host
+from tests.unit.fake_docker import FakeDocker
+
+
+def test_every_container_network_and_volume_is_read_with_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = FakeDocker()
+    docker.objects[Kind.CONTAINER] = {"c": {"Names": ["/bot"], "Labels": {"a": "b"}}, "d": {"Names": [], "Labels": {}}}
+    ranges = [{"Subnet": "10.0.0.0/24"}, {"Subnet": "fd00::/64"}, {}]
+    docker.objects[Kind.NETWORK] = {"n": {"Name": "bridge", "Labels": {}, "IPAM": {"Config": ranges}}}
+    docker.objects[Kind.VOLUME] = {"v": {"Name": "settings", "Labels": None}}
+    monkeypatch.setattr(docker_host, "DockerHost", lambda _: docker)
+    assert read_host("unix:///x") == [
+        HostObject("container", "bot", {"a": "b"}),
+        HostObject("container", "", {}),
+        HostObject("network", "bridge", {}, (IPv4Network("10.0.0.0/24"),)),
+        HostObject("volume", "settings", {}),
+    ]
+    assert docker.closed
+
+
+def test_a_host_that_stops_answering_is_named_by_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = FakeDocker()
+    docker.failing["find"] = DockerError("read timed out")
+    monkeypatch.setattr(docker_host, "DockerHost", lambda _: docker)
+    with pytest.raises(IbgwError, match="ibgw:dockerHost: unix:///x stopped answering: read timed out") as failure:
+        read_host("unix:///x")
+    assert failure.value.exit_code == 5
