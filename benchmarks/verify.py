@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from benchmarks.sandbox import MOST_GATEWAYS, Crowd, machine
 from deployment import description
 from deployment.description import Deployment
 from healthcheck import verifier_container
+from healthcheck.docker_host import DockerHost
 from infra.outputs import describe_gateway
 from sandbox.environment import ROOT, Sandbox, Stack
 
@@ -171,15 +171,15 @@ def in_container(sandbox: Sandbox, deployment: Deployment, rounds: int) -> dict[
     """Milliseconds of the contenders, in turns, in one container on the gateway's api network."""
     gateway = deployment.gateways[GATEWAY]
     command = ["-c", CONTENDERS.read_text(), ROUNDS, str(rounds), gateway.model_dump_json()]
-    with closing(sandbox.client()) as client:
+    with DockerHost(sandbox.docker_host) as docker:
         container = verifier_container.start(
-            client, deployment, [gateway.api.network], command, GATEWAY, entrypoint=["python3"]
+            docker, deployment, [gateway.api.network], command, GATEWAY, entrypoint=["python3"]
         )
         try:
-            code = container.wait(timeout=60 * rounds)["StatusCode"]
-            output = container.logs(stdout=True, stderr=bool(code)).decode()
+            code = docker.wait(container, timeout=60 * rounds)
+            output = "\n".join(docker.log(container, only=None if code else "stdout"))
         finally:
-            verifier_container.remove(container)
+            verifier_container.remove(docker, container)
     if code:
         raise RuntimeError(f"exit code {code}\n{output}")
     found: dict[str, list[float]] = json.loads(output)

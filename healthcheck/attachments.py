@@ -7,14 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
-
-import docker
-from docker.errors import NotFound
-from docker.models.networks import Network
+from typing import Generic, TypeVar
 
 from deployment.names import Label, Role
-from healthcheck.docker_host import FAILURES, moment
+from healthcheck.docker_host import DockerError, DockerHost, Inspected, Kind
 
 T = TypeVar("T")
 
@@ -54,7 +50,7 @@ class Shared(Generic[T]):
                 began, answer = time.monotonic(), Future[T]()
                 try:
                     answer.set_result(self._ask())
-                except FAILURES as error:
+                except DockerError as error:
                     answer.set_exception(error)
                 self._began, self._last = began, answer
             return self._last.result()
@@ -69,9 +65,9 @@ class Attachments:
 
     EVENTS = ("connect", "create", "start", "die", "destroy")
 
-    def __init__(self, client: docker.DockerClient, networks: Iterable[str], egress_network: str) -> None:
+    def __init__(self, docker: DockerHost, networks: Iterable[str], egress_network: str) -> None:
         """`networks`: the api networks. All by their names."""
-        self._client = client
+        self._docker = docker
         self._known: dict[str, Attached] = {}
         self._named: dict[str, Attached] = {}
         self._came: dict[str, set[str]] = {name: set() for name in (*networks, egress_network)}
@@ -82,9 +78,9 @@ class Attachments:
         self._ahead = 0.0
 
     def begin(self) -> None:
-        """Watches from now on. Raises FAILURES."""
+        """Watches from now on. Raises DockerError."""
         before = time.time()
-        self._since = moment(self._client.info()["SystemTime"]).timestamp()
+        self._since = self._docker.now().timestamp()
         # The daemon read its clock after `before`, so that this puts `until` a little late, never early.
         self._ahead = self._since - before
 
@@ -93,40 +89,31 @@ class Attachments:
         return datetime.fromtimestamp(time.time() + self._ahead, UTC)
 
     def look(self) -> None:
-        """Takes in what happened up to now. Raises FAILURES."""
+        """Takes in what happened up to now. Raises DockerError."""
         self._look_at_events.get()
 
     def _look(self) -> None:
         until = time.time() + self._ahead
         if until <= self._since:
             return
-        # As texts, which docker-py passes on: whole seconds would take in what happened before, or wait for the next.
-        events = self._client.events(  # type: ignore[call-overload]
-            since=f"{self._since:.6f}",
-            until=f"{until:.6f}",
-            filters={"type": ["network", "container"], "event": [*self.EVENTS]},
-            decode=True,
-        )
-        for event in events:
+        kinds = (Kind.NETWORK, Kind.CONTAINER)
+        for event in self._docker.events(self._since, until, kinds=kinds, actions=self.EVENTS):
             self._take(event)
         self._since = until
 
-    def egress(self) -> Network | None:
-        """As it is now; None where there is none. Every gateway is on it. Raises FAILURES."""
+    def egress(self) -> Inspected | None:
+        """As it is now; None where there is none. Every gateway is on it. Raises DockerError."""
         return self._egress.get()
 
-    def network(self, name: str) -> Network | None:
-        try:
-            return self._client.networks.get(name)
-        except NotFound:
-            return None
+    def network(self, name: str) -> Inspected | None:
+        return self._docker.inspect(Kind.NETWORK, name)
 
     def came(self, network: str) -> tuple[Attached, ...]:
-        """Everything that was attached to a network, by its name, since the beginning. Raises FAILURES."""
+        """Everything that was attached to a network, by its name, since the beginning. Raises DockerError."""
         return tuple(self.who(one) for one in sorted(self._came[network]))
 
     def who(self, container_id: str, name: str | None = None) -> Attached:
-        """A container that was attached, with its labels as far as they can be known. Raises FAILURES.
+        """A container that was attached, with its labels as far as they can be known. Raises DockerError.
 
         `name`: as its network tells it.
 
@@ -136,12 +123,11 @@ class Attachments:
         with self._lock:  # many ask for the same ones at once
             if container_id in self._known:
                 return replace(self._known[container_id], name=name or self._known[container_id].name)
-            try:
-                found = self._client.containers.get(container_id)
-                self._known[container_id] = Attached(container_id, str(found.name), dict(found.labels))
+            found = self._docker.inspect(Kind.CONTAINER, container_id)
+            if found is not None:
+                labels = found["Config"]["Labels"] or {}
+                self._known[container_id] = Attached(container_id, found["Name"].lstrip("/"), labels)
                 return self._known[container_id]
-            except NotFound:
-                pass
         return self._gone(container_id, name or container_id[:12])
 
     def _gone(self, container_id: str, name: str) -> Attached:
@@ -152,7 +138,7 @@ class Attachments:
             self.look()
         return replace(told.get(key, Attached(container_id, name)), id=container_id)
 
-    def _take(self, event: Mapping[str, Any]) -> None:
+    def _take(self, event: Inspected) -> None:
         actor = event["Actor"]
         attributes: Mapping[str, str] = actor.get("Attributes") or {}
         if event["Type"] == "container":

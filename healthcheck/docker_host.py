@@ -14,7 +14,6 @@ from typing import IO, Any, Literal, Self, cast
 import docker
 from docker import errors
 from docker.types import LogConfig
-from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from deployment.errors import ExitCode, IbgwError
@@ -248,9 +247,9 @@ class DockerHost:
     # --- changing -------------------------------------------------------------------------------------------------
 
     @_failures()
-    def run(self, container: str, command: Sequence[str]) -> str:
-        """Runs a command in a running container; what it wrote to its standard output."""
-        asked = self._api.exec_create(container, [*command], stderr=False)["Id"]
+    def run(self, container: str, command: Sequence[str], *, stderr: bool = False) -> str:
+        """Runs a command in a running container; what it wrote to its standard output, or with `stderr` to both."""
+        asked = self._api.exec_create(container, [*command], stderr=stderr)["Id"]
         return _text(self._api.exec_start(asked))
 
     @_failures()
@@ -389,29 +388,12 @@ def _open(url: str, timeout: float) -> docker.APIClient:
     raise IbgwError(f"Docker host {url}: {found}; expected an answer; {hint}", exit_code=ExitCode.COULD_NOT_RUN)
 
 
-def over(client: docker.DockerClient) -> DockerHost:
-    """As long as some still ask docker-py itself."""
-    host = object.__new__(DockerHost)
-    host._api, host._archives = client.api, threading.BoundedSemaphore(ARCHIVES)
-    return host
-
-
-FAILURES = (DockerError, errors.DockerException, RequestException)
-
-
-def open_docker(host: str, *, timeout: float = 60) -> docker.DockerClient:
-    """As long as some still ask docker-py itself."""
-    client = object.__new__(docker.DockerClient)
-    client.api = DockerHost(host, timeout=timeout)._api
-    return client
-
-
 @contextmanager
 def docker_errors(what: str, todo: str) -> Iterator[None]:
     """Turns a failure of Docker's into IbgwError (could not run): `what` it was about, its words, and what to do."""
     try:
         yield
-    except FAILURES as error:
+    except DockerError as error:
         raise IbgwError(f"{what}: {Redactor().text(str(error))}; {todo}", exit_code=ExitCode.COULD_NOT_RUN) from error
 
 

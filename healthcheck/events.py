@@ -39,7 +39,7 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="ev
 _ATTEMPT = TypeAdapter(Attempt)
 
 
-def read_attempt(line: bytes) -> Attempt:
+def read_attempt(line: str | bytes) -> Attempt:
     """What a line of the verifier's tells. Raises ValueError where it is none.
 
     The image is the one that the stack was deployed with, which may be an earlier version's: that prints progress and a

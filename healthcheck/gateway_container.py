@@ -1,17 +1,9 @@
 """What Docker knows of one gateway: state, log, surroundings. The only changing call is `stop`."""
 
-import io
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
-
-import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
-from docker.models.containers import Container
-from docker.models.networks import Network
 
 from deployment.description import Gateway
 from healthcheck import logs
@@ -19,7 +11,7 @@ from healthcheck.attachments import Attached, Attachments
 from healthcheck.automation import launcher, supervisor
 from healthcheck.automation.base import STANDING, LoginState, Reading
 from healthcheck.automation.status import LONGEST, PATH, Status, parse
-from healthcheck.docker_host import DockerError, DockerHost, moment, over
+from healthcheck.docker_host import DockerError, DockerHost, Inspected, Kind, moment
 from healthcheck.hygiene import PLANNED_ENDS, Facts
 from healthcheck.inspected import record
 from healthcheck.isolation import Surroundings
@@ -32,8 +24,6 @@ LAUNCHER_BYTES = 2**20
 RESTARTS_OF_A_LOOP = 3
 START_NOTED = timedelta(seconds=3)
 """Within this after its first line a container has its `StartedAt`."""
-HEAD = 4 * tarfile.BLOCKSIZE
-"""Bytes of an archive that surely hold its first entry's header; no archive is shorter than three blocks."""
 DEFAULT_GRACE = 90
 """Seconds for a clean logout where the container does not say: the default of `container.stopGrace`. A gateway that is
 killed instead leaves its session open at IBKR, sometimes for hours."""
@@ -83,16 +73,14 @@ class GatewayContainer:
     they saw.
     """
 
-    def __init__(
-        self, client: docker.DockerClient, gateway: Gateway, egress_network: str, attachments: Attachments
-    ) -> None:
-        self._client = client
+    def __init__(self, docker: DockerHost, gateway: Gateway, egress_network: str, attachments: Attachments) -> None:
+        self._docker = docker
         self._gateway = gateway
         self._egress_network = egress_network
         self._attachments = attachments
         self._restarts: int | None = None  # at the first look
-        self._seen: Container | None = None  # at the last look
-        self._networks: dict[str, Network | None] = {}  # at the last look at the surroundings
+        self._seen: Inspected | None = None  # at the last look
+        self._networks: dict[str, Inspected | None] = {}  # at the last look at the surroundings
 
     def obstacle(self) -> Obstacle | None:
         """Why there is no point in asking the API, or None."""
@@ -111,7 +99,7 @@ class GatewayContainer:
             because = because or Reason.SESSION_STRANDED
         return Obstacle(Reason.STOPPED, f"the container is {state.status} ({state.ended(reading)}){last}", because)
 
-    def _looping(self, container: Container, state: State) -> Obstacle | None:
+    def _looping(self, container: Inspected, state: State) -> Obstacle | None:
         """That it ends again and again, if so."""
         before = self._restarts or 0
         found = state.status == "restarting" and state.restarts >= RESTARTS_OF_A_LOOP
@@ -139,9 +127,7 @@ class GatewayContainer:
         folder = None if self._seen is None else self._settings_folder(self._seen)
         if started is None or folder is None:
             return launcher.Witness()
-        text = over(self._client).read_file(
-            self._gateway.container.name, f"{folder}/{launcher.NAME}", last=LAUNCHER_BYTES
-        )
+        text = self._docker.read_file(self._gateway.container.name, f"{folder}/{launcher.NAME}", last=LAUNCHER_BYTES)
         if text is None:
             return launcher.Witness()
         zone = ZoneInfo(self._gateway.schedule.time_zone)
@@ -152,7 +138,7 @@ class GatewayContainer:
         it."""
         if self._seen is None or _state(self._seen).status != "running":
             return None
-        return status_of(over(self._client), self._gateway)
+        return status_of(self._docker, self._gateway)
 
     def surroundings(self) -> Surroundings | Obstacle:
         """Networks and ports, for the isolation check."""
@@ -164,12 +150,12 @@ class GatewayContainer:
         api, egress = self._networks[name], self._networks[self._egress_network]
         if api is None:
             return Obstacle(Reason.NETWORK_MISSING, f"no network {name}")
-        networks: Mapping[str, Any] = container.attrs["NetworkSettings"]["Networks"]
+        networks: Inspected = container["NetworkSettings"]["Networks"]
         if name not in networks:
             return Obstacle(Reason.NETWORK_MISSING, f"the gateway is not attached to {name}")
         return Surroundings(
-            gateway_id=container.id or "",
-            record=record(self._gateway, container.attrs, api.attrs, None if egress is None else egress.attrs),
+            gateway_id=container["Id"],
+            record=record(self._gateway, container, api, egress),
             networks=tuple(networks),
             attached=self._members(api, container),
             on_egress=() if egress is None else self._members(egress, container),
@@ -180,13 +166,13 @@ class GatewayContainer:
         container = self._look() if afresh else self._seen
         if container is None:
             return None
-        networks: Mapping[str, Mapping[str, Any]] = container.attrs["NetworkSettings"]["Networks"]
+        networks: Mapping[str, Inspected] = container["NetworkSettings"]["Networks"]
         addresses = tuple(entry["IPAddress"] for entry in networks.values() if entry.get("IPAddress"))
         routers = tuple(
             str(entry["Gateway"])
             for network in self._networks.values()
             if network is not None
-            for entry in network.attrs["IPAM"]["Config"] or ()
+            for entry in network["IPAM"]["Config"] or ()
             if "Gateway" in entry
         )
         return ProbeTarget(self._gateway.name, addresses, routers) if addresses else None
@@ -197,12 +183,12 @@ class GatewayContainer:
         if container is None or api is None:
             return None
         egress = self._networks[self._egress_network]
-        state = _state(container)
+        state, settings = _state(container), self._settings_folder(container)
         return Facts(
-            record=record(self._gateway, container.attrs, api.attrs, None if egress is None else egress.attrs),
-            inspected=container.attrs,
-            digests=self._digests(container.attrs["Image"]),
-            owner=self._owner_of_settings(container),
+            record=record(self._gateway, container, api, egress),
+            inspected=container,
+            digests=self._digests(container["Image"]),
+            owner=None if settings is None else self._docker.owner(container["Id"], settings),
             restarts=state.restarts,
             out_of_memory=state.out_of_memory,
             started_at=state.started_at,
@@ -212,72 +198,48 @@ class GatewayContainer:
     def stop(self) -> None:
         """Stop it with the grace that it was created with, so that it logs out; its restart policy leaves it so."""
         if self._seen is not None:
-            self._seen.stop(timeout=self.grace())
+            self._docker.stop(self._seen["Id"], grace=self.grace())
 
     def grace(self) -> int:
         """Seconds that Docker lets the gateway log out."""
-        return stop_grace(self._seen.attrs) if self._seen is not None else DEFAULT_GRACE
+        return stop_grace(self._seen) if self._seen is not None else DEFAULT_GRACE
 
-    def _look(self) -> Container | None:
-        try:
-            self._seen = self._client.containers.get(self._gateway.container.name)
-        except NotFound:
-            self._seen = None
+    def _look(self) -> Inspected | None:
+        self._seen = self._docker.inspect(Kind.CONTAINER, self._gateway.container.name)
         return self._seen
 
-    def _read(self, container: Container, state: State) -> Reading:
+    def _read(self, container: Inspected, state: State) -> Reading:
         if state.started_at is None:
             return Reading()
         # Docker notes the start a little after the first lines of it.
-        lines = _lines(container, state.started_at - START_NOTED)
+        lines = self._lines(container, state.started_at - START_NOTED)
         if supervisor.STARTING in lines:
             at = len(lines) - lines[::-1].index(supervisor.STARTING)
             return logs.read(lines[at - 1 :])
-        return logs.read(_lines(container, state.started_at))
+        return logs.read(self._lines(container, state.started_at))
 
-    def _members(self, network: Network, gateway: Container) -> tuple[Attached, ...]:
-        members: Mapping[str, Mapping[str, Any]] = network.attrs["Containers"] or {}
+    def _lines(self, container: Inspected, since: datetime) -> list[str]:
+        return self._docker.log(container["Id"], since=since, tail=LOG_LINES)
+
+    def _members(self, network: Inspected, gateway: Inspected) -> tuple[Attached, ...]:
+        members: Mapping[str, Inspected] = network.get("Containers") or {}
         return tuple(
-            Attached(member, entry["Name"], dict(gateway.labels))
-            if member == gateway.id
+            Attached(member, entry["Name"], dict(gateway["Config"]["Labels"] or {}))
+            if member == gateway["Id"]
             else self._attachments.who(member, entry["Name"])
             for member, entry in members.items()
         )
 
     def _digests(self, image_id: str) -> tuple[str, ...]:
         """Those that the registries knew the image by; none where it is gone from the host."""
-        try:
-            image = self._client.images.get(image_id)
-        except ImageNotFound:
-            return ()
-        return tuple(sorted({digest.rpartition("@")[2] for digest in image.attrs["RepoDigests"] or ()}))
+        image = self._docker.inspect(Kind.IMAGE, image_id) or {}
+        return tuple(sorted({digest.rpartition("@")[2] for digest in image.get("RepoDigests") or ()}))
 
-    def _settings_folder(self, container: Container) -> str | None:
+    def _settings_folder(self, container: Inspected) -> str | None:
         """Where its settings volume is mounted."""
-        mounts: list[Mapping[str, str]] = container.attrs["Mounts"]
+        mounts: list[Mapping[str, str]] = container["Mounts"]
         volume = self._gateway.volumes.settings
         return next((mount["Destination"] for mount in mounts if mount.get("Name") == volume), None)
-
-    def _owner_of_settings(self, container: Container) -> tuple[int, int] | None:
-        """User and group of the settings' folder, from the first header of its archive: nothing runs in the gateway."""
-        mounted = self._settings_folder(container)
-        if mounted is None:
-            return None
-        try:
-            archive, _ = container.get_archive(mounted, chunk_size=tarfile.BLOCKSIZE)
-        except NotFound:
-            return None
-        head = b""
-        for chunk in archive:
-            head += chunk
-            if len(head) >= HEAD:
-                break
-        try:
-            with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as tar:
-                folder = tar.next()
-        except tarfile.TarError as error:
-            raise DockerException(f"the archive of {mounted} is broken: {error}") from error
-        return None if folder is None else (folder.uid, folder.gid)
 
 
 def status_of(docker: DockerHost, gateway: Gateway) -> Status | None:
@@ -291,28 +253,23 @@ def status_of(docker: DockerHost, gateway: Gateway) -> Status | None:
         raise DockerError(f"{PATH} in {gateway.container.name}: {error}") from error
 
 
-def _lines(container: Container, since: datetime) -> list[str]:
-    text: bytes = container.logs(since=since.timestamp(), tail=LOG_LINES)
-    return text.decode("utf-8", "replace").splitlines()
-
-
 def _memory(state: State) -> Reason | None:
     return Reason.OUT_OF_MEMORY if state.out_of_memory else None
 
 
-def stop_grace(inspected: Mapping[str, Any]) -> int:
+def stop_grace(inspected: Inspected) -> int:
     """Seconds between the request to stop and the kill, from the container's own `StopTimeout`."""
     grace = inspected["Config"].get("StopTimeout")
     return DEFAULT_GRACE if grace is None else int(grace)
 
 
-def _state(container: Container) -> State:
-    state: Mapping[str, Any] = container.attrs["State"]
+def _state(container: Inspected) -> State:
+    state: Inspected = container["State"]
     started = state["StartedAt"]
     return State(
         status=state["Status"],
         exit_code=state["ExitCode"],
-        restarts=container.attrs["RestartCount"],
+        restarts=container["RestartCount"],
         out_of_memory=state["OOMKilled"],
         started_at=None if started.startswith("0001") else moment(started),
     )

@@ -1,15 +1,11 @@
 """One gateway's verification: follows its verifier, looks at Docker meanwhile, and has both judged."""
 
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-
-import docker
-from docker.errors import ImageNotFound
 
 from deployment.description import Deployment, Gateway
 from healthcheck import hygiene, isolation
@@ -18,7 +14,7 @@ from healthcheck.automation import launcher
 from healthcheck.automation.base import STANDING, Reading
 from healthcheck.check_sequence import OVER_API, all_skipped, with_needs
 from healthcheck.credential_files import credentials_of
-from healthcheck.docker_host import FAILURES, over
+from healthcheck.docker_host import DockerError, DockerHost, Kind
 from healthcheck.explain import explained, vague
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.observation import Attempt, CheckName, CheckObservation, Observation, skipped, timestamp
@@ -36,9 +32,6 @@ HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
 LOOKS = 3
 """How often a gateway is tried from the vantage points, at most, before its isolation counts as unproven."""
 
-ARCHIVES = 2
-"""Files that are read out of containers at a time: each costs Docker a process, and verifiers start beside it."""
-
 # After these the gateway is stopped: every further attempt counts at IBKR.
 STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})
 
@@ -47,7 +40,7 @@ STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})
 class Verification:
     """What the runs of all gateways share. `wait`, `watch`: seconds; `asked`: the checks to report, none for all."""
 
-    client: docker.DockerClient
+    docker: DockerHost
     deployment: Deployment
     wait: float
     watch: float
@@ -58,7 +51,6 @@ class Verification:
     attachments: Attachments
     rounds: ReachabilityRounds
     verifiers: Verifiers
-    archives: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(ARCHIVES))
 
 
 class GatewayRun:
@@ -69,7 +61,7 @@ class GatewayRun:
         self.gateway = gateway
         self._wanted = with_needs(verification.asked)
         self._container = GatewayContainer(
-            verification.client, gateway, verification.deployment.egress_network, verification.attachments
+            verification.docker, gateway, verification.deployment.egress_network, verification.attachments
         )
         self._started_at, self._began = datetime.now(UTC), time.monotonic()
         self._witnessed: launcher.Witness | None = None
@@ -97,7 +89,7 @@ class GatewayRun:
             else:
                 self._first_look = surroundings
             self._obstacle = self._obstacle or self._image_obstacle()
-        except FAILURES as error:
+        except DockerError as error:
             self._failure = error
         if self._obstacle or self._failure or CheckName.ISOLATION not in self._wanted:
             return None
@@ -106,9 +98,8 @@ class GatewayRun:
     def _credentials(self) -> tuple[str, ...]:
         """None where they cannot be read, as where the container is gone: the report is due all the same."""
         try:
-            with self._shared.archives:
-                return credentials_of(over(self._shared.client), self.gateway)
-        except (*FAILURES, OSError, tarfile.TarError):
+            return credentials_of(self._shared.docker, self.gateway)
+        except DockerError:
             return ()
 
     def report(self, first_round: "Future[dict[str, Reachability]]") -> GatewayReport:
@@ -126,7 +117,7 @@ class GatewayRun:
             attempt = self._over_api()
             self._stop_if_rejected(attempt.checks)
             checks = [*attempt.checks, *self._in_docker(attempt.checks, first_round)]
-        except FAILURES as error:
+        except DockerError as error:
             docker_answered = False
             attempt = self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"Docker: {error}"))
             because = attempt.checks[0].name
@@ -164,7 +155,7 @@ class GatewayRun:
         self._say("starting the verifier")
         try:
             return self._follow_verifier()
-        except (*FAILURES, VerifierFailed) as error:
+        except (DockerError, VerifierFailed) as error:
             return self._blocked(Obstacle(Reason.VERIFIER_FAILED, str(error)))
 
     def _follow_verifier(self) -> Attempt:
@@ -210,9 +201,8 @@ class GatewayRun:
         """What the gateway's own program says, read now and then: it costs Docker a process."""
         if self._witnessed is None or time.monotonic() - self._witnessed_at >= WATCH_STEP:
             try:
-                with self._shared.archives:
-                    self._witnessed = self._container.witness()
-            except FAILURES:
+                self._witnessed = self._container.witness()
+            except DockerError:
                 if reading.state not in STANDING:
                     raise
                 # A rejected gateway is stopped whatever else fails.
@@ -247,7 +237,7 @@ class GatewayRun:
     def _in_docker(
         self, before: Sequence[CheckObservation], first_round: "Future[dict[str, Reachability]]"
     ) -> Iterator[CheckObservation]:
-        """Isolation and hygiene, as far as they are wanted; `before`: the checks over the API. Raises FAILURES."""
+        """Isolation and hygiene, as far as they are wanted; `before`: the checks over the API. Raises DockerError."""
         looks: dict[CheckName, Callable[[], Observation | None]] = {
             CheckName.ISOLATION: lambda: self._isolation(_connected(before), first_round),
             CheckName.HYGIENE: self._hygiene,
@@ -316,15 +306,12 @@ class GatewayRun:
 
     def _hygiene(self) -> Observation | None:
         """After the isolation check, whose last look at Docker it uses; None without a container."""
-        with self._shared.archives:
-            facts = self._container.facts()
+        facts = self._container.facts()
         return None if facts is None else hygiene.judge(self.gateway, facts, self._shared.attachments.now())
 
     def _image_obstacle(self) -> Obstacle | None:
         image_id = self._shared.deployment.verifier.image_id
-        try:
-            self._shared.client.images.get(image_id)
-        except ImageNotFound:
+        if self._shared.docker.inspect(Kind.IMAGE, image_id) is None:
             return Obstacle(Reason.VERIFIER_IMAGE_MISSING, f"no image {image_id} on the Docker host")
         return None
 

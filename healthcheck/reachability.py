@@ -13,11 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import docker
-from docker.errors import NotFound
-
 from deployment.description import PORTS, STATUS_PORT, VNC_PORT, Deployment
-from healthcheck.docker_host import FAILURES
+from healthcheck.docker_host import DockerError, DockerHost, Kind
 from healthcheck.probe import Answer, probe_all
 from healthcheck.verifier_container import Verifier, VerifierFailed, run_probe, throwaway_bridge
 
@@ -68,11 +65,9 @@ class ReachabilityRounds:
     Fifty gateways that have just come up would else be tried again from two hundred containers at once.
     """
 
-    def __init__(
-        self, client: docker.DockerClient, deployment: Deployment, verifiers: Mapping[str, Future[Verifier]]
-    ) -> None:
+    def __init__(self, docker: DockerHost, deployment: Deployment, verifiers: Mapping[str, Future[Verifier]]) -> None:
         """`verifiers`: by the gateways' names, those that start or run beside them."""
-        self._client = client
+        self._docker = docker
         self._deployment = deployment
         self._verifiers = verifiers
         self._under_way = threading.Lock()
@@ -97,7 +92,7 @@ class ReachabilityRounds:
 
     def _round(self, targets: Sequence[ProbeTarget]) -> dict[str, Reachability]:
         began = time.monotonic()
-        round_ = _Round(self._client, self._deployment, targets, self._verifiers)
+        round_ = _Round(self._docker, self._deployment, targets, self._verifiers)
         round_.run()
         for views in round_.views.values():
             views.took = time.monotonic() - began
@@ -109,12 +104,12 @@ class _Round:
 
     def __init__(
         self,
-        client: docker.DockerClient,
+        docker: DockerHost,
         deployment: Deployment,
         targets: Sequence[ProbeTarget],
         verifiers: Mapping[str, Future[Verifier]],
     ) -> None:
-        self._client = client
+        self._docker = docker
         self._deployment = deployment
         self._targets = targets
         self._verifiers = verifiers
@@ -162,7 +157,7 @@ class _Round:
             tried[target.gateway] = target.at(api.port)
         try:
             answers = verifier.result().probe([address for addresses in tried.values() for address in addresses])
-        except (*FAILURES, VerifierFailed) as error:
+        except (DockerError, VerifierFailed) as error:
             self._fail(targets, Origin.INSIDE, error)
         else:
             for gateway, addresses in tried.items():
@@ -172,11 +167,11 @@ class _Round:
         """Asks gateways from a container on this network; without one, from a throwaway bridge."""
         try:
             if network is None:
-                with throwaway_bridge(self._client, self._deployment) as bridge:
+                with throwaway_bridge(self._docker, self._deployment) as bridge:
                     answers = self._confirmed(bridge, _tried(targets))
             else:
                 answers = self._confirmed(network, _tried(targets))
-        except (*FAILURES, VerifierFailed) as error:
+        except (DockerError, VerifierFailed) as error:
             if origin is Origin.OTHER_API and network is not None and not self._exists(network):
                 for target in targets:
                     self.views[target.gateway].not_applicable[origin] = f"network {network} does not exist"
@@ -187,10 +182,9 @@ class _Round:
 
     def _exists(self, network: str) -> bool:
         try:
-            self._client.networks.get(network)
-        except FAILURES as error:
-            return not isinstance(error, NotFound)
-        return True
+            return self._docker.inspect(Kind.NETWORK, network) is not None
+        except DockerError:
+            return True
 
     def _fail(self, targets: Iterable[ProbeTarget], origin: Origin, error: Exception) -> None:
         for target in targets:
@@ -204,10 +198,10 @@ class _Round:
         """What should be silent and is not is asked again, and what it then says counts: whenever a network is made,
         Docker takes its isolation rule out of the packets' way and puts it back on top, and lets some through for a
         moment (EnsureJumpRule in setup_ip_tables.go of its bridge driver)."""
-        answers = dict(run_probe(self._client, self._deployment, network, tried))
+        answers = dict(run_probe(self._docker, self._deployment, network, tried))
         loud = [address for address in tried if answers[address] is not Answer.UNREACHABLE]
         if loud:
-            answers |= run_probe(self._client, self._deployment, network, loud)
+            answers |= run_probe(self._docker, self._deployment, network, loud)
         return answers
 
     def _ask_from_here(self) -> None:

@@ -3,13 +3,13 @@
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck.attachments import Attachments
 from healthcheck.check_sequence import OVER_API, with_needs
-from healthcheck.docker_host import FAILURES, docker_errors, open_docker
+from healthcheck.docker_host import DockerError, DockerHost, docker_errors
 from healthcheck.gateway_run import WATCH_STEP, GatewayRun, Verification
 from healthcheck.observation import CheckName
 from healthcheck.reachability import ReachabilityRounds
@@ -45,23 +45,23 @@ def verify(
     """
     chosen = _chosen(deployment, gateways)
     over = interrupted or threading.Event()
-    with closing(open_docker(deployment.docker_host)) as client:
+    with DockerHost(deployment.docker_host) as docker:
         networks = [gateway.api.network for gateway in chosen]
-        attachments = Attachments(client, networks, deployment.egress_network)
+        attachments = Attachments(docker, networks, deployment.egress_network)
         with docker_errors(f"Docker host {deployment.docker_host}", "check the daemon and verify again"):
-            left = sweep(client, deployment)
+            left = sweep(docker, deployment)
             attachments.begin()
         if left:
             progress(f"removed {left} of the verifier's objects that an earlier run left behind")
         with (
-            Verifiers(client, deployment, progress) as verifiers,
+            Verifiers(docker, deployment, progress) as verifiers,
             ThreadPoolExecutor(max_workers=len(chosen) + 1, thread_name_prefix="verify") as pool,
             _watched(attachments),
             _set_at_end(over),
         ):
-            rounds = ReachabilityRounds(client, deployment, verifiers.starting)
+            rounds = ReachabilityRounds(docker, deployment, verifiers.starting)
             shared = Verification(
-                client=client,
+                docker=docker,
                 deployment=deployment,
                 wait=wait,
                 watch=watch,
@@ -112,7 +112,7 @@ def _watched(attachments: Attachments) -> Iterator[None]:
         while not over.wait(WATCH_STEP):
             try:
                 attachments.look()
-            except FAILURES:
+            except DockerError:
                 # The next look takes in this time as well; the last one, which is a gateway's own, tells.
                 continue
 

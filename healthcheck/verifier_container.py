@@ -6,20 +6,14 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Self
-
-import docker
-from docker.errors import APIError
-from docker.models.containers import Container
-from docker.models.networks import Network
-from docker.types import LogConfig
+from typing import Self
 
 from deployment.description import Deployment, Gateway
 from deployment.names import Label, Names, Role, labels
 from healthcheck.attachments import OWN
-from healthcheck.docker_host import FAILURES, moment
+from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, Kind, NotFound, moment
 from healthcheck.events import read_attempt
 from healthcheck.observation import Attempt, CheckName
 from healthcheck.probe import Answer
@@ -58,7 +52,7 @@ class Verifier:
 
     def __init__(
         self,
-        client: docker.DockerClient,
+        docker: DockerHost,
         deployment: Deployment,
         gateways: Sequence[Gateway],
         checks: Iterable[CheckName],
@@ -66,7 +60,7 @@ class Verifier:
         wait: float,
         show_accounts: bool,
     ) -> None:
-        """Starts it. Raises FAILURES."""
+        """Starts it. Raises DockerError."""
         command = ["verify", "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
         for gateway in gateways:
             command += ["--gateway-json", gateway.model_dump_json()]
@@ -78,13 +72,14 @@ class Verifier:
         self._unfinished = set(self._attempts)
         self._unreadable = ""
         name = gateways[0].name if len(gateways) == 1 else None
-        self._container = start(client, deployment, networks, command, name, wait=wait)
-        threading.Thread(target=self._follow, name=f"follow-{self._container.name}", daemon=True).start()
+        self._docker = docker
+        self._container = start(docker, deployment, networks, command, name, wait=wait)
+        threading.Thread(target=self._follow, name=f"follow-{self._container}", daemon=True).start()
 
     def attempt(self, gateway: str, timeout: float) -> Attempt | None:
         """The next attempt at one of its gateways, or None after `timeout` seconds.
 
-        Raises VerifierFailed where no other comes, and FAILURES.
+        Raises VerifierFailed where no other comes, and DockerError.
         """
         try:
             attempt = self._attempts[gateway].get(timeout=timeout)
@@ -95,44 +90,39 @@ class Verifier:
         return attempt
 
     def probe(self, addresses: Sequence[str]) -> dict[str, Answer]:
-        """What answers at addresses (`HOST:PORT`), as seen from where it is. Raises FAILURES and VerifierFailed.
+        """What answers at addresses (`HOST:PORT`), as seen from where it is. Raises DockerError and VerifierFailed.
 
         Attaching another container there would cost more than all the rest.
         """
-        code, output = self._container.exec_run([*PROBE, *addresses])
-        assert isinstance(output, bytes)  # nothing is streamed
-        return _answers(output, addresses, f"a probe in {self._container.name} ended with exit code {code}")
+        output = self._docker.run(self._container, [*PROBE, *addresses], stderr=True)
+        return _answers(output.splitlines(), addresses, f"a probe in {self._container}")
 
     def remove(self) -> str:
         """What Docker said if it could not be removed, else nothing."""
         try:
             # One that is through with all has disconnected from all.
-            remove(self._container, at_once=not self._unfinished)
-        except FAILURES as error:
-            return f"{self._container.name} could not be removed, which the next run does: {error}"
+            remove(self._docker, self._container, at_once=not self._unfinished)
+        except DockerError as error:
+            return f"{self._container} could not be removed, which the next run does: {error}"
         return ""
 
     def _complaint(self) -> str:
         """What it wrote beside its lines, and how it ended."""
-        text = self._container.logs(stdout=False, stderr=True, tail=5).decode("utf-8", "replace").strip()
-        self._container.reload()
-        code = self._container.attrs["State"]["ExitCode"]
+        text = " ".join(self._docker.log(self._container, only="stderr", tail=5))
+        code = self._docker.there(Kind.CONTAINER, self._container)["State"]["ExitCode"]
         return "; ".join(part for part in (f"exit code {code}", self._unreadable, " ".join(text.split())) if part)
 
     def _follow(self) -> None:
         """Hands on what it prints, in a thread."""
-        buffered = b""
         try:
-            for chunk in self._container.logs(stdout=True, stderr=False, stream=True, follow=True):
-                *lines, buffered = (buffered + chunk).split(b"\n")
-                for line in lines:
-                    self._take(line)
-        except (*FAILURES, OSError) as error:
+            for line in self._docker.follow(self._container, only="stdout"):
+                self._take(line)
+        except DockerError as error:
             self._unreadable = f"its output broke off ({type(error).__name__})"
         for attempts in self._attempts.values():
             attempts.put(None)
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: str) -> None:
         try:
             attempt = read_attempt(line)
             if attempt.last:
@@ -145,10 +135,10 @@ class Verifier:
 class Verifiers:
     """The verifiers of a run, each started and removed in a thread of its own; all are gone when the context ends."""
 
-    def __init__(self, client: docker.DockerClient, deployment: Deployment, progress: Callable[[str], None]) -> None:
+    def __init__(self, docker: DockerHost, deployment: Deployment, progress: Callable[[str], None]) -> None:
         self.starting: dict[str, Future[Verifier]] = {}
         """By the names of the gateways that need them."""
-        self._client = client
+        self._docker = docker
         self._deployment = deployment
         self._progress = progress
         self._pool = ThreadPoolExecutor(max_workers=100, thread_name_prefix="verifier")
@@ -162,7 +152,7 @@ class Verifiers:
         groups = -(-len(gateways) // MOST_TOGETHER)
         for group in (gateways[at::groups] for at in range(groups)):
             verifier = self._pool.submit(
-                Verifier, self._client, self._deployment, group, checks, wait=wait, show_accounts=show_accounts
+                Verifier, self._docker, self._deployment, group, checks, wait=wait, show_accounts=show_accounts
             )
             self.starting |= {gateway.name: verifier for gateway in group}
 
@@ -187,40 +177,38 @@ class Verifiers:
             self._progress(Redactor().text(complaint))
 
 
-def run_probe(
-    client: docker.DockerClient, deployment: Deployment, network: str, addresses: Sequence[str]
-) -> dict[str, Answer]:
+def run_probe(docker: DockerHost, deployment: Deployment, network: str, addresses: Sequence[str]) -> dict[str, Answer]:
     """What answers at addresses (`HOST:PORT`) as seen from a container of its own on a network.
 
-    Raises FAILURES, and VerifierFailed when the container ran and gave no answers.
+    Raises DockerError, and VerifierFailed when the container ran and gave no answers.
     """
-    container = start(client, deployment, [network], [*addresses], entrypoint=PROBE)
+    container = start(docker, deployment, [network], [*addresses], entrypoint=PROBE)
     try:
-        code = container.wait(timeout=PROBE_SECONDS)["StatusCode"]
-        output = container.logs(stdout=True, stderr=True)
+        code = docker.wait(container, timeout=PROBE_SECONDS)
+        output = docker.log(container)
     finally:
-        remove(container)
+        remove(docker, container)
     return _answers(output, addresses, f"a probe from {network} ended with exit code {code}")
 
 
-def _answers(output: bytes, addresses: Iterable[str], what: str) -> dict[str, Answer]:
-    text = output.decode("utf-8", "replace")
+def _answers(output: Sequence[str], addresses: Iterable[str], what: str) -> dict[str, Answer]:
     try:
-        lines = [json.loads(line) for line in text.splitlines()]
-        answers = {line["address"]: Answer(line["answer"]) for line in lines}
+        told = [json.loads(line) for line in output]
+        answers = {one["address"]: Answer(one["answer"]) for one in told}
         return {address: answers[address] for address in addresses}
     except (ValueError, KeyError, TypeError):
+        text = "\n".join(output)
         raise VerifierFailed(f"{what}: {text.strip()[-200:]}") from None
 
 
 @contextmanager
-def throwaway_bridge(client: docker.DockerClient, deployment: Deployment) -> Iterator[str]:
-    """The id of a plain bridge network, as anybody may make one; removed whatever happens. Raises FAILURES."""
-    network = client.networks.create(_name(deployment), driver="bridge", labels=_labels(deployment))
+def throwaway_bridge(docker: DockerHost, deployment: Deployment) -> Iterator[str]:
+    """The id of a plain bridge network, as anybody may make one; removed whatever happens. Raises DockerError."""
+    network = docker.create_network(_name(deployment), _labels(deployment))
     try:
-        yield str(network.id)
+        yield network
     finally:
-        network.remove()
+        docker.remove_network(network)
 
 
 def _name(deployment: Deployment, gateway: str | None = None) -> str:
@@ -241,83 +229,78 @@ def _labels(deployment: Deployment, gateway: str | None = None, wait: float = 0)
 
 
 def start(
-    client: docker.DockerClient,
+    docker: DockerHost,
     deployment: Deployment,
     networks: Sequence[str],
     command: list[str],
     gateway: str | None = None,
     wait: float = 0,
-    **options: Any,
-) -> Container:
-    """A running container of the verifier's image, as confined as can be. Raises FAILURES and leaves nothing then.
+    entrypoint: Sequence[str] | None = None,
+) -> str:
+    """The name of a running container of the verifier's image, as confined as can be. Raises DockerError and leaves
+    nothing then.
 
     `wait`: seconds for which it may wait for a gateway, beyond those that it needs itself.
     """
     first, *others = networks
-    container = client.containers.create(
+    name = _name(deployment, gateway)
+    container_id = docker.create(
         deployment.verifier.image_id,
         command,
-        name=_name(deployment, gateway),
+        name=name,
         labels=_labels(deployment, gateway, wait),
-        network=first,
         user=USER,
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges:true"],
+        entrypoint=entrypoint,
+        network=first,
         read_only=True,
-        mem_limit=MEMORY,
-        memswap_limit=MEMORY,
-        pids_limit=PROCESSES,
+        memory=MEMORY,
+        processes=PROCESSES,
         # On several gateways' networks it must be no way from one to another.
         sysctls={"net.ipv4.ip_forward": "0"},
-        # Its output is read back through Docker, which not every log driver can.
-        log_config=LogConfig(type=LogConfig.types.JSON),
-        **options,
     )
-    OWN.update((str(container.id), str(container.name)))
+    OWN.update((container_id, name))
     try:
         for network in others:
-            client.api.connect_container_to_network(str(container.id), network)
-        container.start()
-    except FAILURES:
-        remove(container)
+            docker.connect(network, name)
+        docker.start(name)
+    except DockerError:
+        remove(docker, name)
         raise
-    return container
+    return name
 
 
-def remove(container: Container, *, at_once: bool = False) -> None:
+def remove(docker: DockerHost, container: str, *, at_once: bool = False) -> None:
     """Unless `at_once`, SIGTERM first, so that it disconnects from the gateway. Somebody else may do so meanwhile."""
-    try:
+    with suppress(NotFound, Conflict):
         if not at_once:
-            container.stop(timeout=3)
-        container.remove(force=True)
-    except APIError as error:
-        if error.status_code not in (404, 409):
-            raise
+            docker.stop(container, grace=3)
+        docker.remove(container)
 
 
-def sweep(client: docker.DockerClient, deployment: Deployment) -> int:
+def sweep(docker: DockerHost, deployment: Deployment) -> int:
     """Remove what earlier, killed runs of this stack left; how many containers and networks there were.
 
     What another run is using right now stays: each object says how long its owner may need it.
     """
-    now = moment(client.info()["SystemTime"])
-    wanted = {
+    now = docker.now()
+    ours: dict[str, str] = {
         Label.PREFIX: deployment.name_prefix,
         Label.STACK: deployment.stack,
         Label.ROLE: Role.VERIFIER.value,
     }
-    filters: dict[str, str | list[str] | bool] = {"label": [f"{key}={value}" for key, value in wanted.items()]}
+    inspected = [docker.inspect(Kind.CONTAINER, entry["Id"]) for entry in docker.find(Kind.CONTAINER, ours)]
     containers = [
-        container
-        for container in client.containers.list(all=True, filters=filters, ignore_removed=True)
-        if _outlived(container.attrs["Created"], container.labels, now) or _ended(container, now)
+        container["Id"]
+        for container in inspected
+        if container is not None
+        and (_outlived(container["Created"], container["Config"]["Labels"], now) or _ended(container, now))
     ]
     for container in containers:
-        remove(container)
+        remove(docker, container)
     networks = [
         network
-        for network in client.networks.list(filters=filters)
-        if _outlived(network.attrs["Created"], network.attrs["Labels"], now) and _removed(network)
+        for network in docker.find(Kind.NETWORK, ours)
+        if _outlived(network["Created"], network["Labels"], now) and _removed(docker, network["Id"])
     ]
     return len(containers) + len(networks)
 
@@ -326,17 +309,16 @@ def _outlived(created: str, labels_: Mapping[str, str], now: datetime) -> bool:
     return now - moment(created) > timedelta(seconds=float(labels_.get(Label.LIFETIME, 0))) + GRACE
 
 
-def _ended(container: Container, now: datetime) -> bool:
+def _ended(container: Inspected, now: datetime) -> bool:
     """Its owner reads what it says while it runs, and removes it as soon as it has ended."""
-    return container.status == "exited" and now - moment(container.attrs["State"]["FinishedAt"]) > GRACE
+    state = container["State"]
+    return state["Status"] == "exited" and now - moment(state["FinishedAt"]) > GRACE
 
 
-def _removed(network: Network) -> bool:
-    """Removes a network unless something is attached, which Docker refuses (403), or somebody else did (404)."""
+def _removed(docker: DockerHost, network: str) -> bool:
+    """Removes a network unless something is attached, which Docker refuses, or somebody else did."""
     try:
-        network.remove()
-    except APIError as error:
-        if error.status_code not in (403, 404):
-            raise
+        docker.remove_network(network)
+    except (NotFound, Conflict):
         return False
     return True

@@ -714,7 +714,7 @@ MUTATIONS = (
     Mutation(
         "the credentials are not looked up for masking",
         "healthcheck/gateway_run.py",
-        "            return credentials_of(over(self._shared.client), self.gateway)",
+        "            return credentials_of(self._shared.docker, self.gateway)",
         "            return ()",
         f"{OPTIONS}::test_no_exception_shows_credentials",
     ),
@@ -822,8 +822,8 @@ MUTATIONS = (
     Mutation(
         "a vantage point that could not be used is not applicable",
         "healthcheck/reachability.py",
-        "            return not isinstance(error, NotFound)\n        return True\n",
-        "            return not isinstance(error, NotFound)\n        return False\n",
+        "            return self._docker.inspect(Kind.NETWORK, network) is not None\n",
+        "            return self._docker.inspect(Kind.NETWORK, network) is None\n",
         f"{VANTAGE}::test_only_a_neighbour_whose_network_is_gone_is_not_applicable",
     ),
     Mutation(
@@ -835,10 +835,10 @@ MUTATIONS = (
     ),
     Mutation(
         "the verifier keeps its capabilities",
-        "healthcheck/verifier_container.py",
-        '        cap_drop=["ALL"],\n',
+        "healthcheck/docker_host.py",
+        '            cap_drop=["ALL"],\n',
         "",
-        f"{RUNNER}::test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_only",
+        "tests/unit/test_healthcheck_docker_host.py::test_what_it_creates_can_do_as_little_as_possible",
     ),
     Mutation(
         "a cause that only warns takes a failure away",

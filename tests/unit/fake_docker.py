@@ -9,8 +9,9 @@ from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected
 
 class FakeDocker(DockerHost):
     """`objects`: as Docker inspects them, by kind and name. `files`: texts by path, whatever the container; of several
-    texts each reading gets the next one, until the last. `logs`, `followed`: lines by container. `answers`: what a
-    command prints, by a part of it. `failing`: what methods fail with, by their names.
+    texts each reading gets the next one, until the last. `logs`, `followed`: lines by container. `prints`: what a
+    command prints, by a part of it. `failing`: what methods fail with, by their names, or
+    by name and an argument as in `read_file /etc/passwd`.
 
     Every change is noted in `done`, as the method's name and its arguments.
     """
@@ -22,11 +23,11 @@ class FakeDocker(DockerHost):
         self.owners: dict[str, tuple[int, int]] = {}
         self.logs: dict[str, list[str]] = {}
         self.followed: dict[str, list[str]] = {}
-        self.answers: dict[str, str] = {}
+        self.prints: dict[str, str] = {}
         self.exit_codes: list[int] = []
         """Of what is waited for, one after the other; then 0."""
         self.archive = b""
-        self.happened: list[Inspected] = []
+        self.happened: list[dict[str, Any]] = []
         self.time = "2026-11-22T18:30:00.5Z"
         self.asked: list[tuple[Any, ...]] = []
         """What was read, as `done` has it."""
@@ -47,13 +48,16 @@ class FakeDocker(DockerHost):
 
     def _look(self, what: str, *arguments: Any) -> None:
         self.asked.append((what, *arguments))
-        if what in self.failing:
-            raise self.failing[what]
+        self._fail(what, arguments)
 
     def _do(self, what: str, *arguments: Any) -> None:
-        if what in self.failing:
-            raise self.failing[what]
+        self._fail(what, arguments)
         self.done.append((what, *arguments))
+
+    def _fail(self, what: str, arguments: tuple[Any, ...]) -> None:
+        for key in (what, *(f"{what} {argument}" for argument in arguments)):
+            if key in self.failing:
+                raise self.failing[key]
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -96,8 +100,8 @@ class FakeDocker(DockerHost):
         self._look("read_file", container, path)
         found = self.files.get(path)
         if isinstance(found, list):
-            return found.pop(0) if len(found) > 1 else found[0]
-        return found
+            found = found.pop(0) if len(found) > 1 else found[0]
+        return found if found is None or last is None else found[-last:]
 
     def read_folder(self, container: str, path: str) -> dict[str, str]:
         self._look("read_folder", container, path)
@@ -113,9 +117,9 @@ class FakeDocker(DockerHost):
 
     # --- changing -------------------------------------------------------------------------------------------------
 
-    def run(self, container: str, command: Any) -> str:
+    def run(self, container: str, command: Any, *, stderr: bool = False) -> str:
         self._do("run", container, " ".join(command))
-        return next((text for part, text in self.answers.items() if part in " ".join(command)), "")
+        return next((text for part, text in self.prints.items() if part in " ".join(command)), "")
 
     def create(self, image: str, command: Any = None, **options: Any) -> str:
         self._do("create", image, options | {"command": command})

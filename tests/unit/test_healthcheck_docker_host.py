@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,10 @@ class Answering(http.server.BaseHTTPRequestHandler):
         self.server.come(1)
         self.new = True
 
+    def do_POST(self) -> None:
+        self.server.sent.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.do_GET()
+
     def do_GET(self) -> None:
         if self.new:
             time.sleep(0.05)
@@ -98,6 +103,7 @@ class StandIn(socketserver.ThreadingUnixStreamServer):
         self.answers: dict[str, tuple[int, bytes]] = {}
         """Status and text, by path."""
         self.asked: list[str] = []
+        self.sent: list[dict[str, Any]] = []
 
     def come(self, number: int) -> None:
         with self.lock:
@@ -302,6 +308,50 @@ def test_a_log_is_read_in_lines_and_followed_in_whole_ones(engine: StandIn, loca
     # What is unfinished when the container ends was never a line.
     assert list(local.follow("main", only="stderr")) == ["one", "two \u00fc"]
     assert "stdout=0" in [path for path in engine.asked if "/logs" in path][-1]
+
+
+def test_what_it_creates_can_do_as_little_as_possible(engine: StandIn, local: DockerHost) -> None:
+    engine.answers["/containers/create"] = 200, b'{"Id": "c0ffee"}'
+    made = local.create(
+        "sha256:feed",
+        ["verify"],
+        name="ours",
+        labels={"a": "b"},
+        user="1000:1000",
+        network="api",
+        volumes={"settings": "/settings"},
+        read_only=True,
+        memory="256m",
+        processes=64,
+        sysctls={"net.ipv4.ip_forward": "0"},
+    )
+    assert made == "c0ffee"
+    [sent] = engine.sent
+    assert "name=ours" in engine.asked[-1]
+    assert (sent["Image"], sent["Cmd"], sent["User"], sent["Labels"]) == (
+        "sha256:feed",
+        ["verify"],
+        "1000:1000",
+        {"a": "b"},
+    )
+    assert (
+        sent["HostConfig"].items()
+        >= {
+            "NetworkMode": "api",
+            "Binds": ["settings:/settings"],
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges:true"],
+            "ReadonlyRootfs": True,
+            "Memory": 256 * 2**20,
+            "MemorySwap": 256 * 2**20,
+            "PidsLimit": 64,
+            "Sysctls": {"net.ipv4.ip_forward": "0"},
+            "LogConfig": {"Type": "json-file", "Config": {}},
+        }.items()
+    )
+    local.create("sha256:feed", name="ours", labels={}, user="1", entrypoint=["bash"])
+    assert engine.sent[-1]["HostConfig"]["NetworkMode"] == "none"
+    assert engine.sent[-1]["Entrypoint"] == ["bash"]
 
 
 def test_files_are_read_two_at_a_time(engine: StandIn, local: DockerHost) -> None:

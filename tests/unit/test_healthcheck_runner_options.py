@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree as Xml
 
-import docker.errors
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployment.description import PASSWORD_FILE, USER_ID_FILE
 from healthcheck import runner
+from healthcheck.docker_host import DockerError
 from healthcheck.observation import CheckName
 from healthcheck.report import Report
 from operations import formats
-from tests.unit.docker_host import FakeHost, FakeVerifier
+from tests.unit.docker_host import FakeHost
 from tests.unit.gateways import checks as levels
 from tests.unit.gateways import gateway, stack
 from tests.unit.test_healthcheck_redact import NASTY, escaped
@@ -146,10 +146,14 @@ def test_a_verifier_that_has_reported_is_removed_without_a_wait(host: FakeHost) 
 def test_a_verifier_that_cannot_be_removed_is_told_and_changes_no_verdict(
     host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise docker.errors.APIError("device or resource busy")
+    remove = host.remove
 
-    monkeypatch.setattr(FakeVerifier, "remove", refuse)
+    def refuse(container: str) -> None:
+        if "-main-verifier-" in container:
+            raise DockerError("device or resource busy")
+        remove(container)
+
+    monkeypatch.setattr(host, "remove", refuse)
     told: list[str] = []
     report = runner.verify(stack(gateway()), wait=0, progress=told.append)
     assert report.verdict.value == "verified"
@@ -260,11 +264,8 @@ def test_nothing_from_the_log_shows_credentials(host: FakeHost, password: str) -
     assert any("login_error" in text for text in said)
 
 
-def test_no_exception_shows_credentials(host: FakeHost, password: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> Any:
-        raise docker.errors.APIError(leak(password))
-
-    monkeypatch.setattr(host, "create", broken)
+def test_no_exception_shows_credentials(host: FakeHost, password: str) -> None:
+    host.failing["create"] = DockerError(leak(password))
     said = everything_said(host)
     assert clean(password, said)
     assert any("verifier_failed" in text for text in said)
@@ -275,20 +276,8 @@ def test_no_complaint_of_the_verifier_shows_credentials(host: FakeHost, password
     assert clean(password, everything_said(host))
 
 
-@pytest.mark.parametrize(
-    "error", [docker.errors.APIError("no such thing"), OSError("broken"), docker.errors.NotFound("gone")]
-)
-def test_credentials_that_cannot_be_read_prevent_no_report(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    whole = host.get_archive
-
-    def broken(container: str, path: str, chunk_size: int = 0) -> Any:
-        if path == "/run/secrets":
-            raise error
-        return whole(container, path)
-
-    monkeypatch.setattr(host, "get_archive", broken)
+def test_credentials_that_cannot_be_read_prevent_no_report(host: FakeHost) -> None:
+    host.failing["read_folder"] = DockerError("the archive is broken")
     assert verify(host).verdict.value == "verified"
 
 

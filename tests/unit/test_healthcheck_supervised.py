@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import docker.errors
 import pytest
 
 from healthcheck import gateway_run
 from healthcheck.attachments import Attachments
+from healthcheck.docker_host import DockerError
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckResult, Report
@@ -53,6 +53,11 @@ def failed(report: Report) -> CheckResult:
     return next(check for check in report.gateways[0].checks if check.verdict.value == "fail")
 
 
+def reads(host: FakeHost) -> list[str]:
+    """The files of the gateway's container that were read."""
+    return [path for _, path in host.looks("read_file")]
+
+
 # --- lines of the first process ---------------------------------------------------------------------------------------
 
 
@@ -83,7 +88,7 @@ def test_what_no_waiting_puts_right_is_said_at_once_and_nothing_is_stopped(
     assert (check.remedy or "").count("login --again") <= 1
     assert line in check.seen
     assert container.stopped_with == []
-    assert FILE not in host.archives_read, "its program does not run"
+    assert FILE not in reads(host), "its program does not run"
 
 
 def test_a_guard_that_met_another_session_does_not_ask_for_a_new_secret(host: FakeHost) -> None:
@@ -261,7 +266,7 @@ def test_a_gateway_without_the_file_has_its_log(host: FakeHost) -> None:
     add_gateway(host, log=FORM)
     host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     assert failed(verify(host)).reason == "starting"
-    assert FILE in host.archives_read
+    assert FILE in reads(host)
 
 
 def test_it_is_not_read_while_the_api_is_there_and_seldom_while_it_is_not(
@@ -270,53 +275,29 @@ def test_it_is_not_read_while_the_api_is_there_and_seldom_while_it_is_not(
     add_gateway(host, log=FORM)
     host.files[FILE] = RESTART
     verify(host)
-    assert FILE not in host.archives_read
+    assert FILE not in reads(host)
     found = progress_line(failing("connected", "relay_only"))
     host.verifier_lines = [found] * 5 + [report_line(failing("connected", "relay_only"))]
     verify(host)
-    assert host.archives_read.count(FILE) == 1
+    assert reads(host).count(FILE) == 1
     monkeypatch.setattr(gateway_run, "WATCH_STEP", 0.0)
-    host.archives_read.clear()
+    host.asked.clear()
     verify(host)
-    assert host.archives_read.count(FILE) > 1
+    assert reads(host).count(FILE) > 1
 
 
-def broken(host: FakeHost, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
-    whole = host.get_archive
-
-    def get_archive(container: str, path: str, chunk_size: int = 0) -> Any:
-        if path != FILE:
-            return whole(container, path)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(host, "get_archive", get_archive)
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (docker.errors.APIError("no space left on device"), "no space left on device"),
-        ((iter([b"no archive"]), {}), "the archive of /home/ibgateway/tws_settings/launcher.log is broken"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_said(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch, answer: Any, said: str
-) -> None:
+def test_a_file_that_cannot_be_read_is_said(host: FakeHost) -> None:
     add_gateway(host, log=FORM)
-    broken(host, monkeypatch, answer)
+    host.failing[f"read_file {FILE}"] = DockerError("no space left on device")
     waiting(host)
     report = verify(host, wait=3600)
     assert report.exit_code == 5
-    assert said in report.gateways[0].checks[0].seen
+    assert "no space left on device" in report.gateways[0].checks[0].seen
 
 
-def test_a_rejected_gateway_is_stopped_although_the_file_cannot_be_read(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rejected_gateway_is_stopped_although_the_file_cannot_be_read(host: FakeHost) -> None:
     container = add_gateway(host, log=REJECTED)
-    broken(host, monkeypatch, docker.errors.APIError("no space left on device"))
+    host.failing[f"read_file {FILE}"] = DockerError("no space left on device")
     waiting(host)
     assert failed(verify(host, wait=3600)).reason == "login_failed"
     assert container.stopped_with == [75]

@@ -31,11 +31,6 @@ def api_of(name: str) -> str:
     return f"ibgw-paper-{name}-api"
 
 
-def networks_of(container: FakeContainer) -> list[str]:
-    options: dict[str, Any] = container.options  # type: ignore[attr-defined]
-    return [options["network"], *container.connected]
-
-
 def healthy_report(name: str) -> str:
     return attempt_line([result(check) for check in NAMES], last=True, gateway=name)
 
@@ -74,7 +69,7 @@ def host(monkeypatch: pytest.MonkeyPatch, deployment: Deployment) -> FakeHost:
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (16, [16]), (17, [9, 8]), (50, [13, 13, 12, 12])])
 def test_groups_are_about_equal_and_of_sixteen_at_most(count: int, sizes: list[int]) -> None:
     host, many = FakeHost(verifier_stays=True), gateways(count) if count else stack()
-    with Verifiers(host, many, lambda line: None) as verifiers:  # type: ignore[arg-type]
+    with Verifiers(host, many, lambda line: None) as verifiers:
         verifiers.start([*many.gateways.values()][:count], [], wait=0, show_accounts=False)
         assert len([started.result() for started in verifiers.starting.values()]) == count
     assert sorted((len(verifier.gateways) for verifier in host.verifiers), reverse=True) == sizes
@@ -85,11 +80,11 @@ def test_a_verifier_serves_several_gateways_and_is_removed_once(host: FakeHost, 
     report = runner.verify(deployment, wait=0, progress=lambda line: None)
     assert {one.gateway for one in report.gateways} == set(deployment.gateways)
     assert {check.verdict.value for one in report.gateways for check in one.checks[:7]} == {"pass"}
-    assert [len(networks_of(verifier)) for verifier in host.verifiers] == [9, 9]
+    assert [len(verifier.networks) for verifier in host.verifiers] == [9, 9]
     for verifier in host.verifiers:
         command = verifier.options["command"]
         asked = [json.loads(text)["name"] for word, text in pairwise(command) if word == "--gateway-json"]
-        assert networks_of(verifier) == [api_of(name) for name in asked]
+        assert verifier.networks == [api_of(name) for name in asked]
         assert "ibgw.gateway" not in verifier.options["labels"]
         # Else whoever is on one gateway's network could be passed on to another's (ip-sysctl, ip_forward).
         assert verifier.options["sysctls"] == {"net.ipv4.ip_forward": "0"}
@@ -108,7 +103,7 @@ def test_a_gateway_with_an_obstacle_keeps_the_verifier_off_its_network(host: Fak
     host.get("ibgw-paper-d").attrs["State"]["Status"] = "exited"
     report = runner.verify(deployment, wait=0, progress=lambda line: None)
     assert {one.gateway: one.checks[0].reason for one in report.gateways}["d"] == "stopped"
-    assert all(api_of("d") not in networks_of(verifier) for verifier in host.verifiers)
+    assert all(api_of("d") not in verifier.networks for verifier in host.verifiers)
 
 
 def test_our_own_containers_are_known_after_they_are_gone(host: FakeHost) -> None:
@@ -137,10 +132,10 @@ def test_a_container_that_is_just_being_removed_is_known_by_its_name(
     host.network_records[api_of("a")] = {"Containers": members}
     real = host.create
 
-    def create(image: str, command: list[str], name: str, **options: Any) -> FakeContainer:
-        if "entrypoint" not in options:
-            members["ep-" + "1" * 62] = {"Name": name if own else f"{name}-not"}
-        return real(image, command, name, **options)
+    def create(image: str, command: Any = None, **options: Any) -> str:
+        if not options["entrypoint"]:
+            members["ep-" + "1" * 62] = {"Name": options["name"] if own else f"{options['name']}-not"}
+        return real(image, command, **options)
 
     monkeypatch.setattr(host, "create", create)
     host.verifier_lines = [healthy_report("a")]
@@ -197,7 +192,7 @@ def test_each_is_tried_from_its_own_network_and_from_others_alone(count: int) ->
         assert set(answers[Origin.OTHER_API].values()) == {"unreachable"}
         assert not views[name].failed
     # A throwaway bridge, egress, and two api networks: a network more is what costs.
-    assert [len(networks_of(probe)) for probe in host.probes] == [1] * 4
+    assert [len(probe.networks) for probe in host.probes] == [1] * 4
 
 
 @pytest.mark.parametrize(("of", "at"), [("a", "b"), ("d", "a")])

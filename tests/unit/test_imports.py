@@ -68,6 +68,13 @@ def test_only_infra_imports_pulumi() -> None:
             assert not found, f"{path.relative_to(ROOT)} imports {sorted(found)}"
 
 
+def test_one_place_talks_to_docker() -> None:
+    """docker-py, and the HTTP libraries under it."""
+    below = {"docker", "requests", "urllib3"}
+    found = {path.name for package in MAY_IMPORT for path in modules(package) if imported(path) & below}
+    assert found == {"docker_host.py", "docker_connections.py"}
+
+
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_the_product_does_not_mention_the_sandbox(package: str) -> None:
     for path in sorted((ROOT / package).rglob("*")):

@@ -92,7 +92,7 @@ def supervised(*lines: str, running: bool = True, answer: str = "OK RESTART in p
     supervisor = "/home/ibgateway/tws_settings/guard/supervisor.sh"
     fake.objects[Kind.CONTAINER][ID]["Config"]["Cmd"] = [cmd] if cmd else ["bash", supervisor]
     fake.files[STATUS] = list(lines)
-    fake.answers["echo"] = f"{answer}\n"
+    fake.prints["echo"] = f"{answer}\n"
     return fake
 
 

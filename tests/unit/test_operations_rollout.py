@@ -244,7 +244,7 @@ class OldContainer(FakeDocker):
     def __init__(self, answer: str, *, command: Sequence[str] = rollout.OLD_COMMAND, ends_after: int = 2) -> None:
         super().__init__()
         self.ends_after = ends_after
-        self.answers["echo STOP"] = answer
+        self.prints["echo STOP"] = answer
         self.container = {
             "Id": "a" * 64,
             "State": {"Running": ends_after > 0},

@@ -331,7 +331,7 @@ def test_what_only_docker_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     host = FakeHost(images_known={f"sha256:{HEX}"}, network_records={API_NETWORK: {}, EGRESS: {}})
     networks = (API_NETWORK, EGRESS)
     host.all.append(FakeContainer(host, "ibgw-paper-main", container_id="a" * 64, networks=networks, **state))
-    monkeypatch.setattr(runner, "open_docker", lambda address: host)
+    monkeypatch.setattr(runner, "DockerHost", lambda address: host)
     report = runner.verify(stack(), wait=3600, progress=lambda line: None)
     check = report.gateways[0].checks[0]
     assert (f"{check.name}: {check.verdict} {check.reason}", check.seen) == (expected, seen)
