@@ -26,6 +26,10 @@ from benchmarks.console import say
 from benchmarks.networks import create_network
 from deployment import description
 from deployment.errors import ExitCode
+from deployment.names import Role
+from deployment.parts import Reference
+from deployment.properties import declared
+from deployment.tables import CONTAINER
 from healthcheck.human import render_human
 from healthcheck.runner import verify
 from infra import settings, spec
@@ -75,32 +79,34 @@ def gateway_container(
     version: str,
 ) -> Container:
     """One gateway's container as `infra` declares it, on its first network, with its files, not started."""
-    api = client.api
+    api, part = client.api, gateway.container
+    inputs = declared(CONTAINER, part)
+    assert part.probe is not None
     created = api.create_container(
         image_id,
-        name=gateway.container_name,
-        command=list(gateway.command),
-        environment=gateway.environment,
-        volumes=[mount.path for mount in gateway.mounts],
+        name=part.name,
+        command=list(part.command),
+        environment=dict(part.environment),
+        volumes=[mount.path for mount in part.mounts],
         healthcheck=Healthcheck(
-            test=list(gateway.probe.test),
-            interval=int(gateway.probe.interval.total_seconds() * 10**9),
-            timeout=int(gateway.probe.timeout.total_seconds() * 10**9),
-            retries=gateway.probe.retries,
+            test=list(part.probe.test),
+            interval=int(part.probe.interval.total_seconds() * 10**9),
+            timeout=int(part.probe.timeout.total_seconds() * 10**9),
+            retries=part.probe.retries,
         ),
-        labels=gateway.labels,
-        stop_timeout=round(gateway.stop_grace.total_seconds()),  # the SDK's own `create` has no word for it
+        labels=dict(part.labels),
+        stop_timeout=inputs["stopTimeout"],  # the SDK's own `create` has no word for it
         networking_config={"EndpointsConfig": {network: {}}},
         host_config=api.create_host_config(
             network_mode=network,
-            binds={mount.volume: {"bind": mount.path, "mode": "rw"} for mount in gateway.mounts},
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges:true"],
-            sysctls=gateway.sysctls,
-            mem_limit=f"{gateway.memory}m",
-            memswap_limit=f"{gateway.memory}m",
+            binds={mount.volume: {"bind": mount.path, "mode": "rw"} for mount in part.mounts},
+            cap_drop=inputs["capabilities"]["drops"],
+            security_opt=inputs["securityOpts"],
+            sysctls=inputs["sysctls"],
+            mem_limit=f"{part.memory}m",
+            memswap_limit=f"{part.memory}m",
             restart_policy=_RESTART,
-            log_config=LogConfig(type="json-file", config=gateway.log_options),
+            log_config=LogConfig(type=inputs["logDriver"], config=inputs["logOpts"]),
         ),
     )
     container = client.containers.get(created["Id"])
@@ -111,8 +117,12 @@ def gateway_container(
                 description.USER_ID_FILE: (escape(user_id), 0o444),
                 description.PASSWORD_FILE: (escape(password), 0o444),
                 spec.VERSION_FILE: (version, 0o444),
-                spec.SUPERVISOR_PATH: (gateway.supervisor, 0o444),
-                spec.VALUES_PATH: (gateway.values, 0o444),
+                **{
+                    file.path: (file.content, 0o444)
+                    for part in gateway.containers.values()
+                    for file in part.files
+                    if not isinstance(file.content, Reference)
+                },
             },
             # As the step that prepares the volume leaves it: the supervisor writes beside its own file.
             folders=[str(PurePosixPath(spec.SUPERVISOR_PATH).parent)],
@@ -123,8 +133,10 @@ def gateway_container(
 
 def by_hand(stack: Stack, described: spec.StackSpec) -> description.Deployment:
     """What a careful script would do with the Docker SDK, in order."""
-    gateway = described.gateways["main"]
-    client = docker.DockerClient(base_url=described.docker_host)
+    [host] = described.hosts
+    gateway = host.gateways["main"]
+    owner, settings = gateway.containers[Role.SETTINGS_OWNER], gateway.volumes[Role.SETTINGS]
+    client = docker.DockerClient(base_url=host.docker_host)
     secrets = boto3.client(
         "secretsmanager",
         endpoint_url=stack.env["AWS_ENDPOINT_URL"],
@@ -132,8 +144,8 @@ def by_hand(stack: Stack, described: spec.StackSpec) -> description.Deployment:
         aws_access_key_id=stack.env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=stack.env["AWS_SECRET_ACCESS_KEY"],
     )
-    found = secrets.get_secret_value(SecretId=gateway.secret_id)
-    user_id, password = parse(gateway.secret_id, found["SecretString"], described.mode)
+    found = secrets.get_secret_value(SecretId=gateway.secret.id)
+    user_id, password = parse(gateway.secret.id, found["SecretString"], described.mode)
     assert described.image is not None
     image = client.images.pull(described.image)
     assert image.id is not None
@@ -143,25 +155,25 @@ def by_hand(stack: Stack, described: spec.StackSpec) -> description.Deployment:
         tag=described.names.verifier_image,
         buildargs={"BASE_IMAGE": described.base_image},
     )
-    networks = {network.name: create_network(client, network) for network in (described.egress, gateway.api_network)}
-    client.volumes.create(gateway.settings_volume.name, labels=gateway.settings_volume.labels)
-    volumes = {mount.volume: {"bind": mount.path, "mode": "rw"} for mount in gateway.mounts}
+    networks = {network.name: create_network(client, network) for network in (host.egress, gateway.api_network)}
+    client.volumes.create(settings.name, labels=dict(settings.labels))
+    volumes = {mount.volume: {"bind": mount.path, "mode": "rw"} for mount in owner.mounts}
     client.containers.run(
         image.id,
-        [f"{spec.UID}:{spec.UID}", *(mount.path for mount in gateway.mounts)],
+        [f"{spec.UID}:{spec.UID}", *(mount.path for mount in owner.mounts)],
         entrypoint=["chown"],
-        name=gateway.owner_name,
+        name=owner.name,
         user="0",
         network_mode="none",
         cap_drop=["ALL"],
         cap_add=["CHOWN"],
         volumes=volumes,
-        labels=gateway.owner_labels,
+        labels=dict(owner.labels),
     )
     container = gateway_container(
         client, gateway, image.id, gateway.api_network.name, user_id, password, found["VersionId"]
     )
-    networks[described.egress.name].connect(container)
+    networks[host.egress.name].connect(container)
     container.start()
     assert container.id is not None
     assert verifier.id is not None
@@ -170,9 +182,9 @@ def by_hand(stack: Stack, described: spec.StackSpec) -> description.Deployment:
         stack=described.stack,
         mode=described.mode,
         name_prefix=described.names.prefix,
-        docker_host=described.docker_host,
+        docker_host=host.docker_host,
         verifier=description.Verifier(image_id=verifier.id),
-        egress_network=described.egress.name,
+        egress_network=host.egress.name,
         gateways={"main": describe_gateway(described, gateway, found["VersionId"], container.id, described.image)},
     )
     report = verify(deployment, wait=60, progress=lambda _line: None)
@@ -181,14 +193,15 @@ def by_hand(stack: Stack, described: spec.StackSpec) -> description.Deployment:
 
 
 def remove(described: spec.StackSpec) -> None:
-    client = docker.DockerClient(base_url=described.docker_host)
-    gateway = described.gateways["main"]
-    client.containers.get(gateway.container_name).stop(timeout=90)
-    for name in (gateway.container_name, gateway.owner_name):
-        client.containers.get(name).remove()
-    for name in (gateway.api_network.name, described.egress.name):
+    [host] = described.hosts
+    client = docker.DockerClient(base_url=host.docker_host)
+    gateway = host.gateways["main"]
+    client.containers.get(gateway.container.name).stop(timeout=90)
+    for container in gateway.containers.values():
+        client.containers.get(container.name).remove()
+    for name in (gateway.api_network.name, host.egress.name):
         client.networks.get(name).remove()
-    client.volumes.get(gateway.settings_volume.name).remove()
+    client.volumes.get(gateway.volumes[Role.SETTINGS].name).remove()
 
 
 def main() -> None:
@@ -209,9 +222,9 @@ def main() -> None:
         with_pulumi(stack)
         pulumi = time.perf_counter() - began
         destroy(stack)
-        docker.DockerClient(base_url=described.docker_host).volumes.get(
-            described.gateways["main"].settings_volume.name
-        ).remove()
+        [host] = described.hosts
+        settings_volume = host.gateways["main"].volumes[Role.SETTINGS].name
+        docker.DockerClient(base_url=host.docker_host).volumes.get(settings_volume).remove()
         began = time.perf_counter()
         by_hand(stack, described)
         direct = time.perf_counter() - began

@@ -4,17 +4,20 @@ import docker
 from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool
 
-from infra.spec import NetworkSpec
+from deployment.parts import NetworkSpec
+from deployment.properties import declared
+from deployment.tables import NETWORK
 
 
 def create_network(client: docker.DockerClient, network: NetworkSpec) -> Network:
-    """With the same properties as infra.components.network's. Raises what docker-py raises."""
-    pool = IPAMPool(subnet=str(network.subnet), gateway=str(next(network.subnet.hosts())))
+    """With the properties that `infra` declares. Raises what docker-py raises."""
+    inputs = declared(NETWORK, network)
+    [pool] = inputs["ipamConfigs"]
     return client.networks.create(
         network.name,
-        driver=network.driver,
+        driver=inputs["driver"],
         internal=network.internal,
-        options=network.options,
-        labels=network.labels,
-        ipam=IPAMConfig(pool_configs=[pool]),
+        options=inputs["options"],
+        labels=dict(network.labels),
+        ipam=IPAMConfig(pool_configs=[IPAMPool(**pool)]),
     )

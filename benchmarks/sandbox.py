@@ -123,6 +123,7 @@ class Crowd:
         self._sandbox = sandbox
         self._client = sandbox.client()
         self._described = self._describe(count)
+        [self._host] = self._described.hosts
         self._users = {credential.secret_id: credential for credential in sandbox.credentials()}
         self.containers: dict[str, Container] = {}
 
@@ -140,14 +141,14 @@ class Crowd:
         return PORTS[self._described.mode].client
 
     def user(self, name: str) -> Credential:
-        return self._users[self._described.gateways[name].secret_id]
+        return self._users[self._described.gateways[name].secret.id]
 
     def create(self) -> None:
         assert self._described.image is not None
         image = self._client.images.pull(self._described.image).id
         assert image is not None
-        create_network(self._client, self._described.egress)
-        volumes = [mount.volume for gateway in self._described.gateways.values() for mount in gateway.mounts]
+        create_network(self._client, self._host.egress)
+        volumes = [mount.volume for gateway in self._host.gateways.values() for mount in gateway.container.mounts]
         paths = {volume: f"/volumes/{at}" for at, volume in enumerate(volumes)}
         self._client.containers.run(
             image,
@@ -161,10 +162,10 @@ class Crowd:
             volumes={volume: {"bind": path, "mode": "rw"} for volume, path in paths.items()},
             remove=True,
         )
-        for name, gateway in self._described.gateways.items():
+        for name, gateway in self._host.gateways.items():
             user = self.user(name)
             self.containers[name] = gateway_container(
-                self._client, gateway, image, self._described.egress.name, user.user_id, user.password, user.version_id
+                self._client, gateway, image, self._host.egress.name, user.user_id, user.password, user.version_id
             )
 
     def alone(self, name: str, rounds: int) -> list[float]:
@@ -220,7 +221,7 @@ class Crowd:
         return [container.attrs["State"]["Pid"] for container in self.containers.values()]
 
     def addresses(self, count: int) -> list[str]:
-        egress = self._described.egress.name
+        egress = self._host.egress.name
         chosen = list(self.containers.values())[:count]
         return [container.attrs["NetworkSettings"]["Networks"][egress]["IPAddress"] for container in chosen]
 

@@ -20,6 +20,9 @@ from benchmarks.console import progress, say
 from benchmarks.deploy import archive
 from benchmarks.own_sandbox import own_sandbox
 from benchmarks.sandbox import CONFIRMED, LOGGED_IN, Crowd, machine
+from deployment.names import Role
+from deployment.properties import declared
+from deployment.tables import CONTAINER
 from infra import spec
 from infra.properties import escape
 from sandbox.environment import Sandbox
@@ -94,7 +97,10 @@ class Pair(Crowd):
         super().__init__(sandbox, 2)
         self.names = dict(zip((IMAGE, SUPERVISOR), self._described.gateways, strict=True))
         image = self.names[IMAGE]
-        self._described.gateways[image] = replace(self._described.gateways[image], command=())
+        gateway = self._host.gateways[image]
+        bare = replace(gateway.container, command=())
+        changed = replace(gateway, containers={**gateway.containers, Role.GATEWAY: bare})
+        self._host = replace(self._host, gateways={**self._host.gateways, image: changed})
 
     def create(self) -> None:
         """Starts the supervised one once, for its template, and stops it."""
@@ -125,7 +131,7 @@ class Pair(Crowd):
     def stop(self, contender: str) -> float:
         """Its seconds."""
         name = self.names[contender]
-        grace = round(self._described.gateways[name].stop_grace.total_seconds())
+        grace = declared(CONTAINER, self._host.gateways[name].container)["stopTimeout"]
         began = time.monotonic()
         self.containers[name].stop(timeout=grace)
         return time.monotonic() - began

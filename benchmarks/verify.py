@@ -103,7 +103,7 @@ class Many(Crowd):
         described, gateways = self._described, {}
         _, _, digest = self._client.images.get(described.image or "").attrs["RepoDigests"][0].partition("@")
         for name, gateway in described.gateways.items():
-            version = self._users[gateway.secret_id].version_id
+            version = self._users[gateway.secret.id].version_id
             container = self.containers[name].id or ""
             gateways[name] = describe_gateway(described, gateway, version, container, digest)
         return Deployment(
@@ -111,9 +111,9 @@ class Many(Crowd):
             stack=described.stack,
             mode=described.mode,
             name_prefix=described.names.prefix,
-            docker_host=described.docker_host,
+            docker_host=self._host.docker_host,
             verifier=verifier,
-            egress_network=described.egress.name,
+            egress_network=self._host.egress.name,
             gateways=gateways,
         )
 

@@ -9,9 +9,12 @@ known here, and no text made here repeats what it found under such a name.
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from deployment.description import DIGEST_PATTERN, Mode
+from deployment.names import Label
+from deployment.properties import Facts
+from deployment.tables import ICC
 
 MINIMUM_GRACE = 60
 """Seconds for a clean logout. A gateway that is killed leaves its session open at IBKR."""
@@ -21,7 +24,8 @@ MINIMUM_GRACE = 60
 class GatewayRecord:
     """A gateway's container with its networks. None: not visible from where the record was filled.
 
-    What is visibly absent is empty: no limit is 0, no probe is (), no driver is "".
+    What is visibly absent is empty: no limit is 0, no probe is (), no driver is "". The container's properties are
+    called as in deployment.tables.
     """
 
     name: str
@@ -61,6 +65,37 @@ class GatewayRecord:
     log_driver: str | None = None
     log_options: Mapping[str, str] | None = None
     probe: tuple[str, ...] | None = None
+
+    def with_container(self, facts: Facts) -> "GatewayRecord":
+        known = {field.name for field in fields(self)}
+        words = facts["entry_point"], facts["command"], facts["probe"]
+        ports = facts["published"], facts["all_published"]
+        # An image's id says nothing of what was pulled.
+        image = None if facts["image"] is None or facts["image"].startswith("sha256:") else facts["image"]
+        return replace(
+            self,
+            **{name: fact for name, fact in facts.items() if name in known}
+            | {
+                "name": facts["name"] or self.name,
+                "image": image,
+                "secret_id": None if facts["labels"] is None else facts["labels"].get(Label.SECRET_ID, ""),
+                "arguments": None if None in words else tuple(word for part in words for word in part),
+                "published": None if None in ports else (*ports[0], *ports[1]),
+            },
+        )
+
+    def with_api(self, facts: Facts) -> "GatewayRecord":
+        """The network where clients meet the gateway."""
+        return replace(self, api_driver=facts["driver"], api_internal=facts["internal"])
+
+    def with_egress(self, facts: Facts) -> "GatewayRecord":
+        """The network that leads gateways out."""
+        options = facts["options"]
+        return replace(
+            self,
+            egress_driver=facts["driver"],
+            egress_traffic=None if options is None else options.get(ICC) != "false",
+        )
 
 
 @dataclass(frozen=True)

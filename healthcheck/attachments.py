@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from deployment.names import Label, Role
-from healthcheck.docker_host import DockerError, DockerHost, Inspected, Kind
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerError, DockerHost, Inspected
 
 T = TypeVar("T")
 

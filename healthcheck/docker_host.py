@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
-from enum import StrEnum
 from typing import IO, Any, Literal, Self, cast
 
 import docker
@@ -17,6 +16,7 @@ from docker.types import LogConfig
 from urllib3.exceptions import HTTPError
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.tables import Kind
 from healthcheck.docker_connections import connected
 from healthcheck.redact import Redactor
 
@@ -32,15 +32,6 @@ CHUNK = 32768
 SCHEMES = ("unix://", "ssh://")
 
 Inspected = Mapping[str, Any]
-
-
-class Kind(StrEnum):
-    """Of objects on a Docker host."""
-
-    CONTAINER = "container"
-    NETWORK = "network"
-    VOLUME = "volume"
-    IMAGE = "image"
 
 
 class DockerError(Exception):

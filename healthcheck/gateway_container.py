@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from deployment.description import Gateway
+from deployment.tables import Kind
 from healthcheck import logs
 from healthcheck.attachments import Attached, Attachments
 from healthcheck.automation import launcher, supervisor
 from healthcheck.automation.base import STANDING, LoginState, Reading
 from healthcheck.automation.status import LONGEST, PATH, Status, parse
-from healthcheck.docker_host import DockerError, DockerHost, Inspected, Kind, moment
+from healthcheck.docker_host import DockerError, DockerHost, Inspected, moment
 from healthcheck.hygiene import PLANNED_ENDS, Facts
 from healthcheck.inspected import record
 from healthcheck.isolation import Surroundings

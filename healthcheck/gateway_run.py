@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from deployment.description import Deployment, Gateway
+from deployment.tables import Kind
 from healthcheck import hygiene, isolation
 from healthcheck.attachments import Attachments
 from healthcheck.automation import launcher
 from healthcheck.automation.base import STANDING, Reading
 from healthcheck.check_sequence import OVER_API, all_skipped, with_needs
 from healthcheck.credential_files import credentials_of
-from healthcheck.docker_host import DockerError, DockerHost, Kind
+from healthcheck.docker_host import DockerError, DockerHost
 from healthcheck.explain import explained, vague
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.observation import Attempt, CheckName, CheckObservation, Observation, skipped, timestamp

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from deployment.description import Gateway
+from deployment.properties import row
 from deployment.rules import (
     CONFINEMENT,
     GatewayRecord,
@@ -22,6 +23,7 @@ from deployment.rules import (
     unlike,
     visible_credential,
 )
+from deployment.tables import CONTAINER
 from healthcheck.automation.status import Status
 from healthcheck.observation import Observation, timestamp
 from healthcheck.reasons import Reason
@@ -37,9 +39,6 @@ PLAN_TAKES = timedelta(minutes=15)
 
 PLANNED_ENDS = frozenset({"clean", "no_session"})
 """How a session ends that the supervisor ended: for a pause, in offline hours, to heal. Docker restarts it then too."""
-
-IN_PLACE = {"memory": "memory", "memory_swap": "memory with swap", "restart": "restart policy"}
-"""The fields of deployment.description.InPlace, which are the record's too, in the rules' words."""
 
 # Of the inspect output, what the rules look at already.
 JUDGED = frozenset({"Config", "Path", "Args"})
@@ -93,7 +92,7 @@ def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Rea
         for field, expected in gateway.in_place:
             if (found := getattr(facts.record, field)) != expected:
                 unit = " MiB" if isinstance(expected, int) else ""
-                yield Reason.NOT_APPLIED, unlike(IN_PLACE[field], f"{found}{unit}", f"{expected}{unit}")
+                yield Reason.NOT_APPLIED, unlike(row(CONTAINER, field).item, f"{found}{unit}", f"{expected}{unit}")
     for rule in CONFINEMENT:
         if rule is not no_credential_in_sight:
             for text in rule.violations(facts.record):

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deployment.description import PORTS, STATUS_PORT, VNC_PORT, Deployment
-from healthcheck.docker_host import DockerError, DockerHost, Kind
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerError, DockerHost
 from healthcheck.probe import Answer, probe_all
 from healthcheck.verifier_container import Verifier, VerifierFailed, run_probe, throwaway_bridge
 

@@ -12,8 +12,9 @@ from typing import Self
 
 from deployment.description import Deployment, Gateway
 from deployment.names import Label, Names, Role, labels
+from deployment.tables import Kind
 from healthcheck.attachments import OWN
-from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, Kind, NotFound, moment
+from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, NotFound, moment
 from healthcheck.events import read_attempt
 from healthcheck.observation import Attempt, CheckName
 from healthcheck.probe import Answer

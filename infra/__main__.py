@@ -51,17 +51,20 @@ def _load() -> Callable[..., spec.StackSpec]:
 
 async def _prepare(
     described: spec.StackSpec, describe: Callable[..., spec.StackSpec]
-) -> tuple[spec.StackSpec, "docker.Provider"]:
+) -> tuple[spec.StackSpec, spec.HostSpec, "docker.Provider"]:
     """The stack with its subnets, and the provider of a Docker host that answers and has nothing in the stack's way.
 
     Its plug-in starts here, while Secrets Manager is still being asked, and what it takes to declare is loaded here.
     """
-    found = await asyncio.to_thread(host.read_host, described.docker_host)
+    # The output describes one Docker host; nothing that is called from here knows that there is no other.
+    [where] = described.hosts
+    found = await asyncio.to_thread(host.read_host, where.docker_host)
     stack = describe(held=host.held(described, found))
-    host.check_host(stack, found)
+    [where] = stack.hosts
+    host.check_host(stack, where, found)
     from infra.resources import declare_provider
 
-    return stack, declare_provider(stack.docker_host)
+    return stack, where, declare_provider(where.docker_host)
 
 
 async def program(verify: Verification = verify_after_update) -> dict[str, pulumi.Output[Any]]:
@@ -71,7 +74,7 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
         # As on an empty host: neither the rules nor the secrets depend on subnets, and need not wait for it.
         described = describe()
         rules.check_rules(described.stack, rules.records(described))
-        wanted = {name: (gateway.secret_id, gateway.secret_version) for name, gateway in described.gateways.items()}
+        wanted = {name: (gateway.secret.id, gateway.secret.version) for name, gateway in described.gateways.items()}
         reading = asyncio.ensure_future(credentials.read_all(wanted, described.mode))
         preparing = asyncio.ensure_future(_prepare(described, describe))
         # Both to their end, so that a refusal leaves no call to the engine and no unread second refusal behind.
@@ -79,14 +82,14 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
         for refusal in (reading.exception(), preparing.exception()):
             if refusal is not None:
                 raise refusal
-        secrets, (stack, provider) = reading.result(), preparing.result()
+        secrets, (stack, where, provider) = reading.result(), preparing.result()
     except IbgwError as error:
         raise failure.failed(str(error)) from None
     from infra.resources import declare
 
     # All is loaded and stays: without this, Python looks through it once more, for 0.3 s, before it ends.
     gc.freeze()
-    deployment = declare(stack, provider, secrets)
+    deployment = declare(stack, where, provider, secrets)
     verify(deployment, stack)
     return {"contract": deployment}
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from deployment.errors import ExitCode, IbgwError
-from deployment.names import Label, Names, Role
+from deployment.names import Label, Role
 from infra.addresses import Held
-from infra.spec import StackSpec
+from infra.spec import HostSpec, StackSpec
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def read_host(host: str) -> list[HostObject]:
     Raises IbgwError (COULD_NOT_RUN) naming `ibgw:dockerHost` when it does not answer.
     """
     # Loaded in the thread that this runs in, while the program waits for Secrets Manager.
-    from healthcheck.docker_host import DockerHost, Kind, docker_errors
+    from deployment.tables import Kind
+    from healthcheck.docker_host import DockerHost, docker_errors
 
     try:
         with DockerHost(host) as docker, docker_errors(f"{host} stopped answering", "try again"):
@@ -68,30 +69,29 @@ def held(spec: StackSpec, found: Iterable[HostObject]) -> list[Held]:
     return [Held(thing.name, subnet, _ours(spec, thing.labels)) for thing in found for subnet in thing.subnets]
 
 
-def _fixed_names(spec: StackSpec) -> Iterable[tuple[str, str]]:
-    names: Names = spec.names
-    yield "network", names.egress_network
-    for gateway in spec.gateways.values():
-        yield "container", gateway.container_name
-        yield "container", gateway.owner_name
-        yield "network", gateway.api_network.name
-        yield "volume", gateway.settings_volume.name
-        if gateway.logs_volume is not None:
-            yield "volume", gateway.logs_volume.name
+def _fixed_names(host: HostSpec) -> Iterable[tuple[str, str]]:
+    yield "network", host.egress.name
+    for gateway in host.gateways.values():
+        for kind, parts in (
+            ("container", gateway.containers),
+            ("network", gateway.networks),
+            ("volume", gateway.volumes),
+        ):
+            yield from ((kind, part.name) for part in parts.values())
 
 
-def check_host(spec: StackSpec, found: Iterable[HostObject]) -> None:
+def check_host(spec: StackSpec, host: HostSpec, found: Iterable[HostObject]) -> None:
     """Raises IbgwError (REFUSED) that lists everything on the host that the stack must not touch or share."""
     objects = list(found)
-    fixed = set(_fixed_names(spec))
+    fixed = set(_fixed_names(host))
     faults = [
         f"{thing.kind} {thing.name!r} exists and does not carry this stack's labels; "
         f"remove it, or set another ibgw:namePrefix (now {spec.names.prefix!r})"
         for thing in objects
         if (thing.kind, thing.name) in fixed and not _ours(spec, thing.labels)
     ]
-    declared = {spec.egress.name, *(gateway.api_network.name for gateway in spec.gateways.values())}
-    for gateway in spec.gateways.values():
+    declared = {name for kind, name in fixed if kind == "network"}
+    for gateway in host.gateways.values():
         configured = gateway.settings.api_subnet
         if configured is None:
             continue
@@ -103,21 +103,21 @@ def check_host(spec: StackSpec, found: Iterable[HostObject]) -> None:
                         f"ibgw:gateways.{gateway.name}.apiSubnet: {configured} overlaps {taken} of network "
                         f"{thing.name!r}; set another one"
                     )
-    for gateway in spec.gateways.values():
+    for gateway in host.gateways.values():
         for thing in objects:
             if (
-                thing.labels.get(Label.SECRET_ID) == gateway.secret_id
+                thing.labels.get(Label.SECRET_ID) == gateway.secret.id
                 and thing.labels.get(Label.ROLE) == Role.GATEWAY
-                and thing.name != gateway.container_name
+                and thing.name != gateway.container.name
             ):
                 faults.append(
                     f"ibgw:gateways.{gateway.name}.credentials.secretId: container {thing.name!r} on this host already "
-                    f"logs in with secret {gateway.secret_id!r}; a user has one session, so remove that gateway first, "
+                    f"logs in with secret {gateway.secret.id!r}; a user has one session, so remove that gateway first, "
                     "in an update of its own"
                 )
     if faults:
         raise IbgwError(
-            f"the Docker host {spec.docker_host} is not ready for stack {spec.stack!r}:\n"
+            f"the Docker host {host.docker_host} is not ready for stack {spec.stack!r}:\n"
             + "\n".join(f"  - {fault}" for fault in faults),
             exit_code=ExitCode.REFUSED,
         )

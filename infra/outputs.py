@@ -6,9 +6,12 @@ from typing import Any
 import pulumi
 
 from deployment import description
+from deployment.names import Role
+from deployment.properties import declared, facts_of_inputs
+from deployment.tables import CONTAINER
 from infra.credentials import Credentials
 from infra.failure import failed
-from infra.spec import GatewaySpec, StackSpec
+from infra.spec import GatewaySpec, HostSpec, StackSpec
 
 
 def image_digest(reference: str, repo_digest: str) -> str:
@@ -48,28 +51,30 @@ def describe_gateway(
     offline = settings.session.offline
     ports = description.PORTS[spec.mode]
     contract = settings.checks.market_data.contract
+    facts = facts_of_inputs(CONTAINER, declared(CONTAINER, gateway.container))
     return description.Gateway(
         name=gateway.name,
         mode=spec.mode,
         account_kind=spec.mode,
         expected_accounts=settings.account.expected,
         read_only=settings.api.read_only,
-        container=description.Container(name=gateway.container_name, id=container_id),
+        container=description.Container(name=gateway.container.name, id=container_id),
         api=description.Api(
             network=gateway.api_network.name,
-            host=gateway.container_name,
+            host=gateway.container.name,
             port=ports.client,
             inner_port=ports.inner,
         ),
         clients=tuple(client.target() for client in settings.clients),
         volumes=description.Volumes(
-            settings=gateway.settings_volume.name,
-            logs=None if gateway.logs_volume is None else gateway.logs_volume.name,
+            settings=gateway.volumes[Role.SETTINGS].name,
+            logs=gateway.volumes[Role.LOGS].name if Role.LOGS in gateway.volumes else None,
         ),
         image=description.Image(reference=spec.image or "", digest=digest),
-        # As infra.components.gateway declares them: no swap.
-        in_place=description.InPlace(memory=gateway.memory, memory_swap=gateway.memory, restart=gateway.restart),
-        secret=description.Secret(id=gateway.secret_id, version_id=version_id),
+        in_place=description.InPlace.model_validate(
+            {field: facts[field] for field in description.InPlace.model_fields}
+        ),
+        secret=description.Secret(id=gateway.secret.id, version_id=version_id),
         schedule=description.Schedule(
             time_zone=settings.session.time_zone,
             auto_restart=settings.session.auto_restart,
@@ -95,6 +100,7 @@ def describe_gateway(
 
 def assemble(
     spec: StackSpec,
+    host: HostSpec,
     *,
     credentials: Mapping[str, Credentials],
     container_ids: Mapping[str, pulumi.Output[str]],
@@ -110,13 +116,13 @@ def assemble(
             stack=spec.stack,
             mode=spec.mode,
             name_prefix=spec.names.prefix,
-            docker_host=spec.docker_host,
+            docker_host=host.docker_host,
             release=spec.release,
             verifier=description.Verifier(image_id=known["verifier"]),
-            egress_network=spec.egress.name,
+            egress_network=host.egress.name,
             gateways={
                 name: describe_gateway(spec, gateway, versions[name], known["containers"][name], known["digest"])
-                for name, gateway in spec.gateways.items()
+                for name, gateway in host.gateways.items()
             },
         )
         return contract.model_dump(mode="json", by_alias=True)

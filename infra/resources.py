@@ -1,4 +1,4 @@
-"""What a stack declares: its provider, its images and networks, and its gateways."""
+"""What a stack declares on a Docker host: the provider, images and networks, and its gateways there."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,10 +7,11 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
+from deployment.parts import Reference
 from infra import outputs, release, spec
 from infra.components.gateway import Gateway, GatewayArgs
 from infra.components.images import declare_gateway_image, declare_verifier_image
-from infra.components.network import declare_network
+from infra.components.parts import declare_network
 from infra.credentials import Credentials
 
 
@@ -20,9 +21,9 @@ def declare_provider(docker_host: str) -> docker.Provider:
 
 
 def declare(
-    stack: spec.StackSpec, provider: docker.Provider, secrets: Mapping[str, Credentials]
+    stack: spec.StackSpec, host: spec.HostSpec, provider: docker.Provider, secrets: Mapping[str, Credentials]
 ) -> pulumi.Output[dict[str, Any]]:
-    """Everything else; the stack's output."""
+    """Everything else on one host; its description."""
     opts = pulumi.ResourceOptions(provider=provider)
     reference = stack.image or release.NO_RELEASE
     image = declare_gateway_image(reference, platform=stack.platform, opts=opts)
@@ -32,22 +33,19 @@ def declare(
     verifier = declare_verifier_image(
         stack.names.verifier_image, base_image=stack.base_image, platform=stack.platform, opts=opts
     )
-    egress = declare_network("egress", stack.egress, opts)
+    egress = declare_network("egress", host.egress, opts)
+    known = {Reference(reference): image_id, Reference(host.egress.name): egress.id}
     gateways = {
         name: Gateway(
             name,
-            GatewayArgs(
-                spec=gateway,
-                credentials=secrets[name],
-                image_id=image_id,
-                egress_network_id=egress.id,
-            ),
+            GatewayArgs(spec=gateway, credentials=secrets[name], known=known),
             pulumi.ResourceOptions(providers=[provider]),
         )
-        for name, gateway in stack.gateways.items()
+        for name, gateway in host.gateways.items()
     }
     return outputs.assemble(
         stack,
+        host,
         credentials=secrets,
         container_ids={name: gateway.container_id for name, gateway in gateways.items()},
         digest=digest,

@@ -5,48 +5,36 @@ what runs.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.names import Label, Role
+from deployment.properties import Facts, Part, Table, declared, facts_of_inputs
 from deployment.rules import GatewayRecord, violations
-from infra.spec import ICC, GatewaySpec, StackSpec
+from deployment.tables import CONTAINER, NETWORK
+from infra.spec import GatewaySpec, HostSpec, StackSpec
 
 
-def record(stack: StackSpec, gateway: GatewaySpec) -> GatewayRecord:
-    """What one gateway will be. The constants are what the components have no input for; tests/stack compares all of
-    it with what they declare."""
-    grace = round(gateway.stop_grace.total_seconds())
-    return GatewayRecord(
-        name=gateway.container_name,
-        mode=stack.mode,
-        image=stack.image,
-        secret_id=gateway.secret_id,
-        environment=gateway.environment,
-        labels=gateway.labels,
-        arguments=(*gateway.command, *gateway.probe.test),
-        published=(),
-        network_mode="bridge",
-        api_driver=gateway.api_network.driver,
-        api_internal=gateway.api_network.internal,
-        egress_driver=stack.egress.driver,
-        egress_traffic=stack.egress.options.get(ICC) != "false",
-        egress_strangers=(),
-        privileged=False,
-        capabilities_added=(),
-        capabilities_dropped=gateway.capabilities_dropped,
-        security_options=gateway.security_options,
-        memory=gateway.memory,
-        memory_swap=gateway.memory,
-        stop_grace=grace,
-        removal_grace=grace,
-        restart=gateway.restart,
-        log_driver=gateway.log_driver,
-        log_options=gateway.log_options,
-        probe=gateway.probe.test,
+def _facts(table: Table[Part], part: Part) -> Facts:
+    return facts_of_inputs(table, declared(table, part))
+
+
+def record(stack: StackSpec, host: HostSpec, gateway: GatewaySpec) -> GatewayRecord:
+    """What one gateway will be, out of the inputs that it is about to be declared with."""
+    found = GatewayRecord(name=gateway.name, mode=stack.mode).with_container(_facts(CONTAINER, gateway.container))
+    found = found.with_api(_facts(NETWORK, gateway.api_network)).with_egress(_facts(NETWORK, host.egress))
+    strangers = (
+        container.name
+        for other in host.gateways.values()
+        for container in other.containers.values()
+        if container.labels.get(Label.ROLE) != Role.GATEWAY
+        and host.egress.name in {attachment.network for attachment in container.networks}
     )
+    return replace(found, image=stack.image, egress_strangers=tuple(sorted(strangers)))
 
 
 def records(stack: StackSpec) -> list[GatewayRecord]:
-    return [record(stack, gateway) for gateway in stack.gateways.values()]
+    return [record(stack, host, gateway) for host in stack.hosts for gateway in host.gateways.values()]
 
 
 def check_rules(stack: str, gateways: Sequence[GatewayRecord]) -> None:

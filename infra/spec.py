@@ -1,20 +1,36 @@
-"""Settings -> what runs: environment, mounts, probe, labels and limits of each gateway. Pure, and without pulumi.
+"""Settings -> what runs: the containers, files, networks and volumes of each gateway. Pure, and without pulumi.
 
-It describes a gateway without knowing what will run it, so that tests, policies and other engines read the same
-description. Facts about the image are from its Dockerfile, run.sh, common.sh and config.ini.tmpl (tag 10.45.1j).
+It describes a gateway (deployment.parts) without knowing what will run it, so that tests, policies and other engines
+read the same description. Facts about the image are from its Dockerfile, run.sh, common.sh and config.ini.tmpl (tag
+10.45.1j).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Network
+from pathlib import PurePosixPath
 
-from deployment.description import PORTS, CheckLevel, Mode, SecondFactor
+from deployment.description import PASSWORD_FILE, PORTS, USER_ID_FILE, CheckLevel, Mode, SecondFactor
 from deployment.names import Label, Names, Role, labels
+from deployment.parts import (
+    PASSWORD,
+    SECRET_VERSION,
+    USER_ID,
+    Attachment,
+    ContainerSpec,
+    FileSpec,
+    LogSpec,
+    Mount,
+    NetworkSpec,
+    Probe,
+    Restart,
+    VolumeSpec,
+)
 from infra import settings as config
 from infra import supervisor
 from infra.addresses import Held, choose
 from infra.properties import escape
+from infra.release import NO_RELEASE
 from infra.times import twelve_hour
 
 HOME = "/home/ibgateway"
@@ -30,81 +46,53 @@ VNC_PASSWORD_PATH = f"{HOME}/vnc_password"
 
 SECRETS_PATH = "/run/secrets"
 VERSION_FILE = f"{SECRETS_PATH}/secret_version"
-SECRET_FILE_MODE = "0444"  # noqa: S105 - uploads belong to root, and the gateway runs as uid 1000
-
-ICC = "com.docker.network.bridge.enable_icc"
-"""A bridge's option: whether its containers reach each other. Docker's default is true."""
 
 PROBE_TIMEOUT = timedelta(seconds=10)
 PROBE_RETRIES = 3
 RUN_PATH = "/tmp/ibgw"
 """What the supervisor keeps only as long as the container lives."""
-NO_FORWARDING = {"net.ipv4.ip_forward": "0"}
-"""Docker switches it on in every container; no packet goes through a gateway."""
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Docker's health check. Healthy means that the API answers its handshake; an open port proves nothing."""
+class SecretSpec:
+    """A secret by its id, and the version that was asked for; None is its current one."""
 
-    test: tuple[str, ...]
-    interval: timedelta
-    timeout: timedelta
-    retries: int
-
-
-@dataclass(frozen=True)
-class Mount:
-    volume: str
-    path: str
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    name: str
-    driver: str
-    subnet: IPv4Network
-    internal: bool
-    labels: dict[str, str]
-    options: dict[str, str]
-
-
-@dataclass(frozen=True)
-class VolumeSpec:
-    name: str
-    labels: dict[str, str]
+    id: str
+    version: str | None
 
 
 @dataclass(frozen=True)
 class GatewaySpec:
-    """One gateway's container and what belongs to it alone. Memory in MiB."""
+    """One gateway: what it is made of, by the role of each part, and what it is for.
+
+    A container that runs once prepares the volumes; the others begin after it.
+    """
 
     name: str
-    container_name: str
-    owner_name: str
-    environment: dict[str, str]
-    command: tuple[str, ...]
-    supervisor: str
-    values: str
-    secret_id: str
-    secret_version: str | None
-    api_network: NetworkSpec
-    settings_volume: VolumeSpec
-    logs_volume: VolumeSpec | None
-    mounts: tuple[Mount, ...]
-    probe: Probe
-    labels: dict[str, str]
-    owner_labels: dict[str, str]
-    memory: int
-    stop_grace: timedelta
-    capabilities_dropped: tuple[str, ...]
-    security_options: tuple[str, ...]
-    sysctls: dict[str, str]
-    log_driver: str
-    log_options: dict[str, str]
-    restart: str
+    secret: SecretSpec
+    networks: Mapping[Role, NetworkSpec]
+    volumes: Mapping[Role, VolumeSpec]
+    containers: Mapping[Role, ContainerSpec]
     settings: config.Gateway
     order_level: CheckLevel
+
+    @property
+    def container(self) -> ContainerSpec:
+        """The one that the gateway itself runs in."""
+        return self.containers[Role.GATEWAY]
+
+    @property
+    def api_network(self) -> NetworkSpec:
+        return self.networks[Role.API]
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """What a stack declares on one Docker host. `egress` leads all gateways there out."""
+
+    docker_host: str
+    egress: NetworkSpec
+    gateways: Mapping[str, GatewaySpec]
 
 
 @dataclass(frozen=True)
@@ -115,14 +103,16 @@ class StackSpec:
     stack: str
     mode: Mode
     names: Names
-    docker_host: str
     image: str | None
     release: str | None
     base_image: str
     platform: str
     verification_timeout: timedelta
-    egress: NetworkSpec
-    gateways: dict[str, GatewaySpec]
+    hosts: tuple[HostSpec, ...]
+
+    @property
+    def gateways(self) -> dict[str, GatewaySpec]:
+        return {name: gateway for host in self.hosts for name, gateway in host.gateways.items()}
 
 
 def probe_script(port: int) -> str:
@@ -203,77 +193,92 @@ def describe(
             gateway=gateway,
         )
 
-    def gateway_spec(name: str, gateway: config.Gateway) -> GatewaySpec:
-        settings_volume = VolumeSpec(names.settings_volume(name), labelled(Role.SETTINGS, name))
-        logs_volume = VolumeSpec(names.logs_volume(name), labelled(Role.LOGS, name)) if gateway.debug.enabled else None
-        mounts = [Mount(settings_volume.name, SETTINGS_PATH)]
-        if logs_volume is not None:
-            mounts.append(Mount(logs_volume.name, LOGS_PATH))
-        return GatewaySpec(
-            name=name,
-            container_name=names.gateway(name),
-            owner_name=names.settings_owner(name),
-            environment=environment(settings.mode, gateway),
+    def storage(name: str, gateway: config.Gateway) -> tuple[dict[Role, VolumeSpec], tuple[Mount, ...]]:
+        volumes = {Role.SETTINGS: VolumeSpec(names.settings_volume(name), labelled(Role.SETTINGS, name))}
+        mounts = [Mount(volumes[Role.SETTINGS].name, SETTINGS_PATH)]
+        if gateway.debug.enabled:
+            volumes[Role.LOGS] = VolumeSpec(names.logs_volume(name), labelled(Role.LOGS, name))
+            mounts.append(Mount(volumes[Role.LOGS].name, LOGS_PATH))
+        return volumes, tuple(mounts)
+
+    def owner_step(name: str, mounts: tuple[Mount, ...]) -> ContainerSpec:
+        """Gives the volumes to the image's user, since a new one belongs to root, and brings the supervisor along."""
+        guard = str(PurePosixPath(SUPERVISOR_PATH).parent)
+        script = supervisor.script(
+            paths={"VALUES": VALUES_PATH, "SECRETS": SECRETS_PATH, "LOGS": LOGS_PATH, "RUN": RUN_PATH}
+        )
+        return ContainerSpec(
+            name=names.settings_owner(name),
+            # The gateway's own: it is on the host anyway, and it knows the user.
+            image=image or NO_RELEASE,
+            entry_point=("chown",),
+            command=(f"{UID}:{UID}", *(mount.path for mount in mounts), guard),
+            user="0",
+            capabilities=("CHOWN",),
+            files=(FileSpec(SUPERVISOR_PATH, script),),
+            mounts=mounts,
+            restart=Restart.NEVER,
+            labels=labelled(Role.SETTINGS_OWNER, name),
+        )
+
+    def gateway_container(name: str, gateway: config.Gateway, mounts: tuple[Mount, ...]) -> ContainerSpec:
+        return ContainerSpec(
+            name=names.gateway(name),
+            image=image or NO_RELEASE,
             command=("bash", SUPERVISOR_PATH),
-            supervisor=supervisor.script(
-                paths={"VALUES": VALUES_PATH, "SECRETS": SECRETS_PATH, "LOGS": LOGS_PATH, "RUN": RUN_PATH}
+            environment=environment(settings.mode, gateway),
+            files=(
+                FileSpec(USER_ID_FILE, USER_ID),
+                FileSpec(PASSWORD_FILE, PASSWORD),
+                FileSpec(VERSION_FILE, SECRET_VERSION),
+                FileSpec(VALUES_PATH, supervisor.values(settings.mode, gateway)),
             ),
-            values=supervisor.values(settings.mode, gateway),
-            secret_id=gateway.credentials.secret_id,
-            secret_version=gateway.credentials.version_id,
-            api_network=NetworkSpec(
-                name=names.api_network(name),
-                driver="bridge",
-                subnet=subnets.api[name],
-                internal=True,
-                labels=labelled(Role.API, name),
-                options={},
+            mounts=mounts,
+            networks=(
+                Attachment(names.api_network(name), aliases=(names.gateway(name),)),
+                Attachment(names.egress_network),
             ),
-            settings_volume=settings_volume,
-            logs_volume=logs_volume,
-            mounts=tuple(mounts),
             probe=Probe(
                 test=("CMD", "bash", "-c", probe_script(PORTS[settings.mode].inner)),
                 interval=gateway.container.probe_interval,
                 timeout=PROBE_TIMEOUT,
                 retries=PROBE_RETRIES,
             ),
-            labels=labelled(Role.GATEWAY, name) | {str(Label.SECRET_ID): gateway.credentials.secret_id},
-            owner_labels=labelled(Role.SETTINGS_OWNER, name),
             memory=gateway.resources.memory,
             stop_grace=gateway.container.stop_grace,
-            capabilities_dropped=("ALL",),
-            security_options=("no-new-privileges:true",),
-            sysctls=NO_FORWARDING,
-            log_driver="json-file",
-            log_options={
-                "max-size": gateway.container.log_max_size,
-                "max-file": str(gateway.container.log_max_files),
+            log=LogSpec(gateway.container.log_max_size, gateway.container.log_max_files),
+            restart=Restart.UNLESS_STOPPED,
+            labels=labelled(Role.GATEWAY, name) | {str(Label.SECRET_ID): gateway.credentials.secret_id},
+        )
+
+    def gateway_spec(name: str, gateway: config.Gateway) -> GatewaySpec:
+        volumes, mounts = storage(name, gateway)
+        api = NetworkSpec(names.api_network(name), subnets.api[name], labelled(Role.API, name), internal=True)
+        return GatewaySpec(
+            name=name,
+            secret=SecretSpec(gateway.credentials.secret_id, gateway.credentials.version_id),
+            networks={Role.API: api},
+            volumes=volumes,
+            containers={
+                Role.SETTINGS_OWNER: owner_step(name, mounts),
+                Role.GATEWAY: gateway_container(name, gateway, mounts),
             },
-            restart="unless-stopped",
             settings=gateway,
             order_level=settings.order_level(name),
         )
 
+    # Two gateways must not reach each other's relay over the network that leads them out.
+    egress = NetworkSpec(names.egress_network, subnets.egress, labelled(Role.EGRESS), separates=True)
+    gateways = {name: gateway_spec(name, gateway) for name, gateway in sorted(settings.gateways.items())}
     return StackSpec(
         project=project,
         stack=stack,
         mode=settings.mode,
         names=names,
-        docker_host=settings.docker_host,
         image=image,
         release=settings.release,
         base_image=settings.verifier.base_image,
         platform=settings.platform.value,
         verification_timeout=settings.verifier.timeout,
-        egress=NetworkSpec(
-            name=names.egress_network,
-            driver="bridge",
-            subnet=subnets.egress,
-            internal=False,
-            labels=labelled(Role.EGRESS),
-            # Two gateways must not reach each other's relay over the network that leads them out.
-            options={ICC: "false"},
-        ),
-        gateways={name: gateway_spec(name, gateway) for name, gateway in sorted(settings.gateways.items())},
+        hosts=(HostSpec(settings.docker_host, egress, gateways),),
     )

@@ -11,9 +11,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from deployment.description import Deployment, Gateway, SecondFactor
+from deployment.tables import Kind
 from healthcheck import logs
 from healthcheck.automation.status import Status
-from healthcheck.docker_host import DockerHost, Kind, docker_errors, moment
+from healthcheck.docker_host import DockerHost, docker_errors, moment
 from healthcheck.gateway_container import status_of
 from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 from deployment.description import COMMAND_PORT, Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
+from deployment.tables import Kind
 from healthcheck.automation.status import Status
-from healthcheck.docker_host import DockerHost, Inspected, Kind, docker_errors
+from healthcheck.docker_host import DockerHost, Inspected, docker_errors
 from healthcheck.gateway_container import status_of, stop_grace
 from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, UID
 from infra.supervisor import MAXIMUM_ATTEMPTS

@@ -15,7 +15,8 @@ from typing import Any
 from deployment.description import COMMAND_PORT
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import Names
-from healthcheck.docker_host import DockerHost, Inspected, Kind, docker_errors
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerHost, Inspected, docker_errors
 from healthcheck.gateway_container import stop_grace
 from healthcheck.report import Report, red
 from healthcheck.verdict import GatewayVerdict

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import Names, Role, labels
-from healthcheck.docker_host import DockerError, DockerHost, Kind, docker_errors
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerError, DockerHost, docker_errors
 from infra.spec import HOME, SETTINGS_PATH, UID
 from operations.lifecycle import Say, start, stop
 

@@ -7,8 +7,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from deployment.description import Deployment, Gateway
+from deployment.tables import Kind
 from healthcheck.automation.status import Status
-from healthcheck.docker_host import DockerHost, Inspected, Kind, docker_errors, moment
+from healthcheck.docker_host import DockerHost, Inspected, docker_errors, moment
 from healthcheck.gateway_container import status_of
 from healthcheck.observation import CheckName
 from healthcheck.report import CheckResult, GatewayReport, Report, red

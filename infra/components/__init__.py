@@ -1,1 +1,1 @@
-"""Component resources, one a file. Each takes plain data (infra.spec) and declares its outputs."""
+"""Component resources, one a file, and what they are made of. Each takes plain data (infra.spec)."""

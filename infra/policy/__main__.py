@@ -20,7 +20,9 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
+from deployment.properties import UNKNOWN
 from deployment.rules import RULES, Rule, egress_for_gateways
+from deployment.tables import Token
 from infra.policy import inputs
 
 
@@ -37,14 +39,14 @@ def _item(holder: Any, key: Any) -> Any:
     try:
         return plain(holder[key])
     except UnknownValueError:
-        return inputs.UNKNOWN
+        return UNKNOWN
 
 
 def for_each_resource(rule: Rule) -> Policy:
     """A rule about what one resource says of itself."""
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        if args.resource_type not in inputs.KINDS:
+        if args.resource_type not in inputs.JUDGED:
             return
         given = plain(args.props)
         if inputs.applies(rule, args.resource_type, given):
@@ -59,9 +61,9 @@ def for_the_stack(rule: Rule) -> Policy:
     """The rule about who is on egress: it needs all containers, and is judged when all are known."""
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        containers = [_attached(one) for one in args.resources if one.resource_type == inputs.CONTAINER]
+        containers = [_attached(one) for one in args.resources if one.resource_type == Token.CONTAINER]
         for network in args.resources:
-            if network.resource_type == inputs.NETWORK:
+            if network.resource_type == Token.NETWORK:
                 found = inputs.egress(network.name, plain(network.props), network.urn, containers)
                 for text in rule.violations(found):
                     report(f"{found.name}: {text}", network.urn)
@@ -71,8 +73,8 @@ def for_the_stack(rule: Rule) -> Policy:
 
 def _attached(container: PolicyResource) -> inputs.Attached:
     given = plain(container.props)
-    named = [network.get("name") for network in given.get("networksAdvanced") or () if isinstance(network, dict)]
-    origins = [source.urn for source in container.property_dependencies.get("networksAdvanced", ())]
+    named = [network.get("name") for network in given.get(inputs.ATTACHED) or () if isinstance(network, dict)]
+    origins = [source.urn for source in container.property_dependencies.get(inputs.ATTACHED, ())]
     return inputs.Attached(container.name, given, frozenset({*origins, *(name for name in named if name)}))
 
 

@@ -1,38 +1,25 @@
 """A Docker resource's inputs, as the engine hands them to a policy, as the record that `deployment.rules` judges. Pure.
 
-What the engine does not know yet (UNKNOWN) leaves its fact unseen; what is not given has the provider's default, which
-is a fact. Each resource fills only the facts that are its own.
+What the engine does not know yet leaves its fact unseen; what is not given has the provider's default, which is a fact.
+Each resource fills only the facts that are its own.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any, TypeVar
 
 from deployment.description import Mode
 from deployment.names import Label, Role
+from deployment.properties import Facts, Inputs, facts_of_inputs, row
 from deployment.rules import GatewayRecord, Rule, no_credential_in_sight, no_new_privileges
-from healthcheck.inspected import DOCKERS_GRACE
-from infra.spec import ICC
-
-CONTAINER = "docker:index/container:Container"
-NETWORK = "docker:index/network:Network"
-IMAGE = "docker:index/remoteImage:RemoteImage"
+from deployment.tables import CONTAINER, IMAGE, NETWORK, Token
 
 WITHOUT_NETWORK = (no_credential_in_sight, no_new_privileges)
 """The rules for a container that no network leads to and that reaches none, as the one that prepares the volumes."""
 
-Inputs = Mapping[str, Any]
-T = TypeVar("T")
+JUDGED = (Token.CONTAINER, Token.NETWORK, Token.PULLED_IMAGE)
+"""The resources that a rule is for."""
 
-
-class Unknown(Enum):
-    """An input that depends on what is not created yet."""
-
-    UNKNOWN = "unknown"
-
-
-UNKNOWN = Unknown.UNKNOWN
+ATTACHED = row(CONTAINER, "networks").input
 
 
 def mode_of(urn: str) -> Mode:
@@ -42,116 +29,35 @@ def mode_of(urn: str) -> Mode:
     return Mode.PAPER if stack.split("-", 1)[0] == Mode.PAPER else Mode.LIVE
 
 
-def record(kind: str, name: str, inputs: Inputs, mode: Mode) -> GatewayRecord:
-    """The facts that this resource (of KINDS) decides."""
-    return _LOOK[kind](GatewayRecord(name=name, mode=mode), inputs)
-
-
 def applies(rule: Rule, kind: str, inputs: Inputs) -> bool:
     """Whether a rule is for this resource. A container is a gateway's unless it visibly has no network: what a program
     says of it in a label must not exempt it."""
-    return kind != CONTAINER or inputs.get("networkMode") != "none" or rule in WITHOUT_NETWORK
+    mode = row(CONTAINER, "network_mode")
+    return kind != Token.CONTAINER or mode.of_inputs(inputs) != "none" or rule in WITHOUT_NETWORK
 
 
-def _fact(inputs: Inputs, key: str, default: Any, make: Callable[[Any], T]) -> T | None:
-    """The fact that one input tells, with the provider's default where it is not given; None if it is unknown."""
-    value = inputs.get(key)
-    value = default if value is None else value
-    return None if _unknown(value) else make(value)
+def record(kind: str, name: str, inputs: Inputs, mode: Mode) -> GatewayRecord:
+    """The facts that this resource (of JUDGED) decides."""
+    base = GatewayRecord(name=name, mode=mode)
+    if kind == Token.CONTAINER:
+        return base.with_container(facts_of_inputs(CONTAINER, inputs))
+    if kind == Token.NETWORK:
+        return _network(base, facts_of_inputs(NETWORK, inputs))
+    return replace(base, image=facts_of_inputs(IMAGE, inputs)["reference"])
 
 
-def _unknown(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_unknown, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_unknown, value))
-    return value is UNKNOWN
+def _role(facts: Facts) -> str | None:
+    return (facts["labels"] or {}).get(Label.ROLE)
 
 
-def _labels(inputs: Inputs) -> dict[str, str] | None:
-    return _fact(inputs, "labels", (), lambda found: {one["label"]: one["value"] for one in found})
-
-
-def _texts(values: Iterable[object]) -> tuple[str, ...]:
-    return tuple(map(str, values))
-
-
-def _container(base: GatewayRecord, inputs: Inputs) -> GatewayRecord:
-    labels = _labels(inputs)
-    capabilities = _fact(inputs, "capabilities", {}, lambda found: found)
-    probe = _fact(inputs, "healthcheck", {}, lambda found: _texts(found.get("tests") or ()))
-    words = (_fact(inputs, "entrypoints", (), _texts), _fact(inputs, "command", (), _texts), probe)
-    return replace(
-        base,
-        name=_fact(inputs, "name", base.name, str) or base.name,
-        image=_fact(inputs, "image", "", _pulled),
-        secret_id=None if labels is None else labels.get(Label.SECRET_ID, ""),
-        environment=_fact(inputs, "envs", (), lambda found: dict(entry.partition("=")[::2] for entry in found)),
-        labels=labels,
-        arguments=None if None in words else tuple(word for part in words if part for word in part),
-        published=_published(inputs),
-        network_mode=_fact(inputs, "networkMode", "bridge", str),
-        privileged=_fact(inputs, "privileged", False, bool),
-        capabilities_added=None if capabilities is None else _texts(capabilities.get("adds") or ()),
-        capabilities_dropped=None if capabilities is None else _texts(capabilities.get("drops") or ()),
-        security_options=_fact(inputs, "securityOpts", (), _texts),
-        memory=_fact(inputs, "memory", 0, int),
-        memory_swap=_fact(inputs, "memorySwap", 0, int),
-        stop_grace=_fact(inputs, "stopTimeout", DOCKERS_GRACE, int),
-        # The provider kills at once where it is not given.
-        removal_grace=_fact(inputs, "destroyGraceSeconds", 0, int),
-        restart=_fact(inputs, "restart", "no", str),
-        log_driver=_fact(inputs, "logDriver", "", str),
-        log_options=_fact(inputs, "logOpts", {}, dict),
-        probe=probe,
-    )
-
-
-def _pulled(image: str) -> str | None:
-    """An image's id says nothing of what was pulled: that is for the resource that pulls it to show."""
-    return None if image.startswith("sha256:") else image
-
-
-def _published(inputs: Inputs) -> tuple[str, ...] | None:
-    ports = _fact(inputs, "ports", (), _ports)
-    everything = _fact(inputs, "publishAllPorts", False, bool)
-    if ports is None or everything is None:
-        return None
-    return (*ports, *(("all exposed ports",) if everything else ()))
-
-
-def _ports(ports: Iterable[Inputs]) -> tuple[str, ...]:
-    return tuple(
-        f"{int(port['internal'])}/{port.get('protocol') or 'tcp'} on {port.get('ip') or '0.0.0.0'}:"
-        f"{int(port['external']) if port.get('external') else 'any'}"
-        for port in ports
-    )
-
-
-def _network(base: GatewayRecord, inputs: Inputs) -> GatewayRecord:
+def _network(base: GatewayRecord, facts: Facts) -> GatewayRecord:
     """`egress` by its label; any other network counts as one that clients are on."""
-    named = replace(base, name=_fact(inputs, "name", base.name, str) or base.name)
-    driver = _fact(inputs, "driver", "bridge", str)
+    named = replace(base, name=facts["name"] or base.name)
     # The rule about drivers looks at both networks, of which this resource is one.
-    both = replace(named, api_driver=driver and "bridge", egress_driver=driver and "bridge")
-    if (_labels(inputs) or {}).get(Label.ROLE) == Role.EGRESS:
-        traffic = _fact(inputs, "options", {}, lambda found: found.get(ICC) != "false")
-        return replace(both, egress_driver=driver, egress_traffic=traffic)
-    return replace(both, api_driver=driver, api_internal=_fact(inputs, "internal", False, bool))
-
-
-def _image(base: GatewayRecord, inputs: Inputs) -> GatewayRecord:
-    return replace(base, image=_fact(inputs, "name", "", str))
-
-
-_LOOK: Mapping[str, Callable[[GatewayRecord, Inputs], GatewayRecord]] = {
-    CONTAINER: _container,
-    NETWORK: _network,
-    IMAGE: _image,
-}
-
-
-KINDS = frozenset(_LOOK)
+    other = facts["driver"] and "bridge"
+    if _role(facts) == Role.EGRESS:
+        return replace(named.with_egress(facts), api_driver=other)
+    return replace(named.with_api(facts), egress_driver=other)
 
 
 @dataclass(frozen=True)
@@ -165,13 +71,14 @@ class Attached:
 
 def egress(name: str, inputs: Inputs, urn: str, containers: Iterable[Attached]) -> GatewayRecord:
     """Who is on a network that is `egress` and does not say that it is a gateway; of another network nothing."""
-    base = GatewayRecord(name=_fact(inputs, "name", name, str) or name, mode=mode_of(urn))
-    if (_labels(inputs) or {}).get(Label.ROLE) != Role.EGRESS:
+    facts = facts_of_inputs(NETWORK, inputs)
+    base = GatewayRecord(name=facts["name"] or name, mode=mode_of(urn))
+    if _role(facts) != Role.EGRESS:
         return base
     here = {urn, base.name}
     strangers = (
         one.name
         for one in containers
-        if here & one.networks and (_labels(one.inputs) or {}).get(Label.ROLE) != Role.GATEWAY
+        if here & one.networks and _role(facts_of_inputs(CONTAINER, one.inputs)) != Role.GATEWAY
     )
     return replace(base, egress_strangers=tuple(sorted(strangers)))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from deployment.errors import IbgwError
 from deployment.names import Label, Role
 from deployment.paths import project_folder
-from healthcheck.docker_host import DockerHost, Kind, docker_errors
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.report import Report
 from healthcheck.runner import verify
 from infra.release import RELEASES, read_release

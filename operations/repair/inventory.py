@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deployment.names import MANAGED_BY, Label
-from healthcheck.docker_host import DockerHost, Inspected, Kind
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerHost, Inspected
 from healthcheck.gateway_container import stop_grace
 from operations.repair.state import Recorded
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deployment.names import Role
-from healthcheck.docker_host import Kind
+from deployment.tables import Kind
 from operations.repair.inventory import Found, Inventory
 from operations.repair.lock import Lock
 from operations.repair.processes import Process

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployment.errors import ExitCode, IbgwError
-from healthcheck.docker_host import Kind
+from deployment.tables import Kind
 
 # Those that need repair.
 KINDS = {

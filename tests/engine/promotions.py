@@ -41,14 +41,15 @@ ADDED = {
     BROKEN: "RUN sed -i '2i [ \"$TRADING_MODE\" != live ] || exit 1' /home/ibgateway/scripts/run.sh",
 }
 
-# At the end of infra/components/gateway.py: the gateway's first process ends at once, on live alone.
+# At the end of infra/components/parts.py: the gateway's first process ends at once, on live alone.
 FAILING = """
 
 class _FirstProcessFailsOnLive(docker.Container):
     def __init__(self, *names, command=None, **inputs):
-        words = command or ["/home/ibgateway/scripts/run.sh"]
-        script = '[ "$TRADING_MODE" != live ] || exit 1; exec "$@"'
-        super().__init__(*names, command=["bash", "-c", script, "-", *words], **inputs)
+        if "entrypoints" not in inputs:
+            script = '[ "$TRADING_MODE" != live ] || exit 1; exec "$@"'
+            command = ["bash", "-c", script, "-", *command]
+        super().__init__(*names, command=command, **inputs)
 
 
 class _Docker:
@@ -138,7 +139,7 @@ class PaperAndLive:
     @contextmanager
     def program(self, addition: str) -> Iterator[None]:
         """The program with this at the end of the gateway's component; afterwards the one before."""
-        file = self.folder / "infra" / "components" / "gateway.py"
+        file = self.folder / "infra" / "components" / "parts.py"
         before = file.read_text()
         file.write_text(before + addition)
         try:

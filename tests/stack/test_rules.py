@@ -10,6 +10,8 @@ import pytest
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
+from deployment.names import Role
+from deployment.parts import Attachment, LogSpec, Restart
 from deployment.rules import RULES, GatewayRecord
 from infra import rules, spec
 from infra.policy import inputs
@@ -58,28 +60,48 @@ def test_the_owner_step_breaks_no_rule_that_is_for_it(program: Program) -> None:
 Tamper = Callable[[spec.StackSpec], spec.StackSpec]
 
 
+def on_host(**changes: Any) -> Tamper:
+    return lambda stack: replace(stack, hosts=(replace(stack.hosts[0], **changes),))
+
+
 def gateway(**changes: Any) -> Tamper:
-    return lambda stack: replace(stack, gateways={"main": replace(stack.gateways["main"], **changes)})
+    return lambda stack: on_host(gateways={"main": replace(stack.gateways["main"], **changes)})(stack)
+
+
+def container(**changes: Any) -> Tamper:
+    def tamper(stack: spec.StackSpec) -> spec.StackSpec:
+        containers = stack.gateways["main"].containers
+        return gateway(containers={**containers, Role.GATEWAY: replace(containers[Role.GATEWAY], **changes)})(stack)
+
+    return tamper
+
+
+def labelled(**changes: str) -> Tamper:
+    return lambda stack: container(labels={**stack.gateways["main"].container.labels, **changes})(stack)
 
 
 def api(**changes: Any) -> Tamper:
-    return lambda stack: gateway(api_network=replace(stack.gateways["main"].api_network, **changes))(stack)
+    return lambda stack: gateway(networks={Role.API: replace(stack.gateways["main"].api_network, **changes)})(stack)
 
 
 def egress(**changes: Any) -> Tamper:
-    return lambda stack: replace(stack, egress=replace(stack.egress, **changes))
+    return lambda stack: on_host(egress=replace(stack.hosts[0].egress, **changes))(stack)
+
+
+def owner_on_egress(stack: spec.StackSpec) -> spec.StackSpec:
+    containers = stack.gateways["main"].containers
+    bot = replace(containers[Role.SETTINGS_OWNER], networks=(Attachment(stack.hosts[0].egress.name),))
+    return gateway(containers={**containers, Role.SETTINGS_OWNER: bot})(stack)
 
 
 def with_environment(**changes: str) -> Tamper:
-    return lambda stack: gateway(environment=stack.gateways["main"].environment | changes)(stack)
+    return lambda stack: container(environment={**stack.gateways["main"].container.environment, **changes})(stack)
 
 
 # Stack, rule, what is changed in its specification, what the refusal says.
 TAMPERED: list[tuple[str, str, Tamper, str]] = [
     ("paper", "api_internal", api(internal=False), "api network: found not internal, expected internal"),
-    ("paper", "bridges", api(driver="macvlan"), "api network's driver: found macvlan, expected bridge"),
-    ("paper", "bridges", egress(driver="macvlan"), "egress network's driver: found macvlan, expected bridge"),
-    ("paper", "egress_separates", egress(options={}), "egress network: found traffic between its containers"),
+    ("paper", "egress_separates", egress(separates=False), "egress network: found traffic between its containers"),
     (
         "live",
         "image_by_digest_on_live",
@@ -92,31 +114,31 @@ TAMPERED: list[tuple[str, str, Tamper, str]] = [
         with_environment(TWS_PASSWORD="x"),  # noqa: S106 - made up
         "environment: found what looks like a credential under TWS_PASSWORD",
     ),
-    ("paper", "no_capabilities", gateway(capabilities_dropped=()), "capabilities dropped: found none, expected ALL"),
-    ("paper", "no_new_privileges", gateway(security_options=()), "security options: found none"),
-    ("paper", "memory_limited", gateway(memory=0), "memory: found no limit, expected a limit in MiB"),
-    ("paper", "log_rotated", gateway(log_options={}), "log option max-size: found none, expected a limit"),
-    ("paper", "log_rotated", gateway(log_driver="syslog"), "log driver: found syslog, expected json-file"),
+    ("paper", "egress_for_gateways", owner_on_egress, "egress network: found ibgw-paper-main-settings-owner attached"),
+    ("paper", "no_capabilities", container(capabilities=("NET_ADMIN",)), "capabilities added: found CAP_NET_ADMIN"),
+    ("paper", "memory_limited", container(memory=None), "memory: found no limit, expected a limit in MiB"),
+    ("paper", "log_rotated", container(log=LogSpec("", 5)), "log option max-size: found none, expected a limit"),
+    ("paper", "log_rotated", container(log=None), "log driver: found none, expected json-file"),
     (
         "paper",
         "time_to_log_out",
-        gateway(stop_grace=timedelta(seconds=59)),
+        container(stop_grace=timedelta(seconds=59)),
         "stop grace: found 59 s, expected 60 s or more",
     ),
     (
         "paper",
         "time_to_log_out_at_removal",
-        gateway(stop_grace=timedelta(seconds=59)),
+        container(stop_grace=timedelta(seconds=59)),
         "grace at removal: found 59 s, expected 60 s or more",
     ),
-    ("paper", "restarted_unless_stopped", gateway(restart="always"), "restart policy: found always"),
+    ("paper", "restarted_unless_stopped", container(restart=Restart.NEVER), "restart policy: found no"),
     (
         "paper",
         "probed",
-        lambda stack: gateway(probe=replace(stack.gateways["main"].probe, test=()))(stack),
+        container(probe=None),
         "probe: found none, expected one that does the API's handshake",
     ),
-    ("paper", "secret_of_this_mode", gateway(secret_id="ibgw/live/main"), "secret: found ibgw/live/main"),  # noqa: S106
+    ("paper", "secret_of_this_mode", labelled(**{"ibgw.secret-id": "ibgw/live/main"}), "secret: found ibgw/live/main"),
     (
         "live",
         "no_vnc_on_live",
@@ -125,12 +147,14 @@ TAMPERED: list[tuple[str, str, Tamper, str]] = [
     ),
 ]
 
-# What no specification can say, since no component has an input for it: rule, what the record would hold.
+# What no specification can say, since it has no word for it: rule, what the record would hold.
 UNDECLARABLE: list[tuple[str, dict[str, Any], str]] = [
     ("no_published_port", {"published": ("4004/tcp on 0.0.0.0:4002",)}, "published port: found 4004/tcp"),
     ("own_network", {"network_mode": "host"}, "network mode: found host"),
-    ("egress_for_gateways", {"egress_strangers": ("bot",)}, "egress network: found bot attached"),
-    ("no_capabilities", {"capabilities_added": ("CAP_NET_ADMIN",)}, "capabilities added: found CAP_NET_ADMIN"),
+    ("bridges", {"api_driver": "macvlan"}, "api network's driver: found macvlan, expected bridge"),
+    ("bridges", {"egress_driver": "macvlan"}, "egress network's driver: found macvlan, expected bridge"),
+    ("no_capabilities", {"capabilities_dropped": ()}, "capabilities dropped: found none, expected ALL"),
+    ("no_new_privileges", {"security_options": ()}, "security options: found none"),
     ("no_capabilities", {"privileged": True}, "privileged: found true"),
 ]
 

@@ -49,15 +49,6 @@ def test_the_version_and_all_but_the_values_are_declared_as_with_them(program: P
     assert PASSWORD not in json.dumps(after)
 
 
-def test_what_ignore_changes_names_is_the_user_id_and_the_password(program: Program) -> None:
-    """The engine knows the elements of a list by their number (tests/engine shows what it makes of that)."""
-    from infra.components.gateway import CREDENTIALS
-
-    files = [upload["file"] for upload in container(program.run().engine)["uploads"]]
-    assert CREDENTIALS == ["uploads[0].content", "uploads[1].content"]
-    assert files[:2] == ["/run/secrets/tws_userid", "/run/secrets/tws_password"]
-
-
 def test_the_preview_says_what_was_not_checked(program: Program, warned: list[str]) -> None:
     program.run(preview=True, denied=[VALUE])
     [text] = warned

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from healthcheck.docker_host import Conflict, DockerError, Inspected, Kind, NotFound
+from deployment.tables import Kind
+from healthcheck.docker_host import Conflict, DockerError, Inspected, NotFound
 from healthcheck.events import read_attempt
 from tests.unit.fake_docker import FakeDocker
 

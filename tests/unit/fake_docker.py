@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, Kind, NotFound, moment
+from deployment.tables import Kind
+from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, NotFound, moment
 
 
 class FakeDocker(DockerHost):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from infra.settings import load
-from infra.spec import describe
+from infra.spec import SUPERVISOR_PATH, VALUES_PATH, describe
 from tests.unit.test_settings import as_engine, changed, tracked
 
 VERSION = "v1"
@@ -159,9 +159,10 @@ class Supervised:
     def render(self, stack: str = "paper", /, **changes: Any) -> None:
         settings = load(stack, changed(stack, changes) if changes else as_engine(tracked(stack)))
         gateway = describe(settings, project="ibgw", stack=stack, image=None).gateways["main"]
+        files = {file.path: file.content for part in gateway.containers.values() for file in part.files}
         inner = 4002 if stack == "paper" else 4001
-        self.values.write_text(gateway.values.replace(f"PORT={inner}\n", f"PORT={self.ports['port']}\n", 1))
-        text = gateway.supervisor
+        self.values.write_text(files[VALUES_PATH].replace(f"PORT={inner}\n", f"PORT={self.ports['port']}\n", 1))
+        text = files[SUPERVISOR_PATH]
         for before, after in (
             ("/home/ibgateway/ibgw/values", str(self.values)),
             ("COMMANDS=7462", f"COMMANDS={self.ports['commands']}"),

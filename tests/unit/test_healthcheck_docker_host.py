@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from deployment.errors import IbgwError
+from deployment.tables import Kind
 from healthcheck import docker_connections
-from healthcheck.docker_host import ARCHIVES, Conflict, DockerError, DockerHost, Inspected, Kind, NotFound
+from healthcheck.docker_host import ARCHIVES, Conflict, DockerError, DockerHost, Inspected, NotFound
 
 SSH = """\
 #!{python}

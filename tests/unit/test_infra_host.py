@@ -5,8 +5,9 @@ from ipaddress import IPv4Network
 import pytest
 
 from deployment.errors import IbgwError
+from deployment.tables import Kind
 from healthcheck import docker_host
-from healthcheck.docker_host import DockerError, Kind
+from healthcheck.docker_host import DockerError
 from infra.host import HostObject, read_host
 from tests.unit.fake_docker import FakeDocker
 

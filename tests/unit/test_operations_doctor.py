@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from deployment.tables import Kind
 from healthcheck.automation.status import parse
-from healthcheck.docker_host import Kind
 from healthcheck.explain import VAGUE
 from healthcheck.logs import REASONS
 from healthcheck.observation import Attempt, CheckName, CheckObservation

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 
 from deployment.errors import IbgwError
-from healthcheck.docker_host import DockerError, Kind
+from deployment.tables import TABLES, Kind
+from healthcheck.docker_host import DockerError
 from operations import cli, drift
-from operations.drift import CONTAINER, NETWORK, TABLES, VOLUME, Recorded, Seen, compare
+from operations.drift import reading
+from operations.drift.comparing import Difference, Drift, Recorded, Seen, compare
 from operations.stack import Stack
-from tests.stack.conftest import Program
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_document
 from tests.unit.operations_pulumi import FakePulumi, install
-from tests.unit.test_settings import changed
 
 API, EGRESS, OWN, IMAGE = "a" * 64, "e" * 64, "c" * 64, "sha256:" + "1" * 64
 NETWORKS = {API: "ibgw-paper-main-api", EGRESS: "ibgw-paper-egress"}
@@ -163,8 +163,8 @@ def seen(kind: Kind = Kind.CONTAINER, path: str = "", value: Any = None) -> Seen
     return Seen(inspected=inspected, image=OF_IMAGE if kind is Kind.CONTAINER else {}, networks=NETWORKS)
 
 
-def lines(found: list[drift.Difference]) -> list[str]:
-    text = drift.human(drift.Drift(stack="paper", differences=tuple(found)))
+def lines(found: list[Difference]) -> list[str]:
+    text = drift.human(Drift(stack="paper", differences=tuple(found)))
     return [] if text == "paper: no drift" else text.splitlines()
 
 
@@ -226,6 +226,13 @@ TAMPERED: list[tuple[Kind, str, str, Any, list[str]]] = [
         "HostConfig/PortBindings",
         {"4004/tcp": [{"HostIp": "", "HostPort": "4002"}]},
         ["published port 4004/tcp on 0.0.0.0:4002 added"],
+    ),
+    (
+        Kind.CONTAINER,
+        "publishAllPorts",
+        "HostConfig/PublishAllPorts",
+        True,
+        ["published port all exposed ports added"],
     ),
     (
         Kind.CONTAINER,
@@ -302,7 +309,7 @@ def test_each_input_is_compared_with_what_docker_shows(kind: Kind, path: str, va
     # The provider is no help here: it reads what it read before.
     found = compare(recorded(kind), seen(kind, path, value))
     assert lines(found) == [f"{kind} {name}: {text}" for text in told]
-    assert SECRET not in drift.as_json(drift.Drift(stack="paper", differences=tuple(found)))
+    assert SECRET not in drift.as_json(Drift(stack="paper", differences=tuple(found)))
 
 
 def test_what_was_never_declared_counts_too() -> None:
@@ -317,19 +324,8 @@ def test_what_was_never_declared_counts_too() -> None:
 
 
 def test_each_compared_input_has_such_a_row() -> None:
-    compared = {(kind, key) for kind in EXAMPLES for key, row in TABLES[kind].items() if row is not None}
+    compared = {(kind, row.key) for kind in EXAMPLES for row in TABLES[kind] if row.inspect is not None}
     assert compared == {(kind, key) for kind, key, *_ in TAMPERED}
-
-
-def test_every_input_that_the_program_declares_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A further input of a container, network or volume fails here until the table says where Docker has it."""
-    everything = {"debug.enabled": True, "vnc.enabled": True, "api.masterClientId": 7}
-    config = changed("paper", {f"ibgw:gateways.main.{key}": value for key, value in everything.items()})
-    engine = Program(monkeypatch).run("paper", config).engine
-    for suffix, table in (("Container", CONTAINER), ("Network", NETWORK), ("Volume", VOLUME)):
-        declared = {key for resource in engine.of_type(suffix) for key in resource.inputs}
-        assert declared
-        assert declared - set(table) == set(), f"operations/drift.py does not say where a {suffix} has these"
 
 
 def test_no_order_of_dockers_or_the_providers_is_a_drift() -> None:
@@ -488,7 +484,7 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     host.objects[Kind.VOLUME][VOLUME_INPUTS["name"]] = VOLUME_INSPECTED
     host.objects[Kind.IMAGE] = {IMAGE: {"Id": IMAGE, "Config": OF_IMAGE}, BUILT["repoDigest"]: {"Config": {}}}
     opened: Callable[[str], FakeDocker] = {"unix:///x": host}.__getitem__
-    monkeypatch.setattr(drift, "DockerHost", opened)
+    monkeypatch.setattr(reading, "DockerHost", opened)
     return host
 
 
@@ -544,7 +540,7 @@ def test_what_an_interrupted_update_left_to_be_deleted_is_not_looked_at(pulumi: 
     doomed = step("docker:index/container:Container", "main", "d" * 64, INPUTS, None)
     doomed["oldState"]["delete"] = True
     steps = [*STEPS, doomed]
-    assert [one.id for one in drift.read(steps) if one.kind is Kind.CONTAINER] == [OWN]
+    assert [one.id for one in reading.read(steps) if one.kind is Kind.CONTAINER] == [OWN]
 
 
 def test_what_a_refresh_made_the_state_forget_is_still_missed(

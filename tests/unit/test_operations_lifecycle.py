@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deployment.errors import IbgwError
-from healthcheck.docker_host import DockerError, Kind
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerError
 from operations import lifecycle
 from operations.stack import parse_contract
 from tests.unit.fake_docker import FakeDocker

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from deployment.errors import IbgwError
-from healthcheck.docker_host import DockerError, Kind
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerError
 from operations import logs
 from operations.logs import Line
 from operations.stack import parse_contract

@@ -2,12 +2,14 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployment.parts import ContainerSpec
+from deployment.properties import Update, declared, facts_of_inputs
+from deployment.tables import CONTAINER
 from infra import settings, spec
 from operations import cli, plan
 from operations.commands import plan as command
@@ -316,6 +318,14 @@ def gateway_of(changes: dict[str, Any]) -> tuple[spec.GatewaySpec, dict[str, Any
     return found, found.settings.model_dump(mode="json", by_alias=True)
 
 
+def differing(before: ContainerSpec, after: ContainerSpec) -> set[Update]:
+    """What an update does with what differs between the two. A changed probe replaces, since it must not be recorded
+    only."""
+    old, new = (facts_of_inputs(CONTAINER, declared(CONTAINER, part)) for part in (before, after))
+    rows = [row for row in CONTAINER if old[row.name] != new[row.name]]
+    return {Update.REPLACES if row.update is Update.RECORDS and row.inspect else row.update for row in rows}
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_effect_of_a_setting_is_what_the_specification_makes_of_it(setting: str) -> None:
     first, value, effect = SETTINGS[setting]
@@ -323,20 +333,18 @@ def test_the_effect_of_a_setting_is_what_the_specification_makes_of_it(setting: 
     after, new = gateway_of({**first, setting: value})
     assert plan.changed_settings(old, new) == [setting]
     assert plan.effect_of(setting) == effect
-    # Aside: what is for the verification alone, and the pin, of which the container sees only the version it leads to.
-    # Then memory, which Docker changes in place.
-    bare: dict[str, Any] = {
-        "settings": before.settings,
-        "order_level": before.order_level,
-        "secret_version": before.secret_version,
-    }
-    same = replace(after, **bare) == before
-    same_but_memory = replace(after, memory=before.memory, **bare) == before
-    assert (same, same_but_memory) == {
-        "nothing": (True, True),
-        "in_place": (False, True),
-        "replaces": (False, False),
-    }[effect]
+    changed_in = differing(before.container, after.container)
+    if before.networks != after.networks:
+        changed_in.add(Update.REPLACES)
+    assert (
+        changed_in
+        == {
+            "nothing": set(),
+            "in_place": {Update.IN_PLACE},
+            # What goes along with it is for the provider alone: the grace at a removal.
+            "replaces": {Update.REPLACES} | (changed_in & {Update.RECORDS}),
+        }[effect]
+    )
 
 
 def test_the_document_has_the_table_of_all_effects() -> None:

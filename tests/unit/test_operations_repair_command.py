@@ -11,7 +11,8 @@ import pytest
 
 from deployment.errors import IbgwError
 from deployment.paths import project_folder
-from healthcheck.docker_host import DockerError, Kind, NotFound
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerError, NotFound
 from operations.repair import command, processes
 from operations.repair.command import Outcome, repair
 from operations.repair.inventory import Scope

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from healthcheck.docker_host import Kind
+from deployment.tables import Kind
 from operations.repair.inventory import Found, Guest, Inventory
 from operations.repair.lock import Lock
 from operations.repair.plan import Action, Plan, Verb, make_plan

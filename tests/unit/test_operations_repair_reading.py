@@ -13,7 +13,7 @@ import pytest
 
 import operations.repair
 from deployment.errors import IbgwError
-from healthcheck.docker_host import Kind
+from deployment.tables import Kind
 from operations.repair import processes
 from operations.repair.lock import Holder, Lock, backend_folder, holder, read_locks
 from operations.repair.processes import Process, end, own_processes, program_of, stray_plugins

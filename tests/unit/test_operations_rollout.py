@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployment.errors import ExitCode, IbgwError
-from healthcheck.docker_host import Kind
+from deployment.tables import Kind
 from healthcheck.report import Report
 from infra.verification import ONLY
 from operations import cli, rollout

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from deployment.errors import ExitCode, IbgwError
-from healthcheck.docker_host import DockerError, Kind
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerError
 from operations import settings_reset
 from operations.stack import parse_contract
 from tests.unit.fake_docker import FakeDocker

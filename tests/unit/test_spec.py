@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from deployment.properties import declared
+from deployment.tables import CONTAINER
 from infra.settings import load
 from infra.spec import describe, probe_script
 from tests.unit.test_settings import as_engine, changed, tracked
@@ -67,15 +69,14 @@ def test_a_device_s_name_adds_no_setting_and_arrives(device: str) -> None:
     changes = {"ibgw:gateways.main.secondFactor": {"method": "push", "device": device}}
     settings = load("paper", changed("paper", changes))
     gateway = describe(settings, project="ibgw", stack="paper", image=None).gateways["main"]
-    told = gateway.environment["TWOFA_DEVICE"]
+    told = gateway.container.environment["TWOFA_DEVICE"]
     assert re.fullmatch(r"([A-Za-z0-9]|\\u[0-9A-F]{4})+", told)
     assert told.encode().decode("unicode_escape") == device
 
 
 def test_the_first_process_is_our_own_and_no_packet_is_forwarded() -> None:
-    gateway = describe(load("paper", as_engine(tracked("paper"))), project="ibgw", stack="paper", image=None).gateways[
-        "main"
-    ]
-    assert gateway.command == ("bash", "/home/ibgateway/tws_settings/guard/supervisor.sh")
-    assert gateway.sysctls == {"net.ipv4.ip_forward": "0"}
-    assert not {name for name in gateway.environment if "PASSWORD" in name or "USERID" in name}
+    stack = describe(load("paper", as_engine(tracked("paper"))), project="ibgw", stack="paper", image=None)
+    container = stack.gateways["main"].container
+    assert container.command == ("bash", "/home/ibgateway/tws_settings/guard/supervisor.sh")
+    assert declared(CONTAINER, container)["sysctls"] == {"net.ipv4.ip_forward": "0"}
+    assert not {name for name in container.environment if "PASSWORD" in name or "USERID" in name}

@@ -1,0 +1,23 @@
+"""A drift for people and for programs. Pure."""
+
+import json
+
+from operations.drift.comparing import Difference, Drift
+
+
+def human(drift: Drift) -> str:
+    """One line where nothing drifted; else a line for each difference."""
+    if not drift.differences:
+        return f"{drift.stack}: no drift"
+    return "\n".join(_line(one) for one in drift.differences)
+
+
+def _line(one: Difference) -> str:
+    said = " ".join(text for text in (one.item, one.change) if text)
+    values = f": {one.recorded} -> {one.found}" if one.recorded is not None else ""
+    # Whoever named a variable or a label may have had a terminal in mind.
+    return "".join(letter if letter.isprintable() else "?" for letter in f"{one.kind} {one.name}: {said}{values}")
+
+
+def as_json(drift: Drift) -> str:
+    return json.dumps({"schema": 1, "drift": bool(drift.differences), **drift.model_dump(mode="json")}, indent=2)
