@@ -191,7 +191,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the plan takes a replacement for a change in place",
-        "operations/plan.py",
+        "operations/plan/reading.py",
         '{"replace", "create-replacement", "delete-replaced"}',
         '{"create-replacement"}',
         "tests/unit/test_operations_plan.py::test_a_real_preview_gives_its_verdict_and_reasons",

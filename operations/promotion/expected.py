@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator
 
-from operations.plan import THIS_VERSION, Plan, PlanVerdict
+from deployment.tables import Kind
+from operations.plan import Cause, Plan, PlanVerdict
 
-OWN = frozenset({"image", THIS_VERSION, "a file in the container", "ibgw's own probe", "ibgw's own variables"})
+OWN = frozenset({Cause.IMAGE, Cause.PROGRAM, Cause.UNTOLD})
 """What a release brings along: its image, and what its commit changed in how this package runs a gateway. Paper runs
-the same commit (operations.plan names these reasons)."""
+the same commit."""
 
-WITH_THE_IMAGE = ("gateway-image", "verifier-image", "-settings-owner")
-"""How the names of the other objects end that go with an image or a commit."""
+WITH_THE_IMAGE = frozenset({Kind.IMAGE, Kind.CONTAINER})
+"""What else goes with an image or a commit: the images, and the containers that prepare a gateway's volumes."""
 
 
 def unexpected(plan: Plan) -> list[str]:
     """Each change that a promotion does not explain, in the plan's words; none at a stack's first deployment."""
     if plan.gateways and all(one.verdict is PlanVerdict.CREATE for one in plan.gateways):
         return []
-    return [*_of_gateways(plan), *(other for other in plan.others if not other.endswith(WITH_THE_IMAGE))]
+    return [*_of_gateways(plan), *(str(other) for other in plan.others if other.kind not in WITH_THE_IMAGE)]
 
 
 def _of_gateways(plan: Plan) -> Iterator[str]:
@@ -24,5 +25,5 @@ def _of_gateways(plan: Plan) -> Iterator[str]:
         if one.verdict in (PlanVerdict.CREATE, PlanVerdict.REMOVE):
             yield f"{one.gateway}: {one.verdict}"
         for reason in one.reasons:
-            if reason.setting not in OWN:
+            if reason.cause not in OWN:
                 yield f"{one.gateway}: {reason.setting}"

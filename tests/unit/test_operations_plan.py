@@ -14,6 +14,7 @@ from infra import settings, spec
 from operations import cli, plan
 from operations.commands import plan as command
 from operations.plan import FailOn, GatewayPlan, PlanVerdict
+from operations.plan.settings import completed
 from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_settings import changed
 
@@ -69,11 +70,9 @@ def test_a_gateway_that_comes_and_one_that_goes() -> None:
     assert goes["second"].downtime == "up to 1m30s to log out, and it does not come back"
     assert goes["second"].secret_version is None
     assert goes["main"].verdict is PlanVerdict.NONE
-    assert recorded("removed").others == (
-        "delete second-api",
-        "delete second-settings-owner",
-        "leave second-settings",
-    )
+    others = ["delete second-api", "delete second-settings-owner", "leave second-settings"]
+    assert list(map(str, recorded("removed").others)) == others
+    assert json.loads(plan.as_json(recorded("removed")))["others"] == others
 
 
 def test_a_replacement_says_for_how_long_and_whether_the_phone_will_ask() -> None:
@@ -187,6 +186,48 @@ def test_a_setting_that_only_one_version_knows_is_a_reason_once_somebody_sets_it
     component["newState"]["inputs"]["settings"]["vnc"] = {"enabled": True}
     found = main_of(plan.read("p", json.dumps(preview)))
     assert ([one.setting for one in found.reasons], found.version) == (["vnc.enabled"], None)
+
+
+def without(told: Any, setting: str) -> Any:
+    key, _, inner = setting.partition(".")
+    return {
+        name: without(part, inner) if inner and name == key else part
+        for name, part in told.items()
+        if inner or name != key
+    }
+
+
+def every_default() -> dict[str, Any]:
+    least = {"credentials": {"secretId": "x"}, "session": {"autoRestart": "23:59"}}
+    told = settings.Gateway.model_validate(least).model_dump(mode="json", by_alias=True)
+    more = {"clients": [{"container": "bot", "label": None}], "session": {**told["session"], "offline": OFFLINE}}
+    return {**told, **more}
+
+
+OFFLINE = {"from": "22:00", "until": "06:00"}
+
+
+@pytest.mark.parametrize("setting", sorted({*plan.every_setting(), "vnc", "container"} - {"clients"}))
+def test_a_key_that_a_version_adds_counts_with_its_default(setting: str) -> None:
+    """Its value in the settings of this version, where nobody has set it."""
+    told = every_default()
+    expected = [] if setting not in NO_DEFAULT else [setting]
+    assert plan.changed_settings(completed(without(told, setting)), completed(told)) == expected
+
+
+NO_DEFAULT = ("credentials.secretId", "session.autoRestart", "session.offline")
+"""Set here, or required."""
+
+
+def test_a_key_that_a_version_adds_or_drops_is_silent_inside_of_lists_and_of_what_may_be_absent() -> None:
+    told, older = every_default(), every_default()
+    older["clients"] = [{"container": "bot", "gone": True}]
+    older["session"]["offline"] = {**OFFLINE, "gone": 1}
+    older["gone"] = {"enabled": True}
+    older["api"]["gone"] = 1
+    assert plan.changed_settings(completed(older), completed(told)) == []
+    older["clients"][0]["container"] = "other"
+    assert plan.changed_settings(completed(older), completed(told)) == ["clients"]
 
 
 def test_a_version_that_changes_nothing_in_the_container_is_no_change() -> None:

@@ -1,0 +1,81 @@
+"""A plan for people, for a pull request and for programs. Pure."""
+
+import json
+from collections.abc import Iterable
+
+from operations.plan.model import Effect, GatewayPlan, Plan, PlanVerdict
+from operations.plan.settings import effect_of, every_setting
+
+EARLIER = "an earlier version"
+"""Of ibgw, whose states do not tell which one it was."""
+
+WORDS = {
+    PlanVerdict.NONE: "stays as it is",
+    PlanVerdict.IN_PLACE: "changes in place, without a login",
+    PlanVerdict.RELOGIN: "is replaced and logs in again",
+    PlanVerdict.RELOGIN_SECOND_FACTOR: "is replaced, logs in again and asks for a second factor",
+    PlanVerdict.CREATE: "is created and logs in",
+    PlanVerdict.REMOVE: "is removed",
+}
+_EFFECTS = {
+    Effect.REPLACES: "replaces the container",
+    Effect.IN_PLACE: "in place",
+    Effect.NOTHING: "does not touch the container",
+}
+
+
+def human(plan: Plan) -> str:
+    """One line where nothing changes; else a line for each gateway, and under it what is to be known."""
+    if not plan.changes:
+        return f"{plan.stack}: no change"
+    width = max((len(one.gateway) for one in plan.gateways), default=0)
+    lines = []
+    for one in plan.gateways:
+        lines.append(f"{plan.stack}/{one.gateway:{width}}  {one.verdict.upper():21}  {WORDS[one.verdict]}")
+        lines += [f"  {text}" for text in _details(one)]
+    return "\n".join([*lines, *_others(plan)])
+
+
+def markdown(plan: Plan) -> str:
+    """For a pull request's comment."""
+    if not plan.changes:
+        return f"**{plan.stack}**: no change"
+    lines = [f"### Plan for `{plan.stack}`", "", "| Gateway | Verdict | What happens |", "|---|---|---|"]
+    for one in plan.gateways:
+        said = "<br>".join(text.replace("|", "\\|") for text in (WORDS[one.verdict], *_details(one)))
+        lines.append(f"| {one.gateway} | `{one.verdict}` | {said} |")
+    others = _others(plan)
+    return "\n".join([*lines, *(["", *others] if others else [])])
+
+
+def as_json(plan: Plan) -> str:
+    return json.dumps({"schema": 1, "changes": plan.changes, **plan.model_dump(mode="json")}, indent=2)
+
+
+def effects_table() -> str:
+    """The table of docs/plan.md."""
+    rows = [f"| `{setting}` | {_EFFECTS[effect_of(setting)]} |" for setting in every_setting()]
+    return "\n".join(["| Setting | A change of it |", "|---|---|", *rows])
+
+
+def _details(one: GatewayPlan) -> Iterable[str]:
+    for reason in one.reasons:
+        yield f"because of {reason.setting} ({_EFFECTS[reason.effect]})"
+    if one.image is not None:
+        yield f"image: {one.image.before or 'none'} -> {one.image.after or 'known at the update'}"
+    if one.secret_version is not None:
+        yield f"secret version: {one.secret_version.before or 'none'} -> {one.secret_version.after or 'none'}"
+    if one.version is not None:
+        yield f"ibgw: {one.version.before or EARLIER} -> {one.version.after or EARLIER}"
+    if one.downtime is not None:
+        yield f"away: {one.downtime}"
+    if one.asks_second_factor:
+        yield "second factor: approve it in IBKR Mobile during the update"
+
+
+def _others(plan: Plan) -> list[str]:
+    return [f"also: {', '.join(map(str, plan.others))}"] if plan.others else []
+
+
+RENDERERS = {"human": human, "json": as_json, "markdown": markdown}
+"""By what `--format` calls them."""

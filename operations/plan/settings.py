@@ -1,0 +1,74 @@
+"""The settings of a gateway: which differ, and what a change of each does by itself. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from infra.settings import Gateway
+from operations.plan.model import Effect
+
+# Where each setting goes to. tests/unit/test_operations_plan.py changes each one of the schema and compares with what
+# infra.spec makes of it.
+_NOTHING = ("account.", "checks.", "clients", "credentials.versionId", "secondFactor.method")
+_IN_PLACE = ("resources.memory",)
+
+
+def effect_of(setting: str) -> Effect:
+    """Of a setting of a gateway, such as `session.timeZone`."""
+    if setting.startswith(_NOTHING):
+        return Effect.NOTHING
+    return Effect.IN_PLACE if setting in _IN_PLACE else Effect.REPLACES
+
+
+def every_setting(model: type[BaseModel] = Gateway, above: str = "") -> Iterator[str]:
+    """The keys of all settings of a gateway, down to the last model."""
+    for name, field in model.model_fields.items():
+        key = f"{above}{field.alias or name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from every_setting(field.annotation, f"{key}.")
+        else:
+            yield key
+
+
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any], above: str = "") -> list[str]:
+    """The keys of what differs, down to the last mapping. What is absent and what is null are the same."""
+    found: list[str] = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += changed_settings(before, after, f"{above}{key}.")
+        elif before != after:
+            found.append(f"{above}{key}")
+    return found
+
+
+def completed(found: Any, annotation: Any = Gateway) -> Any:
+    """What a component told, in this version's keys: one that only another version has goes, and one that it lacked has
+    its default, since nobody has set it."""
+    model = _model_in(annotation)
+    if model is None:
+        return found
+    if isinstance(found, list):
+        return [completed(one, model) for one in found]
+    if not isinstance(found, Mapping):
+        return found
+    return {
+        key: completed(found[key], field.annotation) if key in found else _default(field)
+        for key, field in ((field.alias or name, field) for name, field in model.model_fields.items())
+    }
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a setting is, may be or is a list of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _default(field: FieldInfo) -> Any:
+    if field.is_required():
+        return None
+    return to_jsonable_python(field.get_default(call_default_factory=True))
