@@ -20,6 +20,7 @@ NO_FORWARDING = {"net.ipv4.ip_forward": "0"}
 """Docker switches it on in every container that has a network."""
 READ_ONLY = "0444"
 """Uploads belong to root, and the gateway runs as uid 1000."""
+NO_NEW_PRIVILEGES = "no-new-privileges:true"
 RESTART = {Restart.UNLESS_STOPPED: "unless-stopped", Restart.NEVER: "no"}
 
 
@@ -51,16 +52,75 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+# --- what is declared ---------------------------------------------------------------------------------------------
+
+
+def _variables(part: ContainerSpec) -> list[str] | None:
+    return [f"{key}={value}" for key, value in sorted(part.environment.items())] or None
+
+
+def _entries(labels: Mapping[str, str]) -> list[Inputs]:
+    return [{"label": key, "value": value} for key, value in sorted(labels.items())]
+
+
+def _volumes(part: ContainerSpec) -> list[Inputs]:
+    return [{"volumeName": Reference(mount.volume), "containerPath": mount.path} for mount in part.mounts]
+
+
+def _attachment(one: Attachment) -> Inputs:
+    return {"name": Reference(one.network), **({"aliases": list(one.aliases)} if one.aliases else {})}
+
+
+def _network_mode(part: ContainerSpec) -> str | None:
+    return None if part.networks else "none"
+
+
+def _capabilities(part: ContainerSpec) -> list[str] | None:
+    # CAP_ is part of the name: a refresh reads it back so, and any other spelling replaces the container.
+    return [f"CAP_{name}" for name in part.capabilities] or None
+
+
+def _kernel_parameters(part: ContainerSpec) -> Mapping[str, str] | None:
+    return NO_FORWARDING if part.networks else None
+
+
+def _grace(part: ContainerSpec) -> int | None:
+    return None if part.stop_grace is None else round(part.stop_grace.total_seconds())
+
+
+def _log_options(part: ContainerSpec) -> Mapping[str, str] | None:
+    return None if part.log is None else {"max-size": part.log.max_size, "max-file": str(part.log.max_files)}
+
+
+def _once(part: ContainerSpec) -> bool:
+    return part.restart is Restart.NEVER
+
+
+def _uploads(part: ContainerSpec) -> list[Inputs]:
+    return [{"file": file.path, "content": file.content, "permissions": READ_ONLY} for file in part.files]
+
+
+def _bridge_options(part: NetworkSpec) -> Mapping[str, str]:
+    return {ICC: "false"} if part.separates else {}
+
+
+# --- what is found ------------------------------------------------------------------------------------------------
+
+
 def _pairs(entries: Iterable[str]) -> dict[str, str]:
     return dict(entry.partition("=")[::2] for entry in entries)
 
 
+def _in_order(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(values))
+
+
+def _all_ports(every: bool) -> tuple[str, ...]:
+    return ("all exposed ports",) if every else ()
+
+
 def _labels(entries: Iterable[Inputs]) -> dict[str, str]:
     return {entry["label"]: entry["value"] for entry in entries}
-
-
-def _entries(labels: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"label": key, "value": value} for key, value in sorted(labels.items())]
 
 
 def _texts(values: Iterable[object]) -> tuple[str, ...]:
@@ -76,40 +136,6 @@ def _limit(mebibytes: float) -> str:
     return f"{mebibytes:.10g} MiB" if mebibytes else "no limit"
 
 
-def _grace(container: ContainerSpec) -> int | None:
-    return None if container.stop_grace is None else round(container.stop_grace.total_seconds())
-
-
-def _once(container: ContainerSpec) -> bool:
-    return container.restart is Restart.NEVER
-
-
-def _of_probe(
-    name: str, key: str, docker: str, declare: Callable[[Probe], Any] | None, **options: Any
-) -> Property[ContainerSpec]:
-    """The provider records a changed probe and changes nothing."""
-
-    def of(container: ContainerSpec) -> Any:
-        return None if declare is None or container.probe is None else declare(container.probe)
-
-    paths = f"healthcheck.{key}", f"Config.Healthcheck.{docker}"
-    return Property(name, *paths, of, update=Update.RECORDS, **options)
-
-
-_TIME: Any = {
-    "given": lambda text: parse_duration(text).total_seconds(),
-    "shown": lambda nanoseconds: nanoseconds / 1e9,
-    "default": 0.0,
-}
-_SIZE: Any = {
-    "given": lambda size: max(int(size), 0),
-    "shown": _mebibytes,
-    "default": 0,
-    "update": Update.IN_PLACE,
-    "tell": _limit,
-}
-
-
 def _mounts(entries: Iterable[Inputs]) -> Facts:
     """By path: the volume or the host's folder, and whether it can be written to."""
     return {
@@ -119,10 +145,6 @@ def _mounts(entries: Iterable[Inputs]) -> Facts:
 
 def _mounted(entries: Iterable[Inspected]) -> Facts:
     return {one["Destination"]: (one.get("Name") or one.get("Source"), one.get("RW")) for one in entries}
-
-
-def _attachment(one: Attachment) -> dict[str, Any]:
-    return {"name": Reference(one.network), **({"aliases": list(one.aliases)} if one.aliases else {})}
 
 
 def _networks(entries: Iterable[Inputs]) -> Facts:
@@ -164,40 +186,53 @@ def _published(inspected: Inspected) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+# --- the tables ---------------------------------------------------------------------------------------------------
+
+_TIME: Any = {
+    "given": lambda text: parse_duration(text).total_seconds(),
+    "shown": lambda nanoseconds: nanoseconds / 1e9,
+    "default": 0.0,
+}
+_SIZE: Any = {
+    "given": lambda size: max(int(size), 0),
+    "shown": _mebibytes,
+    "default": 0,
+    "update": Update.IN_PLACE,
+    "tell": _limit,
+}
+_LABELS: Any = {"given": _labels, "default": {}, "words": "label"}
+_WORDS: Any = {"read": _texts, "default": ()}
+_SET: Any = {**_WORDS, "parts": each}
+_ANYWAY: Any = {"counts_undeclared": True}
+_RECORDED: Any = {"update": Update.RECORDS}
+"""For the provider alone: how it creates and removes."""
+
+Declare = Callable[[ContainerSpec], Any] | None
+
+
+def _config(name: str, key: str, inspect: str, declare: Declare = None, **options: Any) -> Property[ContainerSpec]:
+    return Property(name, key, f"Config.{inspect}", declare, **options)
+
+
+def _host(name: str, key: str, inspect: str, declare: Declare = None, **options: Any) -> Property[ContainerSpec]:
+    return Property(name, key, f"HostConfig.{inspect}", declare, **options)
+
+
+def _probe(
+    name: str, key: str, inspect: str, declare: Callable[[Probe], Any] = lambda _: None, **options: Any
+) -> Property[ContainerSpec]:
+    """The provider records a changed probe and changes nothing."""
+    paths = f"healthcheck.{key}", f"Config.Healthcheck.{inspect}"
+    return Property(name, *paths, lambda part: part.probe and declare(part.probe), update=Update.RECORDS, **options)
+
+
 CONTAINER: Table[ContainerSpec] = (
     Property("name", "name", "Name", lambda part: part.name, shown=lambda name: name.lstrip("/"), tell=str),
     Property("image", "image", "Image", lambda part: Reference(part.image), default="", tell=str),
+    _config("environment", "envs", "Env", _variables, read=_pairs, default={}, inherited=True, **_ANYWAY),
+    _config("labels", "labels", "Labels", lambda part: _entries(part.labels), inherited=True, **_LABELS, **_ANYWAY),
     Property(
-        "environment",
-        "envs",
-        "Config.Env",
-        lambda part: [f"{key}={value}" for key, value in sorted(part.environment.items())] or None,
-        read=_pairs,
-        default={},
-        inherited=True,
-        counts_undeclared=True,
-    ),
-    Property(
-        "labels",
-        "labels",
-        "Config.Labels",
-        lambda part: _entries(part.labels),
-        given=_labels,
-        default={},
-        words="label",
-        inherited=True,
-        counts_undeclared=True,
-    ),
-    Property(
-        "mounts",
-        "volumes",
-        "Mounts",
-        lambda part: [{"volumeName": Reference(mount.volume), "containerPath": mount.path} for mount in part.mounts],
-        given=_mounts,
-        shown=_mounted,
-        default={},
-        words="mount",
-        counts_undeclared=True,
+        "mounts", "volumes", "Mounts", _volumes, given=_mounts, shown=_mounted, default={}, words="mount", **_ANYWAY
     ),
     Property(
         "networks",
@@ -210,14 +245,7 @@ CONTAINER: Table[ContainerSpec] = (
         words="network",
         parts=_attachments,
     ),
-    Property(
-        "network_mode",
-        "networkMode",
-        "HostConfig.NetworkMode",
-        lambda part: None if part.networks else "none",
-        default="bridge",
-        tell=str,
-    ),
+    _host("network_mode", "networkMode", "NetworkMode", _network_mode, default="bridge", tell=str),
     Property(
         "published",
         "ports",
@@ -227,76 +255,36 @@ CONTAINER: Table[ContainerSpec] = (
         default=(),
         words="published port",
         parts=each,
-        counts_undeclared=True,
+        **_ANYWAY,
     ),
-    Property(
+    _host(
         "all_published",
         "publishAllPorts",
-        "HostConfig.PublishAllPorts",
-        read=lambda every: ("all exposed ports",) if every else (),
+        "PublishAllPorts",
+        read=_all_ports,
         default=(),
         words="published port",
         parts=each,
-        counts_undeclared=True,
+        **_ANYWAY,
     ),
-    _of_probe("probe", "tests", "Test", lambda probe: list(probe.test), read=_texts, default=(), words="probe command"),
+    _probe("probe", "tests", "Test", lambda probe: list(probe.test), words="probe command", **_WORDS),
     # In Go's own spelling, as it is read back: any other is a change at each refresh.
-    _of_probe("probe_interval", "interval", "Interval", lambda probe: format_duration(probe.interval), **_TIME),
-    _of_probe("probe_retries", "retries", "Retries", lambda probe: probe.retries, default=0),
-    _of_probe("probe_start_period", "startPeriod", "StartPeriod", None, words="probe startPeriod", **_TIME),
-    _of_probe("probe_timeout", "timeout", "Timeout", lambda probe: format_duration(probe.timeout), **_TIME),
-    Property(
-        "capabilities_added",
-        "capabilities.adds",
-        "HostConfig.CapAdd",
-        # CAP_ is part of the name: a refresh reads it back so, and any other spelling replaces the container.
-        lambda part: [f"CAP_{name}" for name in part.capabilities] or None,
-        read=_texts,
-        default=(),
-        words="capability add",
-        parts=each,
-    ),
-    Property(
-        "capabilities_dropped",
-        "capabilities.drops",
-        "HostConfig.CapDrop",
-        lambda _: ["ALL"],
-        read=_texts,
-        default=(),
-        words="capability drop",
-        parts=each,
-    ),
-    Property("privileged", "privileged", "HostConfig.Privileged", default=False, tell=str, counts_undeclared=True),
-    Property(
-        "security_options",
-        "securityOpts",
-        "HostConfig.SecurityOpt",
-        lambda _: ["no-new-privileges:true"],
-        read=lambda options: tuple(sorted(options)),
-        default=(),
-    ),
-    Property(
-        "kernel_parameters",
-        "sysctls",
-        "HostConfig.Sysctls",
-        lambda part: NO_FORWARDING if part.networks else None,
-        default={},
-        words="kernel parameter",
-    ),
-    Property("memory", "memory", "HostConfig.Memory", lambda part: part.memory, **_SIZE),
+    _probe("probe_interval", "interval", "Interval", lambda probe: format_duration(probe.interval), **_TIME),
+    _probe("probe_retries", "retries", "Retries", lambda probe: probe.retries, default=0),
+    _probe("probe_start_period", "startPeriod", "StartPeriod", words="probe startPeriod", **_TIME),
+    _probe("probe_timeout", "timeout", "Timeout", lambda probe: format_duration(probe.timeout), **_TIME),
+    _host("capabilities_added", "capabilities.adds", "CapAdd", _capabilities, words="capability add", **_SET),
+    _host("capabilities_dropped", "capabilities.drops", "CapDrop", lambda _: ["ALL"], words="capability drop", **_SET),
+    _host("privileged", "privileged", "Privileged", default=False, tell=str, **_ANYWAY),
+    _host("security_options", "securityOpts", "SecurityOpt", lambda _: [NO_NEW_PRIVILEGES], read=_in_order, default=()),
+    _host("kernel_parameters", "sysctls", "Sysctls", _kernel_parameters, default={}, words="kernel parameter"),
+    _host("memory", "memory", "Memory", lambda part: part.memory, **_SIZE),
     # Equal, so that there is no swap; without it every preview would show a change.
-    Property(
-        "memory_swap",
-        "memorySwap",
-        "HostConfig.MemorySwap",
-        lambda part: part.memory,
-        words="memory with swap",
-        **_SIZE,
-    ),
-    Property(
+    _host("memory_swap", "memorySwap", "MemorySwap", lambda part: part.memory, words="memory with swap", **_SIZE),
+    _host(
         "restart",
         "restart",
-        "HostConfig.RestartPolicy.Name",
+        "RestartPolicy.Name",
         lambda part: RESTART[part.restart],
         read=lambda name: name or "no",
         default="no",
@@ -304,38 +292,17 @@ CONTAINER: Table[ContainerSpec] = (
         update=Update.IN_PLACE,
         tell=str,
     ),
-    Property("stop_grace", "stopTimeout", "Config.StopTimeout", _grace, read=int, default=DOCKERS_GRACE, tell=str),
-    Property(
-        "log_driver",
-        "logDriver",
-        "HostConfig.LogConfig.Type",
-        lambda part: part.log and "json-file",
-        default="",
-        tell=str,
-    ),
-    Property(
-        "log_options",
-        "logOpts",
-        "HostConfig.LogConfig.Config",
-        lambda part: part.log and {"max-size": part.log.max_size, "max-file": str(part.log.max_files)},
-        default={},
-        words="log option",
-    ),
-    Property(
-        "entry_point",
-        "entrypoints",
-        "Config.Entrypoint",
-        lambda part: list(part.entry_point) or None,
-        read=_texts,
-        default=(),
-    ),
-    Property("command", "command", "Config.Cmd", lambda part: list(part.command) or None, read=_texts, default=()),
-    Property("user", "user", "Config.User", lambda part: part.user),
+    _config("stop_grace", "stopTimeout", "StopTimeout", _grace, read=int, default=DOCKERS_GRACE, tell=str),
+    _host("log_driver", "logDriver", "LogConfig.Type", lambda part: part.log and "json-file", default="", tell=str),
+    _host("log_options", "logOpts", "LogConfig.Config", _log_options, default={}, words="log option"),
+    _config("entry_point", "entrypoints", "Entrypoint", lambda part: list(part.entry_point) or None, **_WORDS),
+    _config("command", "command", "Cmd", lambda part: list(part.command) or None, **_WORDS),
+    _config("user", "user", "User", lambda part: part.user),
     Property(
         "state",
         "mustRun",
         "State.Status",
-        lambda part: part.restart is Restart.UNLESS_STOPPED,
+        lambda part: not _once(part),
         # A container that need not run may do both.
         given=lambda must: "running" if must else None,
         shown=lambda status: "running" if status == "restarting" else status,
@@ -343,19 +310,13 @@ CONTAINER: Table[ContainerSpec] = (
         tell=str,
     ),
     # Inside the container, and one secret to the engine.
-    Property(
-        "files",
-        "uploads",
-        declare=lambda part: [
-            {"file": file.path, "content": file.content, "permissions": READ_ONLY} for file in part.files
-        ],
-    ),
+    Property("files", "uploads", None, _uploads),
     # The provider kills at once without it, and a killed gateway leaves its session at the broker.
-    Property("removal_grace", "destroyGraceSeconds", None, _grace, read=int, default=0, update=Update.RECORDS),
+    Property("removal_grace", "destroyGraceSeconds", None, _grace, read=int, default=0, **_RECORDED),
     # A failed wait would replace the container at the next update, and every replacement is a login.
-    Property("waits_for_probe", "wait", None, lambda part: None if _once(part) else False, update=Update.RECORDS),
-    Property("waits_for_end", "attach", None, lambda part: _once(part) or None, update=Update.RECORDS),
-    Property("keeps_output", "logs", None, lambda part: _once(part) or None, update=Update.RECORDS),
+    Property("waits_for_probe", "wait", None, lambda part: None if _once(part) else False, **_RECORDED),
+    Property("waits_for_end", "attach", None, lambda part: _once(part) or None, **_RECORDED),
+    Property("keeps_output", "logs", None, lambda part: _once(part) or None, **_RECORDED),
 )
 
 NETWORK: Table[NetworkSpec] = (
@@ -374,25 +335,14 @@ NETWORK: Table[NetworkSpec] = (
         default={},
         words="subnet",
     ),
-    Property(
-        "options",
-        "options",
-        "Options",
-        lambda part: {ICC: "false"} if part.separates else {},
-        default={},
-        words="option",
-    ),
-    Property(
-        "labels", "labels", "Labels", lambda part: _entries(part.labels), given=_labels, default={}, words="label"
-    ),
+    Property("options", "options", "Options", _bridge_options, default={}, words="option"),
+    Property("labels", "labels", "Labels", lambda part: _entries(part.labels), **_LABELS),
 )
 
 VOLUME: Table[VolumeSpec] = (
     Property("name", "name", "Name", lambda part: part.name, tell=str),
     Property("driver", "driver", "Driver", lambda _: "local", tell=str),
-    Property(
-        "labels", "labels", "Labels", lambda part: _entries(part.labels), given=_labels, default={}, words="label"
-    ),
+    Property("labels", "labels", "Labels", lambda part: _entries(part.labels), **_LABELS),
 )
 
 IMAGE: Table[Any] = (Property("reference", "name", default=""),)

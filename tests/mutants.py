@@ -115,7 +115,7 @@ MUTATIONS = (
     Mutation(
         "the gateway may gain privileges",
         "deployment/tables.py",
-        'lambda _: ["no-new-privileges:true"],',
+        "lambda _: [NO_NEW_PRIVILEGES],",
         "lambda _: None,",
         f"{PROGRAM}::test_the_gateway_has_no_privileges",
     ),
@@ -129,8 +129,8 @@ MUTATIONS = (
     Mutation(
         "the owner step has a network",
         "deployment/tables.py",
-        'lambda part: None if part.networks else "none",',
-        "lambda part: None,",
+        'return None if part.networks else "none"',
+        "return None",
         f"{PROGRAM}::test_the_owner_step_can_change_owners_and_nothing_else",
     ),
     Mutation(
@@ -143,15 +143,15 @@ MUTATIONS = (
     Mutation(
         "the gateway may swap",
         "deployment/tables.py",
-        '        "HostConfig.MemorySwap",\n        lambda part: part.memory,',
-        '        "HostConfig.MemorySwap",\n        lambda _: None,',
+        '"MemorySwap", lambda part: part.memory,',
+        '"MemorySwap", lambda _: None,',
         f"{PROGRAM}::test_limits_logs_restart_and_grace",
     ),
     Mutation(
         "logs grow without limit",
         "deployment/tables.py",
-        'lambda part: part.log and {"max-size"',
-        'lambda part: None and {"max-size"',
+        'return None if part.log is None else {"max-size"',
+        'return None if part.log else {"max-size"',
         f"{PROGRAM}::test_limits_logs_restart_and_grace",
     ),
     Mutation(
@@ -500,8 +500,8 @@ MUTATIONS = (
     Mutation(
         "the gateway forwards packets",
         "deployment/tables.py",
-        "lambda part: NO_FORWARDING if part.networks else None,",
-        "lambda _: None,",
+        "return NO_FORWARDING if part.networks else None",
+        "return None",
         f"{PROGRAM}::test_the_gateway_has_no_privileges",
     ),
     Mutation(
@@ -970,14 +970,14 @@ MUTATIONS = (
     Mutation(
         "an input is forgotten by drift",
         "deployment/tables.py",
-        '        "HostConfig.LogConfig.Config",\n',
-        "        None,\n",
+        '    _host("log_options", "logOpts", "LogConfig.Config", _log_options,',
+        '    Property("log_options", "logOpts", None, _log_options,',
         f"{DRIFT}::test_each_compared_input_has_such_a_row",
     ),
     Mutation(
         "a property of the description is forgotten",
         "deployment/tables.py",
-        '    Property("user", "user", "Config.User", lambda part: part.user),\n',
+        '    _config("user", "user", "User", lambda part: part.user),\n',
         "",
         "tests/unit/test_tables.py::test_each_thing_of_a_part_is_declared_and_read_back",
     ),
