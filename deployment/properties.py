@@ -127,8 +127,8 @@ def facts_of_docker(table: Table[Any], inspected: Inspected) -> Facts:
 
 
 def row(table: Table[Part], name: str) -> Property[Part]:
-    """Raises StopIteration for a name that no row has."""
-    return next(one for one in table if one.name == name)
+    """Raises KeyError for a name that no row has."""
+    return {one.name: one for one in table}[name]
 
 
 def _at(value: Any, path: str) -> Any:
@@ -143,6 +143,3 @@ def _unknown(value: object) -> bool:
     if isinstance(value, list | tuple):
         return any(map(_unknown, value))
     return value is UNKNOWN
-
-
-# --- facts --------------------------------------------------------------------------------------------------------
