@@ -9,6 +9,7 @@ import docker
 import pytest
 import yaml
 
+from deployment import VERSION
 from deployment.rules import RULES
 from sandbox.environment import Sandbox
 from tests.engine.conftest import RUNTIME, Completed
@@ -196,4 +197,4 @@ def test_our_own_stacks_keep_the_rules(stack: str, run: Command, sandbox: Sandbo
     """The environment of `make sandbox-env` names the pack, so a plain preview is under it."""
     assert sandbox.env()["PULUMI_OPTION_POLICY_PACK"] == str(PACK)
     done = run(["pulumi", "preview", "--stack", stack, "--non-interactive", "--color", "never"])
-    assert "ibgw@v0.0.1" in done.stdout
+    assert f"ibgw@v{VERSION}" in done.stdout
