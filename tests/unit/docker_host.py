@@ -120,7 +120,6 @@ class FakeHost(FakeDocker):
     probes_say: list[str] | None = None
     """What a probe prints instead of its answers."""
     digests: list[str] = field(default_factory=list)
-    network_in_use: bool = False
     verifier_lines: list[str] = field(default_factory=list)
     verifier_stderr: str = ""
     verifier_stays: bool = False
@@ -128,10 +127,16 @@ class FakeHost(FakeDocker):
 
     def __post_init__(self) -> None:
         super().__init__()
+        self.objects[Kind.NETWORK] = self.network_records
+        self.objects[Kind.IMAGE] = {name: {"RepoDigests": self.digests} for name in (*self.images_known, GATEWAY_IMAGE)}
         self.all: list[FakeContainer] = []
         self.verifiers: list[FakeVerifier] = []
         self.probes: list[FakeVerifier] = []
-        self.removed: list[str] = []
+
+    @property
+    def removed(self) -> list[str]:
+        """The names of containers and networks that were removed, in this order."""
+        return [name for what, name, *_ in self.done if what in ("remove", "remove_network")]
 
     @staticmethod
     def address(network: str) -> str:
@@ -163,26 +168,20 @@ class FakeHost(FakeDocker):
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def there(self, kind: Kind, name: str) -> dict[str, Any]:
-        self._look("there", kind, name)
         if kind is Kind.CONTAINER:
+            self._look("there", kind, name)
             return self.get(name).attrs
-        if kind is Kind.NETWORK and name in self.network_records:
-            members = {
-                one.id: {"Name": one.name} for one in self.all if name in one.attrs["NetworkSettings"]["Networks"]
-            }
-            plain = {"Id": name, "Name": name, "Internal": True, "Driver": "bridge", "Options": {}}
-            return plain | {"IPAM": {"Config": []}, "Containers": members} | self.network_records[name]
-        if kind is Kind.IMAGE and name in {*self.images_known, GATEWAY_IMAGE}:
-            return {"RepoDigests": self.digests}
-        raise NotFound(f"no {kind} {name}")
+        found = super().there(kind, name)
+        if kind is Kind.NETWORK:
+            attached = [one for one in self.all if name in one.attrs["NetworkSettings"]["Networks"]]
+            plain = {"Internal": True, "Driver": "bridge", "Options": {}, "IPAM": {"Config": []}}
+            return plain | {"Containers": {one.id: {"Name": one.name} for one in attached}} | found
+        return found
 
     def find(self, kind: Kind, labels: Mapping[str, str] | None = None, *, network: str = "") -> list[Inspected]:
-        self._look("find", kind, labels, network)
-        wanted = (labels or {}).items()
         if kind is Kind.CONTAINER:
-            return [{"Id": one.id} for one in self.all if wanted <= one.labels.items()]
-        records = list(self.network_records.items())
-        return [self.there(kind, name) for name, one in records if wanted <= one.get("Labels", {}).items()]
+            return [{"Id": one.id} for one in self.all if (labels or {}).items() <= one.labels.items()]
+        return super().find(kind, labels)
 
     def log(self, container: str, **options: Any) -> list[str]:
         self._look("log", container, options)
@@ -248,19 +247,5 @@ class FakeHost(FakeDocker):
         self._do("remove", container)
         gone = self.get(container)
         self.all.remove(gone)
-        self.removed.append(gone.name)
         if isinstance(gone, FakeVerifier):
             gone.ended.set()
-
-    def create_network(self, name: str, labels: Mapping[str, str]) -> str:
-        self._do("create_network", name)
-        self.network_records[name] = {"Created": STARTED, "Labels": labels}
-        return name
-
-    def remove_network(self, network: str) -> None:
-        self._do("remove_network", network)
-        if self.network_in_use:
-            raise Conflict("has active endpoints")
-        self.there(Kind.NETWORK, network)
-        del self.network_records[network]
-        self.removed.append(network)

@@ -161,8 +161,8 @@ class FakeDocker(DockerHost):
         self._gone(Kind.NETWORK, network)
 
     def _gone(self, kind: Kind, name: str) -> None:
-        gone = self.there(kind, name)
-        self.objects[kind] = {key: one for key, one in self.objects[kind].items() if one is not gone}
+        self.there(kind, name)
+        del self.objects[kind][next(key for key, one in self.objects[kind].items() if name in (key, one.get("Id")))]
 
     def create_network(self, name: str, labels: Mapping[str, str]) -> str:
         self._do("create_network", name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deployment.errors import IbgwError
+from deployment.tables import Kind
 from healthcheck import gateway_run, runner
 from healthcheck.docker_host import DockerError
 from healthcheck.report import Report
@@ -191,7 +192,7 @@ def test_a_missing_container_and_a_missing_network_are_failures_with_a_remedy(ho
 
 
 def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(host: FakeHost) -> None:
-    host.images_known.clear()
+    host.objects[Kind.IMAGE].clear()
     report = verify(host)
     assert (report.verdict.value, report.exit_code) == ("could_not_run", 5)
     assert first(report) == ("fail", "verifier_image_missing")
@@ -411,7 +412,7 @@ def test_the_daemons_clock_is_read_with_its_offset(host: FakeHost, system_time: 
         FakeContainer(
             host,
             "ended",
-            container_id="e",
+            container_id="ended",
             status="exited",
             finished=finished,
             labels=labels | {"ibgw.lifetime": "36000"},
@@ -671,11 +672,13 @@ def test_what_runs_is_looked_at_whether_it_answers_or_not(host: FakeHost) -> Non
 
 def test_a_network_that_a_killed_run_left_is_swept_unless_it_is_in_use(host: FakeHost) -> None:
     labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier", "ibgw.lifetime": "120"}
+    old, new = "2026-11-22T18:26:59Z", "2026-11-22T18:28:00Z"
     host.network_records |= {
-        "ibgw-paper-left": {"Created": "2026-11-22T18:26:59Z", "Labels": labels},
-        "ibgw-paper-new": {"Created": "2026-11-22T18:28:00Z", "Labels": labels},
-        "ibgw-live-left": {"Created": "2026-11-22T18:00:00Z", "Labels": labels | {"ibgw.stack": "live"}},
+        "left": {"Id": "left", "Created": old, "Labels": labels},
+        "new": {"Id": "new", "Created": new, "Labels": labels},
+        "used": {"Id": "used", "Created": old, "Labels": labels, "Containers": {"b" * 64: {"Name": "bot"}}},
+        "of-live": {"Id": "of-live", "Created": old, "Labels": labels | {"ibgw.stack": "live"}},
     }
     verify(host)
-    assert "ibgw-paper-left" not in host.network_records
-    assert {"ibgw-paper-new", "ibgw-live-left"} <= set(host.network_records)
+    assert "left" not in host.network_records
+    assert {"new", "used", "of-live"} <= set(host.network_records)
