@@ -1,4 +1,4 @@
-"""The order of the checks and what each needs. Knows nothing of the API or Docker.
+"""Which checks run, by what each needs and what came before. Knows nothing of the API or Docker.
 
 The runner uses it too, for gateways that cannot be asked, and so it must not load an API client.
 """
@@ -6,25 +6,12 @@ The runner uses it too, for gateways that cannot be asked, and so it must not lo
 from collections.abc import Collection, Iterable
 
 from deployment.description import CheckLevel, Gateway
-from healthcheck.observation import CheckName, CheckObservation, Observation, skipped
+from healthcheck.observation import NEEDS, CheckName, CheckObservation, Observation, skipped
 from healthcheck.reasons import Reason
 from healthcheck.verdict import CheckVerdict, check_verdict, configured_level
 
 SWITCHED_OFF = Observation("off in the configuration", Reason.SWITCHED_OFF)
 NEEDS_DOCKER = Observation("needs Docker's records and other places to look from: ibgw verify", Reason.NEEDS_DOCKER)
-
-_SESSION = (CheckName.REACHABLE, CheckName.CONNECTED, CheckName.AUTHENTICATED)
-
-NEEDS: dict[CheckName, tuple[CheckName, ...]] = {
-    CheckName.REACHABLE: (),
-    CheckName.CONNECTED: (CheckName.REACHABLE,),
-    CheckName.AUTHENTICATED: (CheckName.REACHABLE, CheckName.CONNECTED),
-    CheckName.ACCOUNT_ACCESS: _SESSION,
-    CheckName.MARKET_DATA: _SESSION,
-    CheckName.ORDER_CAPABILITY: (*_SESSION, CheckName.ACCOUNT_ACCESS),
-}
-"""The checks over the API, in their order; each runs only after a pass or a warning of all that it needs. What is left
-of CheckName looks at Docker."""
 
 OVER_API = frozenset(NEEDS)
 MAY_FOLLOW = (CheckVerdict.PASS, CheckVerdict.WARN, CheckVerdict.NOT_APPLICABLE)

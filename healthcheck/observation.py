@@ -22,6 +22,20 @@ class CheckName(StrEnum):
     HYGIENE = "hygiene"
 
 
+_SESSION = (CheckName.REACHABLE, CheckName.CONNECTED, CheckName.AUTHENTICATED)
+
+NEEDS: dict[CheckName, tuple[CheckName, ...]] = {
+    CheckName.REACHABLE: (),
+    CheckName.CONNECTED: (CheckName.REACHABLE,),
+    CheckName.AUTHENTICATED: (CheckName.REACHABLE, CheckName.CONNECTED),
+    CheckName.ACCOUNT_ACCESS: _SESSION,
+    CheckName.MARKET_DATA: _SESSION,
+    CheckName.ORDER_CAPABILITY: (*_SESSION, CheckName.ACCOUNT_ACCESS),
+}
+"""The checks over the API, in their order; each runs only after a pass or a warning of all that it needs. What is left
+of CheckName looks at Docker."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """`reason` is None for a pass; `note` goes behind the reason's remedy, and may hold the same names."""

@@ -9,10 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 
 from deployment.description import Gateway
-from healthcheck.check_sequence import NEEDS, OVER_API, not_run
+from healthcheck.check_sequence import OVER_API, not_run
 from healthcheck.checks import account_access, authenticated, connected, market_data, order_capability, reachable
 from healthcheck.checks.context import Context
-from healthcheck.observation import CheckName, CheckObservation, Observation
+from healthcheck.observation import NEEDS, CheckName, CheckObservation, Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import Session, SessionFailure, Timeouts
 
