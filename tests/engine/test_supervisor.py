@@ -438,15 +438,20 @@ def test_the_status_is_told_on_the_api_network_alone(
         assert isinstance(output, bytes)
         return output.decode().splitlines()
 
+    def silent(from_: str, address: str) -> bool:
+        """While a network is made, Docker lets packets between bridges through for a moment: what answers is asked
+        again (as healthcheck.reachability does)."""
+        return any(asked(from_, address) == ["124"] for _ in range(3))
+
     elsewhere = docker_client.networks.create(f"{gateway.name}-elsewhere", labels={SANDBOX_LABEL: sandbox.prefix})
     try:
         for name, entry in networks.items():
             if name.endswith("-egress"):
-                assert asked(name, entry["IPAddress"]) == ["124"]
+                assert silent(name, entry["IPAddress"])
             else:
                 line, code = asked(name, gateway.name)
                 assert (parse(line).phase, parse(line).mode, code) == ("logged_in", "paper", "0")
-            assert asked(str(elsewhere.name), entry["IPAddress"]) == ["124"]
+            assert silent(str(elsewhere.name), entry["IPAddress"])
     finally:
         elsewhere.remove()
 
