@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deployment.names import Role
+from deployment.parts import Attachment
 from deployment.tables import Kind
 from operations.repair.inventory import Found, Inventory
 from operations.repair.lock import Lock
 from operations.repair.processes import Process
-from operations.repair.state import Attachment, Recorded, State
+from operations.repair.state import Recorded, State
 
 
 class Verb(StrEnum):

@@ -9,29 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.parts import Attachment
+from deployment.tables import KINDS as ALL_KINDS
 from deployment.tables import Kind
 
-# Those that need repair.
-KINDS = {
-    "docker:index/container:Container": Kind.CONTAINER,
-    "docker:index/network:Network": Kind.NETWORK,
-    "docker:index/volume:Volume": Kind.VOLUME,
-}
+KINDS = {token: kind for token, kind in ALL_KINDS.items() if kind is not Kind.IMAGE}
+"""Those that need repair."""
 VERSIONS = frozenset({3, 4})
 PROVIDER = "pulumi:providers:docker"
 
 
 @dataclass(frozen=True)
-class Attachment:
-    """A network that a container was declared to be on: its name or id, and the container's aliases there."""
-
-    network: str
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Recorded:
-    """One object as the state holds it. A volume's id is its name. `doomed`: recorded only to be deleted."""
+    """One object as the state holds it. A volume's id is its name. `doomed`: recorded only to be deleted.
+    `attachments`: the networks that a container was declared to be on, by their names or ids."""
 
     urn: str
     kind: Kind

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from deployment.parts import Attachment
 from deployment.tables import Kind
 from operations.repair.inventory import Found, Guest, Inventory
 from operations.repair.lock import Lock
 from operations.repair.plan import Action, Plan, Verb, make_plan
 from operations.repair.processes import Process
-from operations.repair.state import Attachment, Recorded, State
+from operations.repair.state import Recorded, State
 
 HOSTS = frozenset({"unix:///var/run/docker.sock"})
 

@@ -13,11 +13,12 @@ import pytest
 
 import operations.repair
 from deployment.errors import IbgwError
+from deployment.parts import Attachment
 from deployment.tables import Kind
 from operations.repair import processes
 from operations.repair.lock import Holder, Lock, backend_folder, holder, read_locks
 from operations.repair.processes import Process, end, own_processes, program_of, stray_plugins
-from operations.repair.state import Attachment, Recorded, read_state
+from operations.repair.state import Recorded, read_state
 
 STACK = "urn:pulumi:paper::ibgw::pulumi:pulumi:Stack::ibgw-paper"
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:..."}
