@@ -77,7 +77,7 @@ def labels(
     *, prefix: str, project: str, stack: str, mode: str, role: Role, gateway: str | None = None
 ) -> dict[str, str]:
     """The labels of one object. `gateway` is left out for what belongs to the whole stack."""
-    found = {
+    texts = {
         Label.MANAGED_BY: MANAGED_BY,
         Label.PREFIX: prefix,
         Label.PROJECT: project,
@@ -86,5 +86,5 @@ def labels(
         Label.MODE: mode,
     }
     if gateway is not None:
-        found[Label.GATEWAY] = gateway
-    return {str(key): value for key, value in found.items()}
+        texts[Label.GATEWAY] = gateway
+    return {str(key): value for key, value in texts.items()}

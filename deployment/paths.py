@@ -18,10 +18,10 @@ def find_project() -> Path | None:
 
 def project_folder() -> Path:
     """The same. Raises IbgwError where there is none."""
-    found = find_project()
-    if found is None:
+    folder = find_project()
+    if folder is None:
         raise IbgwError("No Pulumi project here: run this in the folder that holds Pulumi.yaml, or below it.")
-    return found
+    return folder
 
 
 def written(project: Path) -> Path:

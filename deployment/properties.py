@@ -128,7 +128,7 @@ def facts_of_docker(table: Table[Any], inspected: Inspected) -> Facts:
 
 def row(table: Table[Part], name: str) -> Property[Part]:
     """Raises KeyError for a name that no row has."""
-    return {one.name: one for one in table}[name]
+    return {entry.name: entry for entry in table}[name]
 
 
 def _at(value: Any, path: str) -> Any:

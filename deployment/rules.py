@@ -120,8 +120,8 @@ class Rule:
 
 def violations(record: GatewayRecord, rules: "Iterable[Rule] | None" = None) -> dict[str, list[str]]:
     """The broken rules by name, each with its violations. `rules`: all of them unless given."""
-    found = {rule.name: rule.violations(record) for rule in (RULES if rules is None else rules)}
-    return {name: texts for name, texts in found.items() if texts}
+    broken = {rule.name: rule.violations(record) for rule in (RULES if rules is None else rules)}
+    return {name: texts for name, texts in broken.items() if texts}
 
 
 def rule(meaning: str) -> Callable[[Callable[..., Iterable[str]]], Rule]:
@@ -133,8 +133,8 @@ def rule(meaning: str) -> Callable[[Callable[..., Iterable[str]]], Rule]:
     return make
 
 
-def unlike(field: str, found: object, expected: object) -> str:
-    return f"{field}: found {found}, expected {expected}"
+def unlike(field: str, actual: object, expected: object) -> str:
+    return f"{field}: found {actual}, expected {expected}"
 
 
 # --- who can reach the API ----------------------------------------------------------------------------------------

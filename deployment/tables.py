@@ -67,8 +67,11 @@ def _volumes(part: ContainerSpec) -> list[Inputs]:
     return [{"volumeName": Reference(mount.volume), "containerPath": mount.path} for mount in part.mounts]
 
 
-def _attachment(one: Attachment) -> Inputs:
-    return {"name": Reference(one.network), **({"aliases": list(one.aliases)} if one.aliases else {})}
+def _attachment(attachment: Attachment) -> Inputs:
+    return {
+        "name": Reference(attachment.network),
+        **({"aliases": list(attachment.aliases)} if attachment.aliases else {}),
+    }
 
 
 def _network_mode(part: ContainerSpec) -> str | None:
@@ -139,17 +142,18 @@ def _limit(mebibytes: float) -> str:
 def _mounts(entries: Iterable[Inputs]) -> Facts:
     """By path: the volume or the host's folder, and whether it can be written to."""
     return {
-        one["containerPath"]: (one.get("volumeName") or one.get("hostPath"), not one.get("readOnly")) for one in entries
+        mount["containerPath"]: (mount.get("volumeName") or mount.get("hostPath"), not mount.get("readOnly"))
+        for mount in entries
     }
 
 
 def _mounted(entries: Iterable[Inspected]) -> Facts:
-    return {one["Destination"]: (one.get("Name") or one.get("Source"), one.get("RW")) for one in entries}
+    return {mount["Destination"]: (mount.get("Name") or mount.get("Source"), mount.get("RW")) for mount in entries}
 
 
 def _networks(entries: Iterable[Inputs]) -> Facts:
     """By the name or id that the input has: that, and the aliases."""
-    return {one["name"]: (one["name"], _texts(one.get("aliases") or ())) for one in entries}
+    return {network["name"]: (network["name"], _texts(network.get("aliases") or ())) for network in entries}
 
 
 def _attached(inspected: Inspected) -> Facts:
@@ -162,10 +166,10 @@ def _attached(inspected: Inspected) -> Facts:
 
 
 def _attachments(fact: Facts) -> Mapping[str, object]:
-    found: dict[str, object] = {}
+    parts: dict[str, object] = {}
     for name, (network, aliases) in fact.items():
-        found |= {name: network, **{f"{name} alias {alias}": True for alias in aliases}}
-    return found
+        parts |= {name: network, **{f"{name} alias {alias}": True for alias in aliases}}
+    return parts
 
 
 def _ports(entries: Iterable[Inputs]) -> tuple[str, ...]:
@@ -178,12 +182,12 @@ def _ports(entries: Iterable[Inputs]) -> tuple[str, ...]:
 
 def _published(inspected: Inspected) -> tuple[str, ...]:
     """Configured and actual bindings, since a container that was just restarted may show only the first."""
-    found = set()
+    texts = set()
     for ports in (inspected["HostConfig"].get("PortBindings"), inspected["NetworkSettings"].get("Ports")):
         for port, bindings in (ports or {}).items():
             for binding in bindings or []:
-                found.add(f"{port} on {binding.get('HostIp') or '0.0.0.0'}:{binding.get('HostPort') or 'any'}")
-    return tuple(sorted(found))
+                texts.add(f"{port} on {binding.get('HostIp') or '0.0.0.0'}:{binding.get('HostPort') or 'any'}")
+    return tuple(sorted(texts))
 
 
 # --- the tables ---------------------------------------------------------------------------------------------------
@@ -238,7 +242,7 @@ CONTAINER: Table[ContainerSpec] = (
         "networks",
         "networksAdvanced",
         "",
-        lambda part: [_attachment(one) for one in part.networks] or None,
+        lambda part: [_attachment(attachment) for attachment in part.networks] or None,
         given=_networks,
         shown=_attached,
         default={},
@@ -330,8 +334,8 @@ NETWORK: Table[NetworkSpec] = (
         # The address is Docker's own choice, said here because a restarted daemon reports it: unsaid, the next refresh
         # would replace the network, and with it the gateway.
         lambda part: [{"subnet": str(part.subnet), "gateway": str(next(part.subnet.hosts()))}],
-        given=lambda ranges: {one["subnet"]: one.get("gateway") for one in ranges},
-        shown=lambda ranges: {one["Subnet"]: one.get("Gateway") for one in ranges},
+        given=lambda ranges: {entry["subnet"]: entry.get("gateway") for entry in ranges},
+        shown=lambda ranges: {entry["Subnet"]: entry.get("Gateway") for entry in ranges},
         default={},
         words="subnet",
     ),

@@ -58,10 +58,10 @@ async def _prepare(
     """
     # The output describes one Docker host; nothing that is called from here knows that there is no other.
     [where] = described.hosts
-    found = await asyncio.to_thread(host.read_host, where.docker_host)
-    stack = describe(held=host.held(described, found))
+    existing = await asyncio.to_thread(host.read_host, where.docker_host)
+    stack = describe(held=host.held(described, existing))
     [where] = stack.hosts
-    host.check_host(stack, where, found)
+    host.check_host(stack, where, existing)
     from infra.resources import declare_provider
 
     return stack, where, declare_provider(where.docker_host)

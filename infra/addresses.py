@@ -46,10 +46,14 @@ def choose(
     An existing subnet that no longer lies in the pool is not kept. Raises IbgwError (REFUSED) when a configured subnet
     is another's of this stack, and when no place is free.
     """
-    kept = {(one.network, one.subnet.prefixlen): one.subnet for one in held if one.ours and one.subnet.subnet_of(pool)}
+    kept = {
+        (existing.network, existing.subnet.prefixlen): existing.subnet
+        for existing in held
+        if existing.ours and existing.subnet.subnet_of(pool)
+    }
     # Behind the first /24, which is egress's. Other places, or in another order, would be another hashed one for each.
     places = list(pool.subnets(new_prefix=API_PREFIX))[2 ** (API_PREFIX - EGRESS_PREFIX) :]
-    taken = {place for one in held for place in _places(one.subnet, pool)}
+    taken = {place for existing in held for place in _places(existing.subnet, pool)}
 
     def first_free(candidates: Iterable[IPv4Network], network: str) -> IPv4Network:
         for candidate in candidates:
@@ -107,7 +111,9 @@ def _shared_with(name: str, api: Mapping[str, IPv4Network], egress: IPv4Network)
 
 
 def _full(pool: IPv4Network, network: str, held: Iterable[Held]) -> IbgwError:
-    overlapping = [f"{one.subnet} of network {one.network!r}" for one in held if one.subnet.overlaps(pool)]
+    overlapping = [
+        f"{existing.subnet} of network {existing.network!r}" for existing in held if existing.subnet.overlaps(pool)
+    ]
     more = f" and {len(overlapping) - SHOWN} more" if len(overlapping) > SHOWN else ""
     return IbgwError(
         f"network {network!r} finds no free place in {pool}, which overlaps "

@@ -4,7 +4,7 @@ Run before the first resource is declared: a name that somebody else took, addre
 gateway with the same secret must stop a deployment while nothing has been changed yet.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -64,9 +64,9 @@ def _ours(spec: StackSpec, labels: Mapping[str, str]) -> bool:
     )
 
 
-def held(spec: StackSpec, found: Iterable[HostObject]) -> list[Held]:
+def held(spec: StackSpec, objects: Iterable[HostObject]) -> list[Held]:
     """The subnets of the host's networks. The one thing of `spec` that counts here is whose they are."""
-    return [Held(thing.name, subnet, _ours(spec, thing.labels)) for thing in found for subnet in thing.subnets]
+    return [Held(thing.name, subnet, _ours(spec, thing.labels)) for thing in objects for subnet in thing.subnets]
 
 
 def _fixed_names(host: HostSpec) -> Iterable[tuple[str, str]]:
@@ -80,9 +80,8 @@ def _fixed_names(host: HostSpec) -> Iterable[tuple[str, str]]:
             yield from ((kind, part.name) for part in parts.values())
 
 
-def check_host(spec: StackSpec, host: HostSpec, found: Iterable[HostObject]) -> None:
+def check_host(spec: StackSpec, host: HostSpec, objects: Collection[HostObject]) -> None:
     """Raises IbgwError (REFUSED) that lists everything on the host that the stack must not touch or share."""
-    objects = list(found)
     fixed = set(_fixed_names(host))
     faults = [
         f"{thing.kind} {thing.name!r} exists and does not carry this stack's labels; "

@@ -23,8 +23,8 @@ def image_digest(reference: str, repo_digest: str) -> str:
     repository, at, digest = reference.partition("@")
     if at:
         return digest
-    found, _, digest = repo_digest.partition("@")
-    if not digest or _plain(found) != _plain(_without_tag(repository)):
+    known_as, _, digest = repo_digest.partition("@")
+    if not digest or _plain(known_as) != _plain(_without_tag(repository)):
         known = f"Docker knows it as {repo_digest}" if repo_digest else "Docker knows none"
         expected = f"{_without_tag(repository)}@sha256:..."
         raise failed(
@@ -108,7 +108,7 @@ def assemble(
     verifier_image_id: pulumi.Output[str],
 ) -> pulumi.Output[dict[str, Any]]:
     """The contract as plain JSON data, as current as the resources that its values come from."""
-    versions = {name: found.version_id for name, found in credentials.items()}
+    versions = {name: secret.version_id for name, secret in credentials.items()}
 
     def build(known: Mapping[str, Any]) -> dict[str, Any]:
         contract = description.Deployment(

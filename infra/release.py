@@ -85,8 +85,8 @@ def read_release(folder: Path, name: str) -> Release:
     """Reads one record. Raises IbgwError (REFUSED) when it is missing, does not validate, is not the one that its name
     says, or is not of a paper stack."""
 
-    def refused(found: str) -> IbgwError:
-        return IbgwError(f"ibgw:release: {RELEASES}/{name}.json {found}", exit_code=ExitCode.REFUSED)
+    def refused(fault: str) -> IbgwError:
+        return IbgwError(f"ibgw:release: {RELEASES}/{name}.json {fault}", exit_code=ExitCode.REFUSED)
 
     try:
         release = Release.model_validate_json((folder / f"{name}.json").read_bytes())

@@ -27,7 +27,7 @@ def declare(
     opts = pulumi.ResourceOptions(provider=provider)
     reference = stack.image or release.NO_RELEASE
     image = declare_gateway_image(reference, platform=stack.platform, opts=opts)
-    digest = image.repo_digest.apply(lambda found: outputs.image_digest(reference, found))
+    digest = image.repo_digest.apply(lambda repo_digest: outputs.image_digest(reference, repo_digest))
     # Both, so that no gateway is touched for an image whose digest cannot be recorded.
     image_id = pulumi.Output.all(image.image_id, digest).apply(lambda known: str(known[0]))
     verifier = declare_verifier_image(

@@ -21,8 +21,8 @@ def _facts(table: Table[Part], part: Part) -> Facts:
 
 def record(stack: StackSpec, host: HostSpec, gateway: GatewaySpec) -> GatewayRecord:
     """What one gateway will be, out of the inputs that it is about to be declared with."""
-    found = GatewayRecord(name=gateway.name, mode=stack.mode).with_container(_facts(CONTAINER, gateway.container))
-    found = found.with_api(_facts(NETWORK, gateway.api_network)).with_egress(_facts(NETWORK, host.egress))
+    judged = GatewayRecord(name=gateway.name, mode=stack.mode).with_container(_facts(CONTAINER, gateway.container))
+    judged = judged.with_api(_facts(NETWORK, gateway.api_network)).with_egress(_facts(NETWORK, host.egress))
     strangers = (
         container.name
         for other in host.gateways.values()
@@ -30,7 +30,7 @@ def record(stack: StackSpec, host: HostSpec, gateway: GatewaySpec) -> GatewayRec
         if container.labels.get(Label.ROLE) != Role.GATEWAY
         and host.egress.name in {attachment.network for attachment in container.networks}
     )
-    return replace(found, image=stack.image, egress_strangers=tuple(sorted(strangers)))
+    return replace(judged, image=stack.image, egress_strangers=tuple(sorted(strangers)))
 
 
 def records(stack: StackSpec) -> list[GatewayRecord]:
@@ -49,6 +49,6 @@ def check_rules(stack: str, gateways: Sequence[GatewayRecord]) -> None:
     if broken:
         raise IbgwError(
             f"stack {stack!r} breaks rules that hold for every gateway (deployment/rules.py):\n"
-            + "\n".join(f"  - {one}" for one in broken),
+            + "\n".join(f"  - {text}" for text in broken),
             exit_code=ExitCode.REFUSED,
         )

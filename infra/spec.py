@@ -139,7 +139,7 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
     No credential is among them; they are files.
     """
     session = gateway.session
-    found = {
+    variables = {
         "TRADING_MODE": mode.value,
         "TWS_SETTINGS_PATH": SETTINGS_PATH,
         "TWS_ACCEPT_INCOMING": gateway.api.accept_incoming.value,
@@ -157,21 +157,21 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
         "JAVA_HEAP_SIZE": str(gateway.resources.java_heap),
     }
     if gateway.api.master_client_id is not None:
-        found["TWS_MASTER_CLIENT_ID"] = str(gateway.api.master_client_id)
+        variables["TWS_MASTER_CLIENT_ID"] = str(gateway.api.master_client_id)
     if gateway.second_factor.method is SecondFactor.PUSH and gateway.second_factor.device is not None:
         # It goes where the credentials go: through the image's envsubst and Java's properties.
-        found["TWOFA_DEVICE"] = escape(gateway.second_factor.device)
+        variables["TWOFA_DEVICE"] = escape(gateway.second_factor.device)
     if session.auto_restart is not None:
-        found["AUTO_RESTART_TIME"] = twelve_hour(session.auto_restart)
+        variables["AUTO_RESTART_TIME"] = twelve_hour(session.auto_restart)
     if session.auto_logoff is not None:
-        found["AUTO_LOGOFF_TIME"] = twelve_hour(session.auto_logoff)
+        variables["AUTO_LOGOFF_TIME"] = twelve_hour(session.auto_logoff)
     if session.cold_restart is not None:
-        found["TWS_COLD_RESTART"] = session.cold_restart
+        variables["TWS_COLD_RESTART"] = session.cold_restart
     if session.save_settings is not None:
-        found["SAVE_TWS_SETTINGS"] = f"Every {round(session.save_settings.total_seconds() / 60)} mins"
+        variables["SAVE_TWS_SETTINGS"] = f"Every {round(session.save_settings.total_seconds() / 60)} mins"
     if gateway.vnc.enabled:
-        found["VNC_SERVER_PASSWORD_FILE"] = VNC_PASSWORD_PATH
-    return dict(sorted(found.items()))
+        variables["VNC_SERVER_PASSWORD_FILE"] = VNC_PASSWORD_PATH
+    return dict(sorted(variables.items()))
 
 
 def describe(

@@ -24,10 +24,10 @@ def twelve_hour(text: str) -> str:
     return parse_time_of_day(text).strftime("%I:%M %p")
 
 
-def apart(one: str, other: str) -> timedelta:
+def apart(first: str, second: str) -> timedelta:
     """How far two times of day lie from each other around the clock, at most 12 hours."""
-    first, second = (datetime.combine(datetime.min, parse_time_of_day(text)) for text in (one, other))
-    distance = abs(first - second)
+    moments = [datetime.combine(datetime.min, parse_time_of_day(text)) for text in (first, second)]
+    distance = abs(moments[0] - moments[1])
     return min(distance, _DAY - distance)
 
 

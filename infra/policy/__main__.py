@@ -50,9 +50,9 @@ def for_each_resource(rule: Rule) -> Policy:
             return
         given = plain(args.props)
         if inputs.applies(rule, args.resource_type, given):
-            found = inputs.record(args.resource_type, args.name, given, inputs.mode_of(args.urn))
-            for text in rule.violations(found):
-                report(f"{found.name}: {text}", None)
+            judged = inputs.record(args.resource_type, args.name, given, inputs.mode_of(args.urn))
+            for text in rule.violations(judged):
+                report(f"{judged.name}: {text}", None)
 
     return ResourceValidationPolicy(rule.name, rule.meaning, validate)
 
@@ -61,12 +61,12 @@ def for_the_stack(rule: Rule) -> Policy:
     """The rule about who is on egress: it needs all containers, and is judged when all are known."""
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        containers = [_attached(one) for one in args.resources if one.resource_type == Token.CONTAINER]
+        containers = [_attached(resource) for resource in args.resources if resource.resource_type == Token.CONTAINER]
         for network in args.resources:
             if network.resource_type == Token.NETWORK:
-                found = inputs.egress(network.name, plain(network.props), network.urn, containers)
-                for text in rule.violations(found):
-                    report(f"{found.name}: {text}", network.urn)
+                judged = inputs.egress(network.name, plain(network.props), network.urn, containers)
+                for text in rule.violations(judged):
+                    report(f"{judged.name}: {text}", network.urn)
 
     return StackValidationPolicy(rule.name, rule.meaning, validate)
 

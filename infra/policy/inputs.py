@@ -77,8 +77,8 @@ def egress(name: str, inputs: Inputs, urn: str, containers: Iterable[Attached]) 
         return base
     here = {urn, base.name}
     strangers = (
-        one.name
-        for one in containers
-        if here & one.networks and _role(facts_of_inputs(CONTAINER, one.inputs)) != Role.GATEWAY
+        container.name
+        for container in containers
+        if here & container.networks and _role(facts_of_inputs(CONTAINER, container.inputs)) != Role.GATEWAY
     )
     return replace(base, egress_strangers=tuple(sorted(strangers)))
