@@ -111,7 +111,7 @@ class Attachments:
 
     def came(self, network: str) -> tuple[Attached, ...]:
         """Everything that was attached to a network, by its name, since the beginning. Raises DockerError."""
-        return tuple(self.who(one) for one in sorted(self._came[network]))
+        return tuple(self.who(container_id) for container_id in sorted(self._came[network]))
 
     def who(self, container_id: str, name: str | None = None) -> Attached:
         """A container that was attached, with its labels as far as they can be known. Raises DockerError.
@@ -124,10 +124,10 @@ class Attachments:
         with self._lock:  # many ask for the same ones at once
             if container_id in self._known:
                 return replace(self._known[container_id], name=name or self._known[container_id].name)
-            found = self._docker.inspect(Kind.CONTAINER, container_id)
-            if found is not None:
-                labels = found["Config"]["Labels"] or {}
-                self._known[container_id] = Attached(container_id, found["Name"].lstrip("/"), labels)
+            container = self._docker.inspect(Kind.CONTAINER, container_id)
+            if container is not None:
+                labels = container["Config"]["Labels"] or {}
+                self._known[container_id] = Attached(container_id, container["Name"].lstrip("/"), labels)
                 return self._known[container_id]
         return self._gone(container_id, name or container_id[:12])
 
@@ -143,8 +143,8 @@ class Attachments:
         actor = event["Actor"]
         attributes: Mapping[str, str] = actor.get("Attributes") or {}
         if event["Type"] == "container":
-            found = Attached(actor["ID"], attributes.get("name", actor["ID"][:12]), attributes)
-            self._known[found.id] = self._named[found.name] = found
+            attached = Attached(actor["ID"], attributes.get("name", actor["ID"][:12]), attributes)
+            self._known[attached.id] = self._named[attached.name] = attached
         elif event["Action"] == "connect" and "container" in attributes:
             name = attributes.get("name", "")
             if name in self._came:

@@ -122,24 +122,24 @@ class DockerHost:
         lists. `network`: of containers, those attached to it."""
         filters = {"label": [f"{key}={value}" for key, value in (labels or {}).items()]}
         if kind is Kind.CONTAINER:
-            found = self._api.containers(all=True, filters=filters | ({"network": [network]} if network else {}))
+            objects = self._api.containers(all=True, filters=filters | ({"network": [network]} if network else {}))
         elif kind is Kind.NETWORK:
-            found = self._api.networks(filters=filters)
+            objects = self._api.networks(filters=filters)
         else:
-            found = self._api.volumes(filters=filters)["Volumes"]
-        return list(found or ())
+            objects = self._api.volumes(filters=filters)["Volumes"]
+        return list(objects or ())
 
     @_failures()
     def events(self, since: float, until: float, *, kinds: Sequence[Kind], actions: Sequence[str]) -> list[Inspected]:
         """What happened between two times, in seconds of the daemon's clock. It remembers the last 256 of all kinds."""
         # As texts, which docker-py passes on: whole seconds would take in what happened before, or wait for the next.
-        found = self._api.events(  # type: ignore[call-overload]
+        events = self._api.events(  # type: ignore[call-overload]
             since=f"{since:.6f}",
             until=f"{until:.6f}",
             filters={"type": [*kinds], "event": [*actions]},
             decode=True,
         )
-        return [*found]
+        return [*events]
 
     @_failures()
     def log(
@@ -370,13 +370,13 @@ def _open(url: str, timeout: float) -> docker.APIClient:
     thread.join(timeout)
     if opened:
         return opened[0]
-    found = f"{failures[0]}" if failures else f"no answer within {timeout:g} s"
+    failure = f"{failures[0]}" if failures else f"no answer within {timeout:g} s"
     hint = (
         f"check that `ssh {url.removeprefix('ssh://')} docker version` works without a question"
         if url.startswith("ssh://")
         else "check that the daemon runs and that you may use its socket (`docker version`)"
     )
-    raise IbgwError(f"Docker host {url}: {found}; expected an answer; {hint}", exit_code=ExitCode.COULD_NOT_RUN)
+    raise IbgwError(f"Docker host {url}: {failure}; expected an answer; {hint}", exit_code=ExitCode.COULD_NOT_RUN)
 
 
 @contextmanager

@@ -103,15 +103,15 @@ class GatewayContainer:
     def _looping(self, container: Inspected, state: State) -> Obstacle | None:
         """That it ends again and again, if so."""
         before = self._restarts or 0
-        found = state.status == "restarting" and state.restarts >= RESTARTS_OF_A_LOOP
-        if not found and state.restarts - before < RESTARTS_OF_A_LOOP:
+        looping = state.status == "restarting" and state.restarts >= RESTARTS_OF_A_LOOP
+        if not looping and state.restarts - before < RESTARTS_OF_A_LOOP:
             return None
         reading = self._read(container, state)
         told = self.status()
         if state.waits_its_turn(reading) or (told is not None and told.stopped in PLANNED_ENDS):
             self._restarts = state.restarts
             return None
-        if not found:
+        if not looping:
             return Obstacle(Reason.CRASH_LOOPING, f"restarted {state.restarts - before} times meanwhile")
         seen = f"restarted {state.restarts} times, last with {state.ended(reading)}"
         if reading.reason in (None, Reason.STARTING):

@@ -31,7 +31,7 @@ WATCH_STEP = 5.0  # seconds between two readings of Docker's events, and of laun
 HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
 
 LOOKS = 3
-"""How often a gateway is tried from the vantage points, at most, before its isolation counts as unproven."""
+"""How often a gateway is tried from every origin, at most, before its isolation counts as unproven."""
 
 # After these the gateway is stopped: every further attempt counts at IBKR.
 STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})

@@ -90,21 +90,21 @@ def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Rea
     if gateway.in_place is not None:
         # The rules are broken by some of these too; this reason's remedy needs no login.
         for field, expected in gateway.in_place:
-            if (found := getattr(facts.record, field)) != expected:
+            if (actual := getattr(facts.record, field)) != expected:
                 unit = " MiB" if isinstance(expected, int) else ""
-                yield Reason.NOT_APPLIED, unlike(row(CONTAINER, field).item, f"{found}{unit}", f"{expected}{unit}")
+                yield Reason.NOT_APPLIED, unlike(row(CONTAINER, field).item, f"{actual}{unit}", f"{expected}{unit}")
     for rule in CONFINEMENT:
         if rule is not no_credential_in_sight:
             for text in rule.violations(facts.record):
                 yield Reason.RULE_BROKEN, text
     if gateway.image.digest not in facts.digests:
-        found = ", ".join(facts.digests) or "one without a digest"
-        yield Reason.IMAGE_DIFFERS, unlike("image", found, gateway.image.digest)
+        digests = ", ".join(facts.digests) or "one without a digest"
+        yield Reason.IMAGE_DIFFERS, unlike("image", digests, gateway.image.digest)
     if facts.owner is None:
         yield Reason.SETTINGS_OWNER, unlike("settings", "not mounted", f"volume {gateway.volumes.settings}")
     elif facts.owner != OWNER:
-        found = ":".join(map(str, facts.owner))
-        yield Reason.SETTINGS_OWNER, unlike("owner of the settings", found, ":".join(map(str, OWNER)))
+        owner = ":".join(map(str, facts.owner))
+        yield Reason.SETTINGS_OWNER, unlike("owner of the settings", owner, ":".join(map(str, OWNER)))
     if facts.out_of_memory:
         yield Reason.OUT_OF_MEMORY, f"a process was ended for want of memory (limit {facts.record.memory} MiB)"
     if facts.status is not None and (missed := missed_plan(facts.status, now)) is not None:

@@ -10,12 +10,12 @@ from deployment.tables import CONTAINER, NETWORK
 
 def record(gateway: Gateway, container: Inspected, api: Inspected, egress: Inspected | None) -> GatewayRecord:
     """The record of a container that exists. `egress` is None where that network does not."""
-    found = (
+    judged = (
         GatewayRecord(name=gateway.container.name, mode=gateway.mode)
         .with_container(facts_of_docker(CONTAINER, container))
         .with_api(facts_of_docker(NETWORK, api))
     )
     if egress is not None:
-        found = found.with_egress(facts_of_docker(NETWORK, egress))
+        judged = judged.with_egress(facts_of_docker(NETWORK, egress))
     # What Docker does not know: the reference that was pulled.
-    return replace(found, name=gateway.container.name, image=gateway.image.reference, secret_id=gateway.secret.id)
+    return replace(judged, name=gateway.container.name, image=gateway.image.reference, secret_id=gateway.secret.id)

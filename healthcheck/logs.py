@@ -14,7 +14,7 @@ def read(lines: Iterable[str]) -> Reading:
     whole = list(lines)
     profile = choose(whole)
     codes = {**supervisor.EXIT_CODES, **profile.exit_codes}
-    if any(base.found(supervisor.PREFIX, line) for line in whole):
+    if any(base.matches(supervisor.PREFIX, line) for line in whole):
         codes |= supervisor.EXIT_CODES
     return replace(base.read(whole, _supervised(profile)), exit_codes=codes)
 

@@ -35,7 +35,7 @@ def next_planned(schedule: Schedule, now: datetime) -> Planned | None:
     planned = [Planned(_next(local, at, zone), event) for at, event in daily if at is not None]
     if schedule.cold_restart is not None:
         planned.append(Planned(_next(local, schedule.cold_restart, zone, weekday=SUNDAY), Event.COLD_RESTART))
-    return min(planned, key=lambda one: one.at, default=None)
+    return min(planned, key=lambda event: event.at, default=None)
 
 
 def just_planned(schedule: Schedule, now: datetime) -> Planned | None:

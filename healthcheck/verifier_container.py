@@ -195,7 +195,7 @@ def run_probe(docker: DockerHost, deployment: Deployment, network: str, addresse
 def _answers(output: Sequence[str], addresses: Iterable[str], what: str) -> dict[str, Answer]:
     try:
         told = [json.loads(line) for line in output]
-        answers = {one["address"]: Answer(one["answer"]) for one in told}
+        answers = {line["address"]: Answer(line["answer"]) for line in told}
         return {address: answers[address] for address in addresses}
     except (ValueError, KeyError, TypeError):
         text = "\n".join(output)

@@ -818,7 +818,7 @@ MUTATIONS = (
         f"{VANTAGE}::test_a_probe_that_ends_without_its_answers_has_failed",
     ),
     Mutation(
-        "a vantage point that could not be used is not applicable",
+        "an origin that could not be used is not applicable",
         "healthcheck/reachability.py",
         "            return self._docker.inspect(Kind.NETWORK, network) is not None\n",
         "            return self._docker.inspect(Kind.NETWORK, network) is None\n",
@@ -1027,8 +1027,8 @@ MUTATIONS = (
     Mutation(
         "a change in place that got lost is not seen",
         "healthcheck/hygiene.py",
-        "if (found := getattr(facts.record, field)) != expected:",
-        "if (found := getattr(facts.record, field)) is None:",
+        "if (actual := getattr(facts.record, field)) != expected:",
+        "if (actual := getattr(facts.record, field)) is None:",
         "tests/unit/test_healthcheck_hygiene.py::test_what_an_update_applies_in_place_is_compared_with_what_runs",
     ),
     Mutation(

@@ -6,7 +6,7 @@ The image's content decides which of them runs; its log shows it. Only IBC is de
 from collections.abc import Iterable
 
 from healthcheck.automation import ibc, ibcontroller, ibg_controller
-from healthcheck.automation.base import Profile, found
+from healthcheck.automation.base import Profile, matches
 
 PROFILES = (ibcontroller.PROFILE, ibg_controller.PROFILE, ibc.PROFILE)
 
@@ -15,6 +15,6 @@ def choose(lines: Iterable[str]) -> Profile:
     """The profile of the first line that names one; IBC's, as long as none does."""
     for line in lines:
         for profile in PROFILES:
-            if found(profile.recognised, line):
+            if matches(profile.recognised, line):
                 return profile
     return ibc.PROFILE

@@ -302,10 +302,10 @@ def replaces(state: LoginState, before: LoginState) -> bool:
 
 def classify(line: str, profile: Profile) -> LoginState | None:
     """What one line says of the login; None for a line that says nothing known."""
-    return next((state for pattern, state in profile.lines if found(pattern, line)), None)
+    return next((state for pattern, state in profile.lines if matches(pattern, line)), None)
 
 
-def found(pattern: str, line: str) -> bool:
+def matches(pattern: str, line: str) -> bool:
     return _compiled(pattern).search(line) is not None
 
 

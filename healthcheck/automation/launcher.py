@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from healthcheck.automation.base import AWAY, EARLY, RESTARTS, LoginState, Reading, found, replaces
+from healthcheck.automation.base import AWAY, EARLY, RESTARTS, LoginState, Reading, matches, replaces
 from healthcheck.automation.supervisor import PREFIX
 
 NAME = "launcher.log"
@@ -130,7 +130,7 @@ def joined(reading: Reading, witness: Witness) -> Reading:
     if witness.state in (LoginState.UNKNOWN, LoginState.LOGGED_IN, reading.state):
         return reading
     # IBC logs a form at a start with a saved session that goes well too (AbstractLoginHandler).
-    guessed = reading.state is LoginState.TOKEN_REFUSED and not found(PREFIX, reading.line)
+    guessed = reading.state is LoginState.TOKEN_REFUSED and not matches(PREFIX, reading.line)
     if guessed and witness.state is LoginState.RESUMING:
         return Reading(witness.state, exit_codes=reading.exit_codes)
     if witness.state in LEAST and reading.state not in OUTDATED:

@@ -92,7 +92,7 @@ def sleeping(client: docker.DockerClient, deployment: Deployment, suffix: str, *
         container.remove(force=True)
 
 
-def test_isolation_is_tried_from_every_vantage_point_and_leaves_nothing(
+def test_isolation_is_tried_from_every_origin_and_leaves_nothing(
     verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
     data = verify()["isolation"]["data"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from healthcheck.automation import PROFILES, choose, ibc, ibcontroller, ibg_controller, supervisor
-from healthcheck.automation.base import OUTCOMES, REASONS, Lines, LoginState, Profile, classify, found
+from healthcheck.automation.base import OUTCOMES, REASONS, Lines, LoginState, Profile, classify, matches
 from healthcheck.reasons import EXPLANATIONS
 
 IBC = "2026-11-22 18:00:01:234 IBC: "
@@ -221,7 +221,7 @@ def test_each_line_says_its_state(lines: Lines, samples: list[tuple[str, str | N
 
 @pytest.mark.parametrize(("lines", "samples"), TABLES)
 def test_each_row_is_reached_by_a_line(lines: Lines, samples: list[tuple[str, str | None]]) -> None:
-    reached = {next((pattern for pattern, _ in lines if found(pattern, line)), None) for line, _ in samples}
+    reached = {next((pattern for pattern, _ in lines if matches(pattern, line)), None) for line, _ in samples}
     assert [pattern for pattern, _ in lines if pattern not in reached] == []
 
 
@@ -257,7 +257,7 @@ def test_bash_and_python_read_the_patterns_alike(
 ) -> None:
     patterns = [pattern for pattern, _ in lines]
     texts = [text for text, _ in samples]
-    expected = ["".join("0" if found(pattern, text) else "1" for text in texts) for pattern in patterns]
+    expected = ["".join("0" if matches(pattern, text) else "1" for text in texts) for pattern in patterns]
     assert in_bash(patterns, texts, str(tmp_path_factory.mktemp("bash"))) == expected
 
 

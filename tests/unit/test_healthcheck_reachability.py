@@ -46,7 +46,7 @@ def looked(host: FakeHost, deployment: Deployment, targets: Sequence[ProbeTarget
         return ReachabilityRounds(client, deployment, verifiers.starting).ask(targets)
 
 
-def test_over_ssh_this_machine_is_a_vantage_point() -> None:
+def test_over_ssh_this_machine_is_an_origin() -> None:
     with serving() as server:
         port = server.port
         views = look(over_ssh("main"), port)
@@ -130,7 +130,7 @@ def test_a_verifier_that_is_gone_is_no_control() -> None:
     assert "not running" in views.failed[Origin.INSIDE]
 
 
-def test_what_cannot_be_tried_says_why_at_its_vantage_point() -> None:
+def test_what_cannot_be_tried_says_why_at_its_origin() -> None:
     host = FakeHost(network_records={API: {}, EGRESS: {}}, start_fails=True)
     views = look(stack(), 4004, host=host)
     assert set(views.failed) == {Origin.INSIDE, Origin.BRIDGE, Origin.EGRESS}

@@ -516,7 +516,7 @@ def test_a_report_is_written_whole(host: FakeHost, tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["paper.json"]
 
 
-# --- isolation's vantage points and Docker's events ---------------------------------------------------------------
+# --- isolation's origins and Docker's events ----------------------------------------------------------------------
 
 
 def isolation_of(report: Report) -> tuple[str, str | None]:
@@ -525,7 +525,7 @@ def isolation_of(report: Report) -> tuple[str, str | None]:
     return check.verdict.value, check.reason
 
 
-def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: FakeHost) -> None:
+def test_one_container_an_origin_tries_every_port_of_every_address(host: FakeHost) -> None:
     report = verify(host)
     tried = {
         probe.options["network"] if "-verifier-" not in probe.options["network"] else "throwaway": probe
@@ -545,9 +545,9 @@ def test_one_container_a_vantage_point_tries_every_port_of_every_address(host: F
     assert report.gateways[0].checks[6].data["control"] == "connects"
 
 
-@pytest.mark.parametrize("vantage", ["throwaway", EGRESS])
-def test_an_answer_at_any_vantage_point_is_exposure(host: FakeHost, vantage: str) -> None:
-    host.answers[vantage, f"{host.address(API)}:4002"] = "api"
+@pytest.mark.parametrize("origin", ["throwaway", EGRESS])
+def test_an_answer_at_any_origin_is_exposure(host: FakeHost, origin: str) -> None:
+    host.answers[origin, f"{host.address(API)}:4002"] = "api"
     assert isolation_of(verify(host)) == ("fail", "exposed")
 
 

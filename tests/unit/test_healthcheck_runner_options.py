@@ -80,7 +80,7 @@ def test_what_is_asked_for_runs_with_what_it_needs_and_is_reported_alone(
     assert report.verdict.value == "verified"
 
 
-def test_a_glance_asks_docker_for_no_vantage_point_and_no_events(host: FakeHost) -> None:
+def test_a_glance_asks_docker_for_no_origin_and_no_events(host: FakeHost) -> None:
     host.verifier_lines = [report_line([result(name) for name in NAMES[:3]])]
     host.happened = [{"Type": "network", "Action": "connect", "Actor": {"ID": "n", "Attributes": {}}}]
     verify(host, "connected", "authenticated")
