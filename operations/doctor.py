@@ -167,7 +167,7 @@ def port(evidence: Evidence) -> Observation:
     api = evidence.gateway.api
     inside = f"{api.host}:{api.port} on network {api.network}, published nowhere"
     answers = any(
-        one.name is CheckName.CONNECTED and one.verdict is CheckVerdict.PASS for one in evidence.report.checks
+        check.name is CheckName.CONNECTED and check.verdict is CheckVerdict.PASS for check in evidence.report.checks
     )
     if answers:
         return Observation("port", True, f"answers at {inside}; for localhost: {evidence.command('forward')}")
@@ -187,8 +187,8 @@ def firewall(evidence: Evidence) -> Observation:
             f"allow TCP 4000 and 4001 out of network {evidence.deployment.egress_network} (IBKR, Host and Ports), or "
             f"wait if IBKR's status page names an outage; then {evidence.command('verify')}",
         )
-    found = "the gateway reaches IBKR" if evidence.logged_in else "nothing is known against the way out"
-    return Observation("firewall", True, found)
+    seen = "the gateway reaches IBKR" if evidence.logged_in else "nothing is known against the way out"
+    return Observation("firewall", True, seen)
 
 
 def settings(evidence: Evidence) -> Observation:

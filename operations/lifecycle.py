@@ -33,13 +33,13 @@ PAUSE_FILE = "guard/pause"
 def start(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Starts the gateway's container unless it runs."""
     with _docker(deployment, gateway):
-        found = _inspect(docker, deployment, gateway)
-        running = found["State"]["Running"]
-        status = status_of(docker, gateway) if running and _supervised(found) else None
+        container = _inspect(docker, deployment, gateway)
+        running = container["State"]["Running"]
+        status = status_of(docker, gateway) if running and _supervised(container) else None
         if status is not None and status.hold == "offline":
             say(f"{gateway.container.name} is offline until {_local(status.until, gateway)}, by session.offline.")
             return
-        if _supervised(found):
+        if _supervised(container):
             _write(docker, gateway, {PAUSE_FILE: "0"})
         if status is not None and status.hold == "paused":
             say(f"{gateway.container.name}: the pause is over; it logs in now.")
@@ -57,11 +57,11 @@ def start(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say
 def stop(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Stops the gateway's container, leaving it time to log out."""
     with _docker(deployment, gateway):
-        found = _inspect(docker, deployment, gateway)
-        if not found["State"]["Running"]:
+        container = _inspect(docker, deployment, gateway)
+        if not container["State"]["Running"]:
             say(f"{gateway.container.name} is stopped already.")
             return
-        _stop(docker, gateway, found, say)
+        _stop(docker, gateway, container, say)
     say(
         f"{gateway.container.name} stopped. It stays stopped until "
         f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}`; `pulumi up` does not start it."
@@ -76,16 +76,16 @@ def pause(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say
     """
     name = gateway.container.name
     with _docker(deployment, gateway):
-        found = _inspect(docker, deployment, gateway)
-        if not found["State"]["Running"]:
+        container = _inspect(docker, deployment, gateway)
+        if not container["State"]["Running"]:
             raise IbgwError(
                 f"{name} is stopped, so there is nothing to pause, and nothing was changed. It stays stopped until "
                 f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}`.",
                 exit_code=ExitCode.REFUSED,
             )
-        _require_supervisor(found, deployment, gateway)
+        _require_supervisor(container, deployment, gateway)
         _write(docker, gateway, {PAUSE_FILE: f"{until.timestamp():.0f}"})
-        grace = stop_grace(found)
+        grace = stop_grace(container)
         say(f"Pausing {name}; it has {grace} s to log out.")
         _await(
             lambda: (status := status_of(docker, gateway)) is not None and status.hold in ("paused", "offline"),
@@ -121,9 +121,9 @@ def pause_end(gateway: Gateway, *, length: timedelta | None, until: str | None) 
 def restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Stops the gateway with time to log out and starts it again."""
     with _docker(deployment, gateway):
-        found = _inspect(docker, deployment, gateway)
-        if found["State"]["Running"]:
-            _stop(docker, gateway, found, say)
+        container = _inspect(docker, deployment, gateway)
+        if container["State"]["Running"]:
+            _stop(docker, gateway, container, say)
     start(docker, deployment, gateway, say)
 
 
@@ -144,8 +144,8 @@ def soft_restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, s
             exit_code=ExitCode.REFUSED,
         )
 
-    def refused(found: str) -> IbgwError:
-        return IbgwError(f"{name} {found}. Nothing was changed. {full}", exit_code=ExitCode.REFUSED)
+    def refused(fault: str) -> IbgwError:
+        return IbgwError(f"{name} {fault}. Nothing was changed. {full}", exit_code=ExitCode.REFUSED)
 
     with _docker(deployment, gateway):
         inspected = _inspect(docker, deployment, gateway)
@@ -157,8 +157,8 @@ def soft_restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, s
             raise refused(f"is not logged in ({before.phase if before else 'starting'}), so it has no session to keep")
         answer = _command(docker, gateway, "RESTART")
         if answer and not answer.startswith("OK"):
-            found = "does not listen" if answer == CLOSED else f"answered {answer!r}"
-            raise refused(f"{found} (IBC's command server, port {COMMAND_PORT} in the container)")
+            fault = "does not listen" if answer == CLOSED else f"answered {answer!r}"
+            raise refused(f"{fault} (IBC's command server, port {COMMAND_PORT} in the container)")
         # Asked is asked: on a busy host it may act on what it has not answered yet.
         told = answer.removeprefix("OK").strip() or f"no answer within {COMMAND_SECONDS} s"
         say(f"{name} restarts itself ({told}).")
@@ -206,9 +206,9 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
     Raises IbgwError (refused) and changes nothing if it is not held back for either.
     """
     with _docker(deployment, gateway):
-        found = _inspect(docker, deployment, gateway)
+        container = _inspect(docker, deployment, gateway)
         used = guard_attempts(docker, gateway)
-        status = status_of(docker, gateway) if found["State"]["Running"] and _supervised(found) else None
+        status = status_of(docker, gateway) if container["State"]["Running"] and _supervised(container) else None
         loops = status is not None and status.hold in ("logins", "pause")
         if used < MAXIMUM_ATTEMPTS and not loops:
             raise IbgwError(
@@ -220,8 +220,8 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
             )
         granted = {} if used < MAXIMUM_ATTEMPTS else {_count_file(gateway): f"{MAXIMUM_ATTEMPTS - 1}"}
         # First, since one that runs writes what it knows when it ends.
-        if found["State"]["Running"]:
-            _stop(docker, gateway, found, say)
+        if container["State"]["Running"]:
+            _stop(docker, gateway, container, say)
         _write(docker, gateway, {**granted, "guard/history": ""})
     said = "one more attempt with this version of the secret" if granted else "its logins that ended are forgotten"
     say(f"{gateway.container.name}: {said}.")
@@ -316,10 +316,10 @@ def _stop(docker: DockerHost, gateway: Gateway, inspected: Inspected, say: Say) 
 
 
 def _inspect(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> Inspected:
-    found = docker.inspect(Kind.CONTAINER, gateway.container.id)
-    if found is None:
+    container = docker.inspect(Kind.CONTAINER, gateway.container.id)
+    if container is None:
         raise IbgwError(
             f"The container {gateway.container.name} of stack {deployment.stack!r} is gone from "
             f"{deployment.docker_host}. Create it again with `pulumi up --refresh --stack {deployment.stack}`."
         )
-    return found
+    return container

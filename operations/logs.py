@@ -77,8 +77,8 @@ class Source:
 
     def lines(self, *, tail: int, since: datetime | None) -> list[Line]:
         with self._errors():
-            found = self._docker.log(self._gateway.container.name, timestamps=True, tail=tail, since=since)
-        return [self._line(line) for line in found]
+            lines = self._docker.log(self._gateway.container.name, timestamps=True, tail=tail, since=since)
+        return [self._line(line) for line in lines]
 
     def follow(self, after: datetime) -> Iterator[Line]:
         """Lines that are newer than `after`."""

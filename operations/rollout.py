@@ -69,13 +69,13 @@ class Rollout:
 
     @property
     def exit_code(self) -> ExitCode:
-        results = {one.result for one in self.gateways}
+        results = {outcome.result for outcome in self.gateways}
         if Result.WAITING in results:
             return ExitCode.TIMED_OUT
         return ExitCode.FAILED if results - {Result.VERIFIED} else ExitCode.OK
 
     def json(self) -> dict[str, Any]:
-        gateways = [one.json() for one in self.gateways]
+        gateways = [outcome.json() for outcome in self.gateways]
         return {"schema": 1, "stack": self.stack, "exit_code": self.exit_code, "gateways": gateways}
 
 
@@ -88,53 +88,53 @@ def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollo
     """
     preview = stack.preview()
     plan = read(stack.name, preview)
-    chosen = [one for one in plan.gateways if fnmatchcase(one.gateway, pattern)]
+    chosen = [planned for planned in plan.gateways if fnmatchcase(planned.gateway, pattern)]
     if not chosen:
         raise IbgwError(
             f"--gateway {pattern}: no gateway of stack {stack.name!r} matches, "
-            f"only {', '.join(one.gateway for one in plan.gateways)}.",
+            f"only {', '.join(planned.gateway for planned in plan.gateways)}.",
             exit_code=ExitCode.BAD_USAGE,
         )
     owned = by_owner(preview)
     _check_apart(plan, chosen, owned[None])
     # What nobody uses any more is for `pulumi up` to remove.
     shared = [urn for urn, operation in owned[None].items() if operation != "delete"]
-    for one in chosen:
-        if one.verdict is PlanVerdict.REMOVE:
-            say(f"{one.gateway}: left the configuration; `pulumi up --stack {stack.name}` removes it.")
+    for planned in chosen:
+        if planned.verdict is PlanVerdict.REMOVE:
+            say(f"{planned.gateway}: left the configuration; `pulumi up --stack {stack.name}` removes it.")
     # First the one that is not there, since an update that leaves it out has no output. Then what an earlier rollout
     # has done is verified before anything else is begun: it may have been interrupted meanwhile.
-    new = [one for one in chosen if one.verdict is PlanVerdict.CREATE]
-    done = [one for one in chosen if one.verdict is PlanVerdict.NONE]
-    due = [one for one in chosen if one.verdict in (*REPLACED, PlanVerdict.IN_PLACE)]
-    steps = [step for step in (new, done, *([one] for one in due)) if step]
-    found: list[Outcome] = []
+    new = [planned for planned in chosen if planned.verdict is PlanVerdict.CREATE]
+    done = [planned for planned in chosen if planned.verdict is PlanVerdict.NONE]
+    due = [planned for planned in chosen if planned.verdict in (*REPLACED, PlanVerdict.IN_PLACE)]
+    steps = [step for step in (new, done, *([planned] for planned in due)) if step]
+    outcomes: list[Outcome] = []
     for number, step in enumerate(steps, start=1):
-        names = [one.gateway for one in step]
+        names = [planned.gateway for planned in step]
         where = f"{number}/{len(steps)} {', '.join(names)}"
         say(f"{where}: {'as declared, to be verified' if step is done else WORDS[step[0].verdict]}")
-        for one in step:
-            if one.verdict in REPLACED:
-                _log_out_old(stack, one.gateway, say)
+        for planned in step:
+            if planned.verdict in REPLACED:
+                _log_out_old(stack, planned.gateway, say)
         report = _update(stack, names, [*shared, *(urn for name in names for urn in owned[name])])
-        found += [_outcome(one, report) for one in step]
-        for outcome in found[-len(step) :]:
+        outcomes += [_outcome(planned, report) for planned in step]
+        for outcome in outcomes[-len(step) :]:
             say(f"{number}/{len(steps)} {outcome.human()}")
-        waiting = [outcome.gateway for outcome in found if outcome.result is Result.WAITING]
-        failed = [outcome.gateway for outcome in found if outcome.result is Result.FAILED]
+        waiting = [outcome.gateway for outcome in outcomes if outcome.result is Result.WAITING]
+        failed = [outcome.gateway for outcome in outcomes if outcome.result is Result.FAILED]
         if waiting or len(failed) > max_failures:
-            rest = [one for later in steps[number:] for one in later]
-            found += [Outcome(one.gateway, one.verdict, Result.NOT_REACHED) for one in rest]
+            rest = [planned for later in steps[number:] for planned in later]
+            outcomes += [Outcome(planned.gateway, planned.verdict, Result.NOT_REACHED) for planned in rest]
             told = f"{', '.join(waiting)}: waits for an approval" if waiting else f"{', '.join(failed)}: failed"
             say(f"{told}. Stopped, with {len(rest)} left as they were; the same command goes on with them.")
             break
-    return Rollout(stack.name, tuple(found))
+    return Rollout(stack.name, tuple(outcomes))
 
 
 def _check_apart(plan: Plan, chosen: Sequence[GatewayPlan], shared: Mapping[str, str]) -> None:
     """Raises IbgwError (REFUSED) where something changes under all gateways at once, and where a gateway is not there
     and stays so: an update that leaves one out that the program declares has no output, and verifies nothing."""
-    new = [one for one in plan.gateways if one.verdict is PlanVerdict.CREATE]
+    new = [planned for planned in plan.gateways if planned.verdict is PlanVerdict.CREATE]
     under_all = [
         urn.rpartition("::")[2]
         for urn, operation in shared.items()
@@ -142,8 +142,9 @@ def _check_apart(plan: Plan, chosen: Sequence[GatewayPlan], shared: Mapping[str,
     ]
     if under_all:
         why = f"{', '.join(under_all)}: changes for all gateways at once"
-    elif len(new) > 1 or not all(one in chosen for one in new):
-        why = f"{', '.join(one.gateway for one in new)}: not there, and only one may be new, and among those chosen"
+    elif len(new) > 1 or not all(planned in chosen for planned in new):
+        absent = ", ".join(planned.gateway for planned in new)
+        why = f"{absent}: not there, and only one may be new, and among those chosen"
     else:
         return
     raise IbgwError(
@@ -164,7 +165,7 @@ def _update(stack: Stack, names: Sequence[str], urns: Sequence[str]) -> Report:
 
 
 def _outcome(planned: GatewayPlan, report: Report) -> Outcome:
-    [seen] = [one for one in report.gateways if one.gateway == planned.gateway]
+    [seen] = [gateway_report for gateway_report in report.gateways if gateway_report.gateway == planned.gateway]
     why = tuple(dict.fromkeys(check.reason.value for check in red(seen.checks) if check.reason is not None))
     if planned.gateway in unapproved(report):
         result = Result.WAITING
@@ -190,9 +191,9 @@ def _log_out_old(stack: Stack, gateway: str, say: Say) -> None:
         DockerHost(configured.docker_host) as docker,
         docker_errors(f"Container {name} on {configured.docker_host}", "check the daemon, and run the same again"),
     ):
-        found = docker.inspect(Kind.CONTAINER, name)
-        if found and found["State"]["Running"] and found["Config"]["Cmd"] == OLD_COMMAND:
-            said = "logged out" if log_out(docker, found) else f"does not log out when it is asked: {STRANDED}"
+        container = docker.inspect(Kind.CONTAINER, name)
+        if container and container["State"]["Running"] and container["Config"]["Cmd"] == OLD_COMMAND:
+            said = "logged out" if log_out(docker, container) else f"does not log out when it is asked: {STRANDED}"
             say(f"{name}: {said}.")
 
 

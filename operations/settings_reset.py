@@ -104,9 +104,9 @@ def _without_guard(backup: Path, descriptor: int) -> None:
         raise _no_backup(backup, str(error)) from None
 
 
-def _no_backup(backup: Path, found: str) -> IbgwError:
+def _no_backup(backup: Path, fault: str) -> IbgwError:
     return IbgwError(
-        f"{backup} is no backup of a settings volume: {found}. Expected an archive that `ibgw reset-settings` made; "
+        f"{backup} is no backup of a settings volume: {fault}. Expected an archive that `ibgw reset-settings` made; "
         "they lie under .ibgw/backups, beside Pulumi.yaml. Nothing was changed.",
         exit_code=ExitCode.REFUSED,
     )

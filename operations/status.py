@@ -57,19 +57,19 @@ HEADINGS = ("gateway", "state", "since", "account", "latency", "restarts", "imag
 
 def rows(docker: DockerHost, deployment: Deployment, report: Report, now: datetime) -> list[Row]:
     """`report`: of a verification of just now. Raises IbgwError (could not run) when Docker fails."""
-    found = []
-    for one in sorted(report.gateways, key=lambda one: one.gateway):
-        gateway = deployment.gateways[one.gateway]
+    status_rows = []
+    for gateway_report in sorted(report.gateways, key=lambda gateway_report: gateway_report.gateway):
+        gateway = deployment.gateways[gateway_report.gateway]
         with docker_errors(f"Container {gateway.container.name} on {deployment.docker_host}", "check the daemon"):
             inspected = docker.inspect(Kind.CONTAINER, gateway.container.name)
             told = status_of(docker, gateway) if inspected and inspected["State"]["Running"] else None
-        found.append(_row(gateway, one, inspected, told, now))
-    return found
+        status_rows.append(_row(gateway, gateway_report, inspected, told, now))
+    return status_rows
 
 
-def table(found: Iterable[Row], now: datetime) -> str:
+def table(status_rows: Iterable[Row], now: datetime) -> str:
     """Plain text in columns: as wide as what stands in them."""
-    lines = [HEADINGS, *(row.cells(now) for row in found)]
+    lines = [HEADINGS, *(row.cells(now) for row in status_rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

@@ -522,7 +522,7 @@ MUTATIONS = (
     Mutation(
         "a rollout asks no old gateway to log out",
         "operations/rollout.py",
-        "                _log_out_old(stack, one.gateway, say)\n",
+        "                _log_out_old(stack, planned.gateway, say)\n",
         "                pass\n",
         f"{ROLLOUT}::test_one_after_the_other_each_with_its_own_resources_and_what_all_share",
     ),
@@ -550,7 +550,7 @@ MUTATIONS = (
     Mutation(
         "a rollout leaves out a gateway that is not there",
         "operations/rollout.py",
-        "    elif len(new) > 1 or not all(one in chosen for one in new):",
+        "    elif len(new) > 1 or not all(planned in chosen for planned in new):",
         "    elif len(new) > 1:",
         f"{ROLLOUT}::test_one_that_is_not_there_comes_first",
     ),

@@ -87,9 +87,9 @@ class Seen:
         """Without the volumes that the image asks for and that nobody named."""
         of_image = self.image.get("Volumes") or {}
         mounts = [
-            one
-            for one in self.inspected.get("Mounts") or ()
-            if not (one["Destination"] in of_image and re.fullmatch("[0-9a-f]{64}", one.get("Name") or ""))
+            mount
+            for mount in self.inspected.get("Mounts") or ()
+            if not (mount["Destination"] in of_image and re.fullmatch("[0-9a-f]{64}", mount.get("Name") or ""))
         ]
         return {**self.inspected, "Mounts": mounts}
 
@@ -104,9 +104,9 @@ def compare(recorded: Recorded, seen: Seen | None) -> list[Difference]:
 
     if seen is None:
         return [differing(None, Change.GONE)]
-    found = []
+    differences = []
     if recorded.kind in (Kind.CONTAINER, Kind.NETWORK) and seen.inspected["Id"] != recorded.id:
-        found.append(differing(None, Change.RECREATED))
+        differences.append(differing(None, Change.RECREATED))
     inputs = {key: _declared(recorded, key) for key in recorded.inputs}
     compared = set()
     for row in TABLES[recorded.kind]:
@@ -118,17 +118,17 @@ def compare(recorded: Recorded, seen: Seen | None) -> list[Difference]:
         for part in sorted({*before, *after}):
             item = f"{row.item} {part}".rstrip()
             if part not in after:
-                found.append(differing(item, Change.REMOVED))
+                differences.append(differing(item, Change.REMOVED))
             elif part not in before:
-                found.append(differing(item, Change.ADDED))
+                differences.append(differing(item, Change.ADDED))
             elif before[part] != after[part]:
                 values = (row.tell(before[part]), row.tell(after[part])) if row.tell else (None, None)
-                found.append(differing(item, Change.CHANGED, *values))
+                differences.append(differing(item, Change.CHANGED, *values))
     if recorded.read is not None:
         for key in sorted({*recorded.outputs, *recorded.read} - compared - PASSING):
             if _plain(recorded.outputs.get(key)) != _plain(recorded.read.get(key)):
-                found.append(differing(key, Change.CHANGED))
-    return found
+                differences.append(differing(key, Change.CHANGED))
+    return differences
 
 
 def _before(row: Property[Any], inputs: Mapping[str, Any], seen: Seen) -> Mapping[str, object]:

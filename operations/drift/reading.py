@@ -65,7 +65,7 @@ def forgotten(steps: Steps, recorded: Iterable[Recorded]) -> list[Difference]:
             (Kind.NETWORK, gateway.api.network),
             *((Kind.VOLUME, volume) for volume in (gateway.volumes.settings, gateway.volumes.logs) if volume),
         ]
-    there = {(one.kind, one.name) for one in recorded}
+    there = {(record.kind, record.name) for record in recorded}
     return [
         Difference(kind=kind, name=name, item=None, change=Change.FORGOTTEN)
         for kind, name in promised
@@ -84,15 +84,15 @@ def look(stack: Stack) -> Drift:
             f"Stack {stack.name!r} records nothing on a Docker host: it was never deployed, or it was destroyed. "
             f"Deploy it with `pulumi up --stack {stack.name}`."
         )
-    networks = {one.id: one.name for one in recorded if one.kind is Kind.NETWORK}
-    for host in sorted({one.host for one in recorded}):
+    networks = {record.id: record.name for record in recorded if record.kind is Kind.NETWORK}
+    for host in sorted({record.host for record in recorded}):
         with (
             DockerHost(host) as docker,
             docker_errors(f"Docker host {host}", "nothing is known of a drift; run `ibgw drift` again"),
         ):
-            for one in recorded:
-                if one.host == host:
-                    differences += compare(one, _seen(docker, one, networks))
+            for record in recorded:
+                if record.host == host:
+                    differences += compare(record, _seen(docker, record, networks))
     return Drift(stack=stack.name, differences=tuple(sorted(differences, key=_place)))
 
 
@@ -103,13 +103,13 @@ def _place(difference: Difference) -> tuple[int, str]:
 
 def _seen(docker: DockerHost, recorded: Recorded, networks: Mapping[str, str]) -> Seen | None:
     """By id, else by name: whoever makes an object anew gives it another id."""
-    found = docker.inspect(recorded.kind, recorded.id)
-    if found is None and recorded.kind is not Kind.IMAGE:
-        found = docker.inspect(recorded.kind, recorded.name)
-    if found is None:
+    inspected = docker.inspect(recorded.kind, recorded.id)
+    if inspected is None and recorded.kind is not Kind.IMAGE:
+        inspected = docker.inspect(recorded.kind, recorded.name)
+    if inspected is None:
         return None
     image: Any = None
     if recorded.kind is Kind.CONTAINER:
         # Where the image itself is gone, only what we declared can be judged.
-        image = (docker.inspect(Kind.IMAGE, found["Image"]) or found)["Config"]
-    return Seen(inspected=found, image=image or {}, networks=networks)
+        image = (docker.inspect(Kind.IMAGE, inspected["Image"]) or inspected)["Config"]
+    return Seen(inspected=inspected, image=image or {}, networks=networks)

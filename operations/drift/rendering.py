@@ -9,14 +9,16 @@ def human(drift: Drift) -> str:
     """One line where nothing drifted; else a line for each difference."""
     if not drift.differences:
         return f"{drift.stack}: no drift"
-    return "\n".join(_line(one) for one in drift.differences)
+    return "\n".join(_line(difference) for difference in drift.differences)
 
 
-def _line(one: Difference) -> str:
-    said = " ".join(text for text in (one.item, one.change) if text)
-    values = f": {one.recorded} -> {one.found}" if one.recorded is not None else ""
+def _line(difference: Difference) -> str:
+    said = " ".join(text for text in (difference.item, difference.change) if text)
+    values = f": {difference.recorded} -> {difference.found}" if difference.recorded is not None else ""
     # Whoever named a variable or a label may have had a terminal in mind.
-    return "".join(letter if letter.isprintable() else "?" for letter in f"{one.kind} {one.name}: {said}{values}")
+    return "".join(
+        letter if letter.isprintable() else "?" for letter in f"{difference.kind} {difference.name}: {said}{values}"
+    )
 
 
 def as_json(drift: Drift) -> str:

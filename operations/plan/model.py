@@ -106,12 +106,14 @@ class Plan(BaseModel, frozen=True):
 
     @property
     def changes(self) -> bool:
-        return bool(self.others) or any(one.verdict is not PlanVerdict.NONE or one.reasons for one in self.gateways)
+        return bool(self.others) or any(
+            planned.verdict is not PlanVerdict.NONE or planned.reasons for planned in self.gateways
+        )
 
     def hits(self, gate: FailOn) -> bool:
         """Whether the gate is hit: a new login of a running gateway, any container that goes or is replaced, or any
         change at all."""
-        verdicts = {one.verdict for one in self.gateways}
+        verdicts = {planned.verdict for planned in self.gateways}
         match gate:
             case FailOn.RELOGIN:
                 return bool(verdicts & set(REPLACED))

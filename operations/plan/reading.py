@@ -63,7 +63,7 @@ def read(stack: str, preview: str) -> Plan:
     names = sorted({*containers, *components})
     image = _image(steps)
     gateways = tuple(_gateway(name, containers.get(name, []), components.get(name, []), image) for name in names)
-    gateways_own = {step["urn"] for found in containers.values() for step in found}
+    gateways_own = {step["urn"] for container in containers.values() for step in container}
     others = {
         OtherChange(operation=_operation(step), kind=kind, name=step["urn"].rpartition("::")[2])
         for step in steps
@@ -89,17 +89,17 @@ def by_owner(preview: str) -> dict[str | None, dict[str, str]]:
         match = _COMPONENT.search(urn)
         return match["gateway"] if match else owner(parents[urn]) if parents.get(urn) else None
 
-    found: dict[str | None, dict[str, str]] = {None: {}}
+    owned: dict[str | None, dict[str, str]] = {None: {}}
     for urn, operation in operations.items():
         if _type(urn) != "pulumi:pulumi:Stack":
-            found.setdefault(owner(urn), {})[urn] = operation
-    return found
+            owned.setdefault(owner(urn), {})[urn] = operation
+    return owned
 
 
 def warnings(preview: str) -> list[str]:
     """What the program and the providers warned of: part of the preview, not of what it changes."""
     diagnostics = json.loads(preview).get("diagnostics") or []
-    return [text for one in diagnostics if (text := one["message"].strip()).startswith("warning: ")]
+    return [text for diagnostic in diagnostics if (text := diagnostic["message"].strip()).startswith("warning: ")]
 
 
 def _operation(step: Step) -> str:
@@ -116,11 +116,11 @@ def _type(urn: str) -> str:
 
 
 def _by_gateway(steps: Iterable[Step], pattern: re.Pattern[str]) -> dict[str, list[Step]]:
-    found: dict[str, list[Step]] = {}
+    of_gateways: dict[str, list[Step]] = {}
     for step in steps:
         if match := pattern.search(step["urn"]):
-            found.setdefault(match["gateway"], []).append(step)
-    return found
+            of_gateways.setdefault(match["gateway"], []).append(step)
+    return of_gateways
 
 
 def _state(steps: Iterable[Step], which: str) -> Mapping[str, Any]:
@@ -182,9 +182,9 @@ def _reasons(container: list[Step], old: Mapping[str, Any], new: Mapping[str, An
         # It goes with what it depends on: the engine names no reason, but the inputs differ.
         before, after = (_state(container, which).get("inputs") or {} for which in ("oldState", "newState"))
         differing = replaced = {key for key in {*before, *after} if before.get(key) != after.get(key)}
-    for found in sorted(differing, key=lambda found: (found not in replaced, found)):
-        effect = Effect.REPLACES if found in replaced else Effect.IN_PLACE
-        cause, setting = _cause(found, told=told)
+    for key in sorted(differing, key=lambda key: (key not in replaced, key)):
+        effect = Effect.REPLACES if key in replaced else Effect.IN_PLACE
+        cause, setting = _cause(key, told=told)
         # The image is never a gateway's setting; of the others only what no setting explains has another cause.
         unexplained = not explained and effect not in {reason.effect for reason in reasons}
         if (cause is Cause.IMAGE or unexplained) and setting not in {reason.setting for reason in reasons}:
@@ -192,30 +192,30 @@ def _reasons(container: list[Step], old: Mapping[str, Any], new: Mapping[str, An
     return sorted(reasons, key=lambda reason: reason.setting)
 
 
-def _cause(found: str, *, told: bool) -> tuple[Cause, str]:
+def _cause(key: str, *, told: bool) -> tuple[Cause, str]:
     """Why a container's input differs, where no setting of the gateway explains it. `told`: both sides tell their
     settings and the secret's version, so that they are known to be equal."""
-    name = next((row.name for row in CONTAINER if row.key == found), found)
+    name = next((row.name for row in CONTAINER if row.key == key), key)
     if name in _CONFIGURED:
         return _CONFIGURED[name]
     if told:
         return Cause.PROGRAM, THIS_VERSION
-    return (Cause.UNTOLD, _UNTOLD[name]) if name in _UNTOLD else (Cause.OTHER, found)
+    return (Cause.UNTOLD, _UNTOLD[name]) if name in _UNTOLD else (Cause.OTHER, key)
 
 
 def _properties(container: list[Step], which: str) -> set[str]:
-    return {re.split(r"[.\[]", found, maxsplit=1)[0] for step in container for found in step.get(which) or ()}
+    return {re.split(r"[.\[]", path, maxsplit=1)[0] for step in container for path in step.get(which) or ()}
 
 
 def _image(steps: list[Step]) -> Change | None:
     """The digest that runs, and the reference that is to be pulled."""
-    found = [step for step in steps if _type(step["urn"]) == Token.PULLED_IMAGE]
-    before = (_state(found, "oldState").get("outputs") or {}).get("repoDigest")
-    new = _state(found, "newState")
+    pulled = [step for step in steps if _type(step["urn"]) == Token.PULLED_IMAGE]
+    before = (_state(pulled, "oldState").get("outputs") or {}).get("repoDigest")
+    new = _state(pulled, "newState")
     known = (new.get("outputs") or {}).get("repoDigest")
     # A digest is known once it was pulled; before that the reference says more than "unknown".
     after = known if known and known != UNKNOWN else (new.get("inputs") or {}).get("name")
-    moved = {step["op"] for step in found} - {"same"}
+    moved = {step["op"] for step in pulled} - {"same"}
     return Change(before=before, after=after) if moved and before != after else None
 
 

@@ -28,11 +28,11 @@ def human(plan: Plan) -> str:
     """One line where nothing changes; else a line for each gateway, and under it what is to be known."""
     if not plan.changes:
         return f"{plan.stack}: no change"
-    width = max((len(one.gateway) for one in plan.gateways), default=0)
+    width = max((len(planned.gateway) for planned in plan.gateways), default=0)
     lines = []
-    for one in plan.gateways:
-        lines.append(f"{plan.stack}/{one.gateway:{width}}  {one.verdict.upper():21}  {WORDS[one.verdict]}")
-        lines += [f"  {text}" for text in _details(one)]
+    for planned in plan.gateways:
+        lines.append(f"{plan.stack}/{planned.gateway:{width}}  {planned.verdict.upper():21}  {WORDS[planned.verdict]}")
+        lines += [f"  {text}" for text in _details(planned)]
     return "\n".join([*lines, *_others(plan)])
 
 
@@ -41,9 +41,9 @@ def markdown(plan: Plan) -> str:
     if not plan.changes:
         return f"**{plan.stack}**: no change"
     lines = [f"### Plan for `{plan.stack}`", "", "| Gateway | Verdict | What happens |", "|---|---|---|"]
-    for one in plan.gateways:
-        said = "<br>".join(text.replace("|", "\\|") for text in (WORDS[one.verdict], *_details(one)))
-        lines.append(f"| {one.gateway} | `{one.verdict}` | {said} |")
+    for planned in plan.gateways:
+        said = "<br>".join(text.replace("|", "\\|") for text in (WORDS[planned.verdict], *_details(planned)))
+        lines.append(f"| {planned.gateway} | `{planned.verdict}` | {said} |")
     others = _others(plan)
     return "\n".join([*lines, *(["", *others] if others else [])])
 
@@ -58,18 +58,18 @@ def effects_table() -> str:
     return "\n".join(["| Setting | A change of it |", "|---|---|", *rows])
 
 
-def _details(one: GatewayPlan) -> Iterable[str]:
-    for reason in one.reasons:
+def _details(planned: GatewayPlan) -> Iterable[str]:
+    for reason in planned.reasons:
         yield f"because of {reason.setting} ({_EFFECTS[reason.effect]})"
-    if one.image is not None:
-        yield f"image: {one.image.before or 'none'} -> {one.image.after or 'known at the update'}"
-    if one.secret_version is not None:
-        yield f"secret version: {one.secret_version.before or 'none'} -> {one.secret_version.after or 'none'}"
-    if one.version is not None:
-        yield f"ibgw: {one.version.before or EARLIER} -> {one.version.after or EARLIER}"
-    if one.downtime is not None:
-        yield f"away: {one.downtime}"
-    if one.asks_second_factor:
+    if planned.image is not None:
+        yield f"image: {planned.image.before or 'none'} -> {planned.image.after or 'known at the update'}"
+    if planned.secret_version is not None:
+        yield f"secret version: {planned.secret_version.before or 'none'} -> {planned.secret_version.after or 'none'}"
+    if planned.version is not None:
+        yield f"ibgw: {planned.version.before or EARLIER} -> {planned.version.after or EARLIER}"
+    if planned.downtime is not None:
+        yield f"away: {planned.downtime}"
+    if planned.asks_second_factor:
         yield "second factor: approve it in IBKR Mobile during the update"
 
 

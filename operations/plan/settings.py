@@ -35,28 +35,28 @@ def every_setting(model: type[BaseModel] = Gateway, above: str = "") -> Iterator
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any], above: str = "") -> list[str]:
     """The keys of what differs, down to the last mapping. What is absent and what is null are the same."""
-    found: list[str] = []
+    changed: list[str] = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += changed_settings(before, after, f"{above}{key}.")
+            changed += changed_settings(before, after, f"{above}{key}.")
         elif before != after:
-            found.append(f"{above}{key}")
-    return found
+            changed.append(f"{above}{key}")
+    return changed
 
 
-def completed(found: Any, annotation: Any = Gateway) -> Any:
+def completed(value: Any, annotation: Any = Gateway) -> Any:
     """What a component told, in this version's keys: one that only another version has goes, and one that it lacked has
     its default, since nobody has set it."""
     model = _model_in(annotation)
     if model is None:
-        return found
-    if isinstance(found, list):
-        return [completed(one, model) for one in found]
-    if not isinstance(found, Mapping):
-        return found
+        return value
+    if isinstance(value, list):
+        return [completed(part, model) for part in value]
+    if not isinstance(value, Mapping):
+        return value
     return {
-        key: completed(found[key], field.annotation) if key in found else _default(field)
+        key: completed(value[key], field.annotation) if key in value else _default(field)
         for key, field in ((field.alias or name, field) for name, field in model.model_fields.items())
     }
 

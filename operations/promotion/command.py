@@ -192,9 +192,9 @@ def _tell_way_back(live: Stack, previous: Release, folder: Path, say: Say) -> No
             )
 
 
-def _same(folder: Path, one: Release, other: Release) -> bool:
+def _same(folder: Path, release: Release, other: Release) -> bool:
     """Whether nothing of a container differs between them."""
-    return one.digest == other.digest and not changed_program(folder, one.commit, other.commit)
+    return release.digest == other.digest and not changed_program(folder, release.commit, other.commit)
 
 
 def _plan_of(program: Program, release: str) -> plan.Plan:

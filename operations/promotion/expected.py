@@ -15,15 +15,15 @@ WITH_THE_IMAGE = frozenset({Kind.IMAGE, Kind.CONTAINER})
 
 def unexpected(plan: Plan) -> list[str]:
     """Each change that a promotion does not explain, in the plan's words; none at a stack's first deployment."""
-    if plan.gateways and all(one.verdict is PlanVerdict.CREATE for one in plan.gateways):
+    if plan.gateways and all(planned.verdict is PlanVerdict.CREATE for planned in plan.gateways):
         return []
     return [*_of_gateways(plan), *(str(other) for other in plan.others if other.kind not in WITH_THE_IMAGE)]
 
 
 def _of_gateways(plan: Plan) -> Iterator[str]:
-    for one in plan.gateways:
-        if one.verdict in (PlanVerdict.CREATE, PlanVerdict.REMOVE):
-            yield f"{one.gateway}: {one.verdict}"
-        for reason in one.reasons:
+    for planned in plan.gateways:
+        if planned.verdict in (PlanVerdict.CREATE, PlanVerdict.REMOVE):
+            yield f"{planned.gateway}: {planned.verdict}"
+        for reason in planned.reasons:
             if reason.cause not in OWN:
-                yield f"{one.gateway}: {reason.setting}"
+                yield f"{planned.gateway}: {reason.setting}"

@@ -63,7 +63,7 @@ class Found:
 class Inventory:
     """`missing`: URNs of recorded objects that the host does not have."""
 
-    found: tuple[Found, ...]
+    objects: tuple[Found, ...]
     missing: frozenset[str]
 
 
@@ -71,19 +71,19 @@ def take_inventory(docker: DockerHost, scope: Scope, recorded: Iterable[Recorded
     """Reads the host. A recorded object counts as missing only on Docker's own word (404), never on an error."""
     containers = [docker.inspect(Kind.CONTAINER, entry["Id"]) for entry in docker.find(Kind.CONTAINER, scope.labels)]
     networks = docker.find(Kind.NETWORK, scope.labels)
-    found = (
+    objects = (
         # Verification's containers come and go between the list and the look.
         *(_container(entry) for entry in containers if entry is not None),
         *(_network(entry, docker.find(Kind.CONTAINER, network=entry["Id"])) for entry in networks),
         *(_volume(entry) for entry in docker.find(Kind.VOLUME, scope.labels)),
     )
-    present = {(thing.kind, thing.id) for thing in found}
+    present = {(thing.kind, thing.id) for thing in objects}
     missing = (
         thing.urn
         for thing in recorded
         if (thing.kind, thing.id) not in present and docker.inspect(thing.kind, thing.id) is None
     )
-    return Inventory(found=found, missing=frozenset(missing))
+    return Inventory(objects=objects, missing=frozenset(missing))
 
 
 def _container(entry: Inspected) -> Found:

@@ -59,17 +59,17 @@ def make_plan(
 ) -> Plan:
     """Compares what is recorded with what there is."""
     recorded = {(thing.kind, thing.id): thing for thing in state.objects}
-    unrecorded = [thing for thing in inventory.found if (thing.kind, thing.id) not in recorded]
+    unrecorded = [thing for thing in inventory.objects if (thing.kind, thing.id) not in recorded]
     failed_owners = [
         thing
-        for thing in inventory.found
+        for thing in inventory.objects
         if thing.role == Role.SETTINGS_OWNER and (thing.kind, thing.id) in recorded and thing.exit_code not in (None, 0)
     ]
     leaving = {thing.id for thing in (*unrecorded, *failed_owners) if thing.kind is Kind.CONTAINER}
     again = {recorded[thing.kind, thing.id].urn for thing in failed_owners} | inventory.missing
     kept = [
         (recorded[thing.kind, thing.id], thing)
-        for thing in inventory.found
+        for thing in inventory.objects
         if (thing.kind, thing.id) in recorded and thing.id not in leaving
     ]
     actions = [
@@ -192,7 +192,7 @@ def _known(attachment: Attachment, inventory: Inventory) -> Found | None:
     return next(
         (
             thing
-            for thing in inventory.found
+            for thing in inventory.objects
             if thing.kind is Kind.NETWORK and attachment.network in (thing.id, thing.name)
         ),
         None,
