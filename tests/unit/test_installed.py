@@ -25,7 +25,6 @@ READS = (
     ".dockerignore",
     "healthcheck/Dockerfile",
     "healthcheck/requirements.txt",
-    "infra/policy/PulumiPolicy.yaml",
     "infra/supervisor/supervisor.sh",
 )
 VERIFY = """
@@ -95,6 +94,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_has_what_it_reads(installed: Installed) -> None:
     for name in READS:
         assert (installed.packages / name).read_bytes() == (ROOT / name).read_bytes(), name
+    assert not (installed.packages / "infra" / "policy").exists(), "it names an environment that only a checkout has"
 
 
 def test_the_verifier_s_image_is_built_from_the_same_files(installed: Installed) -> None:
