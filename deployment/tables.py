@@ -41,6 +41,10 @@ class Token(StrEnum):
     VOLUME = "docker:index/volume:Volume"
     PULLED_IMAGE = "docker:index/remoteImage:RemoteImage"
     BUILT_IMAGE = "docker:index/image:Image"
+    GATEWAY = "ibgw:gateway:Gateway"
+    """The component that a gateway's resources belong to."""
+    PROVIDER = "pulumi:providers:docker"
+    STACK = "pulumi:pulumi:Stack"
 
 
 KINDS: Mapping[str, Kind] = {

@@ -6,6 +6,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from deployment.tables import Token
+
 
 class Reason(StrEnum):
     # The container, as Docker knows it.
@@ -128,10 +130,10 @@ START = "ibgw start --stack {stack} --gateway {gateway}"
 STOP = "ibgw stop --stack {stack} --gateway {gateway}"
 RESTART = "ibgw restart --stack {stack} --gateway {gateway} (this logs in again)"
 REPAIR = "ibgw repair --stack {stack}"
-REBUILD = "pulumi up --stack {stack} --replace 'urn:pulumi:{stack}::ibgw::docker:index/image:Image::verifier-image'"
+URN = "urn:pulumi:{stack}::ibgw::"
+REBUILD = f"pulumi up --stack {{stack}} --replace '{URN}{Token.BUILT_IMAGE}::verifier-image'"
 RECREATE = (
-    "pulumi up --stack {stack} --replace "
-    "'urn:pulumi:{stack}::ibgw::ibgw:gateway:Gateway$docker:index/container:Container::{gateway}' (this logs in again)"
+    f"pulumi up --stack {{stack}} --replace '{URN}{Token.GATEWAY}${Token.CONTAINER}::{{gateway}}' (this logs in again)"
 )
 AGAIN = "ibgw login --again --stack {stack} --gateway {gateway}"
 NEW_SECRET = "put a new version of the secret {secret} into Secrets Manager, then pulumi up --stack {stack}"  # noqa: S105

@@ -21,7 +21,9 @@ from healthcheck.gateway_container import stop_grace
 from healthcheck.report import Report, red
 from healthcheck.verdict import GatewayVerdict
 from infra.verification import ONLY
-from operations.plan import REPLACED, WORDS, GatewayPlan, Plan, PlanVerdict, by_owner, read
+from operations.plan.model import REPLACED, GatewayPlan, Plan, PlanVerdict
+from operations.plan.reading import by_owner, read
+from operations.plan.rendering import WORDS
 from operations.promotion.outcome import unapproved
 from operations.stack import Stack
 from operations.verification import update

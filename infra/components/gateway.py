@@ -7,6 +7,7 @@ import pulumi
 from deployment import VERSION
 from deployment.names import Role
 from deployment.parts import PASSWORD, SECRET_VERSION, USER_ID, Reference, Restart
+from deployment.tables import Token
 from infra.components.parts import Known, declare_container, declare_network
 from infra.components.storage import Storage, StorageArgs
 from infra.credentials import Credentials
@@ -35,7 +36,7 @@ class Gateway(pulumi.ComponentResource):
             "secretVersion": credentials.version_id,
             "version": VERSION,
         }
-        super().__init__("ibgw:gateway:Gateway", name, told, opts)
+        super().__init__(Token.GATEWAY, name, told, opts)
         own = pulumi.ResourceOptions(parent=self)
         networks = {
             Reference(network.name): declare_network(f"{name}-{role}", network, own).id

@@ -9,8 +9,9 @@ def drift(stack: StackName, as_json: Json = False) -> None:
 
     Names what differs and shows no value that could be secret. Exit code: 0 no drift, 9 drift, 5 could not look.
     """
-    from operations.drift import as_json as rendered
-    from operations.drift import human, look
+    from operations.drift.reading import look
+    from operations.drift.rendering import as_json as rendered
+    from operations.drift.rendering import human
     from operations.stack import Stack
 
     seen = look(Stack(stack))

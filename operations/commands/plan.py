@@ -1,10 +1,13 @@
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deployment.errors import ExitCode
 from operations.commands.shared import SameAsFormatJson, StackName, say
+
+if TYPE_CHECKING:
+    from operations.plan.model import Plan
 
 
 class Format(StrEnum):
@@ -16,7 +19,7 @@ class Format(StrEnum):
 
 
 class Gate(StrEnum):
-    """What `--fail-on` stops at (operations.plan.FailOn)."""
+    """What `--fail-on` stops at."""
 
     RELOGIN = "relogin"
     REPLACE = "replace"
@@ -42,7 +45,8 @@ def plan(
 
     Changes nothing. Verdicts: none, in_place, relogin, relogin_second_factor, create, remove.
     """
-    from operations.plan import RENDERERS, FailOn, read, warnings
+    from operations.plan.reading import read, warnings
+    from operations.plan.rendering import RENDERERS
     from operations.stack import Stack
 
     preview = Stack(stack).preview()
@@ -50,5 +54,20 @@ def plan(
     for text in warnings(preview):
         say(text)
     typer.echo(RENDERERS[Format.JSON if as_json else output](planned))
-    if fail_on is not None and planned.hits(FailOn(fail_on)):
+    if fail_on is not None and hits(planned, fail_on):
         raise typer.Exit(ExitCode.GATE_HIT)
+
+
+def hits(planned: "Plan", gate: Gate) -> bool:
+    """Whether the gate is hit: a new login of a running gateway, any container that goes or is replaced, or any change
+    at all."""
+    from operations.plan.model import REPLACED, PlanVerdict
+
+    verdicts = {gateway.verdict for gateway in planned.gateways}
+    match gate:
+        case Gate.RELOGIN:
+            return bool(verdicts & set(REPLACED))
+        case Gate.REPLACE:
+            return bool(verdicts & {*REPLACED, PlanVerdict.REMOVE})
+        case Gate.ANY:
+            return planned.changes

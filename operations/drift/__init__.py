@@ -4,8 +4,3 @@ reading.py    what the state records, and what the engine and Docker say now
 comparing.py  what differs between the two
 rendering.py  the same for people and for programs
 """
-
-from operations.drift.reading import look
-from operations.drift.rendering import as_json, human
-
-__all__ = ["as_json", "human", "look"]

@@ -6,14 +6,10 @@ from typing import Any
 
 from deployment.errors import IbgwError
 from deployment.names import Names
-from deployment.tables import KINDS, Kind
+from deployment.tables import KINDS, Kind, Token
 from healthcheck.docker_host import DockerHost, docker_errors
 from operations.drift.comparing import Change, Difference, Drift, Recorded, Seen, compare
-from operations.repair.state import PROVIDER
 from operations.stack import OUTPUT, Stack, parse_contract
-
-STACK = "pulumi:pulumi:Stack"
-"""The resource that has the stack's output."""
 
 Steps = list[dict[str, Any]]
 """Of what `pulumi refresh --preview-only --json` printed."""
@@ -25,7 +21,7 @@ def read(steps: Steps) -> list[Recorded]:
     hosts = {
         f"{state['urn']}::{state['id']}": state["inputs"]["host"]
         for state, _ in states
-        if state["type"] == PROVIDER and "host" in state["inputs"]
+        if state["type"] == Token.PROVIDER and "host" in state["inputs"]
     }
     return [
         _recorded(state, step, hosts)
@@ -52,7 +48,9 @@ def _recorded(state: Mapping[str, Any], step: Mapping[str, Any], hosts: Mapping[
 
 def forgotten(steps: Steps, recorded: Iterable[Recorded]) -> list[Difference]:
     """What the stack's output promises and the state does not have. Pure."""
-    outputs = next((step["oldState"].get("outputs") or {} for step in steps if step["oldState"]["type"] == STACK), {})
+    outputs = next(
+        (step["oldState"].get("outputs") or {} for step in steps if step["oldState"]["type"] == Token.STACK), {}
+    )
     if OUTPUT not in outputs:
         return []
     deployment = parse_contract(json.dumps(outputs[OUTPUT]), f"the stack's output {OUTPUT!r}")

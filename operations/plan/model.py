@@ -18,14 +18,6 @@ class PlanVerdict(StrEnum):
     REMOVE = "remove"
 
 
-class FailOn(StrEnum):
-    """The gate of `ibgw plan --fail-on`."""
-
-    RELOGIN = "relogin"
-    REPLACE = "replace"
-    ANY = "any"
-
-
 class Effect(StrEnum):
     """What one changed setting does by itself."""
 
@@ -109,15 +101,3 @@ class Plan(BaseModel, frozen=True):
         return bool(self.others) or any(
             planned.verdict is not PlanVerdict.NONE or planned.reasons for planned in self.gateways
         )
-
-    def hits(self, gate: FailOn) -> bool:
-        """Whether the gate is hit: a new login of a running gateway, any container that goes or is replaced, or any
-        change at all."""
-        verdicts = {planned.verdict for planned in self.gateways}
-        match gate:
-            case FailOn.RELOGIN:
-                return bool(verdicts & set(REPLACED))
-            case FailOn.REPLACE:
-                return bool(verdicts & {*REPLACED, PlanVerdict.REMOVE})
-            case FailOn.ANY:
-                return self.changes

@@ -91,7 +91,7 @@ def by_owner(preview: str) -> dict[str | None, dict[str, str]]:
 
     owned: dict[str | None, dict[str, str]] = {None: {}}
     for urn, operation in operations.items():
-        if _type(urn) != "pulumi:pulumi:Stack":
+        if _type(urn) != Token.STACK:
             owned.setdefault(owner(urn), {})[urn] = operation
     return owned
 
@@ -107,8 +107,8 @@ def _operation(step: Step) -> str:
     return "leave" if step["op"] == "delete" and retained else str(step["op"])
 
 
-_COMPONENT = re.compile(r"::ibgw:gateway:Gateway::(?P<gateway>.+)")
-_CONTAINER = re.compile(rf"::ibgw:gateway:Gateway\${Token.CONTAINER}::(?P<gateway>.+)")
+_COMPONENT = re.compile(rf"::{Token.GATEWAY}::(?P<gateway>.+)")
+_CONTAINER = re.compile(rf"::{Token.GATEWAY}\${Token.CONTAINER}::(?P<gateway>.+)")
 
 
 def _type(urn: str) -> str:

@@ -15,7 +15,9 @@ from deployment.paths import project_folder
 from infra.release import RELEASES, Release, read_release, write_release
 from infra.settings import Settings, TradingHours, Weekday
 from infra.times import parse_time_of_day
-from operations import plan, releases, verification
+from operations import releases, verification
+from operations.plan import reading, rendering
+from operations.plan.model import Plan
 from operations.promotion import paper
 from operations.promotion.checkout import (
     Program,
@@ -197,7 +199,7 @@ def _same(folder: Path, release: Release, other: Release) -> bool:
     return release.digest == other.digest and not changed_program(folder, release.commit, other.commit)
 
 
-def _plan_of(program: Program, release: str) -> plan.Plan:
+def _plan_of(program: Program, release: str) -> Plan:
     """What the release's program would do with today's configuration. Raises IbgwError (REFUSED)."""
     try:
         return _plan(program.stack, release)[0]
@@ -268,7 +270,7 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
     if pending.changes:
         raise refuse(
             f"{source.name} does not run what this commit declares; deploy it first: pulumi up --stack {source.name}\n"
-            f"{plan.human(pending)}"
+            f"{rendering.human(pending)}"
         )
     # Live's configuration, its secret, and what of it would change already without a new release.
     current, preview = _plan(live)
@@ -290,22 +292,22 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
 
 def _show_plan(live: Stack, release: Release, say: Say, *, unread: bool) -> None:
     planned, preview = _plan(live, release.id)
-    for text in plan.warnings(preview):
+    for text in reading.warnings(preview):
         say(text)
     _check_read(preview, unread=unread)
     _check_expected(planned)
     _tell(planned, say)
 
 
-def _tell(planned: plan.Plan, say: Say) -> None:
-    say(plan.human(planned))
+def _tell(planned: Plan, say: Say) -> None:
+    say(rendering.human(planned))
     for gateway in planned.gateways:
         if gateway.asks_second_factor:
             name = f"{planned.stack}/{gateway.gateway}"
             say(f"Have IBKR Mobile at hand: {name} waits for your approval during the update.")
 
 
-def _plan(stack: Stack, release: str | None = None) -> tuple[plan.Plan, str]:
+def _plan(stack: Stack, release: str | None = None) -> tuple[Plan, str]:
     """The plan, and the engine's preview that it is read from.
 
     Raises IbgwError (REFUSED): what the program refuses in a preview, it would refuse in the update.
@@ -314,7 +316,7 @@ def _plan(stack: Stack, release: str | None = None) -> tuple[plan.Plan, str]:
         preview = stack.preview(release=release)
     except IbgwError as error:
         raise refuse(str(error)) from None
-    return plan.read(stack.name, preview), preview
+    return reading.read(stack.name, preview), preview
 
 
 def _check_read(preview: str, *, unread: bool) -> None:
@@ -330,10 +332,10 @@ def values_unread(preview: str) -> bool:
     return any((step.get("newState") or {}).get("ignoreChanges") for step in steps)
 
 
-def _check_expected(planned: plan.Plan) -> None:
+def _check_expected(planned: Plan) -> None:
     extra = unexpected(planned)
     if extra:
         raise refuse(
             f"{planned.stack} has changes that no release explains: {', '.join(extra)}. Deploy them by themselves "
-            f"first (pulumi up --stack {planned.stack}), or take them back\n{plan.human(planned)}"
+            f"first (pulumi up --stack {planned.stack}), or take them back\n{rendering.human(planned)}"
         )

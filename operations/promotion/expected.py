@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deployment.tables import Kind
-from operations.plan import Cause, Plan, PlanVerdict
+from operations.plan.model import Cause, Plan, PlanVerdict
 
 OWN = frozenset({Cause.IMAGE, Cause.PROGRAM, Cause.UNTOLD})
 """What a release brings along: its image, and what its commit changed in how this package runs a gateway. Paper runs

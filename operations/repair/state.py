@@ -11,12 +11,11 @@ from typing import Any
 from deployment.errors import ExitCode, IbgwError
 from deployment.parts import Attachment
 from deployment.tables import KINDS as ALL_KINDS
-from deployment.tables import Kind
+from deployment.tables import Kind, Token
 
 KINDS = {token: kind for token, kind in ALL_KINDS.items() if kind is not Kind.IMAGE}
 """Those that need repair."""
 VERSIONS = frozenset({3, 4})
-PROVIDER = "pulumi:providers:docker"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def read_state(text: str) -> State:
     hosts = {
         host
         for resource in resources
-        if resource["type"] == PROVIDER and isinstance(host := (resource.get("inputs") or {}).get("host"), str)
+        if resource["type"] == Token.PROVIDER and isinstance(host := (resource.get("inputs") or {}).get("host"), str)
     }
     return State(
         hosts=frozenset(hosts),

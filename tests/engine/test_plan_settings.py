@@ -11,7 +11,7 @@ from typing import Any
 import docker
 import pytest
 
-from operations.plan import every_setting
+from operations.plan.settings import every_setting
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
 

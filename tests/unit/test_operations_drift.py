@@ -17,8 +17,8 @@ import pytest
 from deployment.errors import IbgwError
 from deployment.tables import TABLES, Kind
 from healthcheck.docker_host import DockerError
-from operations import cli, drift
-from operations.drift import reading
+from operations import cli
+from operations.drift import reading, rendering
 from operations.drift.comparing import Difference, Drift, Recorded, Seen, compare
 from operations.stack import Stack
 from tests.unit.fake_docker import FakeDocker
@@ -164,7 +164,7 @@ def seen(kind: Kind = Kind.CONTAINER, path: str = "", value: Any = None) -> Seen
 
 
 def lines(found: list[Difference]) -> list[str]:
-    text = drift.human(Drift(stack="paper", differences=tuple(found)))
+    text = rendering.human(Drift(stack="paper", differences=tuple(found)))
     return [] if text == "paper: no drift" else text.splitlines()
 
 
@@ -309,7 +309,7 @@ def test_each_input_is_compared_with_what_docker_shows(kind: Kind, path: str, va
     # The provider is no help here: it reads what it read before.
     found = compare(recorded(kind), seen(kind, path, value))
     assert lines(found) == [f"{kind} {name}: {text}" for text in told]
-    assert SECRET not in drift.as_json(Drift(stack="paper", differences=tuple(found)))
+    assert SECRET not in rendering.as_json(Drift(stack="paper", differences=tuple(found)))
 
 
 def test_what_was_never_declared_counts_too() -> None:
@@ -593,5 +593,5 @@ def test_a_docker_host_that_fails_midway_gives_no_half_report(
 ) -> None:
     docker.failing["there"] = DockerError("server error")
     with pytest.raises(IbgwError, match=r"Docker host unix:///x: server error") as refusal:
-        drift.look(Stack("paper"))
+        reading.look(Stack("paper"))
     assert refusal.value.exit_code == 5

@@ -11,10 +11,12 @@ from deployment.parts import ContainerSpec
 from deployment.properties import Update, declared, facts_of_inputs
 from deployment.tables import CONTAINER
 from infra import settings, spec
-from operations import cli, plan
+from operations import cli
 from operations.commands import plan as command
-from operations.plan import FailOn, GatewayPlan, PlanVerdict
-from operations.plan.settings import completed
+from operations.plan.model import Change, GatewayPlan, Plan, PlanVerdict
+from operations.plan.reading import THIS_VERSION, read
+from operations.plan.rendering import RENDERERS, as_json, effects_table, human, markdown
+from operations.plan.settings import changed_settings, completed, effect_of, every_setting
 from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_settings import changed
 
@@ -23,11 +25,11 @@ PREVIEWS = Path(__file__).parent / "previews"
 """What `pulumi preview --json --show-sames` printed on the sandbox, without what a plan does not read."""
 
 
-def recorded(name: str) -> plan.Plan:
-    return plan.read("paper-plan", (PREVIEWS / f"{name}.json").read_text())
+def recorded(name: str) -> Plan:
+    return read("paper-plan", (PREVIEWS / f"{name}.json").read_text())
 
 
-def main_of(found: plan.Plan) -> GatewayPlan:
+def main_of(found: Plan) -> GatewayPlan:
     return next(one for one in found.gateways if one.gateway == "main")
 
 
@@ -57,9 +59,9 @@ def test_a_real_preview_gives_its_verdict_and_reasons(name: str, verdict: str, r
 
 def test_no_change_is_one_line_in_every_format_for_people() -> None:
     found = recorded("no_change")
-    assert plan.human(found) == "paper-plan: no change"
-    assert plan.markdown(found) == "**paper-plan**: no change"
-    assert json.loads(plan.as_json(found))["changes"] is False
+    assert human(found) == "paper-plan: no change"
+    assert markdown(found) == "**paper-plan**: no change"
+    assert json.loads(as_json(found))["changes"] is False
 
 
 def test_a_gateway_that_comes_and_one_that_goes() -> None:
@@ -72,7 +74,7 @@ def test_a_gateway_that_comes_and_one_that_goes() -> None:
     assert goes["main"].verdict is PlanVerdict.NONE
     others = ["delete second-api", "delete second-settings-owner", "leave second-settings"]
     assert list(map(str, recorded("removed").others)) == others
-    assert json.loads(plan.as_json(recorded("removed")))["others"] == others
+    assert json.loads(as_json(recorded("removed")))["others"] == others
 
 
 def test_a_replacement_says_for_how_long_and_whether_the_phone_will_ask() -> None:
@@ -109,22 +111,22 @@ def test_image_and_secret_version_are_told_from_and_to() -> None:
 )
 def test_gates(name: str, relogin: bool, replace_: bool, any_: bool) -> None:
     found = recorded(name)
-    assert [found.hits(gate) for gate in (FailOn.RELOGIN, FailOn.REPLACE, FailOn.ANY)] == [relogin, replace_, any_]
+    assert [command.hits(found, gate) for gate in command.Gate] == [relogin, replace_, any_]
 
 
 def test_formats_for_people_say_who_why_and_for_how_long() -> None:
     found = recorded("time_zone")
-    assert plan.human(found).splitlines() == [
+    assert human(found).splitlines() == [
         "paper-plan/main    RELOGIN                is replaced and logs in again",
         "  because of session.timeZone (replaces the container)",
         "  away: up to 1m30s to log out, then the login",
         "paper-plan/second  NONE                   stays as it is",
     ]
-    assert plan.markdown(found).splitlines()[-2] == (
+    assert markdown(found).splitlines()[-2] == (
         "| main | `relogin` | is replaced and logs in again<br>because of session.timeZone (replaces the container)"
         "<br>away: up to 1m30s to log out, then the login |"
     )
-    assert json.loads(plan.as_json(found))["gateways"][0]["verdict"] == "relogin"
+    assert json.loads(as_json(found))["gateways"][0]["verdict"] == "relogin"
 
 
 def test_a_stack_of_an_older_version_of_this_program_gives_a_plan_without_guesses() -> None:
@@ -133,7 +135,7 @@ def test_a_stack_of_an_older_version_of_this_program_gives_a_plan_without_guesse
     for step in preview["steps"]:
         if step["urn"].endswith("::ibgw:gateway:Gateway::main"):
             step["oldState"] = {}
-    found = main_of(plan.read("paper-plan", json.dumps(preview)))
+    found = main_of(read("paper-plan", json.dumps(preview)))
     assert (found.verdict, found.secret_version) == (PlanVerdict.RELOGIN, None)
     assert [reason.setting for reason in found.reasons] == ["a file in the container"]
 
@@ -153,17 +155,17 @@ def upgraded(name: str, **told: Any) -> str:
 
 
 def test_a_replacement_by_another_version_of_this_program_says_so_and_which() -> None:
-    found = plan.read("paper-plan", upgraded("no_change"))
+    found = read("paper-plan", upgraded("no_change"))
     one = main_of(found)
-    assert (one.verdict, [reason.setting for reason in one.reasons]) == (PlanVerdict.RELOGIN, [plan.THIS_VERSION])
-    assert (one.version, one.secret_version) == (plan.Change(before=None, after="0.2.0"), None)
+    assert (one.verdict, [reason.setting for reason in one.reasons]) == (PlanVerdict.RELOGIN, [THIS_VERSION])
+    assert (one.version, one.secret_version) == (Change(before=None, after="0.2.0"), None)
     told = [
         "  because of this version of ibgw (replaces the container)",
         "  ibgw: an earlier version -> 0.2.0",
         "  away: up to 1m30s to log out, then the login",
     ]
-    assert plan.human(found).splitlines()[1:4] == told
-    assert json.loads(plan.as_json(found))["gateways"][0]["version"] == {"before": None, "after": "0.2.0"}
+    assert human(found).splitlines()[1:4] == told
+    assert json.loads(as_json(found))["gateways"][0]["version"] == {"before": None, "after": "0.2.0"}
 
 
 def test_another_program_of_the_same_version_does_not_tell_it_from_and_to() -> None:
@@ -171,8 +173,8 @@ def test_another_program_of_the_same_version_does_not_tell_it_from_and_to() -> N
     for step in preview["steps"]:
         if step["urn"].endswith("::ibgw:gateway:Gateway::main"):
             step["oldState"]["inputs"]["version"] = "0.2.0"
-    found = main_of(plan.read("paper-plan", json.dumps(preview)))
-    assert ([one.setting for one in found.reasons], found.version) == ([plan.THIS_VERSION], None)
+    found = main_of(read("paper-plan", json.dumps(preview)))
+    assert ([one.setting for one in found.reasons], found.version) == ([THIS_VERSION], None)
 
 
 def test_a_setting_that_only_one_version_knows_is_a_reason_once_somebody_sets_it() -> None:
@@ -182,9 +184,9 @@ def test_a_setting_that_only_one_version_knows_is_a_reason_once_somebody_sets_it
     old = component["oldState"]["inputs"]["settings"]
     del old["vnc"], old["api"]["bypassWarnings"]
     old["gone"] = {"enabled": True}
-    assert [one.setting for one in main_of(plan.read("p", json.dumps(preview))).reasons] == [plan.THIS_VERSION]
+    assert [one.setting for one in main_of(read("p", json.dumps(preview))).reasons] == [THIS_VERSION]
     component["newState"]["inputs"]["settings"]["vnc"] = {"enabled": True}
-    found = main_of(plan.read("p", json.dumps(preview)))
+    found = main_of(read("p", json.dumps(preview)))
     assert ([one.setting for one in found.reasons], found.version) == (["vnc.enabled"], None)
 
 
@@ -207,12 +209,12 @@ def every_default() -> dict[str, Any]:
 OFFLINE = {"from": "22:00", "until": "06:00"}
 
 
-@pytest.mark.parametrize("setting", sorted({*plan.every_setting(), "vnc", "container"} - {"clients"}))
+@pytest.mark.parametrize("setting", sorted({*every_setting(), "vnc", "container"} - {"clients"}))
 def test_a_key_that_a_version_adds_counts_with_its_default(setting: str) -> None:
     """Its value in the settings of this version, where nobody has set it."""
     told = every_default()
     expected = [] if setting not in NO_DEFAULT else [setting]
-    assert plan.changed_settings(completed(without(told, setting)), completed(told)) == expected
+    assert changed_settings(completed(without(told, setting)), completed(told)) == expected
 
 
 NO_DEFAULT = ("credentials.secretId", "session.autoRestart", "session.offline")
@@ -225,9 +227,9 @@ def test_a_key_that_a_version_adds_or_drops_is_silent_inside_of_lists_and_of_wha
     older["session"]["offline"] = {**OFFLINE, "gone": 1}
     older["gone"] = {"enabled": True}
     older["api"]["gone"] = 1
-    assert plan.changed_settings(completed(older), completed(told)) == []
+    assert changed_settings(completed(older), completed(told)) == []
     older["clients"][0]["container"] = "other"
-    assert plan.changed_settings(completed(older), completed(told)) == ["clients"]
+    assert changed_settings(completed(older), completed(told)) == ["clients"]
 
 
 def test_a_version_that_changes_nothing_in_the_container_is_no_change() -> None:
@@ -239,7 +241,7 @@ def test_a_version_that_changes_nothing_in_the_container_is_no_change() -> None:
     for step in preview["steps"]:
         step.pop("diffReasons", None)
         step.pop("replaceReasons", None)
-    assert plan.human(plan.read("paper-plan", json.dumps(preview))) == "paper-plan: no change"
+    assert human(read("paper-plan", json.dumps(preview))) == "paper-plan: no change"
 
 
 @pytest.fixture
@@ -282,10 +284,9 @@ def test_the_command_passes_the_preview_s_warnings_on_beside_the_plan(
     assert told.err == "warning: not read: the values\n"
 
 
-def test_the_command_line_knows_every_gate_and_format() -> None:
+def test_the_command_line_knows_every_format() -> None:
     """It has names of its own, so that `ibgw --help` does not import what makes plans."""
-    assert [gate.value for gate in command.Gate] == [gate.value for gate in FailOn]
-    assert {known.value for known in command.Format} == set(plan.RENDERERS)
+    assert {known.value for known in command.Format} == set(RENDERERS)
 
 
 def test_a_preview_that_was_refused_is_told_in_its_own_words(
@@ -350,7 +351,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
 
 
 def test_every_setting_of_a_gateway_has_a_row() -> None:
-    assert set(SETTINGS) == set(plan.every_setting())
+    assert set(SETTINGS) == set(every_setting())
 
 
 def gateway_of(changes: dict[str, Any]) -> tuple[spec.GatewaySpec, dict[str, Any]]:
@@ -372,8 +373,8 @@ def test_the_effect_of_a_setting_is_what_the_specification_makes_of_it(setting: 
     first, value, effect = SETTINGS[setting]
     before, old = gateway_of(first)
     after, new = gateway_of({**first, setting: value})
-    assert plan.changed_settings(old, new) == [setting]
-    assert plan.effect_of(setting) == effect
+    assert changed_settings(old, new) == [setting]
+    assert effect_of(setting) == effect
     changed_in = differing(before.container, after.container)
     if before.networks != after.networks:
         changed_in.add(Update.REPLACES)
@@ -390,4 +391,4 @@ def test_the_effect_of_a_setting_is_what_the_specification_makes_of_it(setting: 
 
 def test_the_document_has_the_table_of_all_effects() -> None:
     document = (Path(__file__).parents[2] / "docs" / "plan.md").read_text()
-    assert plan.effects_table() in document
+    assert effects_table() in document

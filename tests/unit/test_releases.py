@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from infra.release import PaperReport, Release, Soak, write_release
-from operations.plan import Plan, read
+from operations.plan.model import Plan
+from operations.plan.reading import read
 from operations.promotion.expected import unexpected
 from operations.releases import before, deployments, listed, table
 
