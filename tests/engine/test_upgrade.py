@@ -38,7 +38,7 @@ class Upgrade:
 
 # The next change moves the first to the last commit before itself.
 UPGRADES = [
-    pytest.param(Upgrade("e302a4d1329a535b4649db2a08844d242ed97073"), id="last-commit"),
+    pytest.param(Upgrade("9416b3ced481071fb778d01c01ad563db00fc181"), id="last-commit"),
     pytest.param(
         Upgrade("833c0bd692fdfd59de29b4d079bb03fe57f76c4f", 1, {"session": {"offline": None, "heal": None}}),
         id="0.1.0",
