@@ -109,7 +109,9 @@ class PacedConnection(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
-        super().connection_lost(exc)
+        # With something still on its way a close arrives as a reset: the same thing to whoever asks why.
+        closed = isinstance(exc, ConnectionResetError | BrokenPipeError)
+        super().connection_lost(None if closed else exc)
 
     def _forget(self) -> None:
         self.unsent.clear()

@@ -34,7 +34,8 @@ CLOSE = 1.0
 
 
 class NoConnection(TimeoutError):
-    """None could be lent in time. The text says what is the matter with each."""
+    """None could be lent in time. The text says what is the matter with each: why it has no connection, and why
+    connecting fails since."""
 
 
 class ConnectionLost(ConnectionError):
@@ -51,7 +52,9 @@ class Lease:
 
     client_id: int
     ib: IB
-    trouble: str = "not connected yet"  # empty while connected and logged in
+    # What ended its last connection, whatever became of the attempts since; empty while connected and logged in.
+    trouble: str = "not yet"
+    failure: str = ""  # why its last attempt to connect failed; empty from a success on
     cut_off: str = ""  # what the gateway said about its connection to IBKR; empty while that is up
     lent: bool = False
 
@@ -184,7 +187,10 @@ class Pool:
         if not self._tasks or any(task.done() for task in self._tasks):
             return RuntimeError("the pool is not open: borrow within `async with pool:`")
         states = Counter(lease.state for lease in self._leases)
-        what = "; ".join(f"{count} {state}" for state, count in states.items())
+        failures = dict.fromkeys(lease.failure for lease in self._leases if lease.failure)
+        what = "; ".join(
+            [f"{count} {state}" for state, count in states.items()] + [f"connecting fails: {why}" for why in failures]
+        )
         return NoConnection(f"no connection to {self._host}:{self._port} was free within {timeout:g} s: {what}")
 
     # --- connecting -----------------------------------------------------------------------------------------------
@@ -207,8 +213,8 @@ class Pool:
                     lease.client_id = self._spare.popleft()
             await self._connect(lease)
         except OSError as error:
-            lease.trouble = str(error) or type(error).__name__
-            log.warning("client id %d: not connected: %s", lease.client_id, lease.trouble)
+            lease.failure = str(error) or f"no answer within {CONNECT:g} s"  # of asyncio's, which says nothing
+            log.warning("client id %d: not connected: %s", lease.client_id, lease.failure)
             self._to_connect.put_nowait(lease)
             raise
 
@@ -257,13 +263,14 @@ class Pool:
         )
         try:
             await asyncio.wait({connecting, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                connecting.result()  # first: an attempt that fails hangs up, which is not the gateway's doing
             if ended.done():
                 raise ended.result()
-            connecting.result()
         finally:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
-        lease.trouble = ""
+        lease.trouble = lease.failure = ""
         log.info("client id %d: connected to %s:%d", lease.client_id, self._host, self._port)
         self._lend()
 

@@ -37,6 +37,7 @@ SUPERVISOR = "infra/supervisor/supervisor.sh"
 SUPERVISED = "tests/unit/test_supervisor.py"
 DRIFT = "tests/unit/test_operations_drift.py"
 DECLARED = "tests/stack/test_declared.py::test_all_registrations_are_those_written_down"
+POOL = "tests/unit/test_client_pool.py"
 LOOK = "async def look(context: Context) -> Observation:\n"
 
 
@@ -1058,6 +1059,27 @@ MUTATIONS = (
         'f"CAP_{name}"',
         "name",
         DECLARED,
+    ),
+    Mutation(
+        "an attempt that fails hides why a connection was lost",
+        "client/pool.py",
+        "            lease.failure = str(error)",
+        "            lease.trouble = lease.failure = str(error)",
+        f"{POOL}::test_after_a_restart_of_the_gateway_all_are_back_under_their_ids",
+    ),
+    Mutation(
+        "an attempt that timed out is laid at the gateway's door",
+        "client/pool.py",
+        "            if connecting.done():\n",
+        "            if connecting.done() and not ended.done():\n",
+        f"{POOL}::test_a_wedged_gateway_is_found_out_while_nobody_borrows",
+    ),
+    Mutation(
+        "a reset is another reason than a close",
+        "client/limiter.py",
+        "super().connection_lost(None if closed else exc)",
+        "super().connection_lost(exc)",
+        f"{POOL}::test_a_close_is_a_close_however_it_arrives",
     ),
 )
 
