@@ -292,7 +292,8 @@ class Pool:
     async def _check(self, lease: Lease) -> None:
         ib, lease.lent = lease.ib, True
         try:
-            await asyncio.wait_for(ib.reqCurrentTimeAsync(), ANSWER)
+            async with asyncio.timeout(ANSWER):
+                await ib.reqCurrentTimeAsync()
         except (TimeoutError, ConnectionError):
             if lease.ib is ib:
                 self._drop(lease, f"no answer within {ANSWER:g} s")

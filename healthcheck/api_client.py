@@ -131,7 +131,8 @@ class FilteredClient(Client):
         """Connect and say nothing; with `greet`, `Client.connectAsync` without its wait for a complete start."""
         self.host, self.port = host, port
         self.connState = Client.CONNECTING
-        await asyncio.wait_for(self.conn.connectAsync(host, port), timeout)
+        async with asyncio.timeout(timeout):
+            await self.conn.connectAsync(host, port)
 
     def greet(self, client_id: int) -> None:
         self.clientId = client_id
@@ -158,7 +159,8 @@ class Inbox:
         while not done():
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    await self._changed.wait()
             except TimeoutError:
                 return done()
         return True

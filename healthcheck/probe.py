@@ -25,14 +25,16 @@ class Answer(StrEnum):
 async def probe(host: str, port: int, *, timeout: float = 1.0) -> Answer:
     """Connect and greet; `timeout` seconds for the connection and again for the answer."""
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_connection(host, port)
     except ConnectionRefusedError:
         return Answer.CLOSED
     except OSError:  # a timeout is one
         return Answer.UNREACHABLE
     try:
         writer.write(GREETING)
-        head = await asyncio.wait_for(reader.read(4), timeout)
+        async with asyncio.timeout(timeout):
+            head = await reader.read(4)
     except TimeoutError:
         return Answer.SILENT
     except OSError:

@@ -1075,6 +1075,16 @@ MUTATIONS = (
         f"{POOL}::test_a_wedged_gateway_is_found_out_while_nobody_borrows",
     ),
     Mutation(
+        "a cancellation is lost that arrives together with an answer",
+        "healthcheck/api_client.py",
+        """                async with asyncio.timeout(deadline - time.monotonic()):
+                    await self._changed.wait()
+""",
+        """                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
+""",
+        "tests/unit/test_healthcheck_session.py::test_a_cancellation_that_arrives_together_with_an_answer_is_not_lost",
+    ),
+    Mutation(
         "a reset is another reason than a close",
         "client/limiter.py",
         "super().connection_lost(None if closed else exc)",

@@ -32,9 +32,9 @@ class BrokerLink:
         """Raises LinkLost when the broker cannot be reached within `timeout` seconds."""
         if self._down:
             raise LinkLost("the login server takes no connection")
-        opening = asyncio.open_connection(self._host, self._port, limit=jsonlines.LINE_LIMIT)
         try:
-            self._reader, writer = await asyncio.wait_for(opening, timeout)
+            async with asyncio.timeout(timeout):
+                self._reader, writer = await asyncio.open_connection(self._host, self._port, limit=jsonlines.LINE_LIMIT)
         except (OSError, TimeoutError) as problem:
             raise LinkLost(f"cannot reach the broker: {problem!r}") from problem
         jsonlines.keep_alive(writer)

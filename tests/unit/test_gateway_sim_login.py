@@ -58,7 +58,8 @@ def log(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
 async def login_ending(automation: Automation, seconds: float = 20) -> str:
     """How the login ends: logged in, or the name of what it raises; `waits` where it goes on after these seconds."""
     try:
-        logged_in = await asyncio.wait_for(automation.log_in(), seconds)
+        async with asyncio.timeout(seconds):
+            logged_in = await automation.log_in()
     except TimeoutError:
         return "waits"
     except (ColdRestart, GiveUp, Exit) as end:
@@ -450,7 +451,8 @@ def test_soft_restart_keeps_the_session_and_a_full_logout_does_not() -> None:
         place.control.scenario("nightly-restart", "trader")
 
         async def restarted() -> bool:
-            return await asyncio.wait_for(asyncio.shield(place.running), 5)
+            async with asyncio.timeout(5):
+                return await asyncio.shield(place.running)
 
         assert place.run(restarted()) is True
         assert token in place.broker.states["trader"].tokens

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from deployment.description import QuoteContract
+from healthcheck.api_client import Inbox
 from healthcheck.session import Session, SessionFailure, Timeouts
 from healthcheck.write_filter import TradingRefused
 from tests.unit.tws_server import Script, TwsServer, serving, silent
@@ -79,6 +80,25 @@ def test_a_cancelled_session_disconnects_too() -> None:
     with serving() as server:
         asyncio.run(run(server))
         eventually(lambda: server.open_connections == 0, "the connection is closed")
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_cancellation_that_arrives_together_with_an_answer_is_not_lost(steps: int) -> None:
+    """At whichever step of the loop after the answer it comes."""
+
+    async def run() -> None:
+        inbox = Inbox()
+        waiting = asyncio.create_task(inbox.wait_until(lambda: inbox.next_id is not None, 60))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        inbox.nextValidId(1)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            await asyncio.wait([waiting])
+            assert waiting.cancelled()
+
+    asyncio.run(run())
 
 
 def test_a_wedged_gateway_holds_no_connection_of_ours_afterwards() -> None:

@@ -67,10 +67,12 @@ def run(pids: Path, client: Callable[[int], Awaitable[None]]) -> list[str]:
         forwarder = Forwarder([sys.executable, "-c", RELAY, str(pids)], said.append)
         serving = asyncio.create_task(forwarder.run(0, opened.set_result, stop))
         try:
-            await asyncio.wait_for(client(await opened), 20)
+            async with asyncio.timeout(20):
+                await client(await opened)
         finally:
             stop.set()
-            await asyncio.wait_for(serving, 20)
+            async with asyncio.timeout(20):
+                await serving
 
     asyncio.run(play())
     return said
