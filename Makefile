@@ -1,12 +1,12 @@
-# What people type. Each target installs what it needs: uv where there is none, then what uv.lock pins, into .venv.
+# What people type. Each target installs what it needs: the uv that is pinned, then what uv.lock pins, into .venv.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ibgw
-OWN_UV := $(CACHE)/uv/bin/uv
-UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(OWN_UV))
+UV_PIN := .ci/requirements-uv.txt
+UV := $(CACHE)/uv/bin/uv
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m sandbox.cli
 TOOLCHAIN := $(BIN)/python -m sandbox.toolchain
@@ -33,16 +33,19 @@ help:
 	@echo 'make tools            print the folders of the official Pulumi tools, installed if need be'
 
 .PHONY: environment
-environment: $(filter $(OWN_UV),$(UV))
+environment: uv
 	@$(UV) sync --frozen --check --quiet >/dev/null 2>&1 \
 		|| { echo 'installing what uv.lock names into .venv (up to a minute)' && $(UV) sync --frozen --quiet; }
 
-$(OWN_UV):
-	@echo 'installing uv into $(CACHE)/uv (half a minute)'
-	@python3 -m venv --clear $(CACHE)/uv >/dev/null 2>&1 \
+# Not the one on PATH, which may be any: it installs everything else, also where a job holds an identity.
+.PHONY: uv
+uv:
+	@grep -qF "uv==$$($(UV) --version 2>/dev/null | cut -d ' ' -f 2) " $(UV_PIN) || { \
+		echo 'installing uv into $(CACHE)/uv (half a minute)'; \
+		python3 -m venv --clear $(CACHE)/uv >/dev/null 2>&1 \
 		|| { apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv >/dev/null \
-		&& python3 -m venv --clear $(CACHE)/uv; }
-	@$(CACHE)/uv/bin/pip install --quiet --disable-pip-version-check uv
+		&& python3 -m venv --clear $(CACHE)/uv; }; \
+		$(CACHE)/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(UV_PIN); }
 
 # The environment is read first and only then used: were it empty, pulumi would work on something else than the sandbox.
 .PHONY: sandbox

@@ -174,7 +174,11 @@ class Network(_Settings):
 class Verifier(_Settings):
     """The image that the verifier is built on, and how long `pulumi up` waits for what may heal."""
 
-    base_image: Annotated[str, AfterValidator(_base_image)] = "docker.io/library/python:3.11-slim-bookworm"
+    # By digest, also here: a live stack may leave the key out.
+    base_image: Annotated[str, AfterValidator(_base_image)] = (
+        "docker.io/library/python:3.11.16-slim-bookworm"
+        "@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84"
+    )
     timeout: Annotated[Duration, AfterValidator(lambda value: _between(value, "10s", "1h"))] = timedelta(minutes=10)
 
 
@@ -417,6 +421,17 @@ class Settings(_Settings):
             raise ValueError("a paper stack names its image in ibgw:image, and has no ibgw:release")
         if self.mode is Mode.LIVE and self.image is not None:
             raise ValueError("a live stack runs only a promoted ibgw:release; remove ibgw:image")
+        return self
+
+    @model_validator(mode="after")
+    def _live_builds_on_what_stays(self) -> Self:
+        base = self.verifier.base_image
+        if self.mode is Mode.LIVE and "@" not in base:
+            raise ValueError(
+                f"ibgw:verifier.baseImage: {base!r} may be another image tomorrow, and the verifier joins the network "
+                f"on which live is traded; on live name its digest too, as {base}@sha256:... (`docker pull {base}` "
+                "prints it), or remove the key"
+            )
         return self
 
     @model_validator(mode="after")

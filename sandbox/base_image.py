@@ -112,9 +112,8 @@ def pull(client: docker.DockerClient, address: str, *, upstream: str, name: str,
         say(f"pulling {upstream} (half a minute, where its registry answers)")
         impatient = connect(address)
         impatient.api.timeout = PULL_SILENCE_SECONDS
-        repository, _, tag = upstream.rpartition(":")
         try:
-            for line in impatient.api.pull(repository, tag=tag, stream=True, decode=True):
+            for line in impatient.api.pull(upstream, stream=True, decode=True):
                 if "error" in line:
                     say(f"its registry does not give it: {line['error']}")
                     return False

@@ -104,8 +104,8 @@ class Sandbox:
                 engine = steps.start("docker", self._docker, after=[installed])
                 steps.start("internet", self._internet, after=[engine])
                 store = steps.start("registry", self._registry, after=[installed])
-                base = steps.start("base image", self._base_image, after=[engine])
-                image = steps.start("gateway image", self._gateway_image, after=[base, store])
+                base = steps.start("base image", self._base_image, after=[engine, store])
+                image = steps.start("gateway image", self._gateway_image, after=[base])
                 steps.start("project", self._project, after=[tools, vault, image])
 
     # What a machine has once: of several sandboxes that come up at the same time one makes it, and the others wait.
@@ -150,7 +150,9 @@ class Sandbox:
 
     def _base_image(self, say: Say) -> None:
         upstream = str(self._tracked(DEFAULT_STACK)["config"]["ibgw:verifier"]["baseImage"])
-        name = base_image.ensure(self.docker_host, upstream=upstream, prefix=self.prefix, cache=self._cache, say=say)
+        made = base_image.ensure(self.docker_host, upstream=upstream, prefix=self.prefix, cache=self._cache, say=say)
+        with closing(docker_engine.connect(self.docker_host)) as client:
+            name = registry.base_image(client, port=self._port(registry.PROCESS), reference=made, say=say)
         self._record.update(lambda record: setattr(record, "base_image", name))
 
     def _gateway_image(self, say: Say) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's registry on a loopback port, and the gateway's image in it: pulled by digest, as in earnest."""
+"""The sandbox's registry on a loopback port, and the images in it: named by digest, as in earnest."""
 
 import json
 from http.client import HTTPConnection
@@ -72,25 +72,42 @@ def gateway_image(
     """
     context = images.folder_context(source)
     arguments = {"BASE_IMAGE": base_image, "BROKER_HOST": broker[0], "BROKER_PORT": str(broker[1])}
-    tag = images.digest(context, arguments)
-    repository = f"127.0.0.1:{port}/{prefix}-gateway"
-    digest = _digest(port, prefix, tag)
-    if digest is None:
-        say("building the gateway's image (10 to 30 s)")
-        images.build(client, context, reference=f"{repository}:{tag}", prefix=prefix, arguments=arguments)
-        say("pushing it to the registry (5 to 20 s)")
-        try:
-            for line in client.api.push(repository, tag=tag, stream=True, decode=True):
-                if "error" in line:
-                    raise IbgwError(f"the gateway's image could not be pushed to {repository}: {line['error']}")
-        except APIError as error:
-            raise IbgwError(f"the gateway's image could not be pushed to {repository}: {error.explanation}") from error
-        digest = _digest(port, prefix, tag)
-    if digest is None:
+    name, tag = f"{prefix}-gateway", images.digest(context, arguments)
+    known = _by_digest(port, name, tag)
+    if known is not None:
+        return known
+    say("building the gateway's image (10 to 30 s)")
+    images.build(client, context, reference=f"127.0.0.1:{port}/{name}:{tag}", prefix=prefix, arguments=arguments)
+    return _push(client, port, name, tag, say)
+
+
+def base_image(client: docker.DockerClient, *, port: int, reference: str, say: Say) -> str:
+    """The base image `reference` by digest, as a stack names it; pushed if missing."""
+    name, _, tag = reference.partition(":")
+    known = _by_digest(port, name, tag)
+    if known is not None:
+        return known
+    client.images.get(reference).tag(f"127.0.0.1:{port}/{name}", tag)
+    return _push(client, port, name, tag, say)
+
+
+def _push(client: docker.DockerClient, port: int, name: str, tag: str, say: Say) -> str:
+    """Returns it by digest."""
+    repository = f"127.0.0.1:{port}/{name}"
+    say(f"pushing {name} to the registry (5 to 20 s)")
+    try:
+        for line in client.api.push(repository, tag=tag, stream=True, decode=True):
+            if "error" in line:
+                raise IbgwError(f"{name} could not be pushed to {repository}: {line['error']}")
+    except APIError as error:
+        raise IbgwError(f"{name} could not be pushed to {repository}: {error.explanation}") from error
+    pushed = _by_digest(port, name, tag)
+    if pushed is None:
         raise IbgwError(f"the registry took {repository}:{tag}, but does not have it")
-    return f"{repository}@{digest}"
+    return pushed
 
 
-def _digest(port: int, prefix: str, tag: str) -> str | None:
-    status, digest = request(port, "HEAD", f"/v2/{prefix}-gateway/manifests/{tag}")
-    return digest if status == 200 else None
+def _by_digest(port: int, name: str, tag: str) -> str | None:
+    """None where the registry does not have it."""
+    status, digest = request(port, "HEAD", f"/v2/{name}/manifests/{tag}")
+    return f"127.0.0.1:{port}/{name}@{digest}" if status == 200 else None

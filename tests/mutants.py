@@ -37,6 +37,7 @@ SUPERVISOR = "infra/supervisor/supervisor.sh"
 SUPERVISED = "tests/unit/test_supervisor.py"
 DRIFT = "tests/unit/test_operations_drift.py"
 DECLARED = "tests/stack/test_declared.py::test_all_registrations_are_those_written_down"
+WORKFLOWS = "tests/unit/test_workflows.py"
 POOL = "tests/unit/test_client_pool.py"
 LOOK = "async def look(context: Context) -> Observation:\n"
 
@@ -1083,6 +1084,20 @@ MUTATIONS = (
         """                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
 """,
         "tests/unit/test_healthcheck_session.py::test_a_cancellation_that_arrives_together_with_an_answer_is_not_lost",
+    ),
+    Mutation(
+        "live builds its verifier on what may move",
+        "infra/settings.py",
+        'if self.mode is Mode.LIVE and "@" not in base:',
+        'if self.mode is Mode.LIVE and "@" not in base and ":" not in base:',
+        f"{SETTINGS}::test_bad_configuration_is_refused_by_name",
+    ),
+    Mutation(
+        "uv is installed without its hashes",
+        "Makefile",
+        "--require-hashes --requirement",
+        "--requirement",
+        f"{WORKFLOWS}::test_uv_is_installed_by_version_and_hash_and_the_one_on_path_is_not_asked",
     ),
     Mutation(
         "a reset is another reason than a close",

@@ -6,7 +6,7 @@ Everything made here lives in the cache, outside the tree:
     actionlint-<version>/  likewise, for `make workflows`
     official-<version>/  the official installer's folder
     home/                PULUMI_HOME of official plug-ins installed here
-    uv/                  uv alone, where it is on no PATH: beside it in its environment lies a Python
+    uv/                  the Makefile's uv alone: beside it in its environment lies a Python
     bin-<hash>/          what goes on PATH for one environment: the CLI and the stand-ins that run in it
     refused.json         when the release server last did not answer
 
@@ -92,8 +92,8 @@ def _ensure(cache: Path, say: Say) -> Toolchain:
         else:
             path.append(folder)
 
-    if _find("uv", cache) is None:
-        path.append(_uv_folder(cache))
+    if (uv := _uv_folder(cache)) is not None:
+        path.append(uv)
 
     if embedded:
         stand_ins = tuple(name for name in embedded if name != "pulumi")
@@ -119,13 +119,16 @@ def enter_plugins(found: Toolchain, home: Path) -> dict[str, str]:
     return {"PULUMI_IGNORE_AMBIENT_PLUGINS": "true"} if len(names) == len(PLUGIN_VERSIONS) else {}
 
 
-def _uv_folder(cache: Path) -> Path:
-    """A folder for PATH that holds the uv that the Makefile has installed. Raises IbgwError where there is none.
+def _uv_folder(cache: Path) -> Path | None:
+    """A folder for PATH that holds the pinned uv that the Makefile has installed; None where only PATH has one. Raises
+    IbgwError where neither has.
 
     Pulumi's Python language host runs `uv` from PATH for every project with `toolchain: uv`.
     """
     folder, own = cache / "uv", cache.parent / "uv" / "bin"
     if not (own / "uv").exists():
+        if _find("uv", cache) is not None:
+            return None
         raise IbgwError(
             "uv is not on PATH, and Pulumi's Python language host needs it there (toolchain: uv in Pulumi.yaml): "
             "install it (https://docs.astral.sh/uv/), or run `make environment`, which installs one for this project"

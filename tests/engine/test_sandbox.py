@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import docker
 import pytest
+import yaml
 from docker.errors import ContainerError, NotFound
 from docker.models.networks import Network
 
@@ -80,12 +82,15 @@ def test_pip_works_in_an_image_built_on_the_base_image(
 def test_a_base_image_that_a_registry_has_is_pulled_under_our_own_name(
     sandbox: Sandbox, docker_client: docker.DockerClient, base_image: str
 ) -> None:
+    """By a tag and the digest, as the tracked files name it."""
     repository = f"127.0.0.1:{record(sandbox).ports['registry']}/{sandbox.prefix}-upstream"
     docker_client.images.get(base_image).tag(repository, "1")
     docker_client.images.push(repository, tag="1")
+    [digest] = [d for d in docker_client.images.get(base_image).attrs["RepoDigests"] if d.startswith(f"{repository}@")]
+    upstream = f"{repository}:1@{digest.partition('@')[2]}"
     docker_client.images.remove(f"{repository}:1")
+    docker_client.images.remove(upstream)
     name = f"{sandbox.prefix}-pulled:1"
-    upstream = f"{repository}:1"
     assert pull(docker_client, sandbox.docker_host, upstream=upstream, name=name, say=lambda text: None)
     assert docker_client.images.get(name).id == docker_client.images.get(base_image).id
     assert not images.exists(docker_client, upstream)
@@ -109,6 +114,14 @@ def test_a_base_image_is_bootstrapped_from_the_machines_own_mirror(tmp_path: Pat
         names = set(tar.getnames())
     assert {"./usr/bin/python3", "./usr/local/bin/python", "./usr/bin/pip", "./usr/bin/socat"} <= names
     assert "./usr/lib/python3.11/EXTERNALLY-MANAGED" not in names
+
+
+def test_the_verifiers_base_image_is_named_by_digest(sandbox: Sandbox, base_image: str) -> None:
+    """Live takes no other."""
+    assert re.fullmatch(rf"127\.0\.0\.1:\d+/{sandbox.prefix}-base@sha256:[0-9a-f]{{64}}", base_image)
+    for stack in ("paper", "live"):
+        document = yaml.safe_load((sandbox.project_folder / f"Pulumi.{stack}.yaml").read_text())
+        assert document["config"]["ibgw:verifier"]["baseImage"] == base_image
 
 
 def test_the_gateways_image_is_pulled_by_digest_and_not_under_the_real_images_name(

@@ -98,6 +98,12 @@ BAD: list[Any] = [
         "paper", {"ibgw:verifier.baseImage": "python"}, "ibgw:verifier.baseImage", "fixed tag", id="base-image"
     ),
     pytest.param("paper", {"ibgw:verifier.baseImage": "python:latest"}, "baseImage", "fixed tag", id="base-latest"),
+    *(
+        pytest.param(
+            "live", {"ibgw:verifier.baseImage": tag}, "ibgw:verifier.baseImage", "@sha256:...", id=f"live-{tag}"
+        )
+        for tag in ("docker.io/library/python:3.11-slim-bookworm", "python:3.11.16-slim-bookworm", "a.example/b/c:1")
+    ),
     pytest.param("paper", {"ibgw:verifier.timeout": "10"}, "ibgw:verifier.timeout", "10m", id="duration-without-unit"),
     pytest.param("paper", {"ibgw:verifier.timeout": 600}, "ibgw:verifier.timeout", "in quotes", id="duration-number"),
     pytest.param("paper", {"ibgw:verifier.timeout": "2h"}, "ibgw:verifier.timeout", "10s to 1h", id="timeout-range"),

@@ -115,17 +115,20 @@ def test_our_own_folder_on_path_is_not_taken_for_an_installation(
     assert machine.ensure() == first
 
 
-def test_uv_is_put_on_path_alone_where_only_the_makefile_has_one(machine: Machine) -> None:
-    """The language host looks for it on PATH; in the environment that it comes from lies another Python."""
+def test_the_makefiles_uv_is_put_on_path_alone_and_before_any_other(machine: Machine) -> None:
+    """It is the pinned one. The language host looks for it on PATH; beside it in its environment lies a Python."""
     for name in ("pulumi", "pulumi-language-python", "pulumi-resource-docker", "pulumi-resource-aws"):
         executable(machine.path / name)
+    assert machine.ensure().path == ()
     (machine.path / "uv").unlink()
     with pytest.raises(IbgwError, match=r"uv is not on PATH.*make environment"):
         machine.ensure()
     own = machine.cache.parent / "uv" / "bin"
     for name in ("uv", "uvx", "python3"):
         executable(own / name)
-    for _ in range(2):
+    for elsewhere in (False, True):
+        if elsewhere:
+            executable(machine.path / "uv")
         (folder,) = machine.ensure().path
         assert sorted(entry.name for entry in folder.iterdir()) == ["uv", "uvx"]
         assert (folder / "uv").resolve() == own / "uv"

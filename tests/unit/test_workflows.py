@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.settings import Verifier
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -161,6 +163,38 @@ def test_every_action_is_pinned_by_commit_and_renovate_keeps_it_so() -> None:
     assert "helpers:pinGitHubActionDigests" in RENOVATE["extends"]
 
 
+def make_uv(cache: Path, installed: str | None) -> list[str]:
+    """Runs `make uv` with an environment that has this version; returns what pip was asked for."""
+    folder, asked = cache / "ibgw" / "uv" / "bin", cache / "asked"
+    folder.mkdir(parents=True)
+    tools = {"pip": f'echo "$*" >>{asked}', "python3": "exit 0"}
+    if installed is not None:
+        tools["uv"] = f"echo 'uv {installed} (x86_64-unknown-linux-gnu)'"
+    for name, script in tools.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    env = {"PATH": f"{folder}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(cache)}
+    subprocess.run(["make", "uv"], cwd=ROOT, env=env, check=True, capture_output=True, timeout=60)
+    return asked.read_text().splitlines() if asked.exists() else []
+
+
+def test_uv_is_installed_by_version_and_hash_and_the_one_on_path_is_not_asked(tmp_path: Path) -> None:
+    pin = (ROOT / ".ci" / "requirements-uv.txt").read_text()
+    [version] = re.findall(r"^uv==(\d+\.\d+\.\d+) \\$", pin, re.MULTILINE)
+    lines = [line for line in pin.splitlines() if not line.startswith("#")][1:]
+    assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in lines)
+    assert len(lines) > 1
+
+    installs = "install --quiet --disable-pip-version-check --require-hashes --requirement .ci/requirements-uv.txt"
+    assert make_uv(tmp_path / "ours", version) == []
+    for number, other in enumerate((None, "0.0.1", f"{version}1", version[:-1], "")):
+        assert make_uv(tmp_path / str(number), other) == [installs]
+    # Nothing else installs anything but what uv.lock pins; `environment` needs that uv and runs no other.
+    assert re.findall(r"^environment: (.*)$", MAKEFILE, re.MULTILINE) == ["uv"]
+    assert MAKEFILE.count("pip install") == 1
+    assert not re.search(r"pip install|setup-uv|curl|wget", "".join(scripts()) + "".join(map(text, WORKFLOWS)))
+
+
 # What make lint makes of a workflow that somebody broke
 
 
@@ -290,7 +324,22 @@ def test_renovate_finds_the_images_of_the_stacks(manager: int, file: str, settin
     tracked = config["ibgw:image"] if setting == "image" else config["ibgw:verifier"]["baseImage"]
     assert any(re.search(pattern.strip("/"), file) for pattern in one["managerFilePatterns"])
     (found,) = re.finditer(expression, (ROOT / file).read_text())
-    assert f"{found['depName']}:{found['currentValue']}" == tracked
+    digest = f"@{found['currentDigest']}" if setting == "base" else ""
+    assert f"{found['depName']}:{found['currentValue']}{digest}" == tracked
+
+
+def test_the_base_image_is_one_by_full_version_and_digest_that_renovate_moves_everywhere_at_once() -> None:
+    one, expression = patterns()[1]
+    files = ("Pulumi.paper.yaml", "Pulumi.live.yaml", "infra/settings.py")
+    assert all(any(re.search(p.strip("/"), file) for p in one["managerFilePatterns"]) for file in files)
+    found = {match.groups() for file in files for match in re.finditer(expression, (ROOT / file).read_text())}
+    [(name, version, digest)] = found
+    assert re.fullmatch(r"3\.11\.\d+-slim-bookworm", version)
+    assert Verifier().base_image == f"{name}:{version}@{digest}"
+    [rule] = [rule for rule in RENOVATE["packageRules"] if rule.get("pinDigests")]
+    assert rule["matchPackageNames"] == [name]
+    # The one place more that could name one.
+    assert re.findall(r"^ARG .*", (ROOT / "healthcheck" / "Dockerfile").read_text(), re.MULTILINE) == ["ARG BASE_IMAGE"]
 
 
 def test_renovate_proposes_only_full_versions_of_the_gateway() -> None:
