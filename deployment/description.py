@@ -4,9 +4,9 @@ Plain data without secrets: enough to verify a gateway and to connect to it, not
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
@@ -130,13 +130,45 @@ class Schedule(Model):
     offline: Offline | None = None
 
 
-class QuoteContract(Model):
-    """An instrument in the API's own terms (Contract in the TWS API reference)."""
+class _Growing(Model):
+    """One that got fields after its first release: they are told only where they say something, since an earlier
+    version, such as a verifier's image that is deployed already, refuses keys that it does not know."""
+
+    @model_serializer(mode="wrap")
+    def _told(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in plain(self).items()
+            if fields[name].is_required() or getattr(self, name) != fields[name].default
+        }
+
+
+class QuoteContract(_Growing):
+    """An instrument in the API's own terms (Contract in the TWS API reference); what is empty says nothing."""
 
     symbol: str
     sec_type: str
     exchange: str
     currency: str
+    con_id: int = 0
+    local_symbol: str = ""
+    primary_exchange: str = ""
+    trading_class: str = ""
+    expiry: str = ""
+    strike: float = 0.0
+    right: str = ""
+    multiplier: str = ""
+
+    def __str__(self) -> str:
+        """What people call it."""
+        name = self.local_symbol or self.symbol or f"contract {self.con_id}"
+        strike = f"{self.strike:g}" if self.strike else ""
+        return " ".join(part for part in (name, self.expiry, strike, self.right) if part)
+
+
+class AccountAccessCheck(Model):
+    level: CheckLevel = CheckLevel.REQUIRED
 
 
 class MarketDataCheck(Model):
@@ -148,9 +180,10 @@ class OrderCapabilityCheck(Model):
     level: CheckLevel
 
 
-class Checks(Model):
+class Checks(_Growing):
     market_data: MarketDataCheck
     order_capability: OrderCapabilityCheck
+    account_access: AccountAccessCheck = AccountAccessCheck()
 
 
 class InPlace(Model):

@@ -2,6 +2,9 @@
 
 Only the Client level of ib_async is used: its `IB.connect` sends order requests of its own, and on a gateway with a
 read-only API these open a dialog that nobody clicks.
+
+One process asks up to sixteen gateways, so what one of them sends may cost the others nothing: no more memory than the
+bounds below allow, and no more time at once than AT_ONCE messages take.
 """
 # mypy: allow-untyped-calls
 # (ib_async annotates its data and not its methods.)
@@ -9,6 +12,7 @@ read-only API these open a dialog that nobody clicks.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,12 +23,49 @@ from ib_async.connection import Connection
 from ib_async.contract import Contract, ContractDetails
 from ib_async.order import Order, OrderState
 
+from healthcheck.reasons import Reason
+from healthcheck.text import clean
 from healthcheck.write_filter import WriteFilter
 
 log = logging.getLogger(__name__)
 
-# A frame's length prefix beyond this is no TWS API (EClient's MAX_MSG_LEN is 0xFFFFFF).
-MAX_MESSAGE = 0xFFFFFF
+# Bounds of what one connection may bring; a verification of an adviser's gateway needs a tenth of each.
+LONGEST_MESSAGE = 2**18  # bytes, such as the list of 20,000 accounts
+MOST_BYTES = 2**21
+MOST_MESSAGES = 10_000
+MOST_FIELDS = 500  # in a message that is decoded: ib_async's time for one grows with the square
+
+AT_ONCE = 100
+"""Messages that are taken before the other gateways have their turn."""
+PAUSE = 0.005
+"""Seconds until more are taken."""
+
+MOST_NOTICES = 1000
+"""Kept; the oldest go first."""
+
+
+class Incoming(IntEnum):
+    """The messages that are decoded (IN of the TWS API reference); all others are passed over."""
+
+    TICK_PRICE = 1
+    ERROR = 4
+    OPEN_ORDER = 5
+    ACCOUNT_VALUE = 6
+    NEXT_VALID_ID = 9
+    CONTRACT_DATA = 10
+    MANAGED_ACCOUNTS = 15
+    BOND_CONTRACT_DATA = 18
+    CURRENT_TIME = 49
+    CONTRACT_DATA_END = 52
+    ACCOUNT_DOWNLOAD_END = 54
+    MARKET_DATA_TYPE = 58
+    ACCOUNT_SUMMARY = 63
+    ACCOUNT_SUMMARY_END = 64
+    ACCOUNT_UPDATE_MULTI = 73
+    ACCOUNT_UPDATE_MULTI_END = 74
+
+
+_DECODED = frozenset(str(number.value) for number in Incoming)
 
 
 class DataType(IntEnum):
@@ -69,9 +110,20 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Closed:
-    """The connection ended while a request was open."""
+class Instrument:
+    """What of a contract's details is used. `tick`: the smallest step of its price; 0 where it is not told."""
 
+    sec_type: str
+    tick: float
+    liquid_hours: str
+    time_zone: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The connection is over."""
+
+    reason: Reason
     why: str
 
 
@@ -79,15 +131,21 @@ class End:
     """The last message of a request's answer."""
 
 
-Reply = Tick | DataType | ApiError | SummaryRow | ContractDetails | OrderState | Closed | End
+Reply = Tick | DataType | ApiError | SummaryRow | Instrument | OrderState | Closed | End
 
 
 class FilteredConnection(Connection):
-    """The socket. Nothing is written that the write filter refuses, and nothing is parsed that is not the TWS API."""
+    """The socket. Nothing is written that the write filter refuses, and what arrives is handed on a message at a time,
+    within the bounds; whoever breaks them is cut off."""
 
-    def __init__(self, write_filter: WriteFilter) -> None:
+    def __init__(
+        self, write_filter: WriteFilter, take: Callable[[bytes], None], over: Callable[[Closed], None]
+    ) -> None:
         self._filter = write_filter
-        self.foreign: str | None = None
+        self._take = take
+        self._over = over
+        self._buffer = bytearray()
+        self._messages = 0
         self.received = 0
         super().__init__()
 
@@ -95,21 +153,61 @@ class FilteredConnection(Connection):
         self._filter.check(msg)
         super().sendMsg(msg)
 
-    def data_received(self, data: bytes) -> None:
-        first = self.received == 0
-        self.received += len(data)
-        if first and (data.startswith(b"API\0") or int.from_bytes(data[:4], "big") > MAX_MESSAGE):
-            self._reject("an echo of our own greeting" if data.startswith(b"API\0") else repr(data[:16]))
-            return
+    def disconnect(self) -> None:
         try:
-            super().data_received(data)
-        except (ValueError, IndexError) as error:
-            self._reject(f"{data[:16]!r} ({error})")
+            super().disconnect()
+        except OSError:  # the other side was quicker, and closing a closed connection is no news
+            self._abort()
 
-    def _reject(self, what: str) -> None:
-        self.foreign = what
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self.received += len(data)
+        self._hand_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._over(Closed(Reason.CONNECTION_DROPPED, "the gateway closed the connection"))
+
+    def reject(self, what: str) -> None:
+        """It is not the TWS API. Cuts the connection."""
+        self._buffer.clear()
+        self._over(Closed(Reason.NOT_THE_API, what))
+        self._abort()
+
+    def _abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
+
+    def _hand_on(self) -> None:
+        """Up to AT_ONCE messages; where there are more, the rest in a moment."""
+        for _ in range(AT_ONCE):
+            message = self._message()
+            if message is None:
+                if self.transport is not None:
+                    self.transport.resume_reading()
+                return
+            self._take(message)
+        if self.transport is not None:
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_later(PAUSE, self._hand_on)
+
+    def _message(self) -> bytes | None:
+        """The next whole one, without its length."""
+        if len(self._buffer) < 4:
+            return None
+        size = int.from_bytes(self._buffer[:4], "big")
+        if self._buffer.startswith(b"API\0"):
+            self.reject("an echo of our own greeting")
+        elif size > LONGEST_MESSAGE:
+            self.reject(f"{bytes(self._buffer[:16])!r}")
+        elif self.received > MOST_BYTES or self._messages > MOST_MESSAGES:
+            self.reject(f"{self.received} bytes in {self._messages} messages, more than any gateway sends")
+        elif len(self._buffer) >= 4 + size:
+            message = bytes(self._buffer[4 : 4 + size])
+            del self._buffer[: 4 + size]
+            self._messages += 1
+            return message
+        return None
 
 
 class FilteredClient(Client):
@@ -117,15 +215,9 @@ class FilteredClient(Client):
 
     def __init__(self, inbox: "Inbox", write_filter: WriteFilter) -> None:
         super().__init__(inbox)
+        self._inbox = inbox
         self._filter = write_filter
-        self.conn: FilteredConnection = FilteredConnection(write_filter)
-        self.conn.hasData += self._onSocketHasData
-        self.conn.disconnected += self._onSocketDisconnected
-
-    def startApi(self) -> None:
-        """Called by ib_async as soon as the handshake has told the server's version."""
-        self._filter.server_version = self.serverVersion()
-        super().startApi()
+        self.conn: FilteredConnection = FilteredConnection(write_filter, self._take, self._end)
 
     async def dial(self, host: str, port: int, timeout: float) -> None:
         """Connect and say nothing; with `greet`, `Client.connectAsync` without its wait for a complete start."""
@@ -139,6 +231,33 @@ class FilteredClient(Client):
         versions = b"v%d..%d" % (self.MinClientVersion, self.MaxClientVersion)
         self.conn.sendMsg(b"API\0" + self._prefix(versions))
 
+    def _take(self, message: bytes) -> None:
+        """In place of `Client._onSocketHasData`, which parses before it knows that it can, and copies what it has
+        received for every message in it."""
+        number = message.partition(b"\0")[0].decode("ascii", "replace")
+        if not self._serverVersion and message.count(b"\0") == 2:
+            self._start(number)
+        elif not self._serverVersion or message.count(b"\0") > MOST_FIELDS:
+            self.conn.reject(f"{message[:16]!r}")
+        elif number in _DECODED:
+            self.decoder.interpret(message.decode(errors="backslashreplace").split("\0")[:-1])
+
+    def _start(self, version: str) -> None:
+        """The handshake told the server's version, and we say who we are."""
+        known = {str(number): number for number in range(self.MinClientVersion, self.MaxClientVersion + 1)}
+        if version not in known:
+            expected = f"{self.MinClientVersion} to {self.MaxClientVersion}"
+            self.conn.reject(f"version {version[:16]!r} of the API; expected {expected}")
+            return
+        self._serverVersion = self.decoder.serverVersion = self._filter.server_version = known[version]
+        self.connState = Client.CONNECTED
+        self.startApi()
+        self._inbox.started()
+
+    def _end(self, closed: Closed) -> None:
+        self.reset()
+        self._inbox.end(closed)
+
 
 class Inbox:
     """What ib_async calls its wrapper: receives decoded messages and hands them to whoever waits for them."""
@@ -147,10 +266,12 @@ class Inbox:
         self.accounts: list[str] = []
         self.told_accounts = False
         self.next_id: int | None = None
-        self.notices: list[ApiError] = []
+        self.notices: deque[ApiError] = deque(maxlen=MOST_NOTICES)
         self.time: datetime | None = None
-        self.closed: str | None = None
+        self.closed: Closed | None = None
         self.requests: dict[int, asyncio.Queue[Reply]] = {}
+        self.updates: int | None = None
+        """The request that account updates answer, which carry no number of their own."""
         self._changed = asyncio.Event()
 
     async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
@@ -165,12 +286,16 @@ class Inbox:
                 return done()
         return True
 
-    def end(self, why: str) -> None:
-        """The connection is over: everything that waits is told."""
+    def end(self, closed: Closed) -> None:
+        """The connection is over: everything that waits is told. The first cause counts."""
         if self.closed is None:
-            self.closed = why
+            self.closed = closed
         for queue in self.requests.values():
-            queue.put_nowait(Closed(why))
+            queue.put_nowait(self.closed)
+        self._changed.set()
+
+    def started(self) -> None:
+        """The handshake is over."""
         self._changed.set()
 
     def _reply(self, request: int, reply: Reply) -> None:
@@ -180,16 +305,8 @@ class Inbox:
 
     # The names below are those that ib_async's Client and Decoder call.
 
-    def setEventsDone(self) -> None:
-        self.end("the gateway closed the connection")
-
-    connectionClosed = setEventsDone
-
-    def connectAck(self) -> None:
-        self._changed.set()
-
     def managedAccounts(self, accounts: str) -> None:
-        self.accounts = [account for account in accounts.split(",") if account]
+        self.accounts = [clean(account) for account in accounts.split(",") if account]
         self.told_accounts = True
         self._changed.set()
 
@@ -202,7 +319,7 @@ class Inbox:
         self._changed.set()
 
     def error(self, request: int, code: int, message: str, advanced_reject: str) -> None:
-        error = ApiError(request, code, message)
+        error = ApiError(request, code, clean(message))
         log.debug("API message %s for request %d", error, request)
         if request in self.requests:
             self._reply(request, error)
@@ -211,15 +328,28 @@ class Inbox:
         self._changed.set()
 
     def accountSummary(self, request: int, account: str, tag: str, value: str, currency: str) -> None:
-        self._reply(request, SummaryRow(account, tag, value, currency))
+        self._reply(request, SummaryRow(clean(account), tag, clean(value), clean(currency)))
+
+    def accountUpdateMulti(self, request: int, account: str, model: str, tag: str, value: str, currency: str) -> None:
+        self.accountSummary(request, account, tag, value, currency)
+
+    def updateAccountValue(self, tag: str, value: str, currency: str, account: str) -> None:
+        if self.updates is not None:
+            self.accountSummary(self.updates, account, tag, value, currency)
+
+    def accountDownloadEnd(self, account: str) -> None:
+        if self.updates is not None:
+            self._reply(self.updates, End())
 
     def contractDetails(self, request: int, details: ContractDetails) -> None:
-        self._reply(request, details)
+        sec_type = details.contract.secType if details.contract is not None else ""
+        self._reply(request, Instrument(sec_type, details.minTick, details.liquidHours, details.timeZoneId))
 
     def contractDetailsEnd(self, request: int) -> None:
         self._reply(request, End())
 
-    accountSummaryEnd = contractDetailsEnd
+    accountSummaryEnd = accountUpdateMultiEnd = contractDetailsEnd
+    bondContractDetails = contractDetails
 
     def marketDataType(self, request: int, data_type: int) -> None:
         self._reply(request, DataType(data_type))

@@ -53,7 +53,9 @@ def without_docker(names: Collection[CheckName]) -> list[CheckObservation]:
 
 def not_run(name: CheckName, gateway: Gateway, before: Iterable[CheckObservation]) -> CheckObservation | None:
     """Why a check is not run, being off or lacking what it needs; None for one that may run."""
-    if configured_level(name, gateway) is CheckLevel.OFF:
+    # Without figures, that the expected accounts are there is looked at all the same.
+    named = name is CheckName.ACCOUNT_ACCESS and gateway.expected_accounts
+    if configured_level(name, gateway) is CheckLevel.OFF and not named:
         return SWITCHED_OFF.by(name)
     for check in before:
         if check.name in NEEDS[name] and check_verdict(check, gateway) not in MAY_FOLLOW:

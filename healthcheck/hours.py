@@ -40,6 +40,6 @@ def parse_hours(text: str, time_zone_id: str) -> Hours | None:
                     datetime.strptime(end, STAMP).replace(tzinfo=zone).astimezone(UTC),
                 )
             )
-    except (ValueError, ZoneInfoNotFoundError):
+    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError):  # OSError: a zone that is a folder of zones
         return None
     return Hours(tuple(sorted(sessions)), zone) if text else None

@@ -185,7 +185,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         heals=True,
     ),
     Reason.NOT_THE_API: Explanation(
-        "Something answers on the port, and it does not speak the TWS API.",
+        "Something answers on the port, and it does not speak the TWS API as a gateway does.",
         "find out what took the gateway's place: docker network inspect {network}",
     ),
     Reason.CLIENT_ID_IN_USE: Explanation(
@@ -396,13 +396,17 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "check ibgw:gateways.{gateway}.account.expected, and which accounts the user may reach at IBKR",
     ),
     Reason.NO_ACCOUNT_SUMMARY: Explanation(
-        "The account's summary did not arrive.",
-        f"verify again; if it repeats, sign pending agreements at IBKR's site and read {LOGS}",
+        "Neither the summary of all accounts nor the figures of one account arrived.",
+        f"verify again; if it repeats, sign pending agreements at IBKR's site and read {LOGS}; of a user for "
+        "market data alone expect none: checks.accountAccess.level of ibgw:gateways.{gateway}",
+        side=Side.IBKR,
         heals=True,
     ),
     Reason.IMPLAUSIBLE_SUMMARY: Explanation(
-        "The account's summary arrived without usable numbers.",
-        "look at the account at IBKR's site: it may be new, closed or not funded yet",
+        "An account has no usable numbers, neither in the summary of all accounts nor asked by itself.",
+        "look at the account at IBKR's site: it may be new, closed or not funded yet; if it stays so, name the "
+        "accounts that count in account.expected of ibgw:gateways.{gateway}, or set checks.accountAccess.level",
+        side=Side.IBKR,
         heals=True,
     ),
     Reason.MARKET_CLOSED: Explanation("The market of the configured contract is closed.", "none needed", Side.IBKR),

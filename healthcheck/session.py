@@ -9,17 +9,29 @@ not decided here.
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
 
-from ib_async.contract import Contract, ContractDetails
+from ib_async.contract import Contract
 from ib_async.order import LimitOrder, OrderState
 
 from deployment.description import QuoteContract
-from healthcheck.api_client import ApiError, Closed, DataType, End, FilteredClient, Inbox, Reply, SummaryRow, Tick
+from healthcheck.api_client import (
+    ApiError,
+    Closed,
+    DataType,
+    End,
+    FilteredClient,
+    Inbox,
+    Instrument,
+    Reply,
+    SummaryRow,
+    Tick,
+)
 from healthcheck.reasons import Reason
 from healthcheck.write_filter import WriteFilter
 
@@ -30,6 +42,11 @@ T = TypeVar("T")
 UNSET = 1.7976931348623157e308  # "no value" of the API's doubles
 CLIENT_ID_IN_USE = 326
 TOO_FAST = 100  # max rate of messages per second has been exceeded
+
+# What comes on the way to an answer and is none (Message Codes, TWS API reference, and users' reports): 399 and 404 to
+# an order that goes on; 10349, whose time in force was set by a preset; 10090 and 10091, part of the data is not
+# subscribed, and the other part comes; 10167, delayed data comes instead. And the warnings from 2100 to 2199.
+ADVISORY = frozenset({399, 404, 10090, 10091, 10167, 10349, *range(2100, 2200)})
 
 # Tick types of prices (TickType in the TWS API reference), by what they say.
 BID_ASK = frozenset({1, 2, 66, 67})
@@ -49,6 +66,9 @@ class Timeouts:
     quote: float = 5.0
     closed_market_quote: float = 2.0
     disconnect: float = 1.0
+    settle: float = 1.0
+    """Until bad news is the last word: what takes it back comes soon or never."""
+    one_account: float = 2.0
 
 
 class SessionFailure(Exception):
@@ -98,6 +118,8 @@ class Session:
         self._port = port
         self._client_ids = client_ids
         self._what_if = what_if
+        self._ready_until = 0.0
+        self._last_request = 0
         self.timeouts = timeouts or Timeouts()
         self.client_id: int | None = None
         self._reached = False
@@ -132,14 +154,19 @@ class Session:
         return self._inbox.next_id
 
     @property
-    def notices(self) -> list[ApiError]:
+    def notices(self) -> Iterable[ApiError]:
         """Messages that answer no request, in the order of their arrival."""
         return self._inbox.notices
 
     @property
     def closed(self) -> str | None:
         """Why the connection is over, or None while it stands."""
-        return self._inbox.closed
+        return None if self._inbox.closed is None else self._inbox.closed.why
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether it is over because the gateway ended it, and did nothing else wrong."""
+        return self._inbox.closed is not None and self._inbox.closed.reason is Reason.CONNECTION_DROPPED
 
     async def reach(self) -> None:
         """Connect, which says nothing yet of who it is that accepts. Raises SessionFailure."""
@@ -157,8 +184,8 @@ class Session:
     async def open(self) -> None:
         """Shake hands on the connection that `reach` made, with the first client id that is free.
 
-        Each further id needs a connection of its own. Returns as soon as the gateway has said anything about this
-        client, or when it stays silent after its handshake for `Timeouts.ready`. Raises SessionFailure.
+        Each further id needs a connection of its own. Returns as soon as the gateway has taken this client, or when it
+        has not within `Timeouts.ready` of its handshake. Raises SessionFailure.
         """
         for client_id in self._client_ids:
             if not self._reached:
@@ -166,8 +193,9 @@ class Session:
             self._reached = False
             self.client_id = client_id
             await self._shake_hands(client_id)
-            await self._inbox.wait_until(self._said_something, self.timeouts.ready)
-            if not any(notice.code == CLIENT_ID_IN_USE for notice in self.notices):
+            self._ready_until = asyncio.get_running_loop().time() + self.timeouts.ready
+            await self._inbox.wait_until(self._taken_or_not, self.timeouts.ready)
+            if not self._refused_as_taken():
                 return
             log.info("client id %d is taken", client_id)
             await self.close()
@@ -179,8 +207,19 @@ class Session:
         return await self._inbox.wait_until(self._answered, seconds)
 
     async def ready(self) -> bool:
-        """Wait for accounts and the next order id, `Timeouts.ready` seconds at most; True if both came."""
-        return await self._inbox.wait_until(self._ready_or_closed, self.timeouts.ready) and self._has_both()
+        """Wait for accounts and the next order id, `Timeouts.ready` after the handshake at most; True if both came."""
+        left = self._ready_until - asyncio.get_running_loop().time()
+        await self._inbox.wait_until(lambda: self._has_both() or self.closed is not None, left)
+        return self._has_both()
+
+    async def settled(self, good: Callable[[], bool]) -> bool:
+        """Whether what was told at first is good, or is put right within `Timeouts.settle`."""
+        return await self._inbox.wait_until(lambda: good() or self.closed is not None, self.timeouts.settle) and good()
+
+    def still_open(self) -> None:
+        """Raises SessionFailure, with why the connection is over."""
+        if self._inbox.closed is not None:
+            raise SessionFailure(self._inbox.closed.reason, self._inbox.closed.why)
 
     async def close(self) -> None:
         """Disconnect and wait until the socket is closed."""
@@ -210,13 +249,14 @@ class Session:
         where = self._where
         self._client.greet(client_id)
         answered = await self.heard(self.timeouts.handshake)
-        connection = self._client.conn
-        if connection.foreign is not None:
-            raise SessionFailure(Reason.NOT_THE_API, f"{where} answered {connection.foreign}")
+        closed = self._inbox.closed
+        if closed is not None and closed.reason is Reason.NOT_THE_API:
+            raise SessionFailure(Reason.NOT_THE_API, f"{where} answered {closed.why}")
         if not answered:
+            received = self._client.conn.received
+            if received:
+                raise SessionFailure(Reason.NOT_THE_API, f"{where} sent {received} bytes and no handshake")
             seconds = f"{self.timeouts.handshake:g} s"
-            if connection.received:
-                raise SessionFailure(Reason.NOT_THE_API, f"{where} sent {connection.received} bytes and no handshake")
             raise SessionFailure(Reason.WEDGED, f"{where} accepted and did not answer the handshake within {seconds}")
         if self.server_version == 0:
             raise SessionFailure(Reason.RELAY_ONLY, f"{where} accepted and hung up before the handshake")
@@ -224,132 +264,183 @@ class Session:
     def _has_both(self) -> bool:
         return bool(self.accounts) and self.next_id is not None
 
-    def _ready_or_closed(self) -> bool:
-        return self._has_both() or self.closed is not None
+    def _refused_as_taken(self) -> bool:
+        return any(notice.code == CLIENT_ID_IN_USE for notice in self.notices)
 
-    def _said_something(self) -> bool:
-        return bool(self.accounts or self.next_id is not None or self.notices) or self.closed is not None
+    def _taken_or_not(self) -> bool:
+        told = bool(self.accounts) or self.next_id is not None
+        return told or self._refused_as_taken() or self.closed is not None
 
     # --- requests -------------------------------------------------------------------------------------------------
 
     async def server_time(self) -> datetime:
         """The gateway's clock. Its answer also proves that everything sent before it has arrived."""
+        self.still_open()
         self._inbox.time = None
         self._client.reqCurrentTime()
         await self._inbox.wait_until(
             lambda: self._inbox.time is not None or self.closed is not None, self.timeouts.request
         )
-        self._still_open()
+        self.still_open()
         if self._inbox.time is None:
             raise Unanswered("the gateway did not tell its time")
         return self._inbox.time
 
     async def account_summary(self, tags: Sequence[str]) -> list[SummaryRow]:
         """The summary of all accounts of the login. Raises Unanswered, Refused, SessionFailure."""
-        request, replies = self._request()
-        self._client.reqAccountSummary(request, "All", ",".join(tags))
-        try:
-            return await self._until_end(replies, SummaryRow, "the summary did not end")
-        finally:
-            self._cancel(request, self._client.cancelAccountSummary)
+        with self._request() as (request, replies):
+            self._client.reqAccountSummary(request, "All", ",".join(tags))
+            try:
+                return await self._rows(replies, SummaryRow, self.timeouts.request, "the summary did not end")
+            finally:
+                self._send(self._client.cancelAccountSummary, request)
 
-    async def contract_details(self, wanted: QuoteContract) -> list[ContractDetails]:
+    async def account_values(self, account: str) -> list[SummaryRow]:
+        """The figures of one account, whatever the number of accounts. Raises Unanswered, Refused, SessionFailure."""
+        with self._request() as (request, replies):
+            self._client.reqAccountUpdatesMulti(request, account, "", False)
+            try:
+                return await self._rows(replies, SummaryRow, self.timeouts.one_account, f"no end of {account}'s values")
+            finally:
+                self._send(self._client.cancelAccountUpdatesMulti, request)
+
+    async def account_updates(self, account: str) -> list[SummaryRow]:
+        """The same by the older request, of which a gateway serves one account at a time to all clients: it is ended at
+        once. Raises Unanswered, Refused, SessionFailure."""
+        with self._request() as (request, replies):
+            self._inbox.updates = request
+            self._client.reqAccountUpdates(True, account)
+            try:
+                return await self._rows(
+                    replies, SummaryRow, self.timeouts.one_account, f"no end of {account}'s updates"
+                )
+            finally:
+                self._inbox.updates = None
+                self._send(lambda _: self._client.reqAccountUpdates(False, account), request)
+
+    async def contract_details(self, wanted: QuoteContract) -> list[Instrument]:
         """What IBKR knows under this contract. Raises Unanswered, Refused, SessionFailure."""
-        request, replies = self._request()
-        self._client.reqContractDetails(request, _contract(wanted))
-        try:
-            return await self._until_end(replies, ContractDetails, "no contract details")
-        finally:
-            del self._inbox.requests[request]
+        with self._request() as (request, replies):
+            self._client.reqContractDetails(request, _contract(wanted))
+            return await self._rows(replies, Instrument, self.timeouts.request, "no contract details")
 
     async def quote(
-        self, wanted: QuoteContract, data_type: DataType, *, timeout: float, final: frozenset[int]
+        self, wanted: QuoteContract, data_type: DataType, *, timeout: float, two_sided: bool = False
     ) -> Quote:
-        """Ask for market data of one type until a price arrives, an error of `final` or the timeout (seconds).
+        """Ask for market data of one type until a price arrives, an error stands or the timeout (seconds).
 
-        An answer without a price is a result, not an exception. Raises SessionFailure.
+        `two_sided`: only a bid or an ask is the last word. An answer without a price is a result, not an exception.
+        Raises SessionFailure.
         """
-        request, replies = self._request()
         quote = Quote(data_type=data_type)
-        self._client.reqMarketDataType(int(data_type))
-        self._client.reqMktData(request, _contract(wanted), "", False, False, "")
-        try:
-            async with asyncio.timeout(timeout):
-                while quote.price is None:
-                    reply = await self._next(replies)
-                    if isinstance(reply, DataType):
-                        quote.data_type = reply
-                    elif isinstance(reply, Tick):
-                        _take(quote, reply)
-                    elif isinstance(reply, ApiError):
-                        quote.errors.append(reply)
-                        if reply.code in final:
-                            break
-        except TimeoutError:
-            log.debug("no %s quote within %g s", data_type.label, timeout)
-        finally:
-            self._cancel(request, self._client.cancelMktData)
+
+        def take(reply: Reply) -> bool:
+            if isinstance(reply, DataType):
+                quote.data_type = reply
+            elif isinstance(reply, Tick):
+                _take(quote, reply)
+            elif isinstance(reply, ApiError) and reply.code not in {error.code for error in quote.errors}:
+                quote.errors.append(reply)
+            return quote.two_sided or (quote.price is not None and not two_sided)
+
+        with self._request() as (request, replies):
+            self._client.reqMarketDataType(int(data_type))
+            self._client.reqMktData(request, _contract(wanted), "", False, False, "")
+            try:
+                await self._last_word(replies, timeout, take)
+            finally:
+                self._send(self._client.cancelMktData, request)
         return quote
 
     async def what_if(self, wanted: QuoteContract, account: str, limit_price: float) -> OrderState:
-        """What buying one share at a limit would cost. Nothing is placed.
+        """What buying one of it at a limit would cost: the answer with margin figures if one comes, else the last one.
+        Nothing is placed.
 
         Raises Unanswered, Refused, SessionFailure and, where the check is off, TradingRefused.
         """
-        order_id, replies = self._request()
-        order = LimitOrder("BUY", 1, limit_price, account=account, tif="DAY", whatIf=True)
-        try:
-            self._client.placeOrder(order_id, _contract(wanted), order)
-            async with asyncio.timeout(self.timeouts.request):
-                while True:
-                    reply = await self._next(replies)
-                    if isinstance(reply, ApiError) and not _is_warning(reply):
-                        raise Refused(reply)
-                    if isinstance(reply, OrderState):
-                        return reply
-        except TimeoutError:
-            raise Unanswered(f"the what-if order was not answered within {self.timeouts.request:g} s") from None
-        finally:
-            del self._inbox.requests[order_id]
+        states: list[OrderState] = []
+        advice: list[ApiError] = []
 
-    def _request(self) -> tuple[int, "asyncio.Queue[Reply]"]:
-        self._still_open()
-        request = self._client.getReqId()
+        def take(reply: Reply) -> bool:
+            if isinstance(reply, OrderState):
+                states.append(reply)
+            elif isinstance(reply, ApiError):
+                advice.append(reply)
+            return bool(states) and margin(states[-1]) is not None
+
+        with self._request() as (request, replies):
+            # Without a time in force of its own an order gets the one of a preset, and error 10349 says so.
+            order = LimitOrder("BUY", 1, limit_price, account=account, tif="DAY", whatIf=True)
+            self._client.placeOrder(request, _contract(wanted), order)
+            refusal = await self._last_word(replies, self.timeouts.request, take)
+        if refusal is not None:
+            raise Refused(refusal)
+        if not states:
+            said = f"; {advice[-1]}" if advice else ""
+            raise Unanswered(f"the what-if order was not answered within {self.timeouts.request:g} s{said}")
+        return states[-1]
+
+    @contextmanager
+    def _request(self) -> "Iterator[tuple[int, asyncio.Queue[Reply]]]":
+        """A number for a request, and where its answers arrive. Raises SessionFailure."""
+        self.still_open()
+        request = max(self._last_request + 1, self.next_id or 0, 1)
+        self._last_request = request
         replies: asyncio.Queue[Reply] = asyncio.Queue()
         self._inbox.requests[request] = replies
-        return request, replies
-
-    def _cancel(self, request: int, send: Callable[[int], None]) -> None:
-        """Leave no subscription behind, as far as the connection still stands."""
-        del self._inbox.requests[request]
-        if self.closed is None:
-            send(request)
-
-    async def _until_end(self, replies: "asyncio.Queue[Reply]", kind: type[T], missing: str) -> list[T]:
-        """All replies of a kind. `missing`: what to say where the end does not come in time."""
-        answer: list[T] = []
         try:
-            async with asyncio.timeout(self.timeouts.request):
-                while not isinstance(reply := await self._next(replies), End):
-                    if isinstance(reply, ApiError):
-                        raise Refused(reply)
-                    if isinstance(reply, kind):
-                        answer.append(reply)
-        except TimeoutError:
-            raise Unanswered(f"{missing} within {self.timeouts.request:g} s") from None
-        return answer
+            yield request, replies
+        finally:
+            del self._inbox.requests[request]
 
-    async def _next(self, replies: "asyncio.Queue[Reply]") -> Reply:
-        reply = await replies.get()
-        if isinstance(reply, Closed):
-            raise SessionFailure(Reason.CONNECTION_DROPPED, reply.why)
-        if isinstance(reply, ApiError) and reply.code == TOO_FAST:
-            raise SessionFailure(Reason.RATE_LIMITED, str(reply))
-        return reply
+    def _send(self, cancel: Callable[[int], None], request: int) -> None:
+        """Leave no subscription behind, as far as the connection still stands."""
+        if self.closed is None:
+            cancel(request)
 
-    def _still_open(self) -> None:
-        if self.closed is not None:
-            raise SessionFailure(Reason.CONNECTION_DROPPED, self.closed)
+    async def _rows(self, replies: "asyncio.Queue[Reply]", kind: type[T], timeout: float, missing: str) -> list[T]:
+        """All replies of a kind. `missing`: what to say where the end does not come in time."""
+        rows: list[T] = []
+        ended = False
+
+        def take(reply: Reply) -> bool:
+            nonlocal ended
+            ended = isinstance(reply, End)
+            if isinstance(reply, kind):
+                rows.append(reply)
+            return ended
+
+        refusal = await self._last_word(replies, timeout, take)
+        if refusal is not None:
+            raise Refused(refusal)
+        if not ended:
+            raise Unanswered(f"{missing} within {timeout:g} s")
+        return rows
+
+    async def _last_word(
+        self, replies: "asyncio.Queue[Reply]", timeout: float, take: Callable[[Reply], bool]
+    ) -> ApiError | None:
+        """The one way to wait for an answer. `take` gets each reply and says whether it is the last word.
+
+        Neither an advisory nor an interim answer ends the wait, and an error only once it has stood for
+        `Timeouts.settle`. Returns the error that stands, or None: the last word came, or the timeout (seconds) did.
+        """
+        loop = asyncio.get_running_loop()
+        until, standing = loop.time() + timeout, None
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
+                    reply = await replies.get()
+            except TimeoutError:
+                return standing
+            if isinstance(reply, Closed):
+                raise SessionFailure(reply.reason, reply.why)
+            if isinstance(reply, ApiError) and reply.code == TOO_FAST:
+                raise SessionFailure(Reason.RATE_LIMITED, str(reply))
+            if take(reply):
+                return None
+            if isinstance(reply, ApiError) and reply.code not in ADVISORY:
+                standing, until = reply, min(until, loop.time() + self.timeouts.settle)
 
 
 def margin(state: OrderState) -> float | None:
@@ -367,7 +458,7 @@ def _contract(wanted: QuoteContract) -> Contract:
 
 def _take(quote: Quote, tick: Tick) -> None:
     """Use a tick if it says a price; -1 and 0 mean that there is none (TickType in the TWS API reference)."""
-    if tick.tick_type not in BID_ASK | LAST | CLOSE or tick.price <= 0:
+    if tick.tick_type not in BID_ASK | LAST | CLOSE or not 0 < tick.price < math.inf:
         return
     if tick.tick_type in CLOSE and quote.data_type is DataType.LIVE:
         return  # yesterday's close is no quote of today
@@ -375,8 +466,3 @@ def _take(quote: Quote, tick: Tick) -> None:
     quote.two_sided = tick.tick_type in BID_ASK
     if tick.tick_type in DELAYED and quote.data_type in (DataType.LIVE, DataType.FROZEN):
         quote.data_type = DataType.DELAYED
-
-
-def _is_warning(error: ApiError) -> bool:
-    """Order messages that do not end the request: 399 (order message) and the 21xx notices."""
-    return error.code == 399 or 2100 <= error.code < 2200

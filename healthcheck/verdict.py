@@ -50,6 +50,8 @@ def configured_level(name: CheckName, gateway: Gateway) -> CheckLevel:
         return gateway.checks.market_data.level
     if name is CheckName.ORDER_CAPABILITY:
         return gateway.checks.order_capability.level
+    if name is CheckName.ACCOUNT_ACCESS:
+        return gateway.checks.account_access.level
     return CheckLevel.REQUIRED
 
 

@@ -15,6 +15,7 @@ class Outgoing(IntEnum):
     REQ_MKT_DATA = 1
     CANCEL_MKT_DATA = 2
     PLACE_ORDER = 3
+    REQ_ACCOUNT_UPDATES = 6
     REQ_IDS = 8
     REQ_CONTRACT_DATA = 9
     REQ_MANAGED_ACCTS = 17
@@ -23,6 +24,8 @@ class Outgoing(IntEnum):
     REQ_ACCOUNT_SUMMARY = 62
     CANCEL_ACCOUNT_SUMMARY = 63
     START_API = 71
+    REQ_ACCOUNT_UPDATES_MULTI = 76
+    CANCEL_ACCOUNT_UPDATES_MULTI = 77
 
 
 READING = frozenset(Outgoing) - {Outgoing.PLACE_ORDER}

@@ -5,6 +5,7 @@ level (`healthcheck.verdict`); what it costs the checks after it follows from `h
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
 
@@ -15,6 +16,8 @@ from healthcheck.checks.context import Context
 from healthcheck.observation import NEEDS, CheckName, CheckObservation, Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import Session, SessionFailure, Timeouts
+
+log = logging.getLogger(__name__)
 
 CLIENT_IDS_TRIED = 10
 BUDGET = 60.0
@@ -71,4 +74,10 @@ async def _run(name: CheckName, context: Context, deadline: float) -> CheckObser
         observation = Observation(failure.seen, failure.reason)
     except TimeoutError:
         observation = Observation(f"the {BUDGET:g} s for all checks together are used up", Reason.TOO_SLOW)
+    except Exception as error:
+        # Whatever one gateway makes of us, the others in this process get their verdicts.
+        log.exception("%s of %s", name, context.gateway.name)
+        observation = Observation(
+            f"an error of the verifier's: {type(error).__name__}: {error}", Reason.VERIFIER_FAILED
+        )
     return observation.by(name, round((time.monotonic() - started) * 1000))

@@ -1,20 +1,35 @@
-"""account_access: the expected accounts are there, and their summary has figures that can be true."""
+"""account_access: the expected accounts are there, and have figures that can be true.
 
+One summary tells of all accounts. Where it is refused (322, or an adviser's of more than 50 accounts), incomplete or
+missing, the accounts that it lacks are asked one at a time.
+"""
+
+import asyncio
 import math
+from collections.abc import Iterable
 
+from deployment.description import CheckLevel
 from healthcheck.api_client import SummaryRow
 from healthcheck.checks.context import Context
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
-from healthcheck.session import Refused, Unanswered
+from healthcheck.session import Refused, Session, Unanswered
 
-# Tags of reqAccountSummary in the TWS API reference.
+# Tags of reqAccountSummary in the TWS API reference; reqAccountUpdates has the same.
 NET_LIQUIDATION = "NetLiquidation"
 TAGS = (NET_LIQUIDATION, "TotalCashValue", "BuyingPower", "AvailableFunds")
+
+MOST_SINGLY = 20
+SINGLY = 20.0
+"""Accounts that are asked one at a time, and the seconds for all of them; of more, these are a sample."""
+
+Figures = dict[tuple[str, str], SummaryRow]
+"""By account and tag; what was told last counts."""
 
 
 async def look(context: Context) -> Observation:
     session, expected = context.session, context.gateway.expected_accounts
+    await session.settled(lambda: set(expected) <= set(session.accounts))
     missing = [account for account in expected if account not in session.accounts]
     if missing:
         return Observation(
@@ -22,31 +37,61 @@ async def look(context: Context) -> Observation:
             Reason.ACCOUNT_MISSING,
             {"missing": list(missing), "accounts": list(session.accounts)},
         )
+    if context.gateway.checks.account_access.level is CheckLevel.OFF:
+        return Observation("the expected accounts are there; their figures are off", Reason.SWITCHED_OFF)
+    figures: Figures = {}
+    wanted = expected or tuple(session.accounts)
     try:
-        rows = await session.account_summary(TAGS)
+        _keep(figures, await session.account_summary(TAGS))
+        obstacle = "the summary is empty"
     except (Unanswered, Refused) as error:
-        return Observation(str(error), Reason.NO_ACCOUNT_SUMMARY)
-    if not rows:
-        return Observation("the summary is empty", Reason.NO_ACCOUNT_SUMMARY)
-    wanted = expected or session.accounts
-    unusable = [account for account in wanted if not _plausible(account, rows)]
-    if unusable:
+        obstacle = str(error)
+    lacking = [account for account in wanted if not _plausible(account, figures)]
+    asked = await _ask_singly(session, lacking, figures)
+    without = [account for account in wanted if not _plausible(account, figures)]
+    unasked = [account for account in without if account not in asked]
+    if not figures:
+        return Observation(obstacle, Reason.NO_ACCOUNT_SUMMARY)
+    if len(without) > len(unasked) or len(without) == len(wanted):
         return Observation(
-            f"no usable {NET_LIQUIDATION} for {', '.join(unusable)}",
+            f"no usable {NET_LIQUIDATION} for {', '.join(without)}",
             Reason.IMPLAUSIBLE_SUMMARY,
-            {"accounts": list(unusable)},
+            {"accounts": list(without)},
         )
-    worth = [row for row in rows if row.tag == NET_LIQUIDATION and row.account in wanted]
-    return Observation(
-        "; ".join(f"{row.account} {NET_LIQUIDATION} {float(row.value):,.2f} {row.currency}" for row in worth),
-        data={"accounts": list(wanted), "figures": len(rows)},
-    )
+    worth = [figures[account, NET_LIQUIDATION] for account in wanted if account not in unasked]
+    told = [f"{row.account} {NET_LIQUIDATION} {float(row.value):,.2f} {row.currency}" for row in worth]
+    if unasked:
+        told.insert(0, f"{len(worth)} of {len(wanted)} accounts asked")
+    return Observation("; ".join(told), data={"accounts": list(wanted), "figures": len(figures)})
 
 
-def _plausible(account: str, rows: list[SummaryRow]) -> bool:
+async def _ask_singly(session: Session, accounts: Iterable[str], figures: Figures) -> list[str]:
+    """Whom it asked. What they answer goes into `figures`."""
+    asked: list[str] = []
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SINGLY
+    for account in accounts:
+        if len(asked) == MOST_SINGLY or loop.time() > until:
+            break
+        asked.append(account)
+        for ask in (session.account_values, session.account_updates):
+            try:
+                _keep(figures, await ask(account))
+            except (Unanswered, Refused):
+                continue  # what stays without figures is told by the caller
+            if _plausible(account, figures):
+                break
+    return asked
+
+
+def _keep(figures: Figures, rows: Iterable[SummaryRow]) -> None:
+    figures.update({(row.account, row.tag): row for row in rows if row.tag in TAGS})
+
+
+def _plausible(account: str, figures: Figures) -> bool:
     """Every figure of the account is a finite number, and there is a net liquidation value."""
-    own = [row for row in rows if row.account == account and row.tag in TAGS]
-    return any(row.tag == NET_LIQUIDATION for row in own) and all(_finite(row.value) for row in own)
+    own = [figures[account, tag] for tag in TAGS if (account, tag) in figures]
+    return (account, NET_LIQUIDATION) in figures and all(_finite(row.value) for row in own)
 
 
 def _finite(value: str) -> bool:

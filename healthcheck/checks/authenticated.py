@@ -3,6 +3,8 @@
 A handshake proves nothing about the login; accounts, the next order id and standing connectivity do.
 """
 
+from collections.abc import Iterable
+
 from healthcheck.api_client import ApiError
 from healthcheck.checks.context import Context
 from healthcheck.observation import Observation
@@ -30,6 +32,8 @@ async def look(context: Context) -> Observation:
         await session.server_time()
     except Unanswered as error:
         return Observation(str(error), Reason.HALF_OPEN)
+    await session.settled(lambda: connectivity_lost(session.notices) is None)
+    session.still_open()
     lost = connectivity_lost(session.notices)
     if lost is not None:
         return Observation(str(lost), Reason.CONNECTIVITY_LOST, {"code": lost.code})
@@ -44,7 +48,7 @@ def account_kind(account: str) -> str:
     return "paper" if account.startswith("D") else "live"
 
 
-def connectivity_lost(notices: list[ApiError]) -> ApiError | None:
+def connectivity_lost(notices: Iterable[ApiError]) -> ApiError | None:
     """The notice that says so, unless a later one took it back."""
     lost: ApiError | None = None
     for notice in notices:
@@ -59,10 +63,13 @@ def _not_ready(session: Session) -> Observation:
     if session.told_accounts and not session.accounts:
         return Observation("an empty list of accounts", Reason.NO_ACCOUNTS)
     if session.accounts or session.next_id is not None:
+        session.still_open()
         got, missing = ("accounts", "no next order id") if session.accounts else ("a next order id", "no accounts")
         return Observation(f"{got} and {missing} within {session.timeouts.ready:g} s", Reason.HALF_OPEN)
     lost = connectivity_lost(session.notices)
     if lost is not None:
         return Observation(str(lost), Reason.CONNECTIVITY_LOST, {"code": lost.code})
+    if not session.hung_up:
+        session.still_open()
     silence = session.closed or f"neither accounts nor a next order id within {session.timeouts.ready:g} s"
     return Observation(f"after the handshake: {silence}", Reason.NOT_LOGGED_IN)

@@ -1,5 +1,6 @@
 """market_data: a quote of the configured contract by the best way open now: live, else delayed, else frozen."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -16,7 +17,6 @@ from healthcheck.session import Quote, Refused, Session, Unanswered
 NO_CONTRACT = 200
 NOT_SUBSCRIBED = frozenset({354, 10089, 10090, 10091, 10168, 10186})
 COMPETING_MARKET_DATA = 10197
-FINAL = NOT_SUBSCRIBED | {NO_CONTRACT, COMPETING_MARKET_DATA}
 
 # Notices about market data farms, `...:usfarm`.
 FARM_BROKEN = frozenset({2103})
@@ -33,7 +33,10 @@ async def look(context: Context) -> Observation:
     closed = hours is not None and now is not None and not hours.open_at(now)
     timeouts = session.timeouts
     live = await session.quote(
-        wanted, DataType.LIVE, timeout=timeouts.closed_market_quote if closed else timeouts.quote, final=FINAL
+        wanted,
+        DataType.LIVE,
+        timeout=timeouts.closed_market_quote if closed else timeouts.quote,
+        two_sided=closed,
     )
     context.price = live.price
     codes = {error.code for error in live.errors}
@@ -46,7 +49,7 @@ async def look(context: Context) -> Observation:
     if live.price is not None and live.data_type in (DataType.DELAYED, DataType.DELAYED_FROZEN):
         return _finding(wanted, live, Reason.DELAYED_DATA)
     if codes & NOT_SUBSCRIBED:
-        delayed = await session.quote(wanted, DataType.DELAYED, timeout=timeouts.quote, final=FINAL)
+        delayed = await session.quote(wanted, DataType.DELAYED, timeout=timeouts.quote)
         context.price = delayed.price
         delayed.errors = live.errors
         return _finding(wanted, delayed, Reason.NO_ENTITLEMENT if delayed.price is None else Reason.DELAYED_DATA)
@@ -55,14 +58,14 @@ async def look(context: Context) -> Observation:
         return _finding(wanted, live, Reason.FARM_BROKEN, farms=broken)
     frozen = live
     if live.price is None:
-        frozen = await session.quote(wanted, DataType.FROZEN, timeout=timeouts.closed_market_quote, final=FINAL)
+        frozen = await session.quote(wanted, DataType.FROZEN, timeout=timeouts.closed_market_quote)
         context.price = frozen.price
     if closed or (hours is None and frozen.price is not None):
         return _finding(wanted, frozen, Reason.MARKET_CLOSED, note=_opens(hours, now))
     return _finding(wanted, frozen, Reason.NO_QUOTE)
 
 
-def broken_farms(notices: list[ApiError]) -> list[str]:
+def broken_farms(notices: Iterable[ApiError]) -> list[str]:
     """Names of market data farms whose last word was that they are broken."""
     broken: dict[str, None] = {}
     for notice in notices:
@@ -80,7 +83,7 @@ async def _hours(session: Session, wanted: QuoteContract) -> Hours | None:
         details = await session.contract_details(wanted)
     except Unanswered:
         return None
-    return parse_hours(details[0].liquidHours, details[0].timeZoneId) if details else None
+    return parse_hours(details[0].liquid_hours, details[0].time_zone) if details else None
 
 
 async def _now(session: Session) -> datetime | None:

@@ -42,6 +42,8 @@ class Script:
     margin: str | None = "310.25"
     order_error: tuple[int, str] | None = None
     drop_on: str | None = None  # message id after which the connection is cut
+    # What answers a request, by its message id, in place of the server's own answer.
+    answers: dict[str, Callable[[socket.socket, list[str]], None]] = field(default_factory=dict)
 
 
 class TwsServer:
@@ -141,6 +143,9 @@ class TwsServer:
 
     def _answer(self, connection: socket.socket, message: list[str], data_type: int) -> bool:
         script = self.script
+        if message[0] in script.answers:
+            script.answers[message[0]](connection, message)
+            return True
         match message[0]:
             case "71":
                 if int(message[2]) in script.taken:
@@ -222,6 +227,10 @@ def open_order(order_id: str, margin: str) -> list[str]:
 def send(connection: socket.socket, *fields: str) -> None:
     payload = "".join(field + "\0" for field in fields).encode()
     connection.sendall(len(payload).to_bytes(4, "big") + payload)
+
+
+def error(connection: socket.socket, request: str, code: int, text: str) -> None:
+    send(connection, "4", "2", request, str(code), text, "")
 
 
 def silent(connection: socket.socket) -> None:
