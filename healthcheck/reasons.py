@@ -405,7 +405,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.IMPLAUSIBLE_SUMMARY: Explanation(
         "An account has no usable numbers, neither in the summary of all accounts nor asked by itself.",
         "look at the account at IBKR's site: it may be new, closed or not funded yet; if it stays so, name the "
-        "accounts that count in account.expected of ibgw:gateways.{gateway}, or set checks.accountAccess.level",
+        "accounts that count in account.expected, or set checks.accountAccess.level of ibgw:gateways.{gateway}",
         side=Side.IBKR,
         heals=True,
     ),

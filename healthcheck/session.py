@@ -453,7 +453,20 @@ def margin(state: OrderState) -> float | None:
 
 
 def _contract(wanted: QuoteContract) -> Contract:
-    return Contract(symbol=wanted.symbol, secType=wanted.sec_type, exchange=wanted.exchange, currency=wanted.currency)
+    return Contract(
+        conId=wanted.con_id,
+        symbol=wanted.symbol,
+        secType=wanted.sec_type,
+        lastTradeDateOrContractMonth=wanted.expiry,
+        strike=wanted.strike,
+        right=wanted.right,
+        multiplier=wanted.multiplier,
+        exchange=wanted.exchange,
+        primaryExchange=wanted.primary_exchange,
+        currency=wanted.currency,
+        localSymbol=wanted.local_symbol,
+        tradingClass=wanted.trading_class,
+    )
 
 
 def _take(quote: Quote, tick: Tick) -> None:

@@ -50,7 +50,6 @@ def describe_gateway(
     settings = gateway.settings
     offline = settings.session.offline
     ports = description.PORTS[spec.mode]
-    contract = settings.checks.market_data.contract
     facts = facts_of_inputs(CONTAINER, declared(CONTAINER, gateway.container))
     return description.Gateway(
         name=gateway.name,
@@ -86,13 +85,9 @@ def describe_gateway(
         checks=description.Checks(
             market_data=description.MarketDataCheck(
                 level=settings.checks.market_data.level,
-                contract=description.QuoteContract(
-                    symbol=contract.symbol,
-                    sec_type=contract.sec_type,
-                    exchange=contract.exchange,
-                    currency=contract.currency,
-                ),
+                contract=settings.checks.market_data.contract.named(),
             ),
+            account_access=description.AccountAccessCheck(level=settings.checks.account_access.level),
             order_capability=description.OrderCapabilityCheck(level=gateway.order_level),
         ),
     )

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from deployment.description import CheckLevel, Client, Mode, SecondFactor
+from deployment.description import QuoteContract as QuoteContractDescription
 from deployment.durations import parse_duration
 from deployment.errors import ExitCode, IbgwError
 from infra.settings_errors import explain
@@ -81,6 +82,11 @@ def _duration(value: object) -> timedelta:
     if not isinstance(value, str):
         raise ValueError("expected a duration in quotes, such as 60s, 1m30s or 10m")
     return parse_duration(value)
+
+
+def _digits(value: object) -> object:
+    """YAML reads 202612 as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _time_of_day(value: str) -> str:
@@ -345,11 +351,74 @@ class Vnc(_Settings):
     enabled: bool = False
 
 
+class Right(StrEnum):
+    """Of an option."""
+
+    CALL = "C"
+    PUT = "P"
+
+
+ContractText = Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,38}[!-~])?$")]
+"""Printable ASCII, blanks only within: `ESZ6`, `P ESTX 50  DEC 26`, `FESX DEC 26`."""
+
+_OPTION = ("expiry", "strike", "right")
+_NEEDED: dict[str, tuple[str, ...]] = {"FUT": ("expiry",), "OPT": _OPTION, "FOP": _OPTION, "WAR": _OPTION}
+"""By secType, what a symbol does not tell of a contract (Contract in the TWS API reference)."""
+
+
 class QuoteContract(_Settings):
+    """What is quoted, in the API's words (`expiry`: lastTradeDateOrContractMonth). `conId` and an exchange name any
+    contract, a localSymbol with its secType and exchange as well, and a symbol with what belongs to its secType."""
+
     symbol: Annotated[str, Field(min_length=1)] = "SPY"
     sec_type: Annotated[str, Field(min_length=1)] = "STK"
     exchange: Annotated[str, Field(min_length=1)] = "SMART"
     currency: Annotated[str, Field(min_length=3, max_length=3)] = "USD"
+    con_id: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    local_symbol: ContractText | None = None
+    primary_exchange: ContractText | None = None
+    trading_class: ContractText | None = None
+    expiry: Annotated[str, BeforeValidator(_digits), Field(pattern=r"^20\d\d(0[1-9]|1[0-2])([0-3]\d)?$")] | None = None
+    strike: Annotated[float, Field(gt=0, lt=1e9)] | None = None
+    right: Right | None = None
+    multiplier: Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{1,7}(\.[0-9]{1,4})?$")] | None = None
+
+    @model_validator(mode="after")
+    def _names_one_contract(self) -> Self:
+        """IBKR answers what is named by halves with error 200."""
+        parts = {"expiry": self.expiry, "strike": self.strike, "right": self.right, "multiplier": self.multiplier}
+        needed = _NEEDED.get(self.sec_type, ())
+        if self.con_id is not None:
+            return self
+        if self.sec_type in ("FUT", "FOP") and self.exchange == "SMART":
+            raise ValueError(f"secType {self.sec_type} is not traded on SMART; name its exchange, such as CME or EUREX")
+        if missing := [key for key in needed if parts[key] is None and self.local_symbol is None]:
+            raise ValueError(
+                f"secType {self.sec_type} needs {', '.join(needed)}, missing: {', '.join(missing)}; "
+                "or name it by localSymbol or conId"
+            )
+        if (needless := [key for key, value in parts.items() if value is not None]) and not needed:
+            raise ValueError(
+                f"{', '.join(needless)} with secType {self.sec_type}; expected only with one of {', '.join(_NEEDED)}"
+            )
+        return self
+
+    def named(self) -> QuoteContractDescription:
+        """As the API is asked for it. What is named by conId or localSymbol has no symbol, type or currency from our
+        defaults, which are another contract's."""
+        defaults = {"symbol", "sec_type", "currency"} if self.con_id is not None else {"symbol", "currency"}
+        named_by_symbol = self.con_id is None and self.local_symbol is None
+        left_out = set() if named_by_symbol else defaults - self.model_fields_set
+        return QuoteContractDescription.model_validate(
+            {name: value for name, value in self.model_dump().items() if value is not None}
+            | dict.fromkeys(left_out, "")
+        )
+
+
+class AccountAccessCheck(_Settings):
+    """Whether the accounts have figures. That the expected accounts are there is required at every level."""
+
+    level: CheckLevel = CheckLevel.REQUIRED
 
 
 class MarketDataCheck(_Settings):
@@ -364,6 +433,7 @@ class OrderCapabilityCheck(_Settings):
 
 
 class Checks(_Settings):
+    account_access: AccountAccessCheck = AccountAccessCheck()
     market_data: MarketDataCheck = MarketDataCheck()
     order_capability: OrderCapabilityCheck = OrderCapabilityCheck()
 

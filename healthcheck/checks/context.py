@@ -12,4 +12,7 @@ class Context:
 
     gateway: Gateway
     session: Session
-    price: float | None = None  # of the configured contract, for a limit far from the market
+    # Of the configured contract, for a limit far from the market.
+    price: float | None = None
+    tick: float = 0.01
+    """The smallest step of its price."""

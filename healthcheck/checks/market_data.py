@@ -1,5 +1,6 @@
 """market_data: a quote of the configured contract by the best way open now: live, else delayed, else frozen."""
 
+import math
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -26,9 +27,9 @@ FARM_OK = frozenset({2104, 2119, 2108})
 async def look(context: Context) -> Observation:
     session, wanted = context.session, context.gateway.checks.market_data.contract
     try:
-        hours = await _hours(session, wanted)
+        hours = await _hours(context, wanted)
     except Refused as refusal:
-        return Observation(f"{wanted.symbol}: {refusal.error}", Reason.CONTRACT_UNKNOWN, {"code": refusal.error.code})
+        return Observation(f"{wanted}: {refusal.error}", Reason.CONTRACT_UNKNOWN, {"code": refusal.error.code})
     now = await _now(session)
     closed = hours is not None and now is not None and not hours.open_at(now)
     timeouts = session.timeouts
@@ -77,12 +78,14 @@ def broken_farms(notices: Iterable[ApiError]) -> list[str]:
     return list(broken)
 
 
-async def _hours(session: Session, wanted: QuoteContract) -> Hours | None:
+async def _hours(context: Context, wanted: QuoteContract) -> Hours | None:
     """The contract's hours, or None when the gateway does not tell; Refused when there is no such contract."""
     try:
-        details = await session.contract_details(wanted)
+        details = await context.session.contract_details(wanted)
     except Unanswered:
         return None
+    if details and 0 < details[0].tick < math.inf:
+        context.tick = details[0].tick
     return parse_hours(details[0].liquid_hours, details[0].time_zone) if details else None
 
 
@@ -110,11 +113,11 @@ def _finding(
     note: str = "",
 ) -> Observation:
     label = quote.data_type.label
-    price = f"{wanted.symbol} {label} {quote.price:g}" if quote.price is not None else f"{wanted.symbol}: no quote"
+    price = f"{wanted} {label} {quote.price:g}" if quote.price is not None else f"{wanted}: no quote"
     details = [str(error) for error in quote.errors] + [f"farm {farm} is broken" for farm in farms or []]
     codes: list[JsonValue] = [error.code for error in quote.errors]
     data: dict[str, JsonValue] = {
-        "symbol": wanted.symbol,
+        "symbol": str(wanted),
         "type": label if quote.price is not None else None,
         "price": quote.price,
     }

@@ -1,10 +1,11 @@
-"""order_capability: a what-if order of one share, with a limit far from the market, returns margin figures.
+"""order_capability: a what-if order of one share or contract, with a limit far from the market, returns margin figures.
 
 Nothing is ever placed. On a gateway with a read-only API the check does not apply: an order would open a dialog on the
 gateway that nobody clicks.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from deployment.description import CheckLevel, Gateway
 from healthcheck.api_client import ApiError
@@ -25,8 +26,8 @@ async def look(context: Context) -> Observation:
         return Observation("the API is read-only, as configured", Reason.READ_ONLY)
     wanted = gateway.checks.market_data.contract
     account = tradable((*gateway.expected_accounts, *session.accounts))
-    limit = max(round(context.price * FAR, 2), 0.01) if context.price is not None else SMALLEST_LIMIT
-    what = f"what-if buy 1 {wanted.symbol} at {limit:g}"
+    limit = on_grid(SMALLEST_LIMIT if context.price is None else context.price * FAR, context.tick)
+    what = f"what-if buy 1 {wanted} at {limit:g}"
     try:
         state = await session.what_if(wanted, account, limit)
     except Refused as refusal:
@@ -37,9 +38,13 @@ async def look(context: Context) -> Observation:
     if change is None:
         told = state.warningText or "answered without margin figures"
         return Observation(f"{what}: {told}", Reason.NO_MARGIN_FIGURES)
-    return Observation(
-        f"{what}: initial margin {change:+,.2f}", data={"symbol": wanted.symbol, "margin_change": change}
-    )
+    return Observation(f"{what}: initial margin {change:+,.2f}", data={"symbol": str(wanted), "margin_change": change})
+
+
+def on_grid(price: float, tick: float) -> float:
+    """The nearest price that is a multiple of the smallest step, and above zero: others are rejected (110)."""
+    step = Decimal(str(tick))
+    return float(max(round(Decimal(str(price)) / step), 1) * step)
 
 
 def tradable(accounts: Sequence[str]) -> str:

@@ -309,6 +309,10 @@ def test_a_preview_that_was_refused_is_told_in_its_own_words(
 # Every setting of a gateway: other settings that it needs first, what it is changed to, and what that must lead to.
 # The effects are literals: what Docker can change in place (memory), what only the verification and clients read, and
 # all the rest, which the container is created with.
+OPTION = {
+    f"checks.marketData.contract.{key}": value
+    for key, value in {"secType": "OPT", "expiry": "202612", "strike": 600, "right": "C"}.items()
+}
 SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "credentials.secretId": ({}, "ibgw/paper/other", "replaces"),
     "credentials.versionId": ({}, "11111111-2222-3333-4444-555555555555", "nothing"),
@@ -340,11 +344,20 @@ SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "container.logMaxFiles": ({}, 3, "replaces"),
     "debug.enabled": ({}, True, "replaces"),
     "vnc.enabled": ({}, True, "replaces"),
+    "checks.accountAccess.level": ({}, "off", "nothing"),
     "checks.marketData.level": ({}, "off", "nothing"),
     "checks.marketData.contract.symbol": ({}, "QQQ", "nothing"),
     "checks.marketData.contract.secType": ({}, "ETF", "nothing"),
     "checks.marketData.contract.exchange": ({}, "ARCA", "nothing"),
     "checks.marketData.contract.currency": ({}, "EUR", "nothing"),
+    "checks.marketData.contract.conId": ({}, 756733, "nothing"),
+    "checks.marketData.contract.localSymbol": ({}, "SPY", "nothing"),
+    "checks.marketData.contract.primaryExchange": ({}, "ARCA", "nothing"),
+    "checks.marketData.contract.tradingClass": ({}, "SPY", "nothing"),
+    "checks.marketData.contract.expiry": (OPTION, "20261218", "nothing"),
+    "checks.marketData.contract.strike": (OPTION, 610, "nothing"),
+    "checks.marketData.contract.right": (OPTION, "P", "nothing"),
+    "checks.marketData.contract.multiplier": (OPTION, "10", "nothing"),
     "checks.orderCapability.level": ({}, "off", "nothing"),
     "clients": ({}, [{"container": "bot"}], "nothing"),
 }
