@@ -8,12 +8,14 @@ connection is a login and takes half a second, it makes one for each request.
 import http.client
 import io
 import os
+import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import IO, Any
 
 from docker import APIClient
 from docker.constants import DEFAULT_DOCKER_API_VERSION
@@ -21,11 +23,21 @@ from docker.transport import SSHHTTPAdapter, UnixHTTPAdapter, sshconn
 from docker.utils import parse_host
 from requests.adapters import HTTPAdapter
 
+from deployment.docker_address import SshAddress, parse
+from healthcheck.ssh_failures import SshFailed, explain
+
 LOGINS = threading.BoundedSemaphore(4)
 """Under way at a time: beyond ten an sshd refuses some (sshd_config, MaxStartups)."""
 
 IDLE = 30
 """Seconds after which a connection over ssh is not used again: what lies between may have forgotten it."""
+
+LOGIN = 50
+"""Seconds for a login and Docker's first answer: fewer than those after which a host counts as silent, so that it is
+said what ssh was waiting for."""
+
+ENDING = 5
+"""Seconds for an ssh that has closed its output to end, and tell by its exit code why."""
 
 ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
 """An ssh by itself waits for ever for a host that is gone, and docker-py's reading from it knows no timeout."""
@@ -35,20 +47,21 @@ def connected(url: str, *, timeout: int, at_most: int) -> APIClient:
     """A client that speaks the API version of a Docker host that has answered, and keeps up to `at_most` connections.
 
     `timeout`: seconds that an answer may take. Raises what docker-py and its connections raise: DockerException,
-    OSError, ValueError.
+    OSError, ValueError; behind these, where an ssh failed, SshFailed.
     """
-    address = str(parse_host(url))
-    adapter: HTTPAdapter | None = None
-    if address.startswith("http+unix://"):
-        adapter = _UnixAdapter(address, timeout=timeout, max_pool_size=at_most)
-    elif address.startswith("ssh://"):
-        adapter = _SshAdapter(address, timeout=timeout, max_pool_size=at_most, shell_out=True)
+    address = parse(url)
+    adapter: HTTPAdapter
+    if address is None:
+        adapter = _UnixAdapter(str(parse_host(url)), timeout=timeout, max_pool_size=at_most)
+    else:
+        adapter = _SshAdapter(address, timeout=timeout, max_pool_size=at_most)
 
     def client(version: str) -> APIClient:
         """With a version it asks nothing yet."""
-        made = APIClient(base_url=url, version=version, timeout=timeout, use_ssh_client=url.startswith("ssh://"))
-        if adapter is not None:
-            made.mount(made.base_url, adapter)
+        # docker-py would give an address for ssh the port 22, whatever the operator's configuration says.
+        known = url if address is None else "ssh://host"
+        made = APIClient(base_url=known, version=version, timeout=timeout, use_ssh_client=address is not None)
+        made.mount(made.base_url, adapter)
         return made
 
     version = client(DEFAULT_DOCKER_API_VERSION).version(api_version=False)
@@ -61,9 +74,9 @@ class _UnixAdapter(UnixHTTPAdapter):
 
 
 class _SshAdapter(SSHHTTPAdapter):
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._pool = _SshPool(timeout=self.timeout, maxsize=self.max_pool_size, host=self.ssh_host)
+    def __init__(self, address: SshAddress, **options: Any) -> None:
+        super().__init__("ssh://host", shell_out=True, **options)
+        self._pool = _SshPool(address, timeout=self.timeout, maxsize=self.max_pool_size)
 
     def get_connection(self, url: str | bytes | None, proxies: Any = None) -> sshconn.SSHConnectionPool:
         return self._pool
@@ -74,15 +87,23 @@ class _SshAdapter(SSHHTTPAdapter):
 
 
 class _SshConnection(sshconn.SSHConnection):
+    def __init__(self, address: SshAddress) -> None:
+        super().__init__()
+        self._address = address
+
     def connect(self) -> None:
-        ssh = _Ssh(str(self.ssh_host))
+        ssh = _Ssh(self._address)
         ssh.connect()
         self.sock = ssh
 
 
 class _SshPool(sshconn.SSHConnectionPool):
+    def __init__(self, address: SshAddress, **options: Any) -> None:
+        super().__init__(**options)
+        self._address = address
+
     def _new_conn(self) -> Any:
-        return _SshConnection(host=self.ssh_host)
+        return _SshConnection(self._address)
 
     def _put_conn(self, connection: Any) -> None:
         if connection is not None and connection.sock is not None:
@@ -110,23 +131,36 @@ class _Ssh(sshconn.SSHSocket):
     _readers = 0
     _closed_by_owner = False
 
+    def __init__(self, address: SshAddress) -> None:
+        super().__init__("")
+        self._address = address
+
     def connect(self, *_: object, **__: object) -> None:
-        """Logs in, and has an answer from Docker then. Raises OSError, and leaves no process then."""
-        user = ["-l", self.user] if self.user else []
-        port = ["-p", self.port] if self.port else []
+        """Logs in, and has an answer from Docker then. Raises SshFailed, and leaves no process then."""
         # docker-py drops these two as well: they belong to this Python, not to ssh.
         environment = {key: os.environ[key] for key in os.environ if key not in ("LD_LIBRARY_PATH", "SSL_CERT_FILE")}
-        with LOGINS, ExitStack() as undo:
-            self.proc = subprocess.Popen(
-                ["ssh", *ALIVE, *user, *port, "--", self.host, "docker system dial-stdio"],
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-            )
+        # A file, not a pipe: nobody need read it, and what serves a shared connection (ControlPersist) holds it open.
+        with LOGINS, tempfile.TemporaryFile() as said, ExitStack() as undo:
+            try:
+                self.proc = subprocess.Popen(
+                    ["ssh", *ALIVE, *self._address.arguments(), "docker system dial-stdio"],
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise SshFailed(
+                    f"`ssh` cannot be started ({error.strerror}); install it, and have it on PATH"
+                ) from error
             undo.callback(self._end)
             assert isinstance(self.proc.stdout, io.BufferedReader)
             self._output = _Output(self.proc.stdout.detach(), self)
+            late = threading.Event()
+            watchdog = threading.Timer(LOGIN, self._give_up, (self.proc, late))
+            watchdog.start()
+            undo.callback(watchdog.cancel)
             try:
                 self.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
                 answer = http.client.HTTPResponse(self)
@@ -134,8 +168,29 @@ class _Ssh(sshconn.SSHSocket):
                 answer.read()
             except (OSError, http.client.HTTPException) as error:
                 # urllib3 passes over a broken pipe, and then has no connection to read from.
-                raise ConnectionError(f"ssh {self.host} ended without an answer of Docker's") from error
+                raise SshFailed(self._why(error, said, late=late.is_set())) from error
+            watchdog.cancel()
             undo.pop_all()
+
+    @staticmethod
+    def _give_up(proc: subprocess.Popen[bytes], late: threading.Event) -> None:
+        late.set()
+        # With its ProxyCommand.
+        with suppress(ProcessLookupError):
+            os.killpg(proc.pid, signal.SIGTERM)
+
+    def _why(self, error: Exception, said: IO[bytes], *, late: bool) -> str:
+        """In words. `error`: what came of reading Docker's first answer."""
+        assert self.proc is not None
+        printed = ""
+        if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
+            printed = str(error.args[0])
+        code = None
+        if not late and not printed:
+            with suppress(subprocess.TimeoutExpired):
+                code = self.proc.wait(ENDING)
+        said.seek(0)
+        return explain(self._address, said=said.read().decode("utf-8", "replace"), code=code, printed=printed)
 
     @property
     def ended(self) -> bool:

@@ -15,10 +15,12 @@ from docker import errors
 from docker.types import LogConfig
 from urllib3.exceptions import HTTPError
 
+from deployment.docker_address import parse, shown
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_connections import connected
 from healthcheck.redact import Redactor
+from healthcheck.ssh_failures import SshFailed
 
 CONNECTIONS = 1000
 """Kept at most, which is more than the threads that ever ask at once: urllib3 warns of each that finds no room."""
@@ -28,8 +30,6 @@ ARCHIVES = 2
 
 CHUNK = 32768
 """Bytes of an archive, or fewer where no more have come: the first header is read long before the rest is there."""
-
-SCHEMES = ("unix://", "ssh://")
 
 Inspected = Mapping[str, Any]
 
@@ -57,7 +57,15 @@ def _failures() -> Iterator[None]:
         raise (Conflict if error.status_code in (403, 409) else DockerError)(str(error)) from error
     # RequestException is an OSError.
     except (errors.DockerException, OSError, HTTPError) as error:
-        raise DockerError(str(error)) from error
+        raise DockerError(_words(error)) from error
+
+
+def _words(error: BaseException) -> str:
+    """Its text; where an ssh failed, what that was, without the words of those that passed it on."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, SshFailed):
+        cause = cause.__cause__ or cause.__context__
+    return str(cause or error)
 
 
 class DockerHost:
@@ -73,11 +81,14 @@ class DockerHost:
 
         Raises IbgwError (could not run) for any other kind of address, and when the host does not answer.
         """
-        if not url.startswith(SCHEMES):
+        try:
+            parse(url)
+        except ValueError as error:
             raise IbgwError(
-                f"Docker host {url}: expected unix:///path or ssh://user@host[:port]; others lack encryption or login",
+                f"Docker host {shown(url)}: expected unix:///path or ssh://user@host[:port]; others lack encryption or "
+                f"login: {error}",
                 exit_code=ExitCode.COULD_NOT_RUN,
-            )
+            ) from None
         self.url = url
         self._api = _open(url, timeout)
         self._archives = threading.BoundedSemaphore(ARCHIVES)
@@ -370,13 +381,14 @@ def _open(url: str, timeout: float) -> docker.APIClient:
     thread.join(timeout)
     if opened:
         return opened[0]
-    failure = f"{failures[0]}" if failures else f"no answer within {timeout:g} s"
-    hint = (
-        f"check that `ssh {url.removeprefix('ssh://')} docker version` works without a question"
-        if url.startswith("ssh://")
-        else "check that the daemon runs and that you may use its socket (`docker version`)"
-    )
-    raise IbgwError(f"Docker host {url}: {failure}; expected an answer; {hint}", exit_code=ExitCode.COULD_NOT_RUN)
+    failure = _words(failures[0]) if failures else f"no answer within {timeout:g} s"
+    address = parse(url)
+    hint = "expected an answer; check that the daemon runs and that you may use its socket (`docker version`)"
+    if address is not None:
+        hint = f"expected an answer; check that `{address.by_hand('docker version')}` works without a question"
+    # An ssh that failed has said all that.
+    told = failure if failures and failure != str(failures[0]) else f"{failure}; {hint}"
+    raise IbgwError(f"Docker host {url}: {told}", exit_code=ExitCode.COULD_NOT_RUN)
 
 
 @contextmanager

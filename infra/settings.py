@@ -18,6 +18,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from deployment import docker_address
 from deployment.description import CheckLevel, Client, Mode, SecondFactor
 from deployment.description import QuoteContract as QuoteContractDescription
 from deployment.durations import parse_duration
@@ -127,12 +128,8 @@ def _base_image(value: str) -> str:
 
 
 def _docker_host(value: str) -> str:
-    if re.fullmatch(r"unix:///.+", value) or re.fullmatch(r"ssh://[^@/\s]+@[^@/:\s]+(:\d+)?", value):
-        return value
-    raise ValueError(
-        f"{value!r} is not supported; expected unix:///var/run/docker.sock or ssh://user@host[:port] "
-        "(ssh options belong in ~/.ssh/config)"
-    )
+    docker_address.parse(value)
+    return value
 
 
 def _subnet_pool(value: IPv4Network) -> IPv4Network:

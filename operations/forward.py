@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from deployment.description import VNC_PORT, Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
+from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
 from infra.spec import VNC_PASSWORD_PATH
 
@@ -47,20 +48,18 @@ def vnc_password(docker: DockerHost, deployment: Deployment, gateway: Gateway) -
     return password.strip()
 
 
-def require_running(deployment: Deployment, gateway: Gateway) -> None:
+def require_running(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> None:
     """Raises IbgwError if the docker CLI is missing, the host does not answer or the container does not run."""
     if shutil.which("docker") is None:
         raise IbgwError("There is no `docker` on PATH: forwarding uses the docker command line client. Install it.")
-    command = ["docker", "--host", deployment.docker_host, "inspect", "--format", "{{.State.Running}}"]
-    done = subprocess.run([*command, gateway.container.id], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        if "No such object" in done.stderr:
-            raise IbgwError(
-                f"The container {gateway.container.name} is gone from {deployment.docker_host}. "
-                f"Create it again with `pulumi up --refresh --stack {deployment.stack}`."
-            )
-        raise IbgwError(f"The Docker host {deployment.docker_host} does not answer: {done.stderr.strip()}")
-    if done.stdout.strip() != "true":
+    with docker_errors(f"Container {gateway.container.name} on {docker.url}", "try again"):
+        found = docker.inspect(Kind.CONTAINER, gateway.container.id)
+    if found is None:
+        raise IbgwError(
+            f"The container {gateway.container.name} is gone from {deployment.docker_host}. "
+            f"Create it again with `pulumi up --refresh --stack {deployment.stack}`."
+        )
+    if not found["State"]["Running"]:
         raise IbgwError(
             f"The gateway {gateway.container.name} is stopped. "
             f"Start it with `ibgw start --stack {deployment.stack} --gateway {gateway.name}`.",
@@ -160,10 +159,12 @@ def forward(deployment: Deployment, gateway: Gateway, port: int, say: Say, *, vn
 
     Raises IbgwError if it cannot begin.
     """
-    require_running(deployment, gateway)
-    if vnc:
-        with DockerHost(deployment.docker_host) as docker:
+    password = ""
+    with DockerHost(deployment.docker_host) as docker:
+        require_running(docker, deployment, gateway)
+        if vnc:
             password = vnc_password(docker, deployment, gateway)
+    if vnc:
         say(f"The screen's password until the gateway's next start: {password}")
     command = relay_command(deployment.docker_host, gateway, VNC_PORT if vnc else gateway.api.inner_port)
 

@@ -59,6 +59,27 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "ssh is given a port that nobody named",
+        "deployment/docker_address.py",
+        'return ["-l", self.user, *(["-p", str(self.port)] if self.port else []), "--", self.host]',
+        'return ["-l", self.user, "-p", str(self.port or 22), "--", self.host]',
+        "tests/unit/test_healthcheck_docker_host.py::test_ssh_is_told_what_the_address_says_and_nothing_else",
+    ),
+    Mutation(
+        "an address's password is in the message that refuses it",
+        "deployment/docker_address.py",
+        """{user.partition(':')[0]}:...@{place}" if at and""",
+        """{user}@{place}" if at and""",
+        "tests/unit/test_docker_address.py::test_a_password_is_refused_and_never_repeated",
+    ),
+    Mutation(
+        "what ssh said is a command to the terminal",
+        "healthcheck/ssh_failures.py",
+        'letter if letter.isprintable() else " "',
+        "letter",
+        "tests/unit/test_ssh_failures.py::test_what_was_said_is_shown_as_text",
+    ),
+    Mutation(
         "the api network is not internal",
         "infra/spec.py",
         "labelled(Role.API, name), internal=True)",

@@ -8,12 +8,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from ib_async import IB
 
 from deployment.description import Deployment
+from deployment.errors import IbgwError
+from healthcheck.docker_host import DockerHost
 from sandbox.environment import Stack
 from tests.engine.conftest import Completed, Pulumi
 
@@ -38,14 +41,16 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
         port = chosen.getsockname()[1]
     (folder / "authorized_keys").write_text((folder / "user.pub").read_text())
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nListenAddress ::1\nHostKey {folder}/host\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\n"
         f"PidFile {folder}/pid\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nStrictModes no\n"
         "UsePAM no\n"
     )
     host_key = (folder / "host.pub").read_text()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port},[::1]:{port} {host_key}")
     (folder / "config").write_text(
-        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
+        f"Host *\n  Port {port}\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {folder}/known_hosts\n"
         "  StrictHostKeyChecking yes\n  LogLevel ERROR\n"
     )
     bin_folder = folder / "bin"
@@ -74,8 +79,9 @@ def wait_for(port: int, seconds: float = 30) -> None:
 
 @pytest.fixture(scope="module")
 def stack(project: Callable[..., Stack], ssh: tuple[int, Path], pulumi: Pulumi) -> Iterator[Stack]:
-    port, bin_folder = ssh
-    made = project(STACK, dockerHost=f"ssh://root@127.0.0.1:{port}")
+    _, bin_folder = ssh
+    # Its port is ssh's own business.
+    made = project(STACK, dockerHost="ssh://root@127.0.0.1")
     made = Stack(made.name, made.folder, {**made.env, "PATH": f"{bin_folder}:{made.env['PATH']}"}, made.config)
     pulumi(["up", "--yes", "--skip-preview"], stack=made)
     yield made
@@ -136,13 +142,78 @@ def test_forward_works_over_ssh_and_ends_cleanly(stack: Stack, pulumi: Pulumi) -
 
 
 def test_a_host_that_refuses_the_key_is_named(stack: Stack, pulumi: Pulumi, ssh: tuple[int, Path]) -> None:
-    _, bin_folder = ssh
-    config = bin_folder.parent / "config"
-    before = config.read_text()
-    config.write_text(before.replace("/user\n", "/nobody\n"))
-    try:
+    config = ssh[1].parent / "config"
+    with written(config, config.read_text().replace("/user\n", "/nobody\n")):
         done = pulumi(["preview"], stack=stack, check=False)
-    finally:
-        config.write_text(before)
     assert done.returncode != 0
     assert "ibgw:dockerHost" in done.stdout + done.stderr
+    assert "root@127.0.0.1: Permission denied (" in done.stdout + done.stderr
+
+
+@contextmanager
+def written(path: Path, text: str) -> Iterator[None]:
+    before = path.read_text()
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+@pytest.fixture
+def folder(ssh: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's own ssh, and all that its sshd reads, lie; with it on PATH."""
+    monkeypatch.setenv("PATH", f"{ssh[1]}:{os.environ['PATH']}")
+    return ssh[1].parent
+
+
+def refusal(host: str = "ssh://root@127.0.0.1") -> str:
+    with pytest.raises(IbgwError) as refused:
+        DockerHost(host)
+    return str(refused.value)
+
+
+def test_a_port_may_be_ssh_s_own_or_the_address_s(ssh: tuple[int, Path], folder: Path) -> None:
+    config = folder / "config"
+    with written(config, config.read_text().replace(f"Port {ssh[0]}", "Port 1")):
+        assert "Connection refused" in refusal()
+        with DockerHost(f"ssh://root@127.0.0.1:{ssh[0]}") as docker:
+            assert docker.now()
+
+
+def test_a_jump_host_keeps_its_own_port_and_so_does_what_is_behind_it(ssh: tuple[int, Path], folder: Path) -> None:
+    config, wrapper = folder / "config", folder / "bin" / "ssh"
+    # As ProxyJump, which would read the real ~/.ssh/config for the first of the two.
+    known = f"  HostKeyAlias [127.0.0.1]:{ssh[0]}\n"
+    hops = f"Host behind\n  HostName 127.0.0.1\n{known}  ProxyCommand {wrapper} -W %h:%p root@hop\n"
+    hops += f"Host hop\n  HostName ::1\n{known}"
+    with written(config, hops + config.read_text()), DockerHost("ssh://root@behind") as docker:
+        assert docker.now()
+
+
+def test_an_ipv6_address_is_reached(folder: Path) -> None:
+    with DockerHost("ssh://root@[::1]") as docker:
+        assert docker.now()
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("echo Welcome;", "printed 'Welcome' where only Docker's answer may come"),
+        ("PATH=/nonexistent;", "the host's shell does not find `docker`"),
+        ("DOCKER_HOST=unix:///nonexistent;export DOCKER_HOST;", "Docker does not run there"),
+    ],
+)
+def test_what_the_host_does_instead_is_told(folder: Path, before: str, said: str) -> None:
+    keys = folder / "authorized_keys"
+    with written(keys, f'command="{before} eval $SSH_ORIGINAL_COMMAND" {keys.read_text()}'):
+        assert said in refusal()
+
+
+@pytest.mark.parametrize(("known", "said"), [("", "key is not known here"), ("other", "is another one than")])
+def test_a_host_that_is_not_the_one_that_was_known_is_told(
+    ssh: tuple[int, Path], folder: Path, known: str, said: str
+) -> None:
+    other = f"[127.0.0.1]:{ssh[0]} {(folder / 'user.pub').read_text()}" if known else ""
+    with written(folder / "known_hosts", other):
+        assert said in refusal()

@@ -214,6 +214,83 @@ def test_an_ssh_that_cannot_log_in_leaves_nothing(ssh: str) -> None:
     assert DockerHost(ssh).now() == NOON
 
 
+ASKED = """\
+#!/bin/sh
+# What the ssh is started with, a line each; nothing is connected.
+printf '%s\\n' "$@" >{file}
+exit 255
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments"),
+    [
+        ("ssh://me@host", ["-l", "me", "--", "host"]),
+        ("ssh://me@host:22", ["-l", "me", "-p", "22", "--", "host"]),
+        ("ssh://me@[2001:db8::1]", ["-l", "me", "--", "2001:db8::1"]),
+        ("ssh://me@[fe80::1%25eth0]:2222", ["-l", "me", "-p", "2222", "--", "fe80::1%eth0"]),
+    ],
+)
+def test_ssh_is_told_what_the_address_says_and_nothing_else(
+    ssh: str, tmp_path: Path, url: str, arguments: list[str]
+) -> None:
+    (tmp_path / "bin" / "ssh").write_text(ASKED.format(file=tmp_path / "asked"))
+    with pytest.raises(IbgwError, match="ssh"):
+        DockerHost(url)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[4:] == [*arguments, "docker system dial-stdio"]
+
+
+def refusal_of(tmp_path: Path, script: str, url: str = "ssh://me@host") -> str:
+    """What is said where `ssh` is this shell script."""
+    (tmp_path / "bin" / "ssh").write_text(f"#!/bin/sh\n{script}\n")
+    with pytest.raises(IbgwError) as refusal:
+        DockerHost(url)
+    assert refusal.value.exit_code == 5
+    return str(refusal.value)
+
+
+def test_what_ssh_said_is_in_the_message_with_the_command_to_try(ssh: str, tmp_path: Path) -> None:
+    said = refusal_of(tmp_path, "echo 'me@host: Permission denied (publickey).' >&2; exit 255", "ssh://me@host:2222")
+    assert "the host does not accept the login" in said
+    assert "me@host: Permission denied (publickey)." in said
+    assert "`ssh -p 2222 me@host docker version`" in said
+    # Neither urllib3's nor docker-py's words around it.
+    assert "Connection aborted" not in said
+
+
+@pytest.mark.parametrize("greeting", ["Welcome to host", "", "\033]0;title\007logged in"])
+def test_a_start_up_file_that_prints_something_is_named_with_what_it_printed(
+    ssh: str, tmp_path: Path, greeting: str
+) -> None:
+    shell = tmp_path / "bin" / "ssh"
+    whole = shell.read_text()
+    (tmp_path / "whole").write_text(whole.replace('["-l", "me", "-p", "2222", ', '["-l", "me", '))
+    said = refusal_of(tmp_path, f"printf '{greeting}\\n'; exec {sys.executable} {tmp_path}/whole \"$@\"")
+    assert (greeting[-9:] or "an empty line") in said
+    assert "where only Docker's answer may come" in said
+    assert said.isprintable()
+
+
+def test_an_ssh_that_waits_for_ever_is_ended_and_its_question_is_told(
+    ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_connections, "LOGIN", 0.5)
+    said = refusal_of(tmp_path, "echo 'Enter PIN for key:' >&2; sleep 600")
+    assert "was ended, since Docker did not answer in time, and said: Enter PIN for key:" in said
+
+
+def test_an_ssh_whose_shared_connection_stays_behind_is_not_waited_for(ssh: str, tmp_path: Path) -> None:
+    said = refusal_of(tmp_path, "sleep 20 >/dev/null </dev/null & echo 'bash: docker: command not found' >&2; exit 127")
+    assert "the host's shell does not find `docker`" in said
+
+
+def test_a_machine_without_ssh_is_told_so(ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(IbgwError, match=r"`ssh` cannot be started \(No such file or directory\); install it"):
+        DockerHost("ssh://me@host")
+
+
 def test_docker_over_plain_tcp_is_not_opened() -> None:
     with pytest.raises(IbgwError, match=r"tcp://127\.0\.0\.1:1: expected unix:///path or ssh://") as refusal:
         DockerHost("tcp://127.0.0.1:1")

@@ -1,7 +1,6 @@
 """`ibgw forward`: a loopback port whose every connection is one process, all of them gone at the end."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployment.errors import IbgwError
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerError
 from operations.forward import Forwarder, relay_command, require_running, vnc_password
 from operations.stack import parse_contract
 from tests.unit.fake_docker import FakeDocker
@@ -144,28 +145,42 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     run(tmp_path, client)
 
 
-# What the docker CLI prints: "No such object" of docker inspect, "Cannot connect" of any command.
 @pytest.mark.parametrize(
-    ("answer", "message", "code"),
-    [
-        ("echo 'Error: No such object: aaaa' >&2; exit 1", "gone.*pulumi up --refresh --stack paper", 5),
-        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "does not answer: Cannot connect", 5),
-        ("echo false", "ibgw start --stack paper --gateway main", 7),
-    ],
+    ("running", "message", "code"),
+    [(None, "gone.*pulumi up --refresh --stack paper", 5), (False, "ibgw start --stack paper --gateway main", 7)],
 )
 def test_what_stands_in_the_way_is_said_before_the_port_opens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, message: str, code: int
+    docker: FakeDocker, running: bool | None, message: str, code: int
 ) -> None:
-    program = tmp_path / "docker"
-    program.write_text(f"#!/bin/sh\n{answer}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    if running is not None:
+        docker.objects[Kind.CONTAINER]["ibgw-paper-main"] = {"Id": "a" * 64, "State": {"Running": running}}
     with pytest.raises(IbgwError, match=message) as refusal:
-        require_running(CONTRACT, GATEWAY)
+        require_running(docker, CONTRACT, GATEWAY)
     assert refusal.value.exit_code == code
+
+
+def test_a_gateway_that_runs_is_forwarded_to(docker: FakeDocker) -> None:
+    docker.objects[Kind.CONTAINER]["ibgw-paper-main"] = {"Id": "a" * 64, "State": {"Running": True}}
+    require_running(docker, CONTRACT, GATEWAY)
+
+
+def test_a_host_that_stops_answering_is_no_container_that_is_gone(docker: FakeDocker) -> None:
+    # Of the host, not of the container, whatever Docker's words for it.
+    docker.failing["there"] = DockerError("No such object: the host")
+    with pytest.raises(IbgwError, match=r"ibgw-paper-main on unix:///var/run/docker\.sock: No such object"):
+        require_running(docker, CONTRACT, GATEWAY)
 
 
 def test_a_missing_docker_client_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(IbgwError, match="no `docker` on PATH"):
-        require_running(CONTRACT, GATEWAY)
+        require_running(FakeDocker(), CONTRACT, GATEWAY)
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
+    """And a docker client on PATH."""
+    client = tmp_path / "docker"
+    client.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return FakeDocker()
