@@ -15,6 +15,7 @@ _SOCKET_MAX = 107
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\$?")
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 """A host name or an alias of ~/.ssh/config."""
+_HOLDS_NO_PASSWORD = re.compile(r"([a-z]*://)?([^:@]*@)?([^:@]*|\[[^@\]]*\]?)(:[0-9]{0,5})*")
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -42,17 +43,17 @@ def parse(url: str) -> SshAddress | None:
         _check_socket(url.removeprefix("unix://"))
         return None
     if not url.startswith("ssh://"):
-        raise ValueError(f"{shown(url)!r} is not supported; {EXPECTED}")
+        raise ValueError(f"{shown(url)} is not supported; {EXPECTED}")
     user, at, place = url.removeprefix("ssh://").rpartition("@")
     if not at:
-        raise ValueError(f"{url!r} names no user; {EXPECTED}")
+        raise ValueError(f"{shown(url)} names no user; {EXPECTED}")
     if ":" in user:
         raise ValueError(
-            f"{shown(url)!r}: a password does not belong in the address, which every message shows; "
+            f"{shown(url)}: a password does not belong in the address, which every message shows; "
             "expected ssh://user@host[:port], and a key or an agent for that user"
         )
     if not _USER.fullmatch(user):
-        raise ValueError(f"{url!r} has no user's name before the @; {EXPECTED}")
+        raise ValueError(f"{shown(url)} has no user's name before the @; {EXPECTED}")
     host, port = _place(url, place)
     return SshAddress(user, host, port)
 
@@ -73,7 +74,7 @@ def _place(url: str, place: str) -> tuple[str, int | None]:
     elif plain:
         host, port = _name(url, plain[1]), plain[2]
     else:
-        raise ValueError(f"{url!r}: {place!r} is not a host; {IN_BRACKETS}")
+        raise ValueError(f"{shown(url)}: what follows the @ is not a host; {IN_BRACKETS}")
     if port is None:
         return host, None
     if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
@@ -104,7 +105,5 @@ def _ipv6(url: str, text: str) -> str:
 
 
 def shown(url: str) -> str:
-    """An address without what may be a password."""
-    scheme, separator, rest = url.partition("://")
-    user, at, place = rest.rpartition("@")
-    return f"{scheme}{separator}{user.partition(':')[0]}:...@{place}" if at and ":" in user else url
+    """An address in quotes, but only where it cannot hold a password."""
+    return repr(url) if _HOLDS_NO_PASSWORD.fullmatch(url) else "the address, which is not shown,"

@@ -15,7 +15,7 @@ from docker import errors
 from docker.types import LogConfig
 from urllib3.exceptions import HTTPError
 
-from deployment.docker_address import parse, shown
+from deployment.docker_address import parse
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_connections import connected
@@ -84,11 +84,8 @@ class DockerHost:
         try:
             parse(url)
         except ValueError as error:
-            raise IbgwError(
-                f"Docker host {shown(url)}: expected unix:///path or ssh://user@host[:port]; others lack encryption or "
-                f"login: {error}",
-                exit_code=ExitCode.COULD_NOT_RUN,
-            ) from None
+            # Others lack encryption or a login.
+            raise IbgwError(f"Docker host: {error}", exit_code=ExitCode.COULD_NOT_RUN) from None
         self.url = url
         self._api = _open(url, timeout)
         self._archives = threading.BoundedSemaphore(ARCHIVES)

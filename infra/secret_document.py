@@ -4,16 +4,41 @@ What IBC would garble or the broker would reject must not cost a login attempt.
 """
 
 import json
+import re
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
+from infra.values import unseen
 
 _KEYS = ("user_id", "password", "trading_mode")
 _MAXIMUM_LENGTH = 128
 
+_TEMPLATE = re.compile(r"[$%]?\{+[^{}]*\}+|\$[A-Z_]+|%[A-Z_]+%|<[^<>]*>|\[[^\[\]]*\]")
+"""Something that was to be filled in: `<password>`, `${PASSWORD}`, `{{ password }}`, `$PASSWORD`."""
+_WHAT = "(user|username|userid|login|password|passwd|passphrase|pass|pwd|secret|value|credentials?)"
+_WORDS = re.compile(
+    r"(please)?(change|replace|insert|enter|put|fill|set|add|type)(this|your|the|real|in|it|me|my)*"
+    rf"{_WHAT}?(in|here|later|now)?"
+    rf"|(your|the|my|real|new|some|a|an|default|example|sample|dummy|fake|ibkr|tws)*{_WHAT}(here)?"
+    r"|todo|tbd|tba|fixme|placeholder|example|sample|dummy|none|null|nil|undefined|unset|notset|missing|empty"
+    r"|redacted|hidden|foo|bar|foobar|na"
+)
+"""What people write where a value is to come, without what stands between the letters."""
+
 
 def refused(secret_id: str, fault: str, remedy: str, kind: type[IbgwError] = IbgwError) -> IbgwError:
     return kind(f"secret {secret_id!r}: {fault}; {remedy}", exit_code=ExitCode.REFUSED)
+
+
+def _is_placeholder(value: str) -> bool:
+    """Whether somebody left it to be filled in. The broker's passwords have letters and digits, so that with a digit it
+    is one only if it is a single character over and over, and so is what has neither (`...`)."""
+    letters = [character for character in value.casefold() if character.isalnum()]
+    if len(set(letters)) <= 1:
+        return True
+    if any(character.isdigit() for character in value):
+        return False
+    return _TEMPLATE.fullmatch(value) is not None or _WORDS.fullmatch("".join(letters)) is not None
 
 
 def _check_text(secret_id: str, key: str, value: object) -> str:
@@ -23,12 +48,18 @@ def _check_text(secret_id: str, key: str, value: object) -> str:
         raise refused(secret_id, f"{key} is empty", "put the real one in")
     if value != value.strip():
         raise refused(secret_id, f"{key} begins or ends with a blank", "IBC cuts such blanks off; remove them")
-    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in value):
-        raise refused(secret_id, f"{key} contains a control character", "remove it, a line break at the end perhaps")
-    if any(0xD800 <= ord(character) < 0xE000 for character in value):
-        raise refused(secret_id, f"{key} is not valid Unicode", "put the real one in")
     if len(value) > _MAXIMUM_LENGTH:
         raise refused(secret_id, f"{key} has more than {_MAXIMUM_LENGTH} characters", "put the real one in")
+    if any(0xD800 <= ord(character) < 0xE000 for character in value):
+        raise refused(secret_id, f"{key} is not valid Unicode", "put the real one in")
+    if unseen(value):
+        raise refused(
+            secret_id,
+            f"{key} contains a control character, or another that nobody sees",
+            "type it anew; such a one comes along when text is copied",
+        )
+    if _is_placeholder(value):
+        raise refused(secret_id, f"{key} is a placeholder", "put the real one in, before it costs a login")
     return value
 
 
@@ -37,7 +68,8 @@ def parse(secret_id: str, text: str, mode: Mode) -> tuple[str, str]:
     form = 'expected {"user_id": "...", "password": "...", "trading_mode": "' + mode.value + '"}'
     try:
         document = json.loads(text)
-    except ValueError:
+    # RecursionError: nested without end; ValueError: also a number of thousands of digits.
+    except (ValueError, RecursionError):
         raise refused(secret_id, "its value is not JSON", form) from None
     if not isinstance(document, dict):
         raise refused(secret_id, "its value is not a JSON object", form)

@@ -5,15 +5,13 @@ misspelt safety setting that is silently ignored is worse than none. There is no
 Docker host: falling back to either could send a deployment to the wrong place.
 """
 
-import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Self
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -23,6 +21,7 @@ from deployment.description import CheckLevel, Client, Mode, SecondFactor
 from deployment.description import QuoteContract as QuoteContractDescription
 from deployment.durations import parse_duration
 from deployment.errors import ExitCode, IbgwError
+from infra import values
 from infra.settings_errors import explain
 from infra.times import apart, in_new_york, parse_time_of_day
 
@@ -31,9 +30,10 @@ PROJECT = "ibgw"
 MINIMUM_HEADROOM_MIB = 512
 """Memory that Java needs beyond its heap, with Xvfb and the relay (users' reports: heap + 512 MiB)."""
 SUNDAY = 6
-_MOVING_TAGS = ("latest", "stable", "edge", "nightly")
-_MOVING_RELEASE = re.compile(r"v?\d+(\.\d+)?")
 _DNS_LABEL_MAX = 63
+_DEEPEST = 16
+_LONGEST = 2048
+_SHOWN = 40
 
 
 class AcceptIncoming(StrEnum):
@@ -67,6 +67,34 @@ class Platform(StrEnum):
     ARM64 = "linux/arm64"
 
 
+class SecurityType(StrEnum):
+    """What the API calls a kind of instrument (Types.SecType of the TWS API), but for BAG: it is made of legs, which
+    cannot be configured."""
+
+    STOCK = "STK"
+    OPTION = "OPT"
+    FUTURE = "FUT"
+    CONTINUOUS_FUTURE = "CONTFUT"
+    FUTURE_OPTION = "FOP"
+    INDEX = "IND"
+    FOREX = "CASH"
+    CFD = "CFD"
+    CRYPTO = "CRYPTO"
+    BOND = "BOND"
+    BILL = "BILL"
+    FUND = "FUND"
+    COMMODITY = "CMDTY"
+    WARRANT = "WAR"
+    STRUCTURED = "IOPT"
+    FORWARD = "FWD"
+    FIXED_INCOME = "FIXED"
+    STOCK_LOAN = "SLB"
+    BASKET = "BSK"
+    INTER_COMMODITY = "ICU"
+    INTER_COMMODITY_SPREAD = "ICS"
+    NEWS = "NEWS"
+
+
 class Weekday(StrEnum):
     MON = "mon"
     TUE = "tue"
@@ -95,64 +123,16 @@ def _time_of_day(value: str) -> str:
     return value
 
 
-def _time_zone(value: str) -> str:
-    if value not in available_timezones():
-        near = difflib.get_close_matches(value, available_timezones(), n=1)
-        raise ValueError(f"{value!r} is not an IANA time zone" + (f"; did you mean {near[0]!r}?" if near else ""))
-    return value
-
-
-def _pinned_image(value: str) -> str:
-    """A reference with a tag that is meant to stay, or with a digest. A tag such as 10.45 moves with each release."""
-    if any(character.isspace() for character in value) or "/" not in value:
-        raise ValueError(f"{value!r} is not an image reference such as ghcr.io/gnzsnz/ib-gateway:10.45.1j")
-    name, _, digest = value.partition("@")
-    if digest:
-        if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-            raise ValueError(f"{digest!r} is not a digest; expected sha256: and 64 hexadecimal digits")
-        return value
-    tag = name.rsplit("/", 1)[1].partition(":")[2]
-    if not tag:
-        raise ValueError(f"{value!r} names no tag, which means 'latest'; name a full version or a digest")
-    if tag in _MOVING_TAGS or _MOVING_RELEASE.fullmatch(tag):
-        raise ValueError(f"the tag {tag!r} moves to other images; name a full version such as 10.45.1j, or a digest")
-    return value
-
-
-def _base_image(value: str) -> str:
-    name, _, digest = value.partition("@")
-    tag = name.rsplit("/", 1)[-1].partition(":")[2]
-    if not digest and (not tag or tag in _MOVING_TAGS):
-        raise ValueError(f"{value!r} names no fixed tag; expected one such as python:3.11-slim-bookworm, or a digest")
-    return value
-
-
 def _docker_host(value: str) -> str:
     docker_address.parse(value)
     return value
 
 
-def _subnet_pool(value: IPv4Network) -> IPv4Network:
-    if not value.is_private or not 16 <= value.prefixlen <= 23:
-        raise ValueError(f"{value} is not a private range between a /16 and a /23")
-    return value
-
-
-def _api_subnet(value: IPv4Network) -> IPv4Network:
-    if not value.is_private or value.prefixlen != 28:
-        raise ValueError(f"{value} is not a private /28")
-    return value
-
-
-def _secret_id(value: str) -> str:
-    if not value or value != value.strip():
-        raise ValueError("expected the name or ARN of a secret in Secrets Manager, without blanks at its ends")
-    return value
-
-
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
+TimeZone = Annotated[str, AfterValidator(values.time_zone)]
+API_TEXT = r"^[!-~]([ -~]*[!-~])?$"
+"""Printable ASCII, all that the API's own clients send of a contract (error 579), without blanks around it."""
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=30)]
 
 
@@ -171,14 +151,14 @@ class _Settings(BaseModel):
 class Network(_Settings):
     """Where the stack's networks get their subnets."""
 
-    subnet_pool: Annotated[IPv4Network, AfterValidator(_subnet_pool)] = IPv4Network("10.213.0.0/20")
+    subnet_pool: Annotated[IPv4Network, AfterValidator(values.subnet_pool)] = IPv4Network("10.213.0.0/20")
 
 
 class Verifier(_Settings):
     """The image that the verifier is built on, and how long `pulumi up` waits for what may heal."""
 
     # By digest, also here: a live stack may leave the key out.
-    base_image: Annotated[str, AfterValidator(_base_image)] = (
+    base_image: Annotated[str, AfterValidator(values.base_image)] = (
         "docker.io/library/python:3.11.16-slim-bookworm"
         "@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84"
     )
@@ -209,7 +189,7 @@ class TradingHours(_Settings):
 class Credentials(_Settings):
     """The secret in AWS Secrets Manager. Without `versionId`, its current version (AWSCURRENT)."""
 
-    secret_id: Annotated[str, AfterValidator(_secret_id)]
+    secret_id: Annotated[str, AfterValidator(values.secret_id)]
     version_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{32,64}$")] | None = None
 
 
@@ -227,7 +207,7 @@ class Api(_Settings):
     accept_incoming: AcceptIncoming = AcceptIncoming.REJECT
     allow_blind_trading: bool = False
     bypass_warnings: bool = False
-    master_client_id: Annotated[int, Field(ge=0)] | None = None
+    master_client_id: Annotated[int, Field(ge=0, lt=2**31), AfterValidator(values.master_client_id)] | None = None
 
 
 class Offline(_Settings):
@@ -332,7 +312,7 @@ class ContainerSettings(_Settings):
         seconds=60
     )
     stop_grace: Annotated[Duration, AfterValidator(lambda value: _between(value, "60s", "10m"))] = timedelta(seconds=90)
-    log_max_size: Annotated[str, Field(pattern=r"^[1-9][0-9]*[kmg]$")] = "10m"
+    log_max_size: Annotated[str, AfterValidator(values.log_size)] = "10m"
     log_max_files: Annotated[int, Field(ge=1, le=100)] = 5
 
 
@@ -355,8 +335,8 @@ class Right(StrEnum):
     PUT = "P"
 
 
-ContractText = Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,38}[!-~])?$")]
-"""Printable ASCII, blanks only within: `ESZ6`, `P ESTX 50  DEC 26`, `FESX DEC 26`."""
+ContractText = Annotated[str, Field(pattern=API_TEXT, max_length=64)]
+"""Such as `ESZ6`, `P ESTX 50  DEC 26`, `FESX DEC 26`."""
 
 _OPTION = ("expiry", "strike", "right")
 _NEEDED: dict[str, tuple[str, ...]] = {"FUT": ("expiry",), "OPT": _OPTION, "FOP": _OPTION, "WAR": _OPTION}
@@ -367,10 +347,10 @@ class QuoteContract(_Settings):
     """What is quoted, in the API's words (`expiry`: lastTradeDateOrContractMonth). `conId` and an exchange name any
     contract, a localSymbol with its secType and exchange as well, and a symbol with what belongs to its secType."""
 
-    symbol: Annotated[str, Field(min_length=1)] = "SPY"
-    sec_type: Annotated[str, Field(min_length=1)] = "STK"
-    exchange: Annotated[str, Field(min_length=1)] = "SMART"
-    currency: Annotated[str, Field(min_length=3, max_length=3)] = "USD"
+    symbol: ContractText = "SPY"
+    sec_type: SecurityType = SecurityType.STOCK
+    exchange: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=32)] = "SMART"
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     con_id: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     local_symbol: ContractText | None = None
     primary_exchange: ContractText | None = None
@@ -438,7 +418,7 @@ class Checks(_Settings):
 class ClientSettings(_Settings):
     """Who may be attached to the gateway's `api` network: one container by name, or all that carry a label."""
 
-    container: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")] | None = None
+    container: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")] | None = None
     label: Annotated[str, Field(pattern=r"^[^=\s]+=[^\s]*$")] | None = None
 
     @model_validator(mode="after")
@@ -457,7 +437,7 @@ class Gateway(_Settings):
     credentials: Credentials
     account: Account = Account()
     api: Api = Api()
-    api_subnet: Annotated[IPv4Network, AfterValidator(_api_subnet)] | None = None
+    api_subnet: Annotated[IPv4Network, AfterValidator(values.api_subnet)] | None = None
     session: Session
     second_factor: SecondFactorSettings = SecondFactorSettings()
     resources: Resources = Resources()
@@ -474,7 +454,7 @@ class Settings(_Settings):
     mode: Mode
     docker_host: Annotated[str, AfterValidator(_docker_host)]
     name_prefix: Name = "ibgw"
-    image: Annotated[str, AfterValidator(_pinned_image)] | None = None
+    image: Annotated[str, AfterValidator(values.pinned_image)] | None = None
     release: Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}$")] | None = None
     platform: Platform = Platform.AMD64
     network: Network = Network()
@@ -535,14 +515,46 @@ class Settings(_Settings):
         return configured or (CheckLevel.WARN if self.mode is Mode.PAPER else CheckLevel.OFF)
 
 
+def _refused(text: str) -> IbgwError:
+    return IbgwError(text, exit_code=ExitCode.REFUSED)
+
+
 def _decode(key: str, text: str) -> Any:
     """Objects and numbers arrive as JSON text, plain strings as they are."""
-    if text[:1] not in "{[" and text not in ("true", "false"):
+    if not text.startswith(("{", "[")) and text not in ("true", "false"):
         return text
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise IbgwError(f"{key}: not readable as an object: {error}", exit_code=ExitCode.REFUSED) from error
+        raise _refused(f"{key}: not readable as an object: {error}") from error
+    except RecursionError:
+        raise _refused(f"{key}: nested too deeply; no setting is deeper than {_DEEPEST} levels") from None
+    except ValueError:
+        # Python refuses to read a number of more than 4,300 digits.
+        raise _refused(f"{key}: holds a number with thousands of digits; no setting takes one") from None
+
+
+def _unfit(where: str, value: Any, depth: int = 0) -> Iterator[str]:
+    """What no setting may be, wherever it stands: too deep, too long, or with characters that nobody sees."""
+    if depth > _DEEPEST:
+        yield f"{where}: nested too deeply; no setting is deeper than {_DEEPEST} levels"
+    elif isinstance(value, str):
+        if len(value) > _LONGEST:
+            yield f"{where}: has {len(value)} characters; no setting is longer than {_LONGEST}"
+        elif character := values.unseen(value):
+            yield f"{where}: holds the character {character}, which nobody sees; type the value anew without it"
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        yield f"{where}: a number of more than 64 bits; no setting takes one"
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if len(key) > _LONGEST or values.unseen(key):
+                # Not shown as it is: it might rewrite the terminal.
+                yield f"{where}: its key {key[:_SHOWN]!a} is too long, or holds a character that nobody sees"
+            else:
+                yield from _unfit(f"{where}.{key}" if depth else f"{where}:{key}", inner, depth + 1)
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _unfit(f"{where}.{place}", inner, depth + 1)
 
 
 def check_stack_name(stack: str, settings: Settings) -> None:
@@ -576,13 +588,14 @@ def load(stack: str, config: Mapping[str, str]) -> Settings:
     document = {
         key.partition(":")[2]: _decode(key, text) for key, text in config.items() if key.startswith(f"{PROJECT}:")
     }
-    try:
-        settings = Settings.model_validate_json(json.dumps(document))
-    except ValidationError as error:
-        faults = "\n".join(f"  - {explain(fault, Settings, PROJECT)}" for fault in error.errors(include_url=False))
-        raise IbgwError(
-            f"the configuration of stack {stack!r} was refused:\n{faults}",
-            exit_code=ExitCode.REFUSED,
-        ) from None
+    faults = [*_unfit(PROJECT, document)]
+    if not faults:
+        try:
+            settings = Settings.model_validate_json(json.dumps(document))
+        except ValidationError as error:
+            faults = [explain(fault, Settings, PROJECT) for fault in error.errors(include_url=False)]
+    if faults:
+        listed = "".join(f"\n  - {fault}" for fault in faults)
+        raise _refused(f"the configuration of stack {stack!r} was refused:{listed}")
     check_stack_name(stack, settings)
     return settings

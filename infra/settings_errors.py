@@ -7,6 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+_SHOWN = 120
+
 
 def explain(fault: ErrorDetails, schema: type[BaseModel], namespace: str) -> str:
     """One fault of a document that `schema` refused. `namespace`: of its keys, in the stack's file."""
@@ -29,6 +31,7 @@ def explain(fault: ErrorDetails, schema: type[BaseModel], namespace: str) -> str
         case _:
             value = fault["input"]
             shown = repr(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
+            shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
             return f"{where}: found {shown}; {fault['msg']}"
 
 

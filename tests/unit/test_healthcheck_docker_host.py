@@ -292,7 +292,9 @@ def test_a_machine_without_ssh_is_told_so(ssh: str, tmp_path: Path, monkeypatch:
 
 
 def test_docker_over_plain_tcp_is_not_opened() -> None:
-    with pytest.raises(IbgwError, match=r"tcp://127\.0\.0\.1:1: expected unix:///path or ssh://") as refusal:
+    with pytest.raises(
+        IbgwError, match=r"'tcp://127\.0\.0\.1:1' is not supported; expected unix:///var/run/docker.sock or ssh://"
+    ) as refusal:
         DockerHost("tcp://127.0.0.1:1")
     assert refusal.value.exit_code == 5
 

@@ -41,6 +41,11 @@ def test_a_good_secret_gives_both_values() -> None:
         pytest.param(document(password=f"a\x00{SECRET}"), "control character", id="nul"),
         pytest.param(document(password=f"a\x85{SECRET}"), "control character", id="next-line"),
         pytest.param(document(password=f"{SECRET}\ud800"), "not valid Unicode", id="lone-surrogate"),
+        pytest.param(document(password=f"{SECRET}\u200b"), "that nobody sees", id="zero-width-space"),
+        pytest.param(document(user_id=f"{USER}\u202e"), "that nobody sees", id="right-to-left"),
+        pytest.param(document(password=f"{SECRET[:5]}\u00a0{SECRET}"), "that nobody sees", id="no-break-space"),
+        pytest.param('{"a":' * 100_000, "not JSON", id="nested-without-end"),
+        pytest.param('{"password": ' + "9" * 5000 + "}", "not JSON", id="number-of-5000-digits"),
         pytest.param(document(password=SECRET * 20), "more than 128 characters", id="too-long"),
         pytest.param(document(trading_mode="live"), "trading_mode is 'live'", id="live-secret"),
         pytest.param(document(trading_mode=SECRET), "neither paper nor live", id="mode-holds-password"),
@@ -62,6 +67,48 @@ def test_a_bad_secret_is_refused_without_showing_it(text: str, found: str) -> No
     assert found in message
     assert SECRET not in message
     assert USER not in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("...", "…", "********", "xxxxxxxx", "XXXX-XXXX", "00000000", "---"),
+        *("<password>", "<your user id>", "${PASSWORD}", "{{ password }}", "$TWS_PASSWORD", "%PASSWORD%", "[secret]"),
+        *(
+            "changeme",
+            "CHANGE_ME",
+            "change-it",
+            "please change me!",
+            "replaceMe",
+            "your_password_here",
+            "your-username",
+        ),
+        *(
+            "password",
+            "PASSWORD",
+            "my password",
+            "insert password here",
+            "TODO",
+            "tbd",
+            "n/a",
+            "null",
+            "EXAMPLE-PASSWORD",
+        ),
+    ],
+)
+@pytest.mark.parametrize("key", ["user_id", "password"])
+def test_a_placeholder_is_refused(key: str, value: str) -> None:
+    with pytest.raises(IbgwError, match=f"{key} is a placeholder"):
+        parse("ibgw/paper/main", document(**{key: value}), Mode.PAPER)
+
+
+@pytest.mark.parametrize("key", ["user_id", "password"])
+@pytest.mark.parametrize(
+    "value",
+    ["edemo", "demouser", "passwort", "<Tr4ding>", "$Trading2024", "my-password-is-7", "Mysterious", "aaaaaaa1"],
+)
+def test_what_only_looks_like_a_placeholder_is_taken(key: str, value: str) -> None:
+    assert value in parse("ibgw/paper/main", document(**{key: value}), Mode.PAPER)
 
 
 NASTY = [

@@ -176,18 +176,221 @@ BAD: list[Any] = [
     pytest.param("paper", {f"{MAIN}.resources.memory": 100}, "resources.memory", "512", id="memory"),
     pytest.param("paper", {f"{MAIN}.container.stopGrace": "10s"}, "container.stopGrace", "60s to 10m", id="grace"),
     pytest.param("paper", {f"{MAIN}.container.probeInterval": "1s"}, "probeInterval", "5s to 10m", id="probe"),
-    pytest.param("paper", {f"{MAIN}.container.logMaxSize": "10MB"}, "logMaxSize", "pattern", id="log-size"),
+    pytest.param("paper", {f"{MAIN}.container.logMaxSize": "10MB"}, "logMaxSize", "10m", id="log-size"),
     pytest.param("paper", {f"{MAIN}.container.logMaxFiles": 0}, "logMaxFiles", "greater than", id="log-files"),
     pytest.param("paper", {f"{MAIN}.debug.enabled": "on"}, "debug.enabled", "boolean", id="debug"),
     pytest.param("live", {f"{MAIN}.vnc.enabled": True}, f"{MAIN}.vnc.enabled", "refused on live", id="vnc-on-live"),
     pytest.param("paper", {f"{MAIN}.checks.marketData.level": "must"}, "marketData.level", "'required'", id="level"),
     pytest.param("paper", {f"{MAIN}.checks.marketData.contract.currency": "$"}, "currency", "3", id="currency"),
     pytest.param(
-        "paper", {f"{MAIN}.clients": [{"container": "a", "label": "b=c"}]}, "clients.0", "exactly one", id="cl"
+        "paper", {f"{MAIN}.clients": [{"container": "bot", "label": "b=c"}]}, "clients.0", "exactly one", id="cl"
     ),
     pytest.param("paper", {f"{MAIN}.clients": [{"label": "b"}]}, "clients.0.label", "pattern", id="client-label"),
     pytest.param("paper", {"ibgw:mode": "live"}, "ibgw:image", "promoted", id="mode-and-image-at-odds"),
 ]
+
+GATEWAY_IMAGE = "ghcr.io/gnzsnz/ib-gateway"
+CONTRACT = f"{MAIN}.checks.marketData.contract"
+# The key, what is refused there, and a piece of the remedy: grammars and bounds of Docker, AWS, IANA and the API.
+REFUSED: list[tuple[str, list[Any], str]] = [
+    (
+        "ibgw:image",
+        [
+            *("a/b:1.2.3:4", "a//b:1.2.3", "Gnzsnz/ib-gateway:1.2.3", "a/B:1.2.3", "a_.b/c:1.2.3", "a/b:1.2.3 "),
+            *("http://a/b:1.2.3", "a/b:-1.2.3", f"a/b:1.2.3{'x' * 128}"),
+        ],
+        "not an image reference",
+    ),
+    ("ibgw:image", [f"{'a' * 200}/{'b' * 60}:1.2.3"], "Docker takes 255"),
+    ("ibgw:image", ["localhost:99999/a/b:1.2.3", "a:0/b:1.2.3"], "port"),
+    (
+        "ibgw:image",
+        ["a/b@", f"a/b@sha256:{'A' * 64}", f"a/b@sha512:{'a' * 64}", f"a/b:1.2.3@sha256:{'a' * 63}"],
+        "not a digest",
+    ),
+    (
+        "ibgw:image",
+        [
+            f"{GATEWAY_IMAGE}:{tag}"
+            for tag in ("main", "master", "dev", "LATEST", "Stable", "lts", "prod", "10", "v10.45", "10.45.x", "decade")
+        ],
+        "moves",
+    ),
+    ("ibgw:verifier.baseImage", ["python:main", "python:LATEST", "python:slim"], "fixed tag"),
+    ("ibgw:verifier.baseImage", ["python:3.11:1", "Python:3.11", "python:3 11"], "not an image reference"),
+    (
+        "ibgw:network.subnetPool",
+        ["127.0.0.0/16", "0.0.0.0/16", "169.254.0.0/16", "240.0.0.0/16", "224.0.0.0/16", "255.255.0.0/20"],
+        "no container can have an address",
+    ),
+    ("ibgw:network.subnetPool", ["100.64.0.0/16", "11.0.0.0/16", "172.32.0.0/16"], "not a private range"),
+    (f"{MAIN}.apiSubnet", ["127.0.0.0/28", "169.254.169.240/28", "0.0.0.0/28"], "no container can have an address"),
+    (f"{MAIN}.container.logMaxSize", [f"{'9' * 40}m", "9223372036854775808k", "9223372037g"], "64 bits"),
+    (f"{MAIN}.container.logMaxSize", ["0m", "10", "1.5g", "-1m", "10M", "\u0967m"], "a whole number with k, m or g"),
+    (f"{MAIN}.api.masterClientId", [2**31, 2**62, 2**63, 10**30], ""),
+    (f"{MAIN}.api.masterClientId", [900, 950, 999], "the verifier's own"),
+    (f"{CONTRACT}.secType", ["STOCK", "stk", "EQUITY", "BAG", ""], "'STK'"),
+    (f"{CONTRACT}.symbol", ["", " SPY", "SPY ", "ÄÖ", "X" * 65], ""),
+    (f"{CONTRACT}.exchange", ["", "SM ART", "SMART;"], "pattern"),
+    (f"{CONTRACT}.currency", ["usd", "US", "USDX", "$$$"], "pattern"),
+    (f"{MAIN}.session.timeZone", ["EST"], "did you mean 'America/New_York'?"),
+    (f"{MAIN}.session.timeZone", ["MST"], "did you mean 'America/Denver'?"),
+    (f"{MAIN}.session.timeZone", ["america/new_york", "New_York"], "did you mean 'America/New_York'?"),
+    (f"{MAIN}.session.timeZone", ["HST", "Factory", "Etc/GMT+5", "Etc/GMT-14"], "name the place"),
+    (f"{MAIN}.session.timeZone", ["localtime", "posixrules", "../UTC", ""], "not an IANA time zone"),
+    ("ibgw:tradingHours.timeZone", ["EST", "Factory", "Etc/GMT+5"], "name the place"),
+    ("ibgw:dockerHost", ["ssh://u@h:0", "ssh://u@h:65536", "ssh://u@h:99999"], "not from 1 to 65535"),
+    ("ibgw:dockerHost", ["ssh://u@1.2.3.999", "ssh://u@[1:2]", "ssh://u@[::1.2.3]"], "not an IP address"),
+    (
+        "ibgw:dockerHost",
+        [
+            *("ssh://-oProxyCommand=x@h", "ssh://u@-h", "ssh://u@h/path", "ssh://u@h o", "npipe://a"),
+            *("unix://relative", ""),
+        ],
+        "ssh://user@host",
+    ),
+    ("ibgw:dockerHost", [f"unix:///{'a' * 107}"], "107 bytes"),
+    (
+        f"{MAIN}.credentials.secretId",
+        [
+            "a b",
+            "",
+            "a" * 513,
+            "arn:aws:s3:::bucket",
+            "arn:aws:secretsmanager:us-east-1:1:secret:x",
+            "ä",
+            "a:b",
+            '{"a": 1}',
+        ],
+        "name or ARN",
+    ),
+    (f"{MAIN}.clients", [[{"container": "a"}], [{"container": "-ab"}]], "pattern"),
+    ("ibgw:verifier.timeout", [f"{'9' * 40}m", f"{'9' * 400}h", f"1m{'9' * 20}s"], "longer than any"),
+    ("ibgw:verifier.timeout", ["\uff11\uff10m", "\u0661m"], "not a duration"),
+    (f"{MAIN}.session.autoRestart", ["2\u0663:00", "\uff11\uff12:00"], "HH:MM"),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"), [(key, value, remedy) for key, values, remedy in REFUSED for value in values]
+)
+def test_what_would_be_refused_later_is_refused_by_name(key: str, value: Any, remedy: str) -> None:
+    with pytest.raises(IbgwError) as refused:
+        load("paper", changed("paper", {key: value}))
+    assert f"- {key}" in str(refused.value)
+    assert remedy in str(refused.value)
+
+
+TAKEN: list[tuple[str, list[Any]]] = [
+    (
+        "ibgw:image",
+        [
+            *(
+                f"{GATEWAY_IMAGE}:{tag}"
+                for tag in ("10.45.1j", "v10.45.1j", "10.45.1j-arm64", "20260101", "sha-0123abc")
+            ),
+            *("localhost:5000/a:1.2.3", "my-host:5000/a/b_c/d__e/f--g:1.2.3", f"127.0.0.1:5000/a@sha256:{'a' * 64}"),
+            f"{GATEWAY_IMAGE}:10.45@sha256:{'a' * 64}",
+        ],
+    ),
+    ("ibgw:verifier.baseImage", ["python:3.11", f"python@sha256:{'a' * 64}"]),
+    ("ibgw:network.subnetPool", ["10.0.0.0/16", "172.16.0.0/20", "192.168.0.0/23", "198.18.0.0/16"]),
+    (f"{MAIN}.container.logMaxSize", ["1k", "10m", "9223372036g"]),
+    (f"{MAIN}.api.masterClientId", [0, 899, 1000, 2**31 - 1]),
+    (f"{CONTRACT}.secType", ["STK", "CASH", "CRYPTO", "IND"]),
+    (f"{CONTRACT}.symbol", ["BRK B", "ES", "1810", "N225"]),
+    (f"{CONTRACT}.exchange", ["IBIS2", "OSE.JPN", "IDEALPRO"]),
+    ("ibgw:tradingHours.timeZone", ["Asia/Tokyo", "Asia/Kolkata", "UTC", "Etc/UTC", "US/Eastern", "America/Phoenix"]),
+    ("ibgw:dockerHost", ["ssh://me@host", "ssh://me@my_alias:2222", "ssh://m.e@[2001:db8::1]:22", "ssh://me@10.0.0.1"]),
+    (
+        f"{MAIN}.credentials.secretId",
+        [
+            "a",
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:ibgw/paper/main-AbCdEf",
+            "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:main",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in TAKEN for value in values])
+def test_what_works_is_taken(key: str, value: Any) -> None:
+    load("paper", changed("paper", {key: value}))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("ssh://user:hunter2@host", "ssh://user:hun@ter2@host", "ssh://user:hunter2", "tcp://user:hunter2@host:2375"),
+        *("user:hunter2@host", "ssh:/user:hunter2@host", "ssh://user:hunter2@host:99999", "ssh://:hunter2@host"),
+    ],
+)
+def test_the_password_in_a_docker_hosts_address_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(IbgwError, match="ibgw:dockerHost") as refused:
+        load("paper", changed("paper", {"ibgw:dockerHost": address}))
+    assert "ter2" not in str(refused.value)
+
+
+STRINGS = (
+    *("ibgw:image", "ibgw:verifier.baseImage", "ibgw:dockerHost", "ibgw:namePrefix", "ibgw:mode"),
+    *(f"{MAIN}.credentials.secretId", f"{MAIN}.secondFactor.device", f"{CONTRACT}.symbol", f"{MAIN}.session.timeZone"),
+    f"{MAIN}.clients",
+)
+
+
+@pytest.mark.parametrize("key", STRINGS)
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [
+        *(("\x1b", "U+001B"), ("\n", "U+000A"), ("\x00", "U+0000"), ("\x85", "U+0085"), ("\u202e", "RIGHT-TO-LEFT")),
+        *(
+            ("\u200b", "ZERO WIDTH SPACE"),
+            ("\u00a0", "NO-BREAK SPACE"),
+            ("\u3164", "HANGUL FILLER"),
+            ("\u2028", "LINE"),
+        ),
+        *(("\ufeff", "U+FEFF"), ("\ufe0f", "VARIATION"), ("\U000e0041", "TAG"), ("\ud800", "U+D800")),
+    ],
+)
+def test_a_character_that_nobody_sees_is_refused_in_every_text(key: str, character: str, name: str) -> None:
+    text = f"a{character}b"
+    with pytest.raises(IbgwError) as refused:
+        load("paper", changed("paper", {key: [{"label": text}] if key.endswith("clients") else text}))
+    assert f"- {key}" in str(refused.value)
+    assert name in str(refused.value)
+    assert character not in str(refused.value).replace("\n", "", 1)
+
+
+@pytest.mark.parametrize("key", ["ibgw:a\x1b[2Jb", f"{MAIN}.a\u202eb", "ibgw:gateways.m\u200bain"])
+def test_a_key_with_such_a_character_is_not_shown_as_it_is(key: str) -> None:
+    with pytest.raises(IbgwError, match="a character that nobody sees") as refused:
+        load("paper", changed("paper", {key: "x"}))
+    assert not {"\x1b", "\u202e", "\u200b"} & set(str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "found"),
+    [
+        ("ibgw:gateways", "[" * 100_000, "nested too deeply"),
+        ("ibgw:gateways", '{"main":' + "[" * 50 + "]" * 50 + "}", "nested too deeply"),
+        ("ibgw:network", '{"subnetPool":' * 900 + "1" + "}" * 900, "nested too deeply"),
+        (
+            "ibgw:gateways",
+            '{"main": {"resources": {"memory": ' + "9" * 5000 + "}}}",
+            "a number with thousands of digits",
+        ),
+        ("ibgw:gateways", '{"main": {"resources": {"memory": -' + "9" * 4000 + "}}}", "64 bits"),
+        ("ibgw:gateways", '{"main": {"resources": {"memory": 1e999}}}', "valid integer"),
+        ("ibgw:mode", "9" * 5000, "has 5000 characters"),
+        ("ibgw:namePrefix", '"' * 3000, "has 3000 characters"),
+    ],
+)
+def test_what_no_setting_can_be_is_refused_in_few_words(key: str, text: str, found: str) -> None:
+    with pytest.raises(IbgwError) as refused:
+        load("paper", as_engine(tracked("paper")) | {key: text})
+    assert found in str(refused.value)
+    assert key in str(refused.value)
+    assert len(str(refused.value)) < 1000
 
 
 @pytest.mark.parametrize(("stack", "changes", "key", "remedy"), BAD)

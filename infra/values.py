@@ -1,0 +1,177 @@
+"""What Docker, AWS, IANA and the API take as a value: each grammar and bound from its own definition. Pure.
+
+What they would refuse is refused in the preview. Each function returns the value or raises ValueError, in words.
+"""
+
+import difflib
+import re
+import unicodedata
+from importlib.resources import files
+from ipaddress import IPv4Network
+
+from deployment.description import ClientIds
+
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+"""Letters, marks and a symbol that are drawn as nothing: of Unicode's Default_Ignorable_Code_Point, and a blank."""
+
+
+def unseen(text: str) -> str | None:
+    """The first character that a reader of the text does not see, by its code and name: a control, a change of the
+    writing's direction, a blank that is no space, one without width. None where there is none."""
+    for character in text:
+        kind = unicodedata.category(character)
+        variation = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
+        if kind[0] == "C" or (kind[0] == "Z" and character != " ") or variation or character in _BLANK:
+            return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
+    return None
+
+
+# --- images -------------------------------------------------------------------------------------------------------
+
+# The grammar of distribution/reference. What stands before the first / is a registry only with a dot, a port, or as
+# localhost (splitDockerDomain); otherwise it is a part of the path.
+_COMPONENT = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_REGISTRY = rf"(?:localhost|{_COMPONENT}(?:\.{_COMPONENT})+|\[[0-9a-fA-F:]+\]|{_COMPONENT}(?=:))(?::(?P<port>[0-9]+))?"
+_PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?P<name>(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>[a-zA-Z0-9_][a-zA-Z0-9_.-]{{0,127}}))?"
+    r"(?:@(?P<digest>.*))?"
+)
+_NAME_MAX = 255
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# A full version; or a date, or a commit, as builds are named after.
+_STAYS = re.compile(
+    r"[0-9]+\.[0-9]+\.[0-9]+|20[0-9]{2}[-.]?[0-9]{2}[-.]?[0-9]{2}"
+    r"|(?<![a-z0-9])(?=[a-f]*[0-9])[0-9a-f]{7,64}(?![a-z0-9])"
+)
+
+
+def _reference(value: str, example: str) -> tuple[str | None, str | None]:
+    """Tag and digest."""
+    found = _REFERENCE.fullmatch(value)
+    if found is None:
+        raise ValueError(f"{value!r} is not an image reference such as {example}")
+    if len(found["name"]) > _NAME_MAX:
+        raise ValueError(f"{value!r}: its name has {len(found['name'])} characters, Docker takes {_NAME_MAX}")
+    if found["port"] and not 1 <= int(found["port"]) <= 65535:
+        raise ValueError(f"{value!r}: the registry's port is not from 1 to 65535")
+    if found["digest"] is not None and not _DIGEST.fullmatch(found["digest"]):
+        raise ValueError(f"{found['digest']!r} is not a digest; expected sha256: and 64 hexadecimal digits")
+    return found["tag"], found["digest"]
+
+
+def pinned_image(value: str) -> str:
+    """A reference with a tag that is meant to stay, or with a digest. A tag such as 10.45 moves with each release."""
+    example = "ghcr.io/gnzsnz/ib-gateway:10.45.1j"
+    tag, digest = _reference(value, example)
+    if "/" not in value:
+        raise ValueError(f"{value!r} is not an image reference such as {example}")
+    if digest:
+        return value
+    if tag is None:
+        raise ValueError(f"{value!r} names no tag, which means 'latest'; name a full version or a digest")
+    if not _STAYS.search(tag.lower()):
+        raise ValueError(
+            f"the tag {tag!r} moves to other images, since it names no full version; "
+            "name one such as 10.45.1j, or a digest"
+        )
+    return value
+
+
+def base_image(value: str) -> str:
+    """A reference with a tag that names a version at all, or with a digest."""
+    tag, digest = _reference(value, "python:3.11-slim-bookworm")
+    if digest is None and not re.search("[0-9]", tag or ""):
+        raise ValueError(f"{value!r} names no fixed tag; expected one such as python:3.11-slim-bookworm, or a digest")
+    return value
+
+
+# --- addresses ----------------------------------------------------------------------------------------------------
+
+_UNUSABLE = {
+    IPv4Network("0.0.0.0/8"): "'this network' (RFC 1122)",
+    IPv4Network("127.0.0.0/8"): "loopback",
+    IPv4Network("169.254.0.0/16"): "link-local",
+    IPv4Network("224.0.0.0/4"): "multicast",
+    IPv4Network("240.0.0.0/4"): "reserved",
+}
+
+
+def _usable(value: IPv4Network) -> bool:
+    """Whether a network of containers can have it; Docker takes more than the kernel routes."""
+    for network, what in _UNUSABLE.items():
+        if network.overlaps(value):
+            raise ValueError(f"{value} is {what}, where no container can have an address; expected a private range")
+    return value.is_private
+
+
+def subnet_pool(value: IPv4Network) -> IPv4Network:
+    if not _usable(value) or not 16 <= value.prefixlen <= 23:
+        raise ValueError(f"{value} is not a private range between a /16 and a /23")
+    return value
+
+
+def api_subnet(value: IPv4Network) -> IPv4Network:
+    if not _usable(value) or value.prefixlen != 28:
+        raise ValueError(f"{value} is not a private /28")
+    return value
+
+
+# --- the rest -----------------------------------------------------------------------------------------------------
+
+# The name as CreateSecret has it; a whole ARN, or one without the six random characters at its end.
+_SECRET_NAME = r"[a-zA-Z0-9/_+=.@!-]"  # noqa: S105 - a grammar. `!` is in the names of secrets that AWS manages
+_SECRET_ID = re.compile(
+    rf"{_SECRET_NAME}{{1,512}}"
+    rf"|arn:aws[a-z-]*:secretsmanager:[a-z]{{2}}(?:-[a-z]+)+-[0-9]+:[0-9]{{12}}:secret:{_SECRET_NAME}{{1,519}}"
+)
+
+
+def secret_id(value: str) -> str:
+    """The message does not repeat it: somebody may have put the secret itself there."""
+    if not _SECRET_ID.fullmatch(value):
+        raise ValueError(
+            "expected the name or ARN of a secret in Secrets Manager: letters, digits and /_+=.@-, at most 512, "
+            "without blanks"
+        )
+    return value
+
+
+_LOG_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
+"""Docker reads the size of a log by go-units' FromHumanSize, whose units are decimal, into 64 bits."""
+
+
+def log_size(value: str) -> str:
+    found = re.fullmatch(r"([1-9][0-9]*)([kmg])", value)
+    if found is None:
+        raise ValueError(f"{value!r} is not a size such as 10m: a whole number with k, m or g")
+    if len(found[1]) > 18 or int(found[1]) * _LOG_UNITS[found[2]] >= 2**63:
+        raise ValueError(f"{value!r} is more than Docker can count (64 bits of bytes)")
+    return value
+
+
+def master_client_id(value: int) -> int:
+    low, high = ClientIds().testing
+    if low <= value <= high:
+        raise ValueError(f"{value} is one of the verifier's own ({low} to {high}); choose another")
+    return value
+
+
+_ABBREVIATIONS = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu"}
+
+
+def time_zone(value: str) -> str:
+    """A name of IANA's for a place, or UTC. What is called after a distance from UTC has no summer time, so that the
+    gateway's times would part from those of the place that is meant."""
+    # The package's own list, so that every machine has the same; a system's folders hold files such as localtime.
+    names = files("tzdata").joinpath("zones").read_text(encoding="ascii").split()
+    if value == "Factory" or value in _ABBREVIATIONS or re.fullmatch(r"(Etc/)?GMT[+-][1-9][0-9]*", value):
+        meant = f"; did you mean {_ABBREVIATIONS[value]!r}?" if value in _ABBREVIATIONS else ", such as 'Europe/Berlin'"
+        raise ValueError(
+            f"{value!r} is no place's time and knows no summer time; name the place whose time it is{meant}"
+        )
+    if value not in names:
+        near = [name for name in names if name.casefold() == value.casefold()]
+        near = near or difflib.get_close_matches(value, names, n=1)
+        raise ValueError(f"{value!r} is not an IANA time zone" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return value
