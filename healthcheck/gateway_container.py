@@ -196,6 +196,11 @@ class GatewayContainer:
             status=self.status(),
         )
 
+    @property
+    def runs(self) -> bool:
+        """At the last look. One that Docker is about to start again does so too."""
+        return self._seen is not None and _state(self._seen).status in ("running", "restarting")
+
     def stop(self) -> None:
         """Stop it with the grace that it was created with, so that it logs out; its restart policy leaves it so."""
         if self._seen is not None:

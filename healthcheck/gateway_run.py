@@ -33,13 +33,14 @@ HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
 LOOKS = 3
 """How often a gateway is tried from every origin, at most, before its isolation counts as unproven."""
 
-# After these the gateway is stopped: every further attempt counts at IBKR.
+# After these a verification stops the gateway: every further attempt counts at IBKR.
 STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What the runs of all gateways share. `wait`, `watch`: seconds; `asked`: the checks to report, none for all."""
+    """What the runs of all gateways share. `wait`, `watch`: seconds; `asked`: the checks to report, none for all;
+    `acts`: whether a gateway whose credentials were rejected is stopped."""
 
     docker: DockerHost
     deployment: Deployment
@@ -47,6 +48,7 @@ class Verification:
     watch: float
     asked: Collection[CheckName] | None
     show_accounts: bool
+    acts: bool
     progress: Callable[[str], None]
     interrupted: threading.Event
     attachments: Attachments
@@ -69,6 +71,8 @@ class GatewayRun:
         self._witnessed_at = 0.0
         self._obstacle: Obstacle | None = None
         self._failure: Exception | None = None
+        self._stopped = False
+        self._note: str | None = None
         self._first_look: isolation.Surroundings | None = None
         self._said, self._said_at = "", 0.0
 
@@ -137,6 +141,8 @@ class GatewayRun:
             vantage=Vantage(api=attempt.last or attempt.waited_ms > 0, docker=docker_answered),
             asked=self._shared.asked,
             image_id=self._shared.deployment.verifier.image_id,
+            stopped=self._stopped,
+            note=self._note,
         )
         return redacted(report, self._redactor)
 
@@ -228,10 +234,21 @@ class GatewayRun:
         )
 
     def _stop_if_rejected(self, checks: Iterable[CheckObservation]) -> None:
-        # One that is held back submits nothing.
-        if any(check.reason in STOPPING and not check.data.get(HELD) for check in failing(checks, self.gateway)):
-            self._say(f"stopping the gateway, so that it cannot lock the account (up to {self._container.grace()} s)")
-            self._container.stop()
+        # One that is held back submits nothing, and one that does not run neither.
+        rejected = any(check.reason in STOPPING and not check.data.get(HELD) for check in failing(checks, self.gateway))
+        if not rejected or not self._container.runs:
+            return
+        name = self.gateway.container.name
+        if not self._shared.acts:
+            command = f"ibgw verify --stack {self._shared.deployment.stack} --gateway {self.gateway.name}"
+            self._note = (
+                f"{name} runs on, since this only looks; `{command}` stops it, so that it cannot lock the account"
+            )
+            return
+        self._say(f"stopping the gateway, so that it cannot lock the account (up to {self._container.grace()} s)")
+        self._container.stop()
+        self._stopped = True
+        self._note = f"{name} was stopped by this verification, so that it cannot lock the account"
 
     # --- in Docker ----------------------------------------------------------------------------------------------------
 

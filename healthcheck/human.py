@@ -54,6 +54,8 @@ def _gateway_block(gateway: GatewayReport, stack: str, colour: bool) -> str:
         lines.append(f"  {painted}  {check.name:<{NAME_WIDTH}}  {reason}{check.seen}{time}")
         if check.remedy and check.verdict in (CheckVerdict.FAIL, CheckVerdict.WARN):
             lines.append(f"  {'':<4}  {'':<{NAME_WIDTH}}  -> {check.remedy}")
+    if gateway.note:
+        lines.append(f"  {_paint(f'note  {gateway.note}', 'yellow', colour)}")
     waited = f", after waiting {gateway.waited_ms / 1000:.1f} s" if gateway.waited_ms >= 100 else ""
     lines.append(f"  checked in {gateway.duration_ms / 1000:.1f} s{waited}, {gateway.started_at}")
     return "\n".join(lines)

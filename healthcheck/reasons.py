@@ -253,7 +253,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         heals=True,
     ),
     Reason.LOGIN_FAILED: Explanation(
-        "IBKR rejected the user name or the password. The gateway was stopped, so that it cannot lock the account.",
+        "IBKR rejected the user name or the password. A verification stops the gateway, so that it cannot lock the "
+        "account.",
         f"{NEW_SECRET}; right credentials that were rejected at a restart of the gateway's own are tried again by "
         f"{START}",
     ),
@@ -278,7 +279,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         heals=True,
     ),
     Reason.LOCKED_OUT: Explanation(
-        "IBKR refuses further attempts for a while after too many failed logins. The gateway was stopped.",
+        "IBKR refuses further attempts for a while after too many failed logins. A verification stops the gateway.",
         f"wait until the lock ends and check the credentials by logging in at IBKR's site; then {START}",
         side=Side.IBKR,
     ),

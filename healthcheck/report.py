@@ -57,7 +57,10 @@ class VerifierVersion(Model):
 
 
 class GatewayReport(Model):
-    """One gateway. `waited_ms` passed until the last attempt began, `duration_ms` is the last attempt's own time."""
+    """One gateway. `waited_ms` passed until the last attempt began, `duration_ms` is the last attempt's own time.
+
+    `stopped`: the verification stopped it. `note`: that, or that it was left as it is, in words.
+    """
 
     gateway: str
     mode: Mode
@@ -68,6 +71,8 @@ class GatewayReport(Model):
     vantage: Vantage
     verifier: VerifierVersion
     checks: tuple[CheckResult, ...]
+    stopped: bool = False
+    note: str | None = None
 
 
 class Report(Model):
@@ -121,6 +126,8 @@ def gateway_report(
     vantage: Vantage,
     asked: Collection[CheckName] | None = None,
     image_id: str | None = None,
+    stopped: bool = False,
+    note: str | None = None,
 ) -> GatewayReport:
     """What the last attempt at a gateway comes to. `waited`: the time allowed for healing was used up.
 
@@ -138,6 +145,8 @@ def gateway_report(
         vantage=vantage,
         verifier=VerifierVersion(version=VERSION, image_id=image_id),
         checks=tuple(result for result in results if asked is None or result.name in asked or result.verdict in amiss),
+        stopped=stopped,
+        note=note,
     )
 
 

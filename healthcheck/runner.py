@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
@@ -27,6 +28,7 @@ def verify(
     watch: float = 0,
     checks: Collection[CheckName] | None = None,
     interrupted: threading.Event | None = None,
+    acts: bool = True,
 ) -> Report:
     """Verify gateways of a stack, all at once.
 
@@ -40,8 +42,9 @@ def verify(
     `gateways`: names, none for all. `wait`: seconds to go on while something may heal; 0 is one attempt. `progress`
     gets one line of text at a time, from several threads, already redacted. `watch`: seconds for which isolation is
     watched at least. `checks`: to run these and what they need, and report these and what went wrong before them; none
-    means all. `interrupted`: set it from another thread, and all ends soon and leaves nothing behind. Raises IbgwError
-    when nothing could be run.
+    means all. `interrupted`: set it from another thread, and all ends soon and leaves nothing behind. `acts`: a gateway
+    whose credentials were rejected is stopped, and the report says so; `look` leaves it as it is. Raises IbgwError when
+    nothing could be run.
     """
     chosen = _chosen(deployment, gateways)
     over = interrupted or threading.Event()
@@ -67,6 +70,7 @@ def verify(
                 watch=watch,
                 asked=checks,
                 show_accounts=show_accounts,
+                acts=acts,
                 progress=progress,
                 interrupted=over,
                 attachments=attachments,
@@ -81,6 +85,11 @@ def verify(
             first_round = pool.submit(rounds.ask, targets)
             reports = list(pool.map(lambda run: run.report(first_round), runs))
     return Report.of(deployment.stack, reports)
+
+
+def look(deployment: Deployment, **options: Any) -> Report:
+    """`verify`, with its options, for whoever only looks: whatever is found, the gateways stay as they are."""
+    return verify(deployment, **options, acts=False)
 
 
 def _chosen(deployment: Deployment, names: Sequence[str]) -> list[Gateway]:

@@ -32,6 +32,8 @@ def junit(report: Report) -> str:
             failures=str(sum(check.verdict is CheckVerdict.FAIL for check in gateway.checks)),
             skipped=str(sum(check.verdict in _SKIPPED for check in gateway.checks)),
         )
+        if gateway.note:
+            Xml.SubElement(suite, "system-out").text = gateway.note
         for check in gateway.checks:
             _case(suite, f"{report.stack}.{gateway.gateway}", check)
     Xml.indent(suites)

@@ -35,6 +35,9 @@ class Row:
     last_planned: str
     """The last planned restart or logoff: when it was due, and whether it took place."""
 
+    note: str | None = None
+    """What a person should know beside it."""
+
     def cells(self, now: datetime) -> tuple[str, ...]:
         return (
             self.gateway,
@@ -67,13 +70,14 @@ def rows(docker: DockerHost, deployment: Deployment, report: Report, now: dateti
     return status_rows
 
 
-def table(status_rows: Iterable[Row], now: datetime) -> str:
-    """Plain text in columns: as wide as what stands in them."""
+def table(status_rows: Sequence[Row], now: datetime) -> str:
+    """Plain text in columns as wide as what stands in them, and the notes below."""
     lines = [HEADINGS, *(row.cells(now) for row in status_rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
+    columns = [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    ]
+    return "\n".join([*columns, *(f"{row.gateway}: {row.note}" for row in status_rows if row.note)])
 
 
 def age(length: timedelta) -> str:
@@ -113,6 +117,7 @@ def _row(
         image=_image(gateway),
         planned=f"{planned.at:%a %H:%M} {gateway.schedule.time_zone} {planned.event}" if planned else "",
         last_planned=last_planned(told, gateway),
+        note=report.note,
     )
 
 

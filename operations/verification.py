@@ -7,7 +7,7 @@ from deployment.description import Deployment
 from deployment.paths import find_project, project_folder, reports, update_report
 from healthcheck.observation import CheckName
 from healthcheck.report import Report
-from healthcheck.runner import verify
+from healthcheck.runner import look, verify
 from operations.stack import Stack
 
 
@@ -21,13 +21,14 @@ def run(
     strict: bool,
     show_accounts: bool,
     progress: Callable[[str], None],
+    looking: bool = False,
 ) -> Report:
     """Verifies, and writes the report beside Pulumi.yaml where there is one: a deployment may be read from a file
-    anywhere. `wait` and `watch` in seconds; `checks`: None for all.
+    anywhere. `wait` and `watch` in seconds; `checks`: None for all; `looking`: no gateway is stopped.
 
     Raises IbgwError when it could not run at all.
     """
-    report = verify(
+    report = (look if looking else verify)(
         deployment,
         gateways=gateways,
         wait=wait,

@@ -926,6 +926,20 @@ MUTATIONS = (
         "tests/unit/test_promotion_paper.py::test_any_other_warning_is",
     ),
     Mutation(
+        "who looks stops a gateway",
+        "healthcheck/gateway_run.py",
+        "        if not self._shared.acts:\n",
+        "        if False:\n",
+        "tests/unit/test_looking.py::test_looking_leaves_a_rejected_gateway_as_it_is",
+    ),
+    Mutation(
+        "status stops a gateway",
+        "operations/commands/status.py",
+        "report = look(deployment",
+        "from healthcheck.runner import verify\n    report = verify(deployment",
+        "tests/unit/test_looking.py::test_looking_leaves_a_rejected_gateway_as_it_is",
+    ),
+    Mutation(
         "paper may change while it is verified",
         "operations/promotion/command.py",
         "    if source.deployment() != deployment or ",

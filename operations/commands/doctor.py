@@ -8,14 +8,14 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
 
     Topics: container, authentication, lockout, port, firewall, settings, second factor, schedule, time zone.
     """
-    from healthcheck.runner import verify as ask
+    from healthcheck.runner import look
     from operations.doctor import collect, examine, render
     from operations.formats import human
     from operations.stack import Stack, choose_gateways
 
     deployment = Stack(stack).deployment()
     names = [chosen.name for chosen in choose_gateways(deployment, gateway or [])]
-    report = ask(deployment, gateways=names, wait=0, progress=say)
+    report = look(deployment, gateways=names, wait=0, progress=say)
     with docker_of(deployment) as docker:
         findings = {seen.gateway: examine(collect(docker, deployment, seen)) for seen in report.gateways}
     if as_json:

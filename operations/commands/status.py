@@ -11,12 +11,12 @@ def status(stack: StackName, as_json: Json = False) -> None:
     """
     from datetime import UTC, datetime
 
-    from healthcheck.runner import verify as ask
+    from healthcheck.runner import look
     from operations.stack import Stack
     from operations.status import CHECKS, rows, table
 
     deployment = Stack(stack).deployment()
-    report = ask(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
+    report = look(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
     now = datetime.now(UTC)
     with docker_of(deployment) as docker:
         shown = rows(docker, deployment, report, now)

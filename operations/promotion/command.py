@@ -278,7 +278,15 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
     _check_expected(current)
     report = paper.soak(
         lambda: verification.run(
-            source.deployment(), [], checks=None, wait=WAIT, watch=0, strict=False, show_accounts=False, progress=say
+            source.deployment(),
+            [],
+            checks=None,
+            wait=WAIT,
+            watch=0,
+            strict=False,
+            show_accounts=False,
+            progress=say,
+            looking=True,
         ),
         options.soak,
         require_market_data=options.require_market_data,

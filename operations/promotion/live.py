@@ -9,7 +9,7 @@ from deployment.paths import project_folder
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.report import Report
-from healthcheck.runner import verify
+from healthcheck.runner import look
 from infra.release import RELEASES, read_release
 from infra.settings import PROJECT
 from operations import lifecycle
@@ -65,7 +65,7 @@ class LiveStack:
     def _look(self) -> Report | None:
         """After an update that ended in the middle: what became of the gateways. None where that cannot be seen."""
         try:
-            return verify(self.stack.deployment(), wait=0, progress=self.say)
+            return look(self.stack.deployment(), wait=0, progress=self.say)
         except IbgwError as error:
             self.say(str(error))
             return None

@@ -52,6 +52,7 @@ class FakeContainer:
             "RestartCount": restarts,
             "State": {
                 "Status": status,
+                "Running": status in ("running", "restarting", "paused"),
                 "ExitCode": exit_code,
                 "OOMKilled": oom,
                 "StartedAt": STARTED,
@@ -193,7 +194,8 @@ class FakeHost(FakeDocker):
                 if self.probes_say is None
                 else self.probes_say
             )
-        return (self.verifier_stderr if found in self.verifiers else found.log).splitlines()
+        lines = (self.verifier_stderr if found in self.verifiers else found.log).splitlines()
+        return [f"{STARTED} {line}" for line in lines] if options.get("timestamps") else lines
 
     def follow(self, container: str, **options: Any) -> Iterator[str]:
         verifier = self._own(container)

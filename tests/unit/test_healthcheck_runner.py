@@ -12,6 +12,7 @@ from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck import gateway_run, runner
 from healthcheck.docker_host import DockerError
+from healthcheck.human import render_human
 from healthcheck.report import Report
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, checks, entry, gateway, stack
@@ -284,6 +285,32 @@ def test_a_rejected_gateway_is_stopped_also_where_its_settings_cannot_be_read(ho
     assert report.exit_code == 5
     assert "no space left on device" in report.gateways[0].checks[0].seen
     assert container.stopped_with == [75]
+
+
+@pytest.mark.parametrize("line", [REJECTED, LOCKED])
+@pytest.mark.parametrize("check", ["connected", "authenticated"])
+def test_who_looks_stops_nothing_and_is_told_what_would(host: FakeHost, line: str, check: str) -> None:
+    container = add_gateway(host, log=line)
+    host.verifier_lines, host.verifier_stays = [progress_line(failing(check, "not_logged_in"))], True
+    found = runner.look(stack(), wait=0, progress=lambda line: None).gateways[0]
+    assert container.stopped_with == []
+    assert not found.stopped
+    assert "`ibgw verify --stack paper --gateway main` stops it" in (found.note or "")
+
+
+def test_who_verifies_stops_a_rejected_gateway_and_says_so(host: FakeHost) -> None:
+    add_gateway(host, log=REJECTED)
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
+    report = verify(host)
+    assert report.gateways[0].stopped
+    assert "note  ibgw-paper-main was stopped by this verification" in render_human(report)
+
+
+@pytest.mark.parametrize("act", [runner.verify, runner.look])
+def test_of_a_gateway_that_was_stopped_before_nothing_is_said(host: FakeHost, act: Any) -> None:
+    container = add_gateway(host, log=REJECTED, status="exited")
+    found = act(stack(), wait=0, progress=lambda line: None).gateways[0]
+    assert (container.stopped_with, found.stopped, found.note) == ([], False, None)
 
 
 def test_a_lock_is_reported_with_its_length(host: FakeHost) -> None:

@@ -1,0 +1,93 @@
+"""Whoever looks changes nothing, whatever is found: only `ibgw verify` and an update stop a gateway."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from healthcheck import docker_host
+from operations import cli, verification
+from operations.promotion.live import LiveStack
+from operations.stack import Stack, parse_contract
+from tests.unit.docker_host import FakeHost
+from tests.unit.operations_pulumi import install
+from tests.unit.test_healthcheck_runner import LOCKED, REJECTED, add_gateway, failing, healthy_host, report_line
+
+GATEWAY = "a" * 64
+
+
+@pytest.fixture(params=[REJECTED, LOCKED], ids=["rejected", "locked"])
+def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
+    """A gateway that IBKR has rejected, and a stack that knows it."""
+    found = healthy_host(monkeypatch)
+    add_gateway(found, log=request.param)
+    found.verifier_lines = [report_line(failing("connected", "relay_only"))]
+    monkeypatch.setattr(docker_host, "DockerHost", lambda _: found)
+    deployment = contract()
+    pulumi = install(tmp_path / "pulumi", monkeypatch, sys.executable)
+    pulumi.answers({"stack output": (0, json.dumps({"contract": json.loads(deployment)}), "")})
+    (tmp_path / "Pulumi.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def contract() -> str:
+    from tests.unit.gateways import stack
+
+    return stack().model_dump_json(by_alias=True)
+
+
+def changes(host: FakeHost) -> list[Any]:
+    """What was done to anything but the verifier's own containers and networks."""
+    return [
+        done
+        for done in host.done
+        if done[0] not in ("create", "create_network") and not any("verifier" in str(word) for word in done)
+    ]
+
+
+def soak(_: Path) -> None:
+    verification.run(
+        parse_contract(contract(), "x"), [], checks=None, wait=0, watch=0, strict=False, show_accounts=False,
+        progress=lambda _: None, looking=True,
+    )  # fmt: skip
+
+
+LOOKING: dict[str, Callable[[Path], Any]] = {
+    "status": lambda _: cli.run(["status", "--stack", "paper"]),
+    "status --json": lambda _: cli.run(["status", "--stack", "paper", "--json"]),
+    "doctor": lambda _: cli.run(["doctor", "--stack", "paper"]),
+    "doctor --json": lambda _: cli.run(["doctor", "--stack", "paper", "--json"]),
+    "logs": lambda _: cli.run(["logs", "--stack", "paper"]),
+    "a promotion's soak": soak,
+    "after an update that broke off": lambda _: LiveStack(Stack("paper"), lambda _: None)._look(),
+}
+
+
+@pytest.mark.parametrize("look", LOOKING)
+def test_looking_leaves_a_rejected_gateway_as_it_is(host: FakeHost, tmp_path: Path, look: str) -> None:
+    LOOKING[look](tmp_path)
+    assert host.asked
+    assert changes(host) == []
+
+
+def test_status_says_what_would_stop_it(host: FakeHost, capsys: pytest.CaptureFixture[str]) -> None:
+    command = "`ibgw verify --stack paper --gateway main` stops it"
+    cli.run(["status", "--stack", "paper"])
+    assert command in capsys.readouterr().out
+    cli.run(["status", "--stack", "paper", "--json"])
+    [row] = json.loads(capsys.readouterr().out)
+    assert command in row["note"]
+
+
+def test_verify_stops_it_and_says_so_to_people_and_to_programs(
+    host: FakeHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["verify", "--stack", "paper", "--wait", "0s", "--json"]) == 3
+    assert ("stop", GATEWAY, 75) in changes(host)
+    [gateway] = json.loads(capsys.readouterr().out)["gateways"]
+    assert gateway["stopped"]
+    assert "was stopped by this verification" in gateway["note"]
