@@ -98,10 +98,10 @@ class Engine(pulumi_mocks.Mocks):
     def of_type(self, suffix: str) -> list[Recorded]:
         return [resource for resource in self.resources if resource.type.endswith(f":{suffix}")]
 
-    def one(self, suffix: str, name: str) -> Recorded:
-        found = [resource for resource in self.of_type(suffix) if resource.name == name]
-        assert len(found) == 1, f"{suffix} {name}: declared {len(found)} times"
-        return found[0]
+    def declared(self, suffix: str, name: str) -> Recorded:
+        resources = [resource for resource in self.of_type(suffix) if resource.name == name]
+        assert len(resources) == 1, f"{suffix} {name}: declared {len(resources)} times"
+        return resources[0]
 
 
 @dataclass

@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
 
 
 def container(engine: Engine, name: str = "main") -> dict[str, Any]:
-    return dict(plain(engine.one("Container", name).inputs))
+    return dict(plain(engine.declared("Container", name).inputs))
 
 
 def test_what_matters_of_the_containers_and_no_rule_says(program: Program) -> None:
@@ -57,7 +57,9 @@ def test_the_owner_step_brings_the_supervisor_and_the_gateway_only_its_values(pr
     [brought] = container(engine, "main-settings-owner")["uploads"]
     assert brought["file"] == container(engine)["command"][-1]
     assert "flock" in brought["content"]
-    assert not any("flock" in upload["content"] for upload in plain(engine.one("Container", "main").inputs["uploads"]))
+    assert not any(
+        "flock" in upload["content"] for upload in plain(engine.declared("Container", "main").inputs["uploads"])
+    )
 
 
 def test_the_environment_is_exactly_this(program: Program) -> None:
@@ -85,7 +87,7 @@ def test_the_environment_is_exactly_this(program: Program) -> None:
 
 def test_credentials_are_secret_files_and_nothing_else(program: Program) -> None:
     engine = program.run().engine
-    recorded = engine.one("Container", "main")
+    recorded = engine.declared("Container", "main")
     assert recorded.secret == {"uploads"}
     uploads = {upload["file"]: upload for upload in plain(recorded.inputs["uploads"])}
     assert uploads["/run/secrets/tws_userid"]["content"] == "mockuser77"
@@ -217,7 +219,7 @@ def test_everything_an_operator_sets_reaches_the_environment(program: Program) -
 
 def test_live_uses_its_own_ports_and_runs_only_a_release(program: Program) -> None:
     preview = program.run("live", preview=True)
-    image = preview.engine.one("RemoteImage", "gateway-image").inputs["name"]
+    image = preview.engine.declared("RemoteImage", "gateway-image").inputs["name"]
     assert image == "unreleased@sha256:" + "0" * 64
     found = container(preview.engine)
     assert "TRADING_MODE=live" in found["envs"]

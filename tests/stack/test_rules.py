@@ -22,7 +22,7 @@ REAL_RESOURCES = ("docker:", "aws:", "ibgw:")
 
 
 def declared(engine: Engine, suffix: str, name: str) -> GatewayRecord:
-    found = engine.one(suffix, name)
+    found = engine.declared(suffix, name)
     return inputs.record(found.type, name, plain(found.inputs), Mode.PAPER)
 
 
@@ -51,7 +51,7 @@ def test_the_program_judges_by_every_rule(program: Program) -> None:
 
 
 def test_the_owner_step_breaks_no_rule_that_is_for_it(program: Program) -> None:
-    owner = program.run().engine.one("Container", "main-settings-owner")
+    owner = program.run().engine.declared("Container", "main-settings-owner")
     given = plain(owner.inputs)
     found = inputs.record(owner.type, owner.name, given, Mode.PAPER)
     assert [rule.name for rule in RULES if inputs.applies(rule, owner.type, given) and rule.violations(found)] == []

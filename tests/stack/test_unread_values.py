@@ -33,7 +33,7 @@ def test_the_version_and_all_but_the_values_are_declared_as_with_them(program: P
     assert warned == []
     unread = program.run(preview=True, denied=[VALUE]).engine
     assert [token.rpartition(":")[2] for token, _ in unread.calls] == [VALUE, LIST]
-    assert unread.one("Container", "main").secret == {"uploads"}
+    assert unread.declared("Container", "main").secret == {"uploads"}
     declared = []
     for engine in (read, unread):
         found = {(one.type, one.name): plain(one.inputs) for one in engine.resources}

@@ -29,7 +29,7 @@ def healthy(**changed: CheckResult) -> list[CheckResult]:
     return [changed.get(name) or check(name) for name in names]
 
 
-def one(name: str, verdict: GatewayVerdict, checks: list[CheckResult] | None = None) -> GatewayReport:
+def of_gateway(name: str, verdict: GatewayVerdict, checks: list[CheckResult] | None = None) -> GatewayReport:
     return GatewayReport(
         gateway=name,
         mode="paper",
@@ -58,7 +58,7 @@ def one(name: str, verdict: GatewayVerdict, checks: list[CheckResult] | None = N
 def test_exit_codes_of_several_gateways_take_the_first_of_5_3_6_4_0(
     verdicts: list[str], strict: bool, exit_code: int, worst: str
 ) -> None:
-    gateways = [one(f"g{number}", GatewayVerdict(verdict)) for number, verdict in enumerate(verdicts)]
+    gateways = [of_gateway(f"g{number}", GatewayVerdict(verdict)) for number, verdict in enumerate(verdicts)]
     report = Report.of("paper", gateways, strict=strict)
     assert (report.exit_code, report.verdict.value) == (exit_code, worst)
     assert report.gateways[0].verdict.value == worst
@@ -73,15 +73,15 @@ def test_a_report_of_nothing_is_refused() -> None:
 
 def test_a_live_account_on_paper_stands_first_and_cannot_be_overlooked() -> None:
     wrong = check("authenticated", "fail", "account_kind_mismatch", seen="live account U***321 on a paper gateway")
-    first = one("zz", GatewayVerdict.FAILED, healthy(authenticated=wrong))
-    report = Report.of("paper", [one("aa", GatewayVerdict.FAILED), first])
+    first = of_gateway("zz", GatewayVerdict.FAILED, healthy(authenticated=wrong))
+    report = Report.of("paper", [of_gateway("aa", GatewayVerdict.FAILED), first])
     assert [gateway.gateway for gateway in report.gateways] == ["zz", "aa"]
     second_line = render_human(report).splitlines()[1]
     assert "DO NOT TRADE HERE: LIVE ACCOUNT U***321 ON A PAPER GATEWAY" in second_line
 
 
 def test_json_has_the_agreed_shape_and_reads_back() -> None:
-    report = Report.of("paper", [one("main", GatewayVerdict.VERIFIED)])
+    report = Report.of("paper", [of_gateway("main", GatewayVerdict.VERIFIED)])
     found = report.model_dump(mode="json", by_alias=True)
     assert list(found) == ["schema", "stack", "verdict", "exit_code", "gateways"]
     assert found["schema"] == 1
@@ -135,8 +135,8 @@ def test_the_text_has_a_block_a_gateway_with_six_checks_and_remedies() -> None:
     report = Report.of(
         "paper",
         [
-            one("main", GatewayVerdict.VERIFIED_WITH_WARNINGS, healthy(market_data=warned)),
-            one("second", GatewayVerdict.VERIFIED),
+            of_gateway("main", GatewayVerdict.VERIFIED_WITH_WARNINGS, healthy(market_data=warned)),
+            of_gateway("second", GatewayVerdict.VERIFIED),
         ],
     )
     assert render_human(report).splitlines() == [
@@ -164,7 +164,7 @@ def test_the_text_has_a_block_a_gateway_with_six_checks_and_remedies() -> None:
 
 
 def test_colour_is_added_where_it_is_asked_for() -> None:
-    report = Report.of("paper", [one("main", GatewayVerdict.VERIFIED)])
+    report = Report.of("paper", [of_gateway("main", GatewayVerdict.VERIFIED)])
     assert "\x1b" not in render_human(report)
     assert "\x1b[32mok  \x1b[0m" in render_human(report, colour=True)
 

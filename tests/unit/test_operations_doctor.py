@@ -56,7 +56,7 @@ def evidence(*checks: CheckObservation, **more: Any) -> Evidence:
     return Evidence(CONTRACT, GATEWAY, report(*(checks or GOOD)), **known)
 
 
-def found(topic: str, *checks: CheckObservation, **more: Any) -> Observation:
+def observed(topic: str, *checks: CheckObservation, **more: Any) -> Observation:
     return next(finding for finding in examine(evidence(*checks, **more)) if finding.topic == topic)
 
 
@@ -111,7 +111,7 @@ def test_whatever_explains_a_failed_connection_has_its_topic() -> None:
 
 
 def test_a_lock_shows_the_time_that_is_left() -> None:
-    finding = found(
+    finding = observed(
         "lockout", check(CheckName.CONNECTED, Reason.LOCKED_OUT), attempts=2, locked_until=NOW + timedelta(seconds=187)
     )
     assert not finding.ok
@@ -120,7 +120,7 @@ def test_a_lock_shows_the_time_that_is_left() -> None:
 
 
 def test_a_lock_that_is_over_needs_a_start() -> None:
-    finding = found(
+    finding = observed(
         "lockout", check(CheckName.CONNECTED, Reason.STOPPED), locked_until=NOW - timedelta(seconds=60), attempts=1
     )
     assert not finding.ok
@@ -128,18 +128,18 @@ def test_a_lock_that_is_over_needs_a_start() -> None:
 
 
 def test_settings_that_were_never_used_are_told() -> None:
-    assert "no jts.ini" in found("settings", jts_zone=None).found
+    assert "no jts.ini" in observed("settings", jts_zone=None).found
 
 
 def test_a_time_zone_that_differs_is_told() -> None:
-    finding = found("time zone", jts_zone="Etc/UTC")
+    finding = observed("time zone", jts_zone="Etc/UTC")
     assert not finding.ok
     assert finding.found == "jts.ini has Etc/UTC, the configuration America/New_York"
 
 
 @pytest.mark.parametrize(("seconds", "ok"), [(3, True), (60, False)])
 def test_a_clock_that_is_off_is_told(seconds: int, ok: bool) -> None:
-    assert found("time zone", here=NOW + timedelta(seconds=seconds)).ok is ok
+    assert observed("time zone", here=NOW + timedelta(seconds=seconds)).ok is ok
 
 
 def test_what_is_to_be_done_stands_under_what_was_found() -> None:
@@ -223,8 +223,8 @@ def test_a_planned_restart_that_did_not_happen_is_told() -> None:
     assert status(*GOOD, inspected=RUNNING, line=told(done=0)).last_planned == "Thu 23:59 auto restart: missed"
     assert status(*GOOD, inspected=RUNNING, line=told(due=0, done=0)).last_planned == ""
     missed = parse(told(done=0))
-    assert "23:59 auto restart: missed" in found("schedule", told=missed).found
-    red = found("schedule", check(CheckName.HYGIENE, Reason.PLAN_MISSED), told=missed)
+    assert "23:59 auto restart: missed" in observed("schedule", told=missed).found
+    red = observed("schedule", check(CheckName.HYGIENE, Reason.PLAN_MISSED), told=missed)
     assert (red.ok, red.next is not None) == (False, True)
 
 

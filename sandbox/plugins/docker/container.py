@@ -65,18 +65,18 @@ def _mount_to_docker(mount: Properties) -> dict[str, Any]:
     return request
 
 
-def _mount_from_docker(found: dict[str, Any]) -> Properties:
+def _mount_from_docker(entry: dict[str, Any]) -> Properties:
     mount: Properties = {
-        "type": found["Type"],
-        "target": found["Target"],
-        "source": found.get("Source") or None,
-        "readOnly": found.get("ReadOnly") or None,
+        "type": entry["Type"],
+        "target": entry["Target"],
+        "source": entry.get("Source") or None,
+        "readOnly": entry.get("ReadOnly") or None,
     }
-    if options := found.get("BindOptions"):
+    if options := entry.get("BindOptions"):
         mount["bindOptions"] = {"propagation": options.get("Propagation")}
-    if options := found.get("TmpfsOptions"):
+    if options := entry.get("TmpfsOptions"):
         mount["tmpfsOptions"] = {"sizeBytes": options.get("SizeBytes"), "mode": options.get("Mode")}
-    if options := found.get("VolumeOptions"):
+    if options := entry.get("VolumeOptions"):
         driver = options.get("DriverConfig") or {}
         mount["volumeOptions"] = {
             "noCopy": options.get("NoCopy"),
@@ -129,13 +129,13 @@ def _healthcheck_to_docker(check: Properties) -> dict[str, Any]:
     }
 
 
-def _healthcheck_from_docker(found: dict[str, Any]) -> Properties:
+def _healthcheck_from_docker(probe: dict[str, Any]) -> Properties:
     return {
-        "tests": found.get("Test"),
-        "interval": format_duration(found.get("Interval", 0)),
-        "timeout": format_duration(found.get("Timeout", 0)),
-        "startPeriod": format_duration(found.get("StartPeriod", 0)),
-        "retries": found.get("Retries", 0),
+        "tests": probe.get("Test"),
+        "interval": format_duration(probe.get("Interval", 0)),
+        "timeout": format_duration(probe.get("Timeout", 0)),
+        "startPeriod": format_duration(probe.get("StartPeriod", 0)),
+        "retries": probe.get("Retries", 0),
     }
 
 
@@ -143,16 +143,16 @@ def _hosts_to_docker(hosts: list[Properties]) -> list[str]:
     return [f"{host['host']}:{host['ip']}" for host in hosts]
 
 
-def _hosts_from_docker(found: list[str]) -> list[Properties]:
-    return [{"host": host, "ip": ip} for host, _, ip in (entry.partition(":") for entry in found)]
+def _hosts_from_docker(entries: list[str]) -> list[Properties]:
+    return [{"host": host, "ip": ip} for host, _, ip in (entry.partition(":") for entry in entries)]
 
 
 def _ulimits_to_docker(limits: list[Properties]) -> list[dict[str, Any]]:
     return [{"Name": limit["name"], "Soft": limit["soft"], "Hard": limit["hard"]} for limit in limits]
 
 
-def _ulimits_from_docker(found: list[dict[str, Any]]) -> list[Properties]:
-    return [{"name": limit["Name"], "soft": limit["Soft"], "hard": limit["Hard"]} for limit in found]
+def _ulimits_from_docker(limits: list[dict[str, Any]]) -> list[Properties]:
+    return [{"name": limit["Name"], "soft": limit["Soft"], "hard": limit["Hard"]} for limit in limits]
 
 
 # Environment, labels and volumes are not read back (the image adds its own); nor are uploads and networks.
@@ -197,7 +197,7 @@ _FIELDS: dict[str, Field] = {
     "mounts": Field(
         "HostConfig.Mounts",
         lambda mounts: [_mount_to_docker(mount) for mount in mounts],
-        lambda found: [_mount_from_docker(mount) for mount in found],
+        lambda mounts: [_mount_from_docker(mount) for mount in mounts],
     ),
     "volumes": Field("HostConfig.Binds", lambda volumes: [_volume_to_docker(v) for v in volumes], read=None),
     "tmpfs": Field("HostConfig.Tmpfs"),
@@ -354,24 +354,24 @@ def read(daemon: Daemon, state: State) -> State | None:
 
     with failing_as(f"Unable to inspect container {state.id}"):
         try:
-            found = daemon.client.inspect_container(state.id)
+            inspected = daemon.client.inspect_container(state.id)
         except NotFound:
             return None
-    image = remote_image.find(daemon, state.properties.get("image") or found["Image"])
-    return State(found["Id"], _properties(state.properties, found, image))
+    image = remote_image.find(daemon, state.properties.get("image") or inspected["Image"])
+    return State(inspected["Id"], _properties(state.properties, inspected, image))
 
 
-def _properties(known: Properties, found: dict[str, Any], image: dict[str, Any] | None) -> Properties:
+def _properties(known: Properties, inspected: dict[str, Any], image: dict[str, Any] | None) -> Properties:
     """All properties: what is known of it, overlaid with what Docker says of it."""
-    properties = {**known, "name": found["Name"].lstrip("/"), "bridge": found["NetworkSettings"]["Bridge"]}
+    properties = {**known, "name": inspected["Name"].lstrip("/"), "bridge": inspected["NetworkSettings"]["Bridge"]}
     for name, field in _FIELDS.items():
         if field.read is not None:
-            value = _look_up(found, field.path)
+            value = _look_up(inspected, field.path)
             properties[name] = None if value is None else field.read(value)
     # A digest is kept while the container runs what it names; any other reference is replaced by the image's id.
-    digest_reference = "@sha256:" in str(known.get("image")) and image is not None and image["Id"] == found["Image"]
-    properties["image"] = known["image"] if digest_reference else found["Image"]
-    host = found["HostConfig"]
+    digest_reference = "@sha256:" in str(known.get("image")) and image is not None and image["Id"] == inspected["Image"]
+    properties["image"] = known["image"] if digest_reference else inspected["Image"]
+    host = inspected["HostConfig"]
     if host.get("CapAdd") or host.get("CapDrop"):
         properties["capabilities"] = {"adds": host.get("CapAdd") or [], "drops": host.get("CapDrop") or []}
     properties["networkDatas"] = [
@@ -385,17 +385,17 @@ def _properties(known: Properties, found: dict[str, Any], image: dict[str, Any] 
             "ipv6Gateway": settings["IPv6Gateway"],
             "macAddress": settings["MacAddress"],
         }
-        for name, settings in sorted(found["NetworkSettings"]["Networks"].items())
+        for name, settings in sorted(inspected["NetworkSettings"]["Networks"].items())
     ]
-    if not found["State"]["Running"]:
-        properties["exitCode"] = found["State"]["ExitCode"]
+    if not inspected["State"]["Running"]:
+        properties["exitCode"] = inspected["State"]["ExitCode"]
         # Also of one that has just been made and has ended at once: it is recorded, and nothing failed.
         properties["mustRun"] = False
     return properties
 
 
-def _look_up(found: dict[str, Any], path: str) -> Any:
-    value: Any = found
+def _look_up(inspected: dict[str, Any], path: str) -> Any:
+    value: Any = inspected
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     return value
@@ -413,10 +413,10 @@ def update(daemon: Daemon, state: State, inputs: Properties) -> Properties:
     try:
         _apply(daemon, state, wanted)
         with failing_as(f"Unable to inspect container {state.id}"):
-            found = daemon.client.inspect_container(state.id)
+            inspected = daemon.client.inspect_container(state.id)
     except PluginError as error:
         raise RecordedButFailed(str(error), id=state.id, properties=properties) from None
-    return properties | {name: _read_field(found, name) for name in _UPDATED_TOGETHER if wanted.get(name) is None}
+    return properties | {name: _read_field(inspected, name) for name in _UPDATED_TOGETHER if wanted.get(name) is None}
 
 
 def _apply(daemon: Daemon, state: State, wanted: Properties) -> None:
@@ -438,9 +438,9 @@ def _apply(daemon: Daemon, state: State, wanted: Properties) -> None:
             )
 
 
-def _read_field(found: dict[str, Any], name: str) -> Any:
+def _read_field(inspected: dict[str, Any], name: str) -> Any:
     field = _FIELDS[name]
-    value = _look_up(found, field.path)
+    value = _look_up(inspected, field.path)
     return None if value is None or field.read is None else field.read(value)
 
 

@@ -42,10 +42,10 @@ def read(daemon: Daemon, state: State) -> State | None:
 
     client = daemon.client
     try:
-        found = client.inspect_network(state.id)
+        inspected = client.inspect_network(state.id)
     except (APIError, RequestException):
         return None
-    return State(found["Id"], {**state.properties, **_outputs(found)})
+    return State(inspected["Id"], {**state.properties, **_outputs(inspected)})
 
 
 def delete(daemon: Daemon, state: State) -> None:
@@ -58,7 +58,7 @@ def delete(daemon: Daemon, state: State) -> None:
 def get(daemon: Daemon, name: str) -> Properties:
     """The function getNetwork."""
     with failing_as(f"Could not find docker network {name}"):
-        found = daemon.client.inspect_network(name)
+        inspected = daemon.client.inspect_network(name)
     containers = [
         {
             "containerId": identity,
@@ -68,25 +68,25 @@ def get(daemon: Daemon, name: str) -> Properties:
             "macAddress": endpoint["MacAddress"],
             "name": endpoint["Name"],
         }
-        for identity, endpoint in sorted((found.get("Containers") or {}).items())
+        for identity, endpoint in sorted((inspected.get("Containers") or {}).items())
     ]
-    outputs = _outputs(found)
+    outputs = _outputs(inspected)
     kept = {key: outputs[key] for key in ("name", "driver", "internal", "ipamConfigs", "options", "scope")}
-    return {"id": found["Id"], "containers": containers, **kept}
+    return {"id": inspected["Id"], "containers": containers, **kept}
 
 
-def _outputs(found: dict[str, Any]) -> Properties:
-    ipam = found.get("IPAM") or {}
+def _outputs(inspected: dict[str, Any]) -> Properties:
+    ipam = inspected.get("IPAM") or {}
     return {
-        "name": found["Name"],
-        "driver": found["Driver"],
-        "internal": found["Internal"],
-        "attachable": found["Attachable"],
-        "ingress": found["Ingress"],
-        "ipv6": found["EnableIPv6"],
-        "labels": labels_from_docker(found.get("Labels")),
-        "options": found.get("Options") or {},
-        "scope": found["Scope"],
+        "name": inspected["Name"],
+        "driver": inspected["Driver"],
+        "internal": inspected["Internal"],
+        "attachable": inspected["Attachable"],
+        "ingress": inspected["Ingress"],
+        "ipv6": inspected["EnableIPv6"],
+        "labels": labels_from_docker(inspected.get("Labels")),
+        "options": inspected.get("Options") or {},
+        "scope": inspected["Scope"],
         "ipamDriver": ipam.get("Driver"),
         "ipamOptions": ipam.get("Options") or {},
         "ipamConfigs": [_ipam_from_docker(config) for config in ipam.get("Config") or ()],

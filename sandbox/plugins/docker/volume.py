@@ -15,10 +15,10 @@ from sandbox.plugins.values import Properties
 
 def create(daemon: Daemon, inputs: Properties) -> State:
     with failing_as("Unable to create volume"):
-        found = daemon.client.create_volume(
+        inspected = daemon.client.create_volume(
             inputs["name"], inputs.get("driver"), inputs.get("driverOpts"), labels_to_docker(inputs.get("labels"))
         )
-    return State(found["Name"], {**inputs, **_outputs(found)})
+    return State(inspected["Name"], {**inputs, **_outputs(inspected)})
 
 
 def read(daemon: Daemon, state: State) -> State | None:
@@ -26,10 +26,10 @@ def read(daemon: Daemon, state: State) -> State | None:
 
     with failing_as("Unable to inspect volume"):
         try:
-            found = daemon.client.inspect_volume(state.id)
+            inspected = daemon.client.inspect_volume(state.id)
         except NotFound:
             return None
-    return State(found["Name"], {**state.properties, **_outputs(found)})
+    return State(inspected["Name"], {**state.properties, **_outputs(inspected)})
 
 
 def delete(daemon: Daemon, state: State) -> None:
@@ -39,11 +39,11 @@ def delete(daemon: Daemon, state: State) -> None:
     )
 
 
-def _outputs(found: dict[str, Any]) -> Properties:
+def _outputs(inspected: dict[str, Any]) -> Properties:
     return {
-        "name": found["Name"],
-        "driver": found["Driver"],
-        "driverOpts": found.get("Options") or {},
-        "labels": labels_from_docker(found.get("Labels")),
-        "mountpoint": found["Mountpoint"],
+        "name": inspected["Name"],
+        "driver": inspected["Driver"],
+        "driverOpts": inspected.get("Options") or {},
+        "labels": labels_from_docker(inspected.get("Labels")),
+        "mountpoint": inspected["Mountpoint"],
     }
