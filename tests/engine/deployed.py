@@ -3,7 +3,7 @@
 import io
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
@@ -19,8 +19,8 @@ from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, UID, VALUES_PATH
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox
+from tests.helpers import until
 
-DEADLINE = 180.0
 COUNTERS = ("attempts", "logins", "soft_logins", "logouts", "stranded_sessions")
 SECRETS = "/run/secrets"
 ZONE = ZoneInfo("America/New_York")
@@ -34,14 +34,6 @@ def from_now(**length: int) -> str:
 def nothing_planned() -> dict[str, str]:
     """A `session` whose planned restarts are hours away, whenever a test runs: nothing is healed around them."""
     return {"autoRestart": from_now(hours=12), "coldRestart": from_now(hours=9)}
-
-
-def until(done: Callable[[], object], what: str | Callable[[], str], seconds: float = DEADLINE) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() >= deadline:
-            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
-        time.sleep(0.1)
 
 
 class Deployed:

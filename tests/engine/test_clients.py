@@ -22,6 +22,7 @@ from docker.models.containers import Container
 
 from sandbox.environment import ROOT, Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
+from tests.helpers import free_port, until
 
 BOT = ROOT / "docs" / "examples" / "bot.py"
 # README of the image (gnzsnz/ib-gateway): paper is 4002 inside the container and, through socat, 4004 on its networks.
@@ -133,13 +134,6 @@ def test_a_declared_client_may_be_attached_and_nobody_else(
     assert isolation["verdict"] == ("pass" if code == 0 else "fail")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Forwarding:
     """`ibgw forward` in the background, until `end`."""
 
@@ -212,10 +206,7 @@ def test_the_end_of_forward_is_clean_even_with_a_client_connected(
         assert len(children) == 1
         assert forwarding.end(number) == 0
     assert not Path(f"/proc/{children[0]}").exists()
-    deadline = time.monotonic() + FORWARD_SECONDS
-    while relays(docker_client, deployment):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: not relays(docker_client, deployment))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", forwarding.port), timeout=5)
 

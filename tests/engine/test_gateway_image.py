@@ -10,7 +10,6 @@ import re
 import socket
 import struct
 import tarfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack
 from tests.engine.image_rows import HOME, ROWS, SETTINGS, Row
+from tests.helpers import until
 
 STACK = "paper-image"
 DEADLINE = 60.0
@@ -141,13 +141,6 @@ def archive(files: Mapping[str, str]) -> bytes:
             entry.size, entry.mode = len(text.encode()), 0o444
             tar.addfile(entry, io.BytesIO(text.encode()))
     return packed.getvalue()
-
-
-def until(done: Callable[[], object], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not done():
-        assert time.monotonic() < deadline, f"not within {DEADLINE:.0f} s: {what()}"
-        time.sleep(0.1)
 
 
 def log(container: Container) -> str:

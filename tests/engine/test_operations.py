@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from docker.models.containers import Container
 from sandbox.broker.control import BrokerControl
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
+from tests.helpers import until
 
 STACK = "paper-operations"
 MARKER = "/home/ibgateway/tws_settings/marker"
-PATIENCE = 60
 
 Run = Callable[..., Completed]
 
@@ -49,13 +48,6 @@ def ibgw(run: Run, stack: Stack, *words: str, check: bool = True) -> Completed:
     return run(["ibgw", *words, "--stack", stack.name], stack=stack, check=check)
 
 
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 def test_status_shows_what_the_api_and_docker_say(stack: Stack, run: Run) -> None:
     [row] = json.loads(ibgw(run, stack, "status", "--json").stdout)
     assert (row["gateway"], row["state"], row["restarts"]) == ("main", "logged in", 0)
@@ -86,7 +78,7 @@ def test_a_soft_restart_keeps_the_session(
     full, soft = logins()
     started = container.attrs["State"]["StartedAt"]
     assert "is back, with its session kept" in ibgw(run, stack, "restart", "--soft").stdout
-    wait_for(lambda: logins() == (full, soft + 1))
+    until(lambda: logins() == (full, soft + 1))
     assert ibgw(run, stack, "verify", "--wait", "60s").returncode == 0
     container.reload()
     assert container.attrs["State"]["StartedAt"] == started
@@ -105,12 +97,12 @@ def test_a_reset_costs_one_login_and_can_be_taken_back(
     done = ibgw(run, stack, "reset-settings", "--yes")
     backup = Path(re.search(r"backed up to (\S+)", done.stdout)[1])  # type: ignore[index]
     try:
-        wait_for(lambda: logins()[0] == full + 1)
+        until(lambda: logins()[0] == full + 1)
         assert not exists(MARKER)
         assert exists(f"/home/ibgateway/tws_settings/guard/{version.decode()}.attempts")
         assert ibgw(run, stack, "verify", "--wait", "60s").returncode == 0
         ibgw(run, stack, "reset-settings", "--yes", "--restore", str(backup))
-        wait_for(lambda: logins()[0] == full + 2)
+        until(lambda: logins()[0] == full + 2)
         assert exists(MARKER)
     finally:
         backup.unlink()

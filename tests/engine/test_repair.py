@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from sandbox.environment import ROOT, Stack
 from tests.engine.conftest import Completed, Tools
 from tests.engine.docker_proxy import Call, DockerProxy, Moment
 from tests.engine.stacks import UP, StackUnderTest
+from tests.helpers import until
 
 STACK = "paper-repair"
 PATIENCE = 120
@@ -83,7 +83,7 @@ class BrokenStack(StackUnderTest):
         return ids(self.export())
 
     def wait_for_login(self) -> None:
-        wait_until(lambda: self.counted()["sessions"] == ["paper"])
+        until(lambda: self.counted()["sessions"] == ["paper"])
 
     def in_settings(self, command: str) -> str:
         """Runs a shell command as root where the settings volume is mounted."""
@@ -117,13 +117,6 @@ class BrokenStack(StackUnderTest):
 
 def ids(export: Mapping[str, Any]) -> set[str]:
     return {resource["id"] for resource in export["deployment"].get("resources", []) if "id" in resource}
-
-
-def wait_until(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def engine_processes(stack: Stack) -> list[str]:

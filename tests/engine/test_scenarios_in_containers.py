@@ -1,6 +1,5 @@
 """What only a container shows of the broker's scenarios and its clock: the limit of memory, and time over a network."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -11,6 +10,7 @@ from docker.models.containers import Container
 from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack
+from tests.helpers import until
 
 STACK = "paper-scenarios"
 DEADLINE = 60.0
@@ -55,10 +55,7 @@ def container(
 
 
 def shows(container: Container, line: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while line not in container.logs().decode():
-        assert time.monotonic() < deadline, f"the log does not show {line!r}"
-        time.sleep(0.2)
+    until(lambda: line in container.logs().decode(), f"the log shows {line!r}")
 
 
 def test_a_gateway_that_grows_is_killed_at_its_limit(container: Container, broker: BrokerControl, user: str) -> None:
@@ -78,8 +75,5 @@ def test_a_gateway_restarts_at_night_by_the_broker_s_clock(
     broker.clock(at=MONDAY.replace(hour=23, minute=58, second=59).timestamp(), speed=2.0)
     shows(container, f"{MONDAY:%Y-%m-%d} 23:59:")
     shows(container, "IBC: Re-starting session")
-    deadline = time.monotonic() + DEADLINE
-    while broker.status()["users"][user]["soft_logins"] == before["soft_logins"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: broker.status()["users"][user]["soft_logins"] > before["soft_logins"])
     assert broker.status()["users"][user]["logins"] == before["logins"]

@@ -15,8 +15,9 @@ import pytest
 from sandbox.broker.control import BrokerControl
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
-from tests.engine.deployed import Deployed, nothing_planned, until
+from tests.engine.deployed import Deployed, nothing_planned
 from tests.engine.private_docker import PrivateDocker
+from tests.helpers import until
 
 STACK = "paper-guard"
 UP = ["up", "--yes", "--skip-preview"]

@@ -24,9 +24,10 @@ from sandbox.broker.control import BrokerControl
 from sandbox.docker_engine import SANDBOX_LABEL
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
-from tests.engine.deployed import SECRETS, Deployed, from_now, nothing_planned, until
+from tests.engine.deployed import SECRETS, Deployed, from_now, nothing_planned
 from tests.engine.private_docker import PrivateDocker
 from tests.engine.secret_versions import rotated
+from tests.helpers import until
 
 STACK = "paper-supervised"
 PLANNED = nothing_planned()
@@ -410,7 +411,7 @@ def test_a_file_that_a_soft_restart_left_makes_no_loop(gateway: Deployed) -> Non
 def test_a_wedged_api_is_healed_by_one_soft_restart(gateway: Deployed) -> None:
     before = gateway.counted
     gateway.scenario("api-wedged")
-    until(lambda: "ibgw: heal: soft_restart" in gateway.log, "it heals", 400)
+    until(lambda: "ibgw: heal: soft_restart" in gateway.log, "it heals", seconds=400)
     gateway.broker.clear(gateway.user)
     gateway.until_status(kind="saved", phase="logged_in", heals="1")
     assert gateway.since(before) == {"logouts": 1, "soft_logins": 1}

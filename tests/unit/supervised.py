@@ -8,20 +8,18 @@ and writes down its logins and logouts.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from infra.settings import load
 from infra.spec import SUPERVISOR_PATH, VALUES_PATH, describe
+from tests.helpers import free_port, until
 from tests.unit.test_settings import as_engine, changed, tracked
 
 VERSION = "v1"
-DEADLINE = 20.0
 
 RUN_SH = """#!/bin/bash
 trap 'kill -TERM $child' TERM INT
@@ -118,11 +116,6 @@ if plan.get("ends_after") is not None:
 while True:
     time.sleep(60)
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Supervised:
@@ -224,7 +217,7 @@ class Supervised:
         """Starts it again whenever it ends, as Docker does, until it waits."""
         for _ in range(most):
             run = self.start(**options)
-            wait(lambda: run.ended or self.status().get("hold", "none") != "none")  # noqa: B023
+            until(lambda: run.ended or self.status().get("hold", "none") != "none")  # noqa: B023
             if not run.ended:
                 return run
         raise AssertionError(f"not held after {most} starts: {self.events}")
@@ -261,7 +254,7 @@ class Run:
         return self._process.poll() is not None
 
     def until(self, done: Callable[[], object], what: str = "") -> None:
-        wait(done, lambda: f"{what}: {self._supervised.output}\n{self._supervised.status()}")
+        until(done, lambda: f"{what}: {self._supervised.output}\n{self._supervised.status()}")
 
     def until_phase(self, phase: str) -> None:
         self.until(lambda: self._supervised.status().get("phase") == phase, f"phase {phase}")
@@ -287,10 +280,3 @@ class Run:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
-
-
-def wait(done: Callable[[], object], explain: Callable[[], str] = lambda: "") -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not done():
-        assert time.monotonic() < deadline, f"not within {DEADLINE:.0f} s {explain()}"
-        time.sleep(0.05)

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ib_async import IB, Stock
 
 from client import ConnectionLost, NoConnection, Pool
 from client import pool as pool_module
+from tests.helpers import until
 from tests.unit.counting_proxy import CountingProxy
 from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 
@@ -37,13 +38,6 @@ def gateway(shared: SimulatedGateway) -> Iterator[SimulatedGateway]:
     shared.control.clear()
     until(lambda: session_of(shared) == "normal")
     until(lambda: connected_ids(shared) == [])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def session_of(gateway: SimulatedGateway) -> str:

@@ -19,6 +19,7 @@ import pytest
 
 from sandbox.gateway import display as displays
 from sandbox.gateway.program import ENTRY_POINT, Gateway, Options
+from tests.helpers import until
 from tests.unit.gateway_sim_start import Installation, end
 from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 
@@ -102,13 +103,6 @@ def counted(place: SimulatedGateway, user: str = "trader") -> dict[str, Any]:
     found = place.control.status()["users"][user]
     assert isinstance(found, dict)
     return found
-
-
-def until(done: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_program_dies_with_its_display_and_does_not_log_out(

@@ -5,7 +5,6 @@ The texts are those that ib-gateway-mcp 0.2.2 reads, whose author has seen them 
 
 import asyncio
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from sandbox.gateway.automation import ColdRestart, GiveUp
 from sandbox.gateway.launcher import LAUNCHER
 from sandbox.gateway.settings import Exit
+from tests.helpers import until
 from tests.unit.gateway_sim_start import Installation, end
 from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 
@@ -75,10 +75,7 @@ def test_a_second_factor_is_named_and_waited_for(log: Callable[[], list[str]]) -
         place.control.scenario("push-pending", "pusher")
         place.control.clock(at=MONDAY_NOON, speed=200.0)
         running = asyncio.run_coroutine_threadsafe(attempt(place, IbLoginId="pusher"), place.loop)
-        deadline = time.monotonic() + 10
-        while "Heartbeat" not in log():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: "Heartbeat" in log())
         place.control.clock(speed=1.0)
         assert place.control.approve("pusher") == 1
         running.result(10)

@@ -17,6 +17,7 @@ from sandbox.gateway.automation import Automation, ColdRestart, GiveUp, LoggedIn
 from sandbox.gateway.launcher import LAUNCHER
 from sandbox.gateway.link import BrokerLink
 from sandbox.gateway.settings import Exit, Settings
+from tests.helpers import until
 from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 
 MONDAY_NOON = 1_795_435_200.0  # 2026-11-23 12:00 UTC
@@ -71,13 +72,6 @@ async def login_ending(automation: Automation, seconds: float = 20) -> str:
 
 def end(place: SimulatedGateway, **ini: str) -> str:
     return place.run(login_ending(place.automation(**ini)))
-
-
-def until(done: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 5
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_login_form(log: Callable[[], list[str]]) -> None:

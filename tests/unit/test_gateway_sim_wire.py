@@ -9,6 +9,7 @@ import pytest
 
 from sandbox.gateway import clients
 from sandbox.gateway.pacing import Pacer
+from tests.helpers import until
 from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 from tests.unit.test_gateway_sim_requests import Wire, frame
 
@@ -19,14 +20,6 @@ TIME = frame(b"49\x001\0")
 def place() -> Iterator[SimulatedGateway]:
     with simulated_gateway() as found:
         yield found
-
-
-def until(condition: object, seconds: float = 5.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

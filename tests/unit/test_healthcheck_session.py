@@ -1,8 +1,6 @@
 """One API connection: client ids, disconnect, and what never leaves it."""
 
 import asyncio
-import time
-from collections.abc import Callable
 
 import pytest
 
@@ -10,16 +8,10 @@ from deployment.description import QuoteContract
 from healthcheck.api_client import Inbox
 from healthcheck.session import Session, SessionFailure, Timeouts
 from healthcheck.write_filter import TradingRefused
+from tests.helpers import until
 from tests.unit.tws_server import Script, TwsServer, serving, silent
 
 SPY = QuoteContract(symbol="SPY", sec_type="STK", exchange="SMART", currency="USD")
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def session(server: TwsServer, ids: range = range(999, 996, -1), what_if: bool = True) -> Session:
@@ -36,7 +28,7 @@ def test_the_next_lower_client_id_is_tried_when_one_is_taken() -> None:
     with serving(Script(taken={999, 998})) as server:
         assert asyncio.run(run(server)) == 997
         assert [message[2] for message in server.messages if message[0] == "71"] == ["999", "998", "997"]
-        eventually(lambda: server.open_connections == 0, "all three connections are closed")
+        until(lambda: server.open_connections == 0, "all three connections are closed")
 
 
 def test_when_all_are_taken_it_says_so() -> None:
@@ -60,7 +52,7 @@ def test_leaving_always_disconnects_cleanly() -> None:
     with serving() as server:
         with pytest.raises(LookupError):
             asyncio.run(run(server))
-        eventually(lambda: server.ended_cleanly == [True], "the server sees the end of the stream, not a reset")
+        until(lambda: server.ended_cleanly == [True], "the server sees the end of the stream, not a reset")
 
 
 def test_a_cancelled_session_disconnects_too() -> None:
@@ -79,7 +71,7 @@ def test_a_cancelled_session_disconnects_too() -> None:
 
     with serving() as server:
         asyncio.run(run(server))
-        eventually(lambda: server.open_connections == 0, "the connection is closed")
+        until(lambda: server.open_connections == 0, "the connection is closed")
 
 
 @pytest.mark.parametrize("steps", range(4))
@@ -110,7 +102,7 @@ def test_a_wedged_gateway_holds_no_connection_of_ours_afterwards() -> None:
         for _ in range(3):
             with pytest.raises(SessionFailure, match="did not answer the handshake"):
                 asyncio.run(run(server))
-            eventually(lambda: server.open_connections == 0, "no half-open connection is left")
+            until(lambda: server.open_connections == 0, "no half-open connection is left")
 
 
 def test_where_the_check_is_off_an_order_never_leaves() -> None:

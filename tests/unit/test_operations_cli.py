@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -16,6 +15,7 @@ from deployment.description import Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck import docker_host
 from operations import cli, lifecycle
+from tests.helpers import until
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import outputs_json
 from tests.unit.operations_pulumi import FakePulumi, install
@@ -195,10 +195,7 @@ def hanging(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
         env={**os.environ, "PATH": f"{home}{os.pathsep}{os.environ['PATH']}"},
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 20
-    while not (home / "started").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until((home / "started").exists)
     yield process
     process.kill()
     process.wait()

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from operations.repair import processes
 from operations.repair.lock import Holder, Lock, backend_folder, holder, read_locks
 from operations.repair.processes import Process, end, own_processes, program_of, stray_plugins
 from operations.repair.state import Recorded, read_state
+from tests.helpers import until
 
 STACK = "urn:pulumi:paper::ibgw::pulumi:pulumi:Stack::ibgw-paper"
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:..."}
@@ -243,9 +243,6 @@ def test_a_process_that_does_not_obey_is_killed(tmp_path: Path, monkeypatch: pyt
 
 def test_a_process_that_ended_but_was_not_asked_for_runs_no_more() -> None:
     process = subprocess.Popen(["true"])
-    deadline = time.monotonic() + 10
-    while program_of(process.pid) is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: program_of(process.pid) is None)
     assert Path(f"/proc/{process.pid}").exists()
     process.wait()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sandbox.broker.users import SecondFactor, User
 from sandbox.environment import Sandbox
 from sandbox.gateway.automation import GiveUp
 from sandbox.secrets_manager import Credential
+from tests.helpers import until
 from tests.unit.simulated_gateway import SimulatedGateway, simulated_gateway
 
 
@@ -87,10 +87,7 @@ def test_what_the_broker_counted(place: SimulatedGateway) -> None:
     place.run(one())
     with pytest.raises(GiveUp):
         place.run(one(IbLoginId="pusher", IbPassword="nonsense"))
-    deadline = time.monotonic() + 5
-    while place.control.status()["users"]["trader"]["sessions"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not place.control.status()["users"]["trader"]["sessions"])
     names = ["attempts", "logins", "soft_logins", "logouts", "sessions", "stranded"]
     expected = {"trader": [1, 1, 0, 0, 0, 1], "pusher": [1, 0, 0, 0, 0, 0]}
     found = ibgw("users", "--json").stdout
@@ -149,10 +146,7 @@ def test_a_person_answers_the_second_factor(
             return "logged in"
 
         login = asyncio.run_coroutine_threadsafe(log_in(), place.loop)
-        deadline = time.monotonic() + 20
-        while not place.control.status()["users"][user]["second_factor_waiting"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: place.control.status()["users"][user]["second_factor_waiting"])
         for answer, count in answers:
             found = ibgw("second-factor", answer)
             assert f"{answer}: {count} waiting login{'' if count == 1 else 's'} answered\n" in found.stdout

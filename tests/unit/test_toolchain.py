@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from deployment.errors import IbgwError
 from sandbox.toolchain import Toolchain, ensure, enter_plugins, modules, release
+from tests.helpers import until
 
 ENGINE = "3.256.0"  # pyproject.toml: pulumi==3.256.0
 DOCKER, AWS = "5.1.0", "7.51.1"  # pyproject.toml: pulumi-docker, pulumi-aws
@@ -211,10 +211,7 @@ def test_a_stand_in_runs_in_this_environment(machine: Machine) -> None:
     subprocess.run(["sh", "-c", parent, str(place)], check=True, timeout=60, cwd="/")
     assert int((place / "port").read_text()) > 0
     plugin = int((place / "pid").read_text())
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{plugin}").exists():
-        assert time.monotonic() < deadline, "the plug-in outlives its parent"
-        time.sleep(0.05)
+    until(lambda: not Path(f"/proc/{plugin}").exists(), "the plug-in ends with its parent")
 
 
 def test_the_build_is_pinned_to_the_python_sdk() -> None:

@@ -7,8 +7,7 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import yaml
 
 from tests.engine.conftest import RUNTIME
 from tests.engine.plugins.conftest import Project
+from tests.helpers import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -84,7 +84,7 @@ def test_nothing_outlives_the_engine(project: Project, tmp_path: Path, prefix: s
     mark = tmp_path / "mark"
     (project.program / "__main__.py").write_text(WAITING_PROGRAM.format(prefix=prefix, mark=mark))
     with _running_preview(project) as engine:
-        _until(mark.exists)
+        until(mark.exists)
         family = _descendants(engine.pid)
         for module in ("sandbox.plugins.docker", "sandbox.plugins.language", "sandbox.plugins.language.program"):
             assert any(f"-m {module} " in line for line in family.values()), module
@@ -92,7 +92,7 @@ def test_nothing_outlives_the_engine(project: Project, tmp_path: Path, prefix: s
         if number == signal.SIGINT:
             engine.send_signal(number)  # the second one does not wait for the program
         engine.wait(timeout=30)
-        _until(lambda: not any(_alive(pid, line) for pid, line in family.items()))
+        until(lambda: not any(_alive(pid, line) for pid, line in family.items()))
 
 
 @contextmanager
@@ -110,13 +110,6 @@ def _running_preview(project: Project) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         engine.kill()
         engine.wait()
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in 60 s"
-        time.sleep(0.1)
 
 
 def _command_line(pid: int) -> str:
