@@ -22,11 +22,12 @@ TAGS = "NetLiquidation,TotalCashValue,BuyingPower,AvailableFunds"
 
 async def ours(gateway: dict[str, Any]) -> float:
     from deployment.description import Gateway
-    from healthcheck.checks import run_checks
+    from healthcheck.checks import checks_over, session_for
 
     target = Gateway.model_validate(gateway)
     began = time.perf_counter()
-    results = await run_checks(target)
+    async with session_for(target) as session:
+        results = await checks_over(session, target)
     seconds = time.perf_counter() - began
     assert all(result.reason is None for result in results), results
     return seconds

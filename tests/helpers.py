@@ -1,8 +1,10 @@
 """What tests of every folder need."""
 
 import socket
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 DEADLINE = 180.0  # seconds: a busy machine may need many of them
 
@@ -20,3 +22,8 @@ def until(done: Callable[[], object], what: str | Callable[[], str] = "it", *, s
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -33,12 +33,6 @@ LOOK: dict[CheckName, Callable[[Context], Awaitable[Observation]]] = {
 }
 
 
-async def run_checks(gateway: Gateway, *, timeouts: Timeouts | None = None) -> list[CheckObservation]:
-    """All checks over one connection, which is closed afterwards whatever happens."""
-    async with session_for(gateway, timeouts) as session:
-        return await checks_over(session, gateway)
-
-
 def session_for(gateway: Gateway, timeouts: Timeouts | None = None) -> Session:
     """Not connected yet."""
     first, last = gateway.client_ids.testing

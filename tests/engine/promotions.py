@@ -25,6 +25,7 @@ from sandbox.environment import ROOT, Sandbox
 from tests.engine.conftest import Completed, Tools
 from tests.engine.docker_proxy import Call, DockerProxy, Moment
 from tests.engine.stacks import StackUnderTest
+from tests.helpers import git
 
 PATIENCE = 240
 """Seconds for an update to come to a chosen call."""
@@ -168,10 +169,6 @@ def own_program(folder: Path) -> None:
     file = folder / "Pulumi.yaml"
     document = yaml.safe_load(file.read_text())
     file.write_text(yaml.safe_dump({**document, "main": "infra/"}, sort_keys=False))
-
-
-def git(folder: Path, *arguments: str) -> None:
-    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)
 
 
 def worktrees(folder: Path) -> list[str]:

@@ -3,6 +3,9 @@
 from typing import Any
 
 from deployment.description import Deployment, Gateway
+from healthcheck.checks import checks_over, session_for
+from healthcheck.observation import CheckObservation
+from healthcheck.session import Timeouts
 
 HEX = "ab" * 32
 
@@ -52,3 +55,9 @@ def stack(*gateways: Gateway, image_id: str = f"sha256:{HEX}", prefix: str = "ib
             "gateways": {one.name: one for one in found},
         }
     )
+
+
+async def run_checks(gateway: Gateway, *, timeouts: Timeouts | None = None) -> list[CheckObservation]:
+    """All checks over one connection, which is closed afterwards whatever happens."""
+    async with session_for(gateway, timeouts) as session:
+        return await checks_over(session, gateway)

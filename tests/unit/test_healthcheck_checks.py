@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from healthcheck.checks import run_checks
 from healthcheck.checks.order_capability import may_ask, tradable
 from healthcheck.report import CheckResult, check_result
 from healthcheck.session import Timeouts
-from tests.unit.gateways import checks, gateway
+from tests.unit.gateways import checks, gateway, run_checks
 from tests.unit.tws_server import Script, TwsServer, closed_port, echo, hang_up, serving, silent
 
 CLOSED_MARKET = 1795374000  # 2026-11-22T19:00:00Z, a Sunday

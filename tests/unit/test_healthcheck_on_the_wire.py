@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from healthcheck.checks import run_checks
-from tests.unit.gateways import checks, gateway
+from tests.unit.gateways import checks, gateway, run_checks
 from tests.unit.simulated_gateway import simulated_gateway
 
 # EClient in the TWS API reference: what only reads, and what ends such a request.

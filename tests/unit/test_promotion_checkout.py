@@ -11,13 +11,9 @@ from deployment.errors import ExitCode, IbgwError
 from infra.release import RELEASES, PaperReport, Release, Soak, write_release
 from operations.promotion.checkout import Program, changed_program, check_commit, program_of
 from operations.stack import Stack
+from tests.helpers import git
 
 LIVE = Stack("live", environment={"IBGW_TRIED": "yes"})
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def commit(folder: Path, **files: str) -> str:

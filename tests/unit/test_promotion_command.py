@@ -1,7 +1,6 @@
 """What `ibgw promote` and `ibgw rollback` ask for before they do anything: stacks that answer from a table."""
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from operations.promotion.command import Options
 from operations.promotion.journal import Entry, Journal, Phase
 from operations.promotion.live import LiveStack
 from operations.promotion.paper import Watch
+from tests.helpers import git
 from tests.unit.operations_contract import contract_document
 from tests.unit.promotion_reports import check, report
 from tests.unit.test_settings import as_engine, tracked
@@ -133,11 +133,6 @@ def stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStacks:
     git(tmp_path, "add", "-A")
     git(tmp_path, "commit", "--quiet", "-m", "first")
     return made
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def refused(stacks: FakeStacks, act: Callable[[], ExitCode]) -> str:

@@ -1,7 +1,6 @@
 """Paper's side of a promotion: what is good enough, for how long, and what the release says of it."""
 
 import json
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from infra.settings import TradingHours
 from operations.promotion.checkout import Checkout, read_checkout
 from operations.promotion.command import trading
 from operations.promotion.paper import Watch, check_is_paper, check_report, digest_of, make_release, moments, soak
+from tests.helpers import git
 from tests.unit.operations_contract import contract_document
 from tests.unit.promotion_reports import check, report
 
@@ -175,11 +175,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(tmp_path, "add", "-A")
     git(tmp_path, "commit", "--quiet", "-m", "first")
     return tmp_path
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 APART = ("releases", "Pulumi.live.yaml")

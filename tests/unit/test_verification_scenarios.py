@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from healthcheck import runner
-from healthcheck.checks import run_checks
 from healthcheck.explain import explained
 from healthcheck.logs import read
 from healthcheck.session import Timeouts
@@ -27,7 +26,7 @@ from healthcheck.verdict import check_verdict
 from sandbox.broker.scenarios import SCENARIOS
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateway_sim_start import Installation, end
-from tests.unit.gateways import HEX, gateway, stack
+from tests.unit.gateways import HEX, gateway, run_checks, stack
 from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 from tests.unit.test_gateway_sim_login import login_ending
 from tests.unit.tws_server import hang_up, serving
