@@ -335,7 +335,7 @@ class Right(StrEnum):
     PUT = "P"
 
 
-ContractText = Annotated[str, Field(pattern=API_TEXT, max_length=64)]
+ContractText = Annotated[str, Field(pattern=API_TEXT, max_length=40)]
 """Such as `ESZ6`, `P ESTX 50  DEC 26`, `FESX DEC 26`."""
 
 _OPTION = ("expiry", "strike", "right")
@@ -347,7 +347,7 @@ class QuoteContract(_Settings):
     """What is quoted, in the API's words (`expiry`: lastTradeDateOrContractMonth). `conId` and an exchange name any
     contract, a localSymbol with its secType and exchange as well, and a symbol with what belongs to its secType."""
 
-    symbol: ContractText = "SPY"
+    symbol: Annotated[str, Field(pattern=API_TEXT, max_length=64)] = "SPY"
     sec_type: SecurityType = SecurityType.STOCK
     exchange: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=32)] = "SMART"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"

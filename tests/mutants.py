@@ -68,8 +68,8 @@ MUTATIONS = (
     Mutation(
         "an address's password is in the message that refuses it",
         "deployment/docker_address.py",
-        """{user.partition(':')[0]}:...@{place}" if at and""",
-        """{user}@{place}" if at and""",
+        'if _HOLDS_NO_PASSWORD.fullmatch(url) else "the address, which is not shown,"',
+        'if url else ""',
         "tests/unit/test_docker_address.py::test_a_password_is_refused_and_never_repeated",
     ),
     Mutation(
@@ -641,13 +641,6 @@ MUTATIONS = (
         f"{SETTINGS}::test_a_character_that_nobody_sees_is_refused_in_every_text",
     ),
     Mutation(
-        "the password in a Docker host's address is repeated",
-        "infra/values.py",
-        'if _HOLDS_NO_PASSWORD.fullmatch(value) else "the address, which is not shown,"',
-        'if value else ""',
-        f"{SETTINGS}::test_the_password_in_a_docker_hosts_address_is_refused_and_not_repeated",
-    ),
-    Mutation(
         "a placeholder in a secret is accepted",
         "infra/secret_document.py",
         "    if _is_placeholder(value):",
@@ -878,7 +871,7 @@ MUTATIONS = (
     Mutation(
         "rejected credentials leave the gateway running",
         "healthcheck/gateway_run.py",
-        "            self._container.stop()\n",
+        "        self._container.stop()\n",
         "",
         f"{RUNNER}::test_what_cannot_heal_ends_the_wait_at_once",
     ),

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from healthcheck.checks import account_access, run_checks
+from healthcheck.checks import account_access
 from healthcheck.checks.account_access import MOST_SINGLY
 from healthcheck.report import CheckResult, check_result
 from healthcheck.session import Timeouts
-from tests.unit.gateways import checks, gateway
+from tests.unit.gateways import checks, gateway, run_checks
 from tests.unit.tws_server import Script, TwsServer, error, send, serving
 
 QUICK = Timeouts(request=0.4, settle=0.1, one_account=0.2)

@@ -20,13 +20,12 @@ import pytest
 
 from healthcheck.api_client import LONGEST_MESSAGE, MOST_BYTES, MOST_FIELDS
 from healthcheck.attempts import attempts
-from healthcheck.checks import run_checks
 from healthcheck.events import read_attempt
 from healthcheck.observation import Attempt, CheckName, CheckObservation
 from healthcheck.reasons import Reason
 from healthcheck.session import Timeouts
 from healthcheck.text import clean_value
-from tests.unit.gateways import entry, gateway
+from tests.unit.gateways import entry, gateway, run_checks
 from tests.unit.tws_server import VERSION, Script, TwsServer, serving
 
 ROOT = Path(__file__).parents[2]

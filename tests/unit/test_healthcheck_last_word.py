@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from healthcheck.checks import run_checks
 from healthcheck.observation import CheckName, CheckObservation
 from healthcheck.session import ADVISORY, Timeouts
-from tests.unit.gateways import gateway
+from tests.unit.gateways import gateway, run_checks
 from tests.unit.tws_server import UNSET, Script, error, open_order, send, serving
 
 LATER = 0.15  # seconds between two messages of a server; far below each of the times allowed

@@ -10,10 +10,9 @@ from pydantic import ValidationError
 from deployment import description
 from deployment.description import Gateway
 from deployment.errors import IbgwError
-from healthcheck.checks import run_checks
 from healthcheck.checks.order_capability import on_grid
 from infra.settings import QuoteContract, load
-from tests.unit.gateways import checks, gateway
+from tests.unit.gateways import checks, gateway, run_checks
 from tests.unit.test_settings import MAIN, changed
 from tests.unit.tws_server import Script, send, serving
 
