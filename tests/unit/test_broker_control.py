@@ -7,59 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from sandbox.broker import scenarios, server
 from sandbox.broker.control import BrokerControl, ControlError
-from tests.helpers import until
 from tests.unit.simulated_gateway import simulated_gateway
-
-# Every state that one of the five checks, or the login, can be turned red with.
-NEEDED = {
-    "normal",
-    "wrong-password",
-    "login-failed-restart",
-    "locked-out",
-    "login-server-down",
-    "push-pending",
-    "push-denied",
-    "push-unanswered",
-    "competing-session",
-    "api-wedged",
-    "api-half-open",
-    "account-list-empty",
-    "account-kind-swapped",
-    "summary-empty",
-    "summary-insane",
-    "no-entitlement",
-    "delayed-only",
-    "competing-live-session",
-    "market-closed",
-    "farm-broken",
-    "order-rejected",
-    "order-no-margin",
-    "read-only",
-    "connectivity-lost",
-    "connectivity-restored",
-    "connectivity-restored-data-lost",
-    "slow",
-    "nightly-restart",
-    "totp-required",
-    "session-taken-over",
-    "crash-at-start",
-    "memory-growth",
-    "weekly-login",
-    "dialog-blocking",
-    "market-hours",
-}
-
-
-def test_scenarios_have_one_line_each() -> None:
-    assert set(scenarios.SCENARIOS) >= NEEDED
-    assert all(line and "\n" not in line for line in scenarios.SCENARIOS.values())
 
 
 @pytest.mark.parametrize(
@@ -155,21 +109,6 @@ def test_wrong_values_are_refused_with_what_was_expected(text: str, refusal: str
         with pytest.raises(ControlError, match=re.escape(refusal)):
             place.control.scenario(text)
         assert _scenarios(place.control) == {"trader": "normal", "pusher": "normal"}
-
-
-def test_the_clock_is_moved_sped_up_and_put_back() -> None:
-    # 2026-11-23 12:00 UTC
-    with simulated_gateway(logged_in=False) as place:
-        began = time.time()
-        assert place.control.clock(at=1_795_435_200.0)["now"] - 1_795_435_200.0 < 5
-        shown = place.control.clock(speed=3600.0)
-        assert shown["speed"] == 3600.0
-        until(lambda: place.control.clock()["now"] >= 1_795_435_200.0 + 600)
-        with pytest.raises(ControlError, match=r"the clock's speed is 0\.0; expected a number above 0"):
-            place.control.clock(speed=0.0)
-        back = place.control.clock(real=True)
-        assert back["speed"] == 1.0
-        assert began <= back["now"] <= time.time()
 
 
 @pytest.mark.parametrize(

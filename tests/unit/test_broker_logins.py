@@ -35,13 +35,6 @@ def test_waiting_text(seconds: float, text: str) -> None:
     assert logins.waiting_text(seconds) == text
 
 
-def test_right_password_passes_and_wrong_one_is_counted() -> None:
-    user = state()
-    assert user.judge("wrong", NOW) is Verdict.REJECTED
-    assert user.judge("right", NOW) is Verdict.PASSWORD_OK
-    assert (user.counters.attempts, user.counters.failed_attempts) == (2, 1)
-
-
 def test_fifth_failure_in_a_row_locks_for_five_minutes() -> None:
     user = state()
     verdicts = [user.judge("wrong", NOW) for _ in range(5)]
@@ -88,15 +81,6 @@ def test_a_token_ends_with_the_week(login: str, resumed: str, accepted: bool) ->
     user = state()
     began, later = (datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() for text in (login, resumed))
     assert user.accepts(user.new_token("paper", began), "paper", later) is accepted
-
-
-@pytest.mark.parametrize(
-    ("action", "prevails"),
-    # IBC's config.ini, Existing Session Detected Action.
-    [("primary", True), ("primaryoverride", False), ("secondary", False), ("manual", False)],
-)
-def test_existing_session(action: str, prevails: bool) -> None:
-    assert logins.existing_prevails(action) is prevails
 
 
 def test_users_file(tmp_path: Path) -> None:

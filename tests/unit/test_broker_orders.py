@@ -185,8 +185,3 @@ def test_a_parent_is_an_order_of_the_same_client_and_account() -> None:
     request |= {"order_type": "MKT", "limit_price": None, "quantity": 1.0, "action": "BUY", "transmit": True}
     assert steps(desk.orders.place(desk.state, (ACCOUNT, OTHER_ACCOUNT), request)) == ["135"]
     assert desk.state.counters.orders == 0
-
-
-@pytest.mark.parametrize(("mode", "accounts"), [("paper", ("DF1", "DU1", "DU2")), ("live", ("F1", "U1"))])
-def test_a_masters_account_comes_first(mode: str, accounts: tuple[str, ...]) -> None:
-    assert User("adviser", "right", ("U1", "F1"), ("DU1", "DF1", "DU2")).accounts(mode) == accounts

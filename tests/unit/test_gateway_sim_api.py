@@ -63,18 +63,6 @@ async def nothing(recorder: Recorder) -> None:
     pass
 
 
-def test_full_synchronisation_has_no_timeout(caplog: pytest.LogCaptureFixture) -> None:
-    with simulated_gateway() as place, caplog.at_level(logging.INFO, logger="ib_async"):
-        recorder = as_client(place, nothing)
-    assert "Synchronization complete" in caplog.text
-    assert "timed out" not in caplog.text
-    assert recorder.told == [
-        (-1, 2104, "Market data farm connection is OK:usfarm"),
-        (-1, 2106, "HMDS data farm connection is OK:ushmds"),
-        (-1, 2158, "Sec-def data farm connection is OK:secdefil"),
-    ]
-
-
 def test_synchronisation_with_a_read_only_gateway_needs_readonly(caplog: pytest.LogCaptureFixture) -> None:
     """Without it, its requests for orders are refused with 321 and time out (gnzsnz #267)."""
 
