@@ -125,9 +125,9 @@ def explain(address: SshAddress, *, said: str, code: int | None, printed: str = 
     shown = cleaned(said)
     words = f", and said: {shown}" if shown else ", and said nothing"
     if printed:
-        found = cleaned(printed) or "an empty line"
+        line = cleaned(printed) or "an empty line"
         return (
-            f"the host printed {found!r} where only Docker's answer may come; its shell's start-up files (~/.bashrc, "
+            f"the host printed {line!r} where only Docker's answer may come; its shell's start-up files (~/.bashrc, "
             "~/.zshenv) must print nothing without a terminal, and the account must allow commands; "
             f"{by_hand}, and prints Docker's words alone"
         )
@@ -135,8 +135,8 @@ def explain(address: SshAddress, *, said: str, code: int | None, printed: str = 
     if code is None:
         how = "was ended, since Docker did not answer in time"
     cause = NO_DOCKER if code == NOT_FOUND or re.search(NO_DOCKER.said, said) else _cause(said)
-    found = f"ssh {address.host} {how}{words}"
-    return f"{found}; {by_hand}" if cause is None else f"{cause.meaning}: {found}; {cause.todo}; {by_hand}"
+    ended = f"ssh {address.host} {how}{words}"
+    return f"{ended}; {by_hand}" if cause is None else f"{cause.meaning}: {ended}; {cause.todo}; {by_hand}"
 
 
 def _cause(said: str) -> _Cause | None:

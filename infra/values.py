@@ -48,16 +48,16 @@ _STAYS = re.compile(
 
 def _reference(value: str, example: str) -> tuple[str | None, str | None]:
     """Tag and digest."""
-    found = _REFERENCE.fullmatch(value)
-    if found is None:
+    parts = _REFERENCE.fullmatch(value)
+    if parts is None:
         raise ValueError(f"{value!r} is not an image reference such as {example}")
-    if len(found["name"]) > _NAME_MAX:
-        raise ValueError(f"{value!r}: its name has {len(found['name'])} characters, Docker takes {_NAME_MAX}")
-    if found["port"] and not 1 <= int(found["port"]) <= 65535:
+    if len(parts["name"]) > _NAME_MAX:
+        raise ValueError(f"{value!r}: its name has {len(parts['name'])} characters, Docker takes {_NAME_MAX}")
+    if parts["port"] and not 1 <= int(parts["port"]) <= 65535:
         raise ValueError(f"{value!r}: the registry's port is not from 1 to 65535")
-    if found["digest"] is not None and not _DIGEST.fullmatch(found["digest"]):
-        raise ValueError(f"{found['digest']!r} is not a digest; expected sha256: and 64 hexadecimal digits")
-    return found["tag"], found["digest"]
+    if parts["digest"] is not None and not _DIGEST.fullmatch(parts["digest"]):
+        raise ValueError(f"{parts['digest']!r} is not a digest; expected sha256: and 64 hexadecimal digits")
+    return parts["tag"], parts["digest"]
 
 
 def pinned_image(value: str) -> str:
@@ -142,10 +142,10 @@ _LOG_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def log_size(value: str) -> str:
-    found = re.fullmatch(r"([1-9][0-9]*)([kmg])", value)
-    if found is None:
+    size = re.fullmatch(r"([1-9][0-9]*)([kmg])", value)
+    if size is None:
         raise ValueError(f"{value!r} is not a size such as 10m: a whole number with k, m or g")
-    if len(found[1]) > 18 or int(found[1]) * _LOG_UNITS[found[2]] >= 2**63:
+    if len(size[1]) > 18 or int(size[1]) * _LOG_UNITS[size[2]] >= 2**63:
         raise ValueError(f"{value!r} is more than Docker can count (64 bits of bytes)")
     return value
 

@@ -53,13 +53,13 @@ def require_running(docker: DockerHost, deployment: Deployment, gateway: Gateway
     if shutil.which("docker") is None:
         raise IbgwError("There is no `docker` on PATH: forwarding uses the docker command line client. Install it.")
     with docker_errors(f"Container {gateway.container.name} on {docker.url}", "try again"):
-        found = docker.inspect(Kind.CONTAINER, gateway.container.id)
-    if found is None:
+        container = docker.inspect(Kind.CONTAINER, gateway.container.id)
+    if container is None:
         raise IbgwError(
             f"The container {gateway.container.name} is gone from {deployment.docker_host}. "
             f"Create it again with `pulumi up --refresh --stack {deployment.stack}`."
         )
-    if not found["State"]["Running"]:
+    if not container["State"]["Running"]:
         raise IbgwError(
             f"The gateway {gateway.container.name} is stopped. "
             f"Start it with `ibgw start --stack {deployment.stack} --gateway {gateway.name}`.",
