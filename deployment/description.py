@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from deployment.abilities import Lacking
+
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
 
@@ -232,4 +234,7 @@ class Deployment(Model):
     release: str | None = None
     verifier: Verifier
     egress_network: str
+    accepted: Annotated[tuple[Lacking, ...], Field(exclude_if=lambda found: not found)] = ()
+    """What was accepted that the Docker host lacks. Left out where there is nothing, so that a version that does not
+    know of it reads the rest."""
     gateways: Annotated[dict[str, Gateway], Field(min_length=1)]

@@ -72,11 +72,12 @@ class LogSpec:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """One container. It has no capability but `capabilities`, gains no privileges, publishes no port, forwards no
-    packet and does not swap.
+    """One container. It has no capability but `capabilities`, gains no privileges, publishes no port and
+    forwards no packet.
 
     `command`, `entry_point` and `user`: what the image says where they are left out. Without networks it has none at
-    all. `memory` is in MiB. `stop_grace`: the time from the request to end to the kill.
+    all. `memory` is in MiB; 0 is no limit, and then there is none of swap either. `swap_limited`: it must not swap.
+    `stop_grace`: the time from the request to end to the kill.
     """
 
     name: str
@@ -93,6 +94,7 @@ class ContainerSpec:
     capabilities: tuple[str, ...] = ()
     probe: Probe | None = None
     memory: int | None = None
+    swap_limited: bool = True
     stop_grace: timedelta | None = None
     log: LogSpec | None = None
 

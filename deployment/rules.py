@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from deployment.abilities import Lacking
 from deployment.description import DIGEST_PATTERN, Mode
 from deployment.names import Label
 from deployment.properties import Facts
@@ -53,6 +54,8 @@ class GatewayRecord:
     capabilities_added: tuple[str, ...] | None = None
     capabilities_dropped: tuple[str, ...] | None = None
     security_options: tuple[str, ...] | None = None
+    accepted: tuple[Lacking, ...] = ()
+    """What the configuration accepts that the Docker host lacks."""
     memory: int | None = None
     """MiB; 0 is no limit."""
     memory_swap: int | None = None
@@ -217,10 +220,11 @@ def no_new_privileges(security_options: tuple[str, ...]) -> Iterator[str]:
 
 
 @rule("Memory is limited, without swap: one gateway must not starve the host, and a swapping one is late.")
-def memory_limited(memory: int, memory_swap: int) -> Iterator[str]:
+def memory_limited(memory: int, memory_swap: int, accepted: tuple[Lacking, ...]) -> Iterator[str]:
     if memory <= 0:
-        yield unlike("memory", "no limit", "a limit in MiB")
-    elif memory_swap != memory:
+        if Lacking.MEMORY_LIMIT not in accepted:
+            yield unlike("memory", "no limit", "a limit in MiB")
+    elif memory_swap != memory and not {Lacking.MEMORY_LIMIT, Lacking.SWAP_LIMIT} & {*accepted}:
         yield unlike("memory with swap", memory_swap if memory_swap > 0 else "no limit", f"{memory} MiB, so no swap")
 
 

@@ -14,6 +14,8 @@ from deployment.properties import Facts, Inputs, Inspected, Property, Table, Upd
 DOCKERS_GRACE = 10
 """Seconds until the kill where a container has no `StopTimeout` (docker stop, API 1.41)."""
 MIB = 2**20
+NO_LIMIT = -1
+"""What Docker has as `MemorySwap` where it limits no swap, and so where it has dropped the limit."""
 ICC = "com.docker.network.bridge.enable_icc"
 """A bridge's option: whether its containers reach each other. Docker's default is true."""
 NO_FORWARDING = {"net.ipv4.ip_forward": "0"}
@@ -93,6 +95,11 @@ def _kernel_parameters(part: ContainerSpec) -> Mapping[str, str] | None:
 
 def _grace(part: ContainerSpec) -> int | None:
     return None if part.stop_grace is None else round(part.stop_grace.total_seconds())
+
+
+def _memory_with_swap(part: ContainerSpec) -> int | None:
+    """Equal to the memory, so that there is no swap; without it every preview would show a change."""
+    return part.memory if part.memory is None or (part.memory and part.swap_limited) else NO_LIMIT
 
 
 def _log_options(part: ContainerSpec) -> Mapping[str, str] | None:
@@ -287,8 +294,7 @@ CONTAINER: Table[ContainerSpec] = (
     _host("security_options", "securityOpts", "SecurityOpt", lambda _: [NO_NEW_PRIVILEGES], read=_in_order, default=()),
     _host("kernel_parameters", "sysctls", "Sysctls", _kernel_parameters, default={}, words="kernel parameter"),
     _host("memory", "memory", "Memory", lambda part: part.memory, **_SIZE),
-    # Equal, so that there is no swap; without it every preview would show a change.
-    _host("memory_swap", "memorySwap", "MemorySwap", lambda part: part.memory, words="memory with swap", **_SIZE),
+    _host("memory_swap", "memorySwap", "MemorySwap", _memory_with_swap, words="memory with swap", **_SIZE),
     _host(
         "restart",
         "restart",

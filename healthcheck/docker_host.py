@@ -102,9 +102,13 @@ class DockerHost:
     # --- looking --------------------------------------------------------------------------------------------------
 
     @_failures()
+    def info(self) -> Inspected:
+        """What the daemon says of itself and of its host (GET /info)."""
+        return cast(Inspected, self._api.info())
+
     def now(self) -> datetime:
         """By the daemon's clock, which containers log by."""
-        return moment(self._api.info()["SystemTime"])
+        return moment(self.info()["SystemTime"])
 
     def inspect(self, kind: Kind, name: str) -> Inspected | None:
         """What Docker knows of an object; None where there is none."""

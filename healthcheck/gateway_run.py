@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from deployment.abilities import Lack
 from deployment.description import Deployment, Gateway
 from deployment.tables import Kind
 from healthcheck import hygiene, isolation
@@ -40,7 +41,8 @@ STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})
 @dataclass(frozen=True)
 class Verification:
     """What the runs of all gateways share. `wait`, `watch`: seconds; `asked`: the checks to report, none for all;
-    `acts`: whether a gateway whose credentials were rejected is stopped."""
+    `acts`: whether a gateway whose credentials were rejected is stopped; `lacking`: the limits that the Docker host
+    cannot keep."""
 
     docker: DockerHost
     deployment: Deployment
@@ -51,6 +53,7 @@ class Verification:
     acts: bool
     progress: Callable[[str], None]
     interrupted: threading.Event
+    lacking: Sequence[Lack]
     attachments: Attachments
     rounds: ReachabilityRounds
     verifiers: Verifiers
@@ -325,7 +328,10 @@ class GatewayRun:
     def _hygiene(self) -> Observation | None:
         """After the isolation check, whose last look at Docker it uses; None without a container."""
         facts = self._container.facts()
-        return None if facts is None else hygiene.judge(self.gateway, facts, self._shared.attachments.now())
+        if facts is None:
+            return None
+        facts = replace(facts, lacking=self._shared.lacking, accepted=self._shared.deployment.accepted)
+        return hygiene.judge(self.gateway, facts, self._shared.attachments.now())
 
     def _image_obstacle(self) -> Obstacle | None:
         image_id = self._shared.deployment.verifier.image_id

@@ -4,13 +4,14 @@
 the settings, and whether it ran through. Who can reach it is `healthcheck.isolation`'s business.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import JsonValue
 
+from deployment.abilities import Lack, Lacking
 from deployment.description import Gateway
 from deployment.properties import row
 from deployment.rules import (
@@ -40,13 +41,17 @@ PLAN_TAKES = timedelta(minutes=15)
 PLANNED_ENDS = frozenset({"clean", "no_session"})
 """How a session ends that the supervisor ended: for a pause, in offline hours, to heal. Docker restarts it then too."""
 
+DROPPED = {Lacking.MEMORY_LIMIT: ("memory", "memory_swap"), Lacking.SWAP_LIMIT: ("memory_swap",)}
+"""What Docker leaves out of a container on a host that cannot keep it."""
+
 # Of the inspect output, what the rules look at already.
 JUDGED = frozenset({"Config", "Path", "Args"})
 
 
 @dataclass(frozen=True)
 class Facts:
-    """`digests`: of the image that the container runs. `owner`: of its settings, None where none are mounted."""
+    """`digests`: of the image that the container runs. `owner`: of its settings, None where none are mounted.
+    `lacking`: of the limits, what the Docker host cannot keep; `accepted`: what the configuration accepts."""
 
     record: GatewayRecord
     inspected: Mapping[str, Any]
@@ -56,12 +61,17 @@ class Facts:
     out_of_memory: bool
     started_at: datetime | None
     status: Status | None = None
+    lacking: Sequence[Lack] = ()
+    accepted: tuple[Lacking, ...] = ()
+
+    def judged(self, accepted: Iterable[Lacking]) -> GatewayRecord:
+        return replace(self.record, accepted=tuple(accepted))
 
 
 def judge(gateway: Gateway, facts: Facts, now: datetime) -> Observation:
     """Several faults are all told, under the first one's reason."""
     faults = list(_faults(gateway, facts, now))
-    rules: dict[str, JsonValue] = {rule.name: _standing(rule, facts.record) for rule in CONFINEMENT}
+    rules: dict[str, JsonValue] = {rule.name: _standing(rule, facts.judged(facts.accepted)) for rule in CONFINEMENT}
     data: dict[str, JsonValue] = {
         "restarts": facts.restarts,
         "out_of_memory": facts.out_of_memory,
@@ -72,17 +82,25 @@ def judge(gateway: Gateway, facts: Facts, now: datetime) -> Observation:
         data |= {"heals": facts.status.heals, "last_stop": facts.status.stopped, "planned": planned(facts.status)}
     if faults:
         return Observation("; ".join(text for _, text in faults), faults[0][0], data)
-    return Observation("as declared, the recorded image, no credential in sight", data=data)
+    seen = "as declared, the recorded image, no credential in sight"
+    if facts.accepted:
+        seen += f"; the Docker host lacks {', '.join(facts.accepted)}, as ibgw:acceptHost accepts"
+    return Observation(seen, data=data)
 
 
 def _standing(rule: Rule, record: GatewayRecord) -> str:
     if rule.unseen(record):
         return "unseen"
-    return "broken" if rule.violations(record) else "kept"
+    if rule.violations(record):
+        return "broken"
+    return "accepted" if rule.violations(replace(record, accepted=())) else "kept"
 
 
 def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Reason, str]]:
     """Worst first."""
+    # What the host cannot keep no update can put right, with a login or without one.
+    unable = {one.acceptable for one in facts.lacking if one.acceptable is not None}
+    excused = {field for lacking in unable for field in DROPPED.get(lacking, ())}
     for text in no_credential_in_sight.violations(facts.record):
         yield Reason.CREDENTIAL_VISIBLE, text
     for place in credentials_in({key: value for key, value in facts.inspected.items() if key not in JUDGED}):
@@ -90,13 +108,18 @@ def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Rea
     if gateway.in_place is not None:
         # The rules are broken by some of these too; this reason's remedy needs no login.
         for field, expected in gateway.in_place:
+            if field in excused:
+                continue
             if (actual := getattr(facts.record, field)) != expected:
                 unit = " MiB" if isinstance(expected, int) else ""
                 yield Reason.NOT_APPLIED, unlike(row(CONTAINER, field).item, f"{actual}{unit}", f"{expected}{unit}")
     for rule in CONFINEMENT:
         if rule is not no_credential_in_sight:
-            for text in rule.violations(facts.record):
+            for text in rule.violations(facts.judged({*facts.accepted, *unable})):
                 yield Reason.RULE_BROKEN, text
+    for lack in facts.lacking:
+        if not lack.accepted_by(facts.accepted):
+            yield Reason.HOST_LACKS, str(lack)
     if gateway.image.digest not in facts.digests:
         digests = ", ".join(facts.digests) or "one without a digest"
         yield Reason.IMAGE_DIFFERS, unlike("image", digests, gateway.image.digest)

@@ -90,6 +90,7 @@ class Reason(StrEnum):
     IMAGE_DIFFERS = "image_differs"
     NOT_APPLIED = "not_applied"
     RULE_BROKEN = "rule_broken"
+    HOST_LACKS = "host_lacks"
     SETTINGS_OWNER = "settings_owner"
     OUT_OF_MEMORY = "out_of_memory"
     PLAN_MISSED = "plan_missed"
@@ -494,6 +495,12 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.RULE_BROKEN: Explanation(
         "The container does not have the confinement, limits or settings that every gateway must have.",
         f"recreate the gateway as declared: {RECREATE}",
+    ),
+    Reason.HOST_LACKS: Explanation(
+        "The Docker host cannot keep a limit that every gateway must have, and Docker drops it. The gateway itself is "
+        "as it was declared: recreating it changes nothing and costs a login.",
+        "enable it on the Docker host, or accept the host as it is with ibgw:acceptHost (docs/host.md), then "
+        "pulumi up --stack {stack} (no login)",
     ),
     Reason.SETTINGS_OWNER: Explanation(
         "The settings volume is missing from the container or does not belong to the gateway's user (1000:1000), which "

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from deployment.abilities import limits_lacking
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck.attachments import Attachments
@@ -54,6 +55,7 @@ def verify(
         with docker_errors(f"Docker host {deployment.docker_host}", "check the daemon and verify again"):
             left = sweep(docker, deployment)
             attachments.begin()
+            lacking = limits_lacking(docker.info())
         if left:
             progress(f"removed {left} of the verifier's objects that an earlier run left behind")
         with (
@@ -73,6 +75,7 @@ def verify(
                 acts=acts,
                 progress=progress,
                 interrupted=over,
+                lacking=lacking,
                 attachments=attachments,
                 rounds=rounds,
                 verifiers=verifiers,

@@ -32,7 +32,7 @@ def _configuration() -> dict[str, str]:
 
 
 def _load() -> Callable[..., spec.StackSpec]:
-    """Configuration -> what the stack declares, but for the subnets that its Docker host's networks hold (`held` of
+    """Configuration -> what the stack declares, but for what its Docker host holds and lacks (`held` and `lacks` of
     infra.spec.describe). Touches nothing but files."""
     stack = pulumi.get_stack()
     loaded = settings.load(stack, _configuration())
@@ -59,9 +59,12 @@ async def _prepare(
     # The output describes one Docker host; nothing that is called from here knows that there is no other.
     [where] = described.hosts
     existing = await asyncio.to_thread(host.read_host, where.docker_host)
-    stack = describe(held=host.held(described, existing))
+    lacks = host.lacks(described, where, existing.info)
+    stack = describe(held=host.held(described, existing.objects), lacks=lacks)
     [where] = stack.hosts
-    host.check_host(stack, where, existing)
+    host.check_host(stack, where, existing.objects, lacks)
+    for text in host.accepted_in_words(stack, lacks):
+        pulumi.log.warn(text)
     from infra.resources import declare_provider
 
     return stack, where, declare_provider(where.docker_host)

@@ -4,10 +4,12 @@ Run before the first resource is declared: a name that somebody else took, addre
 gateway with the same secret must stop a deployment while nothing has been changed yet.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from deployment import abilities
+from deployment.abilities import Info, Lack
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import Label, Role
 from infra.addresses import Held
@@ -31,8 +33,16 @@ def _subnets(network: Mapping[str, object]) -> tuple[IPv4Network, ...]:
     return tuple(IPv4Network(text, strict=False) for text in texts)
 
 
-def read_host(host: str) -> list[HostObject]:
-    """Every container, network and volume of the Docker host.
+@dataclass(frozen=True)
+class HostContents:
+    """What is on a Docker host, and what its daemon says of itself (GET /info)."""
+
+    objects: Sequence[HostObject]
+    info: Info
+
+
+def read_host(host: str) -> HostContents:
+    """Every container, network and volume of the Docker host, and what it can do.
 
     Raises IbgwError (COULD_NOT_RUN) naming `ibgw:dockerHost` when it does not answer.
     """
@@ -42,7 +52,7 @@ def read_host(host: str) -> list[HostObject]:
 
     try:
         with DockerHost(host) as docker, docker_errors(f"{host} stopped answering", "try again"):
-            return [
+            objects = [
                 HostObject(
                     kind,
                     entry["Name"] if "Name" in entry else (entry["Names"] or ["/"])[0].lstrip("/"),
@@ -52,6 +62,7 @@ def read_host(host: str) -> list[HostObject]:
                 for kind in (Kind.CONTAINER, Kind.NETWORK, Kind.VOLUME)
                 for entry in docker.find(kind)
             ]
+            return HostContents(objects, docker.info())
     except IbgwError as error:
         raise IbgwError(f"ibgw:dockerHost: {error}") from None
 
@@ -80,8 +91,23 @@ def _fixed_names(host: HostSpec) -> Iterable[tuple[str, str]]:
             yield from ((kind, part.name) for part in parts.values())
 
 
-def check_host(spec: StackSpec, host: HostSpec, objects: Collection[HostObject]) -> None:
-    """Raises IbgwError (REFUSED) that lists everything on the host that the stack must not touch or share."""
+def lacks(spec: StackSpec, host: HostSpec, info: Info) -> list[Lack]:
+    """What the host cannot do that the stack needs, accepted or not."""
+    return abilities.lacks(info, platform=spec.platform, gateways=len(host.gateways))
+
+
+def accepted_in_words(spec: StackSpec, lacking: Iterable[Lack]) -> list[str]:
+    """What `ibgw:acceptHost` makes of what the host lacks, and what it names in vain."""
+    words = [
+        f"ibgw:acceptHost accepts {one.acceptable}: {one.what}" for one in lacking if one.accepted_by(spec.accepted)
+    ]
+    in_vain = [one for one in spec.accept_host if one not in spec.accepted]
+    return [*words, *(f"ibgw:acceptHost names {one}, which this Docker host has; remove it" for one in in_vain)]
+
+
+def check_host(spec: StackSpec, host: HostSpec, objects: Collection[HostObject], lacking: Iterable[Lack] = ()) -> None:
+    """Raises IbgwError (REFUSED) that lists everything on the host that the stack must not touch or share, and what the
+    host cannot do and nobody has accepted."""
     fixed = set(_fixed_names(host))
     faults = [
         f"{thing.kind} {thing.name!r} exists and does not carry this stack's labels; "
@@ -89,6 +115,7 @@ def check_host(spec: StackSpec, host: HostSpec, objects: Collection[HostObject])
         for thing in objects
         if (thing.kind, thing.name) in fixed and not _ours(spec, thing.labels)
     ]
+    faults += [str(lack) for lack in lacking if not lack.accepted_by(spec.accepted)]
     declared = {name for kind, name in fixed if kind == "network"}
     for gateway in host.gateways.values():
         configured = gateway.settings.api_subnet

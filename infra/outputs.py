@@ -115,6 +115,7 @@ def assemble(
             release=spec.release,
             verifier=description.Verifier(image_id=known["verifier"]),
             egress_network=host.egress.name,
+            accepted=spec.accepted,
             gateways={
                 name: describe_gateway(spec, gateway, versions[name], known["containers"][name], known["digest"])
                 for name, gateway in host.gateways.items()

@@ -30,7 +30,7 @@ def record(stack: StackSpec, host: HostSpec, gateway: GatewaySpec) -> GatewayRec
         if container.labels.get(Label.ROLE) != Role.GATEWAY
         and host.egress.name in {attachment.network for attachment in container.networks}
     )
-    return replace(judged, image=stack.image, egress_strangers=tuple(sorted(strangers)))
+    return replace(judged, image=stack.image, egress_strangers=tuple(sorted(strangers)), accepted=stack.accepted)
 
 
 def records(stack: StackSpec) -> list[GatewayRecord]:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from deployment import docker_address
+from deployment.abilities import Lacking
 from deployment.description import CheckLevel, Client, Mode, SecondFactor
 from deployment.description import QuoteContract as QuoteContractDescription
 from deployment.durations import parse_duration
@@ -457,6 +458,7 @@ class Settings(_Settings):
     image: Annotated[str, AfterValidator(values.pinned_image)] | None = None
     release: Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}$")] | None = None
     platform: Platform = Platform.AMD64
+    accept_host: tuple[Lacking, ...] = ()
     network: Network = Network()
     verifier: Verifier = Verifier()
     trading_hours: TradingHours = TradingHours()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePosixPath
 
+from deployment import abilities
+from deployment.abilities import Lack, Lacking
 from deployment.description import PASSWORD_FILE, PORTS, USER_ID_FILE, CheckLevel, Mode, SecondFactor
 from deployment.names import Label, Names, Role, labels
 from deployment.parts import (
@@ -107,6 +109,10 @@ class StackSpec:
     release: str | None
     base_image: str
     platform: str
+    accept_host: tuple[Lacking, ...]
+    """What the configuration accepts, whether the Docker host has it or not."""
+    accepted: tuple[Lacking, ...]
+    """Of that, what the host lacks."""
     verification_timeout: timedelta
     hosts: tuple[HostSpec, ...]
 
@@ -175,10 +181,17 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
 
 
 def describe(
-    settings: config.Settings, *, project: str, stack: str, image: str | None, held: Collection[Held] = ()
+    settings: config.Settings,
+    *,
+    project: str,
+    stack: str,
+    image: str | None,
+    held: Collection[Held] = (),
+    lacks: Collection[Lack] = (),
 ) -> StackSpec:
-    """The whole stack as data. `held`: the subnets of its Docker host's networks; none on an empty host. Raises
-    IbgwError (REFUSED) when a subnet cannot be had."""
+    """The whole stack as data. `held`: the subnets of its Docker host's networks; none on an empty host. `lacks`: what
+    the host cannot do; nothing unless known. Raises IbgwError (REFUSED) when a subnet cannot be had."""
+    accepted = abilities.accepted(lacks, settings.accept_host)
     names = Names(settings.name_prefix, stack)
     configured = {name: gateway.api_subnet for name, gateway in settings.gateways.items()}
     subnets = choose(settings.network.subnet_pool, configured, names, held)
@@ -244,7 +257,8 @@ def describe(
                 timeout=PROBE_TIMEOUT,
                 retries=PROBE_RETRIES,
             ),
-            memory=gateway.resources.memory,
+            memory=0 if Lacking.MEMORY_LIMIT in accepted else gateway.resources.memory,
+            swap_limited=Lacking.SWAP_LIMIT not in accepted,
             stop_grace=gateway.container.stop_grace,
             log=LogSpec(gateway.container.log_max_size, gateway.container.log_max_files),
             restart=Restart.UNLESS_STOPPED,
@@ -279,6 +293,8 @@ def describe(
         release=settings.release,
         base_image=settings.verifier.base_image,
         platform=settings.platform.value,
+        accept_host=settings.accept_host,
+        accepted=accepted,
         verification_timeout=settings.verifier.timeout,
         hosts=(HostSpec(settings.docker_host, egress, gateways),),
     )

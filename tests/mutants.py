@@ -59,6 +59,28 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "what the host lacks is found by the next verification only",
+        "infra/host.py",
+        "faults += [str(lack) for lack in lacking if not lack.accepted_by(spec.accepted)]",
+        "",
+        "tests/stack/test_host_lacks.py::test_what_the_host_lacks_declares_nothing",
+    ),
+    Mutation(
+        "a limit is given up that the host can keep",
+        "deployment/abilities.py",
+        "if one in missing and one in configured",
+        "if one in configured",
+        "tests/stack/test_host_lacks.py::test_what_is_accepted_is_declared_as_docker_will_have_it",
+    ),
+    Mutation(
+        "a limit that the host dropped is answered with a login",
+        "healthcheck/hygiene.py",
+        "facts.judged({*facts.accepted, *unable})",
+        "facts.judged(facts.accepted)",
+        "tests/unit/test_healthcheck_hygiene.py"
+        "::test_a_limit_that_the_host_dropped_is_the_hosts_fault_and_no_replacement_helps",
+    ),
+    Mutation(
         "ssh is given a port that nobody named",
         "deployment/docker_address.py",
         'return ["-l", self.user, *(["-p", str(self.port)] if self.port else []), "--", self.host]',
@@ -166,7 +188,7 @@ MUTATIONS = (
     Mutation(
         "the gateway may swap",
         "deployment/tables.py",
-        '"MemorySwap", lambda part: part.memory,',
+        '"MemorySwap", _memory_with_swap,',
         '"MemorySwap", lambda _: None,',
         DECLARED,
     ),
@@ -608,8 +630,8 @@ MUTATIONS = (
     Mutation(
         "the program does not look at the host's subnets",
         "infra/__main__.py",
-        "describe(held=host.held(described, existing))",
-        "describe()",
+        "describe(held=host.held(described, existing.objects), lacks=lacks)",
+        "describe(lacks=lacks)",
         f"{PROGRAM}::test_the_stack_s_own_networks_keep_their_subnets_and_a_new_one_goes_round_the_others",
     ),
     Mutation(

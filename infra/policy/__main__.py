@@ -7,6 +7,7 @@ whatever the program itself has checked.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pulumi
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
@@ -24,6 +25,7 @@ from deployment.properties import UNKNOWN
 from deployment.rules import RULES, Rule, egress_for_gateways
 from deployment.tables import Token
 from infra.policy import inputs
+from infra.settings import PROJECT
 
 
 def plain(value: Any) -> Any:
@@ -45,12 +47,14 @@ def _item(holder: Any, key: Any) -> Any:
 def for_each_resource(rule: Rule) -> Policy:
     """A rule about what one resource says of itself."""
 
+    accepts = inputs.accepted(pulumi.Config(PROJECT).get_object("acceptHost"))
+
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         if args.resource_type not in inputs.JUDGED:
             return
         given = plain(args.props)
         if inputs.applies(rule, args.resource_type, given):
-            judged = inputs.record(args.resource_type, args.name, given, inputs.mode_of(args.urn))
+            judged = inputs.record(args.resource_type, args.name, given, inputs.mode_of(args.urn), accepts)
             for text in rule.violations(judged):
                 report(f"{judged.name}: {text}", None)
 

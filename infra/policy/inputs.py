@@ -7,6 +7,7 @@ Each resource fills only the facts that are its own.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from deployment.abilities import Lacking
 from deployment.description import Mode
 from deployment.names import Label, Role
 from deployment.properties import Facts, Inputs, facts_of_inputs, row
@@ -36,9 +37,15 @@ def applies(rule: Rule, kind: str, inputs: Inputs) -> bool:
     return kind != Token.CONTAINER or mode.of_inputs(inputs) != "none" or rule in WITHOUT_NETWORK
 
 
-def record(kind: str, name: str, inputs: Inputs, mode: Mode) -> GatewayRecord:
-    """The facts that this resource (of JUDGED) decides."""
-    base = GatewayRecord(name=name, mode=mode)
+def accepted(configured: object) -> tuple[Lacking, ...]:
+    """Of the stack's setting `acceptHost`, what there is. The program refuses anything else."""
+    named = configured if isinstance(configured, list) else []
+    return tuple(one for one in Lacking if one in named)
+
+
+def record(kind: str, name: str, inputs: Inputs, mode: Mode, accepts: tuple[Lacking, ...] = ()) -> GatewayRecord:
+    """The facts that this resource (of JUDGED) decides. `accepts`: what its Docker host may lack."""
+    base = GatewayRecord(name=name, mode=mode, accepted=accepts)
     if kind == Token.CONTAINER:
         return base.with_container(facts_of_inputs(CONTAINER, inputs))
     if kind == Token.NETWORK:

@@ -47,6 +47,8 @@ _CONFIGURED = {
     "labels": (Cause.STACK, f"{PROJECT}:namePrefix"),
     "mounts": (Cause.STACK, f"{PROJECT}:namePrefix"),
     "provider": (Cause.STACK, f"{PROJECT}:dockerHost"),
+    "memory": (Cause.STACK, f"{PROJECT}:acceptHost"),
+    "memory_swap": (Cause.STACK, f"{PROJECT}:acceptHost"),
 }
 _UNTOLD = {
     "files": "a file in the container",

@@ -14,7 +14,7 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from infra import host
-from infra.host import HostObject
+from infra.host import HostContents, HostObject
 from infra.spec import StackSpec
 from tests.unit.test_settings import as_engine, tracked
 
@@ -117,6 +117,8 @@ class Program:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
         self.engine: Engine | None = None
+        self.info: dict[str, Any] = {}
+        """What the Docker host's daemon says of itself."""
 
     def run(
         self,
@@ -137,7 +139,7 @@ class Program:
         self.engine = engine = Engine(given, frozenset(denied), repo_digest)
         verified: list[StackSpec] = []
         outputs: dict[str, Any] = {}
-        self.monkeypatch.setattr(host, "read_host", lambda _host: list(on_host))
+        self.monkeypatch.setattr(host, "read_host", lambda _host: HostContents(on_host, self.info))
 
         async def collect() -> None:
             declared = await program(verify=lambda _deployment, spec: verified.append(spec))

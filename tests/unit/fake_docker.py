@@ -30,6 +30,8 @@ class FakeDocker(DockerHost):
         self.archive = b""
         self.happened: list[dict[str, Any]] = []
         self.time = "2026-11-22T18:30:00.5Z"
+        self.can: dict[str, Any] = {}
+        """What the daemon says of its host, such as `MemoryLimit`."""
         self.asked: list[tuple[Any, ...]] = []
         """What was read, as `done` has it."""
         self.done: list[tuple[Any, ...]] = []
@@ -61,6 +63,10 @@ class FakeDocker(DockerHost):
                 raise self.failing[key]
 
     # --- looking --------------------------------------------------------------------------------------------------
+
+    def info(self) -> Inspected:
+        self._look("info")
+        return {"SystemTime": self.time, **self.can}
 
     def now(self) -> datetime:
         self._look("now")

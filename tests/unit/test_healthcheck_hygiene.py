@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deployment.abilities import Lacking, limits_lacking
 from deployment.description import InPlace
 from deployment.properties import Update
 from deployment.rules import violations
@@ -14,6 +15,7 @@ from healthcheck.automation.status import Status, parse
 from healthcheck.hygiene import Facts, judge
 from healthcheck.inspected import record
 from healthcheck.observation import Observation
+from healthcheck.reasons import EXPLANATIONS
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, gateway
 
@@ -193,3 +195,45 @@ def test_a_restart_that_the_supervisor_wanted_is_no_fault(stopped: str, warns: b
     finding = look(facts(restarts=2, status=told(stopped=stopped)))
     assert (finding.reason == "restarted") is warns
     assert finding.data["last_stop"] == stopped
+
+
+NO_MEMORY = {"MemoryLimit": False, "SwapLimit": False}
+NO_SWAP = {"MemoryLimit": True, "SwapLimit": False}
+DROPPED = {"Memory": 0, "MemorySwap": -1}
+UNSWAPPED = {"MemorySwap": -1}
+
+
+@pytest.mark.parametrize(
+    ("info", "host", "limit"),
+    [(NO_MEMORY, DROPPED, "memoryLimit"), (NO_SWAP, UNSWAPPED, "swapLimit"), (NO_MEMORY, UNSWAPPED, "memoryLimit")],
+)
+@pytest.mark.parametrize("recorded", [None, InPlace(memory=1536, memory_swap=1536, restart="unless-stopped")])
+def test_a_limit_that_the_host_dropped_is_the_hosts_fault_and_no_replacement_helps(
+    info: dict[str, bool], host: dict[str, int], limit: str, recorded: InPlace | None
+) -> None:
+    found = facts(inspected(host_config=host), lacking=limits_lacking(info))
+    finding = judge(gateway().model_copy(update={"in_place": recorded}), found, NOW)
+    assert finding.reason == "host_lacks"
+    assert f"ibgw:acceptHost: [{limit}]" in finding.seen
+    assert "--replace" not in EXPLANATIONS[finding.reason].remedy
+    # What else is wrong is still told.
+    worse = judge(gateway(), replace(found, owner=(0, 0)), NOW)
+    assert "found 0:0" in worse.seen
+
+
+@pytest.mark.parametrize(
+    ("info", "host", "limit", "memory"),
+    [(NO_MEMORY, DROPPED, Lacking.MEMORY_LIMIT, 0), (NO_SWAP, UNSWAPPED, Lacking.SWAP_LIMIT, 1536)],
+)
+def test_what_was_accepted_passes_and_shows(
+    info: dict[str, bool], host: dict[str, int], limit: Lacking, memory: int
+) -> None:
+    found = facts(inspected(host_config=host), lacking=limits_lacking(info), accepted=(limit,))
+    expected = InPlace(memory=memory, memory_swap=0, restart="unless-stopped")
+    finding = judge(gateway().model_copy(update={"in_place": expected}), found, NOW)
+    assert finding.reason is None
+    assert f"lacks {limit}, as ibgw:acceptHost accepts" in finding.seen
+    rules: Any = finding.data["rules"]
+    assert rules["memory_limited"] == "accepted"
+    # A limit that somebody took away on a host that has it is nobody's acceptance.
+    assert look(facts(inspected(host_config=host))).reason == "rule_broken"

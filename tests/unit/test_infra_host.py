@@ -19,7 +19,10 @@ def test_every_container_network_and_volume_is_read_with_its_labels(monkeypatch:
     docker.objects[Kind.NETWORK] = {"n": {"Name": "bridge", "Labels": {}, "IPAM": {"Config": ranges}}}
     docker.objects[Kind.VOLUME] = {"v": {"Name": "settings", "Labels": None}}
     monkeypatch.setattr(docker_host, "DockerHost", lambda _: docker)
-    assert read_host("unix:///x") == [
+    docker.can = {"MemoryLimit": False}
+    found = read_host("unix:///x")
+    assert found.info["MemoryLimit"] is False
+    assert found.objects == [
         HostObject("container", "bot", {"a": "b"}),
         HostObject("container", "", {}),
         HostObject("network", "bridge", {}, (IPv4Network("10.0.0.0/24"),)),

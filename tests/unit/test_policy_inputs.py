@@ -8,7 +8,7 @@ from deployment.description import Mode
 from deployment.properties import UNKNOWN
 from deployment.rules import RULES, api_internal, memory_limited, no_capabilities, no_new_privileges
 from deployment.tables import Token
-from infra.policy.inputs import Attached, applies, egress, mode_of, record
+from infra.policy.inputs import Attached, accepted, applies, egress, mode_of, record
 
 CONTAINER, NETWORK, IMAGE = Token.CONTAINER, Token.NETWORK, Token.PULLED_IMAGE
 URN = "urn:pulumi:paper::ibgw::docker:index/network:Network::egress"
@@ -75,3 +75,18 @@ def test_whoever_is_on_egress_by_name_or_by_reference_and_is_no_gateway_is_a_str
     ]
     assert egress("egress", network, URN, attached).egress_strangers == ("by-name", "by-reference")
     assert egress("api", {"name": "ibgw-paper-egress"}, URN, attached).egress_strangers is None
+
+
+def test_a_limit_that_the_stacks_host_may_lack_is_no_violation() -> None:
+    accepts = accepted(["memoryLimit", "swapLimit"])
+    none = record(CONTAINER, "main", {"memory": 0, "memorySwap": -1}, Mode.LIVE, accepts)
+    assert memory_limited.violations(none) == []
+    swapping = {"memory": 1536, "memorySwap": -1}
+    assert memory_limited.violations(record(CONTAINER, "main", swapping, Mode.LIVE, accepted(["swapLimit"]))) == []
+    assert memory_limited.violations(record(CONTAINER, "main", swapping, Mode.LIVE, accepted(["nativeImages"])))
+    assert memory_limited.violations(record(CONTAINER, "main", {"memory": 0}, Mode.LIVE, accepted(["swapLimit"])))
+
+
+@pytest.mark.parametrize("configured", [None, [], "memoryLimit", ["anything", 7, None], {"memoryLimit": True}])
+def test_only_what_the_setting_can_say_is_accepted(configured: object) -> None:
+    assert accepted(configured) == ()
