@@ -26,16 +26,14 @@ from infra.supervisor import MAXIMUM_ATTEMPTS
 from operations.lifecycle import guard_attempts
 from operations.status import age, last_planned
 
-SKEW = timedelta(seconds=5)
-"""Clocks further apart are told: orders and schedules go by the gateway's."""
-
 
 @dataclass(frozen=True)
 class Observation:
-    """One topic. `next`: the command to run, or what to do, where something is to be done."""
+    """One topic. `ok`: None where it cannot be seen. `next`: the command to run, or what to do, where something is to
+    be done, or how to look."""
 
     topic: str
-    ok: bool
+    ok: bool | None
     found: str
     next: str | None = None
 
@@ -51,7 +49,6 @@ class Evidence:
     gateway: Gateway
     report: GatewayReport
     now: datetime  # the Docker host's
-    here: datetime  # this machine's, at the same moment
     status: str | None  # Docker's word for the container's state; None where there is none
     restarts: int = 0
     attempts: int = 0  # by the start guard's count, with the deployed version of the secret
@@ -237,16 +234,11 @@ def schedule(evidence: Evidence) -> Observation:
 
 def time_zone(evidence: Evidence) -> Observation:
     wanted = evidence.gateway.schedule.time_zone
-    skew = abs(evidence.now - evidence.here)
     if evidence.jts_zone is not None and evidence.jts_zone != wanted:
         return Observation(
             "time zone", False, f"jts.ini has {evidence.jts_zone or 'none'}, the configuration {wanted}",
             evidence.command("restart"),
         )  # fmt: skip
-    if skew > SKEW:
-        return Observation(
-            "time zone", False, f"the Docker host's clock is {age(skew)} off this machine's", "timedatectl"
-        )
     return Observation("time zone", True, f"{wanted}, where it is {evidence.now.astimezone(ZoneInfo(wanted)):%a %H:%M}")
 
 
@@ -262,16 +254,15 @@ def collect(docker: DockerHost, deployment: Deployment, report: GatewayReport) -
     with docker_errors(
         f"Container {gateway.container.name} on {deployment.docker_host}", "check the daemon (`docker info`)"
     ):
-        now, here = docker.now(), datetime.now(UTC)
+        now = docker.now()
         inspected = docker.inspect(Kind.CONTAINER, gateway.container.name)
         if inspected is None:
-            return Evidence(deployment, gateway, report, now, here, None)
+            return Evidence(deployment, gateway, report, now, None)
         return Evidence(
             deployment,
             gateway,
             report,
             now,
-            here,
             status=inspected["State"]["Status"],
             restarts=inspected["RestartCount"],
             attempts=guard_attempts(docker, gateway),
@@ -302,12 +293,15 @@ def _jts_zone(docker: DockerHost, gateway: Gateway) -> str | None:
     return next((line.partition("=")[2].strip() for line in text.splitlines() if line.startswith("TimeZone=")), "")
 
 
+_MARKS = {True: "ok", False: "LOOK", None: "?"}
+
+
 def render(name: str, findings: list[Observation]) -> str:
     """For people: a line a topic, and what to do under those that need it."""
     width = max(len(finding.topic) for finding in findings)
     lines = [name]
     for finding in findings:
-        lines.append(f"  {'ok' if finding.ok else 'LOOK':<4}  {finding.topic:<{width}}  {finding.found}")
+        lines.append(f"  {_MARKS[finding.ok]:<4}  {finding.topic:<{width}}  {finding.found}")
         if not finding.ok and finding.next:
             lines.append(f"  {'':<4}  {'':<{width}}  -> {finding.next}")
     return "\n".join(lines)

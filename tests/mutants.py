@@ -59,6 +59,13 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "a slow answer is a clock that is off",
+        "operations/doctor_host.py",
+        "abs(evidence.skew) > SKEW + evidence.doubt",
+        "abs(evidence.skew) > SKEW",
+        "tests/unit/test_operations_doctor_host.py::test_what_is_measured_is_told_with_what_to_do",
+    ),
+    Mutation(
         "what the host lacks is found by the next verification only",
         "infra/host.py",
         "faults += [str(lack) for lack in lacking if not lack.accepted_by(spec.accepted)]",

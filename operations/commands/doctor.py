@@ -6,10 +6,13 @@ from operations.commands.shared import GatewayNames, Json, StackName, docker_of,
 def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) -> None:
     """Verify, then walk through what usually is wrong: what was found, and the one command to run next.
 
-    Topics: container, authentication, lockout, port, firewall, settings, second factor, schedule, time zone.
+    Topics of a gateway: container, authentication, lockout, port, firewall, settings, second factor, schedule, time
+    zone. Of the Docker host: clock, limits, memory, disk, forwarding, live restore, stop time, upgrades; a question
+    mark is what Docker does not tell (docs/host.md).
     """
     from healthcheck.runner import look
     from operations.doctor import collect, examine, render
+    from operations.doctor_host import collect_host, examine_host
     from operations.formats import human
     from operations.stack import Stack, choose_gateways
 
@@ -18,10 +21,14 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     report = look(deployment, gateways=names, wait=0, progress=say)
     with docker_of(deployment) as docker:
         findings = {seen.gateway: examine(collect(docker, deployment, seen)) for seen in report.gateways}
+        of_host = examine_host(collect_host(docker, deployment))
     if as_json:
-        print_json({name: [finding.json() for finding in of_gateway] for name, of_gateway in findings.items()})
+        # No gateway's name is an address.
+        told = {**findings, deployment.docker_host: of_host}
+        print_json({name: [finding.json() for finding in of_one] for name, of_one in told.items()})
     else:
         typer.echo(human(report))
         for name, of_gateway in findings.items():
             typer.echo(f"\n{render(f'{stack}/{name}', of_gateway)}")
+        typer.echo(f"\n{render(deployment.docker_host, of_host)}")
     raise typer.Exit(report.exit_code)
