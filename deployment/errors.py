@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     GATE_HIT = 9
     ROLLED_BACK = 10
     NEEDS_A_PERSON = 11
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 

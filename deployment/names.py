@@ -11,6 +11,10 @@ from enum import StrEnum
 MANAGED_BY = "pulumi"
 
 
+OWN_LABELS = "ibgw."
+"""How the keys of our labels begin, those of later versions too."""
+
+
 class Label(StrEnum):
     """Label keys, as `docker inspect` shows them."""
 
@@ -22,6 +26,7 @@ class Label(StrEnum):
     ROLE = "ibgw.role"
     MODE = "ibgw.mode"
     LIFETIME = "ibgw.lifetime"  # of the verifier's objects: seconds for which the run that made one may need it
+    RUN = "ibgw.run"  # of the verifier's objects: the process that made one
     SECRET_ID = "ibgw.secret-id"  # noqa: S105 - a label's key, not a secret
 
 

@@ -141,17 +141,12 @@ class DockerHost:
             objects = self._api.volumes(filters=filters)["Volumes"]
         return list(objects or ())
 
-    @_failures()
-    def events(self, since: float, until: float, *, kinds: Sequence[Kind], actions: Sequence[str]) -> list[Inspected]:
-        """What happened between two times, in seconds of the daemon's clock. It remembers the last 256 of all kinds."""
-        # As texts, which docker-py passes on: whole seconds would take in what happened before, or wait for the next.
-        events = self._api.events(  # type: ignore[call-overload]
-            since=f"{since:.6f}",
-            until=f"{until:.6f}",
-            filters={"type": [*kinds], "event": [*actions]},
-            decode=True,
-        )
-        return [*events]
+    def events(self, since: float, until: float) -> Iterator[Inspected]:
+        """What happens between two times, in seconds of the daemon's clock: what it remembers (the last 256 events),
+        and then each as it comes. One that ends early was cut off."""
+        with _failures():
+            # As texts, which docker-py passes on: whole seconds would take in what happened before.
+            yield from self._api.events(since=f"{since:.6f}", until=f"{until:.6f}", decode=True)  # type: ignore[call-overload]
 
     @_failures()
     def log(

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 
 from deployment.abilities import Lack
 from deployment.description import Deployment, Gateway
-from deployment.tables import Kind
+from deployment.errors import IbgwError
 from healthcheck import hygiene, isolation
 from healthcheck.attachments import Attachments
 from healthcheck.automation import launcher
 from healthcheck.automation.base import STANDING, Reading
 from healthcheck.check_sequence import OVER_API, all_skipped, with_needs
 from healthcheck.credential_files import credentials_of
-from healthcheck.docker_host import DockerError, DockerHost
+from healthcheck.docker_host import DockerError, DockerHost, Inspected
 from healthcheck.explain import explained, vague
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.observation import Attempt, CheckName, CheckObservation, Observation, skipped, timestamp
@@ -28,7 +28,7 @@ from healthcheck.verdict import HELD, failing, heals
 from healthcheck.verifier_container import BUDGET, VerifierFailed, Verifiers
 
 POLL = 1.0  # seconds between two looks at Docker while the verifier works
-WATCH_STEP = 5.0  # seconds between two readings of Docker's events, and of launcher.log
+WATCH_STEP = 5.0  # seconds between two judgements of who is attached, and two readings of launcher.log
 HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
 
 LOOKS = 3
@@ -42,7 +42,8 @@ STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})
 class Verification:
     """What the runs of all gateways share. `wait`, `watch`: seconds; `asked`: the checks to report, none for all;
     `acts`: whether a gateway whose credentials were rejected is stopped; `lacking`: the limits that the Docker host
-    cannot keep."""
+    cannot keep; `image`: the verifier's, None where it is gone; `recorded`: asks the stack's state
+    (healthcheck.runner)."""
 
     docker: DockerHost
     deployment: Deployment
@@ -57,6 +58,8 @@ class Verification:
     attachments: Attachments
     rounds: ReachabilityRounds
     verifiers: Verifiers
+    image: Inspected | None
+    recorded: Callable[[], Collection[str]]
 
 
 class GatewayRun:
@@ -283,7 +286,7 @@ class GatewayRun:
         last = self._container.surroundings()
         if isinstance(last, Obstacle):
             return Observation(last.seen, last.reason) if connected else None
-        records = isolation.judge(self._shared.deployment, self.gateway, self._evidence(first, last))
+        records = self._judged(first, last)
         if reachability is not None:
             return isolation.joined(records, isolation.judge_views(self.gateway, reachability))
         return records if records.reason is not None else None
@@ -313,16 +316,38 @@ class GatewayRun:
             self._say(f"watching who is attached, until {self._shared.watch:.0f} s have passed")
             if self._shared.interrupted.wait(min(rest, WATCH_STEP)):
                 return
-            evidence = self._evidence(first)
-            if isolation.judge(self._shared.deployment, self.gateway, evidence).reason is not None:
+            now = self._container.surroundings()
+            if isinstance(now, Obstacle) or self._judged(first, now).reason is not None:
                 return
 
+    def _judged(self, *looks: isolation.Surroundings) -> Observation:
+        """By Docker's records, and, where these show somebody, by the stack's state: a gateway that has left the
+        configuration is there until the update's end. Raises DockerError."""
+        evidence = self._evidence(*looks)
+        found = isolation.judge(self._shared.deployment, self.gateway, evidence)
+        if found.reason is None:
+            return found
+        try:
+            recorded = self._shared.recorded()
+        except IbgwError as error:
+            return replace(found, seen=f"{found.seen}; whether the state knows them could not be asked: {error}")
+        return isolation.judge(self._shared.deployment, self.gateway, replace(evidence, recorded=recorded))
+
     def _evidence(self, *looks: isolation.Surroundings) -> isolation.IsolationEvidence:
-        self._shared.attachments.look()
+        attachments = self._shared.attachments
+        attachments.look()
+        attachments.scan()
+        api, egress = self.gateway.api.network, self._shared.deployment.egress_network
         return isolation.IsolationEvidence(
             looks,
-            came_to_api=self._shared.attachments.came(self.gateway.api.network),
-            came_to_egress=self._shared.attachments.came(self._shared.deployment.egress_network),
+            came_to_api=attachments.came(api),
+            came_to_egress=attachments.came(egress),
+            waiting_for_api=attachments.waiting(api),
+            waiting_for_egress=attachments.waiting(egress),
+            everyone=attachments.everyone(),
+            volumes=attachments.volumes(),
+            missed=attachments.missed(),
+            image=self._shared.image,
         )
 
     def _hygiene(self) -> Observation | None:
@@ -334,8 +359,8 @@ class GatewayRun:
         return hygiene.judge(self.gateway, facts, self._shared.attachments.now())
 
     def _image_obstacle(self) -> Obstacle | None:
-        image_id = self._shared.deployment.verifier.image_id
-        if self._shared.docker.inspect(Kind.IMAGE, image_id) is None:
+        if self._shared.image is None:
+            image_id = self._shared.deployment.verifier.image_id
             return Obstacle(Reason.VERIFIER_IMAGE_MISSING, f"no image {image_id} on the Docker host")
         return None
 

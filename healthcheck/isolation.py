@@ -4,20 +4,22 @@ The API has no authentication: who is attached to the gateway's api network can 
 the run's start and end, from its events between, and from what was tried from elsewhere; pure functions.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from pydantic import JsonValue
 
 from deployment.description import Client, Deployment, Gateway
-from deployment.names import Label, Role
-from deployment.rules import EXPOSURE, GatewayRecord, violations
+from deployment.rules import EXPOSURE, GatewayRecord, unlike, violations
 from healthcheck.attachments import Attached
+from healthcheck.docker_host import Inspected
+from healthcheck.neighbours import holders, prepares, shares
 from healthcheck.observation import Observation
 from healthcheck.probe import Answer
 from healthcheck.reachability import OUTSIDE, Origin, Reachability
 from healthcheck.reasons import Reason
+from healthcheck.verifier_container import is_verifier
 
 CONNECTED = frozenset({Answer.API, Answer.OTHER, Answer.HUNG_UP, Answer.SILENT})
 
@@ -35,34 +37,60 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class IsolationEvidence:
-    """`looks`: at the start and at the end. `came_to_api`, `came_to_egress`: whoever was attached between."""
+    """`looks`: at the start and at the end. `came_to_api`, `came_to_egress`: whoever was attached between.
+
+    `waiting_for_api`, `waiting_for_egress`: whoever is attached, or will be as soon as it is started. `everyone`: every
+    container of the host that could be inspected, by its id; `volumes` by their names. `missed`: what happened and
+    could not be seen, in words. `recorded`: ids of containers that the stack's state holds beside the description.
+    `image`: the verifier's.
+    """
 
     looks: tuple[Surroundings, ...]
     came_to_api: tuple[Attached, ...] = ()
     came_to_egress: tuple[Attached, ...] = ()
+    waiting_for_api: tuple[Attached, ...] = ()
+    waiting_for_egress: tuple[Attached, ...] = ()
+    everyone: Mapping[str, Attached] = field(default_factory=dict)
+    volumes: Mapping[str, Inspected] = field(default_factory=dict)
+    missed: tuple[str, ...] = ()
+    recorded: Collection[str] = ()
+    image: Inspected | None = None
+
+    def is_verifier(self, container: Attached) -> bool:
+        return container.own or (
+            self.image is not None and container.inspected is not None and is_verifier(container.inspected, self.image)
+        )
 
 
 def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> Observation:
     """From Docker's records."""
+    known = {one.container.id for one in deployment.gateways.values()} | set(seen.recorded)
     own = {look.gateway_id for look in seen.looks}
-    on_api = _others(own, *(look.attached for look in seen.looks), seen.came_to_api)
-    on_egress = _others(own, *(look.on_egress for look in seen.looks), seen.came_to_egress)
-    verifiers = [other for other in on_api if _is_verifier(other)]
-    clients = [other for other in on_api if not _is_verifier(other) and _declared(other, gateway.clients)]
+    listed = [look.attached for look in seen.looks], [look.on_egress for look in seen.looks]
+    on_api = _others(own, _staying(listed[0]), seen.came_to_api, seen.waiting_for_api)
+    on_egress = _others(own, _staying(listed[1]), seen.came_to_egress, seen.waiting_for_egress)
+    verifiers = [other for other in on_api if seen.is_verifier(other)]
+    on_api += _through(own, on_api, seen.everyone)
+    clients = [other for other in on_api if other not in verifiers and _declared(other, gateway.clients)]
     strangers = [other for other in on_api if other not in verifiers and other not in clients]
-    exposed = _exposed(deployment, gateway, seen.looks, [other for other in on_egress if not _is_verifier(other)])
+    strange_on_egress = [other for other in on_egress if not seen.is_verifier(other) and other.id not in known]
+    exposed = [*_exposed(deployment, gateway, seen.looks, strange_on_egress), *_replaced(gateway, own - known)]
+    shared = list(_shared(gateway, own, known, seen))
+    still = {container.id for container in seen.looks[-1].attached}
+    waiting = {container.id for container in seen.waiting_for_api} - still
+    undeclared = [
+        f"{_attached(container, still, waiting)} {gateway.api.network} and not declared: {container.name}"
+        for container in strangers
+    ]
     data: dict[str, JsonValue] = {"clients": _names(clients), "verifiers": len(verifiers)}
-    undeclared: list[str] = []
     if strangers:
         data["undeclared"] = _names(strangers)
-        still = {container.id for container in seen.looks[-1].attached}
-        undeclared = [
-            f"{_attached(container, still)} to {gateway.api.network} and not declared: {container.name}"
-            for container in strangers
-        ]
-    if exposed or undeclared:
-        reason = Reason.EXPOSED if exposed else Reason.UNDECLARED_CLIENT
-        return Observation("; ".join([*exposed, *undeclared]), reason, data)
+    faults = {Reason.EXPOSED: exposed, Reason.GATEWAY_SHARED: shared, Reason.UNDECLARED_CLIENT: undeclared}
+    reason = next((reason for reason, texts in faults.items() if texts), None)
+    if reason is not None:
+        return Observation("; ".join(chain.from_iterable(faults.values())), reason, data)
+    if seen.missed:
+        return Observation(f"not seen: {'; '.join(seen.missed)}", Reason.ISOLATION_UNPROVEN, data)
     company = f"the gateway and {len(clients)} declared client{'' if len(clients) == 1 else 's'}"
     return Observation(
         f"no published port, internal network, attached: {company if clients else 'the gateway only'}", data=data
@@ -142,7 +170,7 @@ def _reached(gateway: Gateway, answers: Mapping[str, Answer]) -> list[str]:
 def _exposed(
     deployment: Deployment, gateway: Gateway, looks: Iterable[Surroundings], on_egress: Sequence[Attached]
 ) -> list[str]:
-    strangers = tuple(_names_of(container for container in on_egress if not _is_gateway(deployment, container)))
+    strangers = tuple(_names_of(on_egress))
     exposed: list[str] = []
     for look in looks:
         record = replace(look.record, egress_strangers=strangers)
@@ -152,19 +180,43 @@ def _exposed(
     return list(dict.fromkeys(exposed))
 
 
-def _is_gateway(deployment: Deployment, container: Attached) -> bool:
-    """A gateway of this stack, one that has just left the configuration included."""
-    wanted = {
-        Label.PREFIX: deployment.name_prefix,
-        Label.PROJECT: deployment.project,
-        Label.STACK: deployment.stack,
-        Label.ROLE: Role.GATEWAY,
-    }
-    return all(container.labels.get(key) == value for key, value in wanted.items())
+def _replaced(gateway: Gateway, strange: set[str]) -> Iterator[str]:
+    """`strange`: ids under the gateway's name that no update has recorded."""
+    for found in sorted(strange):
+        yield unlike(f"container {gateway.container.name}", f"id {found[:12]}", gateway.container.id[:12])
 
 
-def _is_verifier(container: Attached) -> bool:
-    return container.labels.get(Label.ROLE) == Role.VERIFIER
+def _shared(gateway: Gateway, own: set[str], known: set[str], seen: IsolationEvidence) -> Iterator[str]:
+    """What is the gateway's own and others have. It is nothing that `clients` declares."""
+    for one in own & seen.everyone.keys():
+        inspected = seen.everyone[one].inspected
+        for other in seen.everyone.values():
+            if other.inspected is None or inspected is None or other.id in own | known or seen.is_verifier(other):
+                continue
+            if prepares(other.inspected, inspected):
+                continue
+            found = list(shares(other.inspected, inspected, seen.everyone, seen.volumes))
+            if found:
+                yield f"{other.name} shares {', '.join(found)}"
+
+
+def _through(own: set[str], on_api: Sequence[Attached], everyone: Mapping[str, Attached]) -> list[Attached]:
+    """Whoever is in the network namespace of one that is attached, and so is attached with it."""
+    attached = {other.id for other in on_api}
+    return [
+        other
+        for other in everyone.values()
+        if other.inspected is not None
+        and other.id not in attached | own
+        and attached & set(holders(other.inspected, "NetworkMode", everyone))
+    ]
+
+
+def _staying(looks: Sequence[Sequence[Attached]]) -> Iterator[Attached]:
+    """Whoever a network lists, without those that had ended when the first look began: it lists them for a moment yet,
+    as the verifier's of a run before. One that comes after that was inspected, or is known by its events."""
+    last = {other.id for other in looks[-1]}
+    yield from (other for look in looks for other in look if other.own or other.inspected or other.id in last)
 
 
 def _others(own: set[str], *groups: Iterable[Attached]) -> list[Attached]:
@@ -172,8 +224,10 @@ def _others(own: set[str], *groups: Iterable[Attached]) -> list[Attached]:
     return list({other.id: other for other in chain(*groups) if other.id not in own}.values())
 
 
-def _attached(container: Attached, still: set[str]) -> str:
-    return "attached" if container.id in still else "for a moment attached"
+def _attached(container: Attached, still: set[str], waiting: set[str]) -> str:
+    if container.id in still:
+        return "attached to"
+    return "when it runs attached to" if container.id in waiting else "for a moment attached to"
 
 
 def _is_client_port(gateway: Gateway, address: str) -> bool:

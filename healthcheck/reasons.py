@@ -83,6 +83,7 @@ class Reason(StrEnum):
     # Isolation.
     EXPOSED = "exposed"
     NETWORK_MISSING = "network_missing"
+    GATEWAY_SHARED = "gateway_shared"
     UNDECLARED_CLIENT = "undeclared_client"
     ISOLATION_UNPROVEN = "isolation_unproven"
     # What really runs.
@@ -467,6 +468,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The gateway's api network does not exist, or the gateway is not attached to it.",
         f"put it back: {REPAIR}, then pulumi up --stack {{stack}}",
     ),
+    Reason.GATEWAY_SHARED: Explanation(
+        "Another container has what is the gateway's own: its network, process or IPC namespace, or its volumes; or it "
+        "will when it is started. It gets past the api network, whatever the configuration declares.",
+        "remove that container, or run it without what it shares; a client joins the api network instead",
+    ),
     Reason.UNDECLARED_CLIENT: Explanation(
         "A container that the configuration does not name is attached to the api network, or was for a moment during "
         "the verification, and can trade.",
@@ -474,7 +480,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.ISOLATION_UNPROVEN: Explanation(
         "The probes from outside the api network could not run, or the same probe from inside found nothing either, so "
-        "their silence proves nothing.",
+        "their silence proves nothing; or a container came and went before Docker could be asked about it.",
         "read the message and verify again",
     ),
     Reason.CREDENTIAL_VISIBLE: Explanation(

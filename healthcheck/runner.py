@@ -4,15 +4,18 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from deployment.abilities import limits_lacking
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
+from deployment.tables import Kind
 from healthcheck.attachments import Attachments
 from healthcheck.check_sequence import OVER_API, with_needs
-from healthcheck.docker_host import DockerError, DockerHost, docker_errors
-from healthcheck.gateway_run import WATCH_STEP, GatewayRun, Verification
+from healthcheck.docker_host import DockerHost, docker_errors
+from healthcheck.gateway_run import GatewayRun, Verification
+from healthcheck.janitor import janitor
 from healthcheck.observation import CheckName
 from healthcheck.reachability import ReachabilityRounds
 from healthcheck.report import Report
@@ -30,6 +33,7 @@ def verify(
     checks: Collection[CheckName] | None = None,
     interrupted: threading.Event | None = None,
     acts: bool = True,
+    recorded: Callable[[], Collection[str]] = tuple,
 ) -> Report:
     """Verify gateways of a stack, all at once.
 
@@ -38,14 +42,16 @@ def verify(
     must not reach the gateways is tried from elsewhere. Each gateway has one thread, which follows what its verifier
     prints until the last attempt, or until Docker shows that waiting is no use, and adds what Docker knows: who can
     reach the gateway, and what really runs. Then everything that was seen of the gateway is judged, once. One more
-    thread reads Docker's events now and then. However it ends, all threads are waited for and all containers removed.
+    thread reads Docker's events. However it ends, all threads are waited for and all containers removed, by a janitor
+    where this process is killed.
 
     `gateways`: names, none for all. `wait`: seconds to go on while something may heal; 0 is one attempt. `progress`
     gets one line of text at a time, from several threads, already redacted. `watch`: seconds for which isolation is
     watched at least. `checks`: to run these and what they need, and report these and what went wrong before them; none
     means all. `interrupted`: set it from another thread, and all ends soon and leaves nothing behind. `acts`: a gateway
-    whose credentials were rejected is stopped, and the report says so; `look` leaves it as it is. Raises IbgwError when
-    nothing could be run.
+    whose credentials were rejected is stopped, and the report says so; `look` leaves it as it is. `recorded`: asks for
+    the ids of the containers that the stack's state holds now, once at most, and only where somebody is found whom the
+    description does not know; it may raise IbgwError. Raises IbgwError when nothing could be run.
     """
     chosen = _chosen(deployment, gateways)
     over = interrupted or threading.Event()
@@ -53,16 +59,21 @@ def verify(
         networks = [gateway.api.network for gateway in chosen]
         attachments = Attachments(docker, networks, deployment.egress_network)
         with docker_errors(f"Docker host {deployment.docker_host}", "check the daemon and verify again"):
-            left = sweep(docker, deployment)
+            image = docker.inspect(Kind.IMAGE, deployment.verifier.image_id)
+            left = sweep(docker, deployment.name_prefix, deployment.stack)
             attachments.begin()
+            isolation = CheckName.ISOLATION in with_needs(checks)
+            if isolation:
+                attachments.scan()
             lacking = limits_lacking(docker.info())
         if left:
             progress(f"removed {left} of the verifier's objects that an earlier run left behind")
         with (
+            janitor(deployment.docker_host),
+            _watched(attachments if isolation else None) as watching,
             Verifiers(docker, deployment, progress) as verifiers,
             ThreadPoolExecutor(max_workers=len(chosen) + 1, thread_name_prefix="verify") as pool,
-            _watched(attachments),
-            _set_at_end(over),
+            _set_at_end(over, watching),
         ):
             rounds = ReachabilityRounds(docker, deployment, verifiers.starting)
             shared = Verification(
@@ -79,6 +90,8 @@ def verify(
                 attachments=attachments,
                 rounds=rounds,
                 verifiers=verifiers,
+                image=image,
+                recorded=_once(recorded),
             )
             runs = [GatewayRun(shared, gateway) for gateway in chosen]
             targets = [target for target in pool.map(GatewayRun.begin, runs) if target is not None]
@@ -95,6 +108,17 @@ def look(deployment: Deployment, **options: Any) -> Report:
     return verify(deployment, **options, acts=False)
 
 
+def _once(ask: Callable[[], Collection[str]]) -> Callable[[], Collection[str]]:
+    """For many threads."""
+    lock, asked = threading.Lock(), cache(ask)
+
+    def answer() -> Collection[str]:
+        with lock:
+            return asked()
+
+    return answer
+
+
 def _chosen(deployment: Deployment, names: Sequence[str]) -> list[Gateway]:
     unknown = sorted(set(names) - set(deployment.gateways))
     if unknown:
@@ -107,31 +131,26 @@ def _chosen(deployment: Deployment, names: Sequence[str]) -> list[Gateway]:
 
 
 @contextmanager
-def _set_at_end(event: threading.Event) -> Iterator[None]:
+def _set_at_end(*events: threading.Event) -> Iterator[None]:
     """Also after Ctrl-C, so that the threads which are waited for then end soon."""
     try:
         yield
     finally:
-        event.set()
+        for event in events:
+            event.set()
 
 
 @contextmanager
-def _watched(attachments: Attachments) -> Iterator[None]:
-    """Docker's events are read now and then meanwhile: it remembers only so many."""
+def _watched(attachments: Attachments | None) -> Iterator[threading.Event]:
+    """Docker's events are read meanwhile, until the event is set; None: they are not needed."""
     over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(WATCH_STEP):
-            try:
-                attachments.look()
-            except DockerError:
-                # The next look takes in this time as well; the last one, which is a gateway's own, tells.
-                continue
-
-    thread = threading.Thread(target=watch, name="watch-attachments")
+    if attachments is None:
+        yield over
+        return
+    thread = threading.Thread(target=attachments.watch, args=(over,), name="watch-attachments")
     thread.start()
     try:
-        yield
+        yield over
     finally:
         over.set()
         thread.join()

@@ -25,11 +25,20 @@ MEMORY = "256m"
 PROCESSES = 64
 USER = "65534:65534"
 
+ENTRY_POINT = ["python3", "-m", "healthcheck"]
+"""The image's (healthcheck/Dockerfile)."""
+
+VERIFY = "verify"
+"""The first word of a verifier's command."""
+
 PROBE = ["python3", "-m", "healthcheck.probe"]
 """Not `healthcheck probe`, which is the same and loads the API client first."""
 
 PROBE_SECONDS = 30
 """How long a probe's container may take; its attempts themselves take two seconds at most."""
+
+ADDED = ("CapAdd", "Devices", "Privileged", "PidMode", "PortBindings", "Tmpfs", "UTSMode", "VolumesFrom")
+"""Of `HostConfig`: what ours have none of, beside mounts."""
 
 MOST_TOGETHER = 16
 """Gateways that one container serves. Each one's network costs a tenth of a second, a container of its own a second."""
@@ -39,6 +48,13 @@ BUDGET = 120
 
 GRACE = timedelta(minutes=1)
 """How long its owner may need to remove what has ended or outlived its time."""
+
+
+RUN = secrets.token_hex(8)
+"""This process, on all that it makes (Label.RUN)."""
+
+LEFT: set[str] = set()
+"""Names of the containers and networks that this process has made, or asked for, and not removed yet."""
 
 
 class VerifierFailed(Exception):
@@ -62,7 +78,7 @@ class Verifier:
         show_accounts: bool,
     ) -> None:
         """Starts it. Raises DockerError."""
-        command = ["verify", "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
+        command = [VERIFY, "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
         for gateway in gateways:
             command += ["--gateway-json", gateway.model_dump_json()]
         command += ["--checks", ",".join(checks)]
@@ -205,11 +221,15 @@ def _answers(output: Sequence[str], addresses: Iterable[str], what: str) -> dict
 @contextmanager
 def throwaway_bridge(docker: DockerHost, deployment: Deployment) -> Iterator[str]:
     """The id of a plain bridge network, as anybody may make one; removed whatever happens. Raises DockerError."""
-    network = docker.create_network(_name(deployment), _labels(deployment))
+    name = _name(deployment)
+    LEFT.add(name)
     try:
-        yield network
+        yield docker.create_network(name, _labels(deployment))
     finally:
-        docker.remove_network(network)
+        # Also where it could not be told that it was made.
+        with suppress(NotFound):
+            docker.remove_network(name)
+        LEFT.discard(name)
 
 
 def _name(deployment: Deployment, gateway: str | None = None) -> str:
@@ -226,7 +246,7 @@ def _labels(deployment: Deployment, gateway: str | None = None, wait: float = 0)
         role=Role.VERIFIER,
         gateway=gateway,
     )
-    return common | {str(Label.LIFETIME): f"{wait + BUDGET:.0f}"}
+    return common | {str(Label.LIFETIME): f"{wait + BUDGET:.0f}", str(Label.RUN): RUN}
 
 
 def start(
@@ -245,29 +265,53 @@ def start(
     """
     first, *others = networks
     name = _name(deployment, gateway)
-    container_id = docker.create(
-        deployment.verifier.image_id,
-        command,
-        name=name,
-        labels=_labels(deployment, gateway, wait),
-        user=USER,
-        entrypoint=entrypoint,
-        network=first,
-        read_only=True,
-        memory=MEMORY,
-        processes=PROCESSES,
-        # On several gateways' networks it must be no way from one to another.
-        sysctls={"net.ipv4.ip_forward": "0"},
-    )
-    OWN.update((container_id, name))
+    OWN.add(name)
+    LEFT.add(name)
     try:
+        container_id = docker.create(
+            deployment.verifier.image_id,
+            command,
+            name=name,
+            labels=_labels(deployment, gateway, wait),
+            user=USER,
+            entrypoint=entrypoint,
+            network=first,
+            read_only=True,
+            memory=MEMORY,
+            processes=PROCESSES,
+            # On several gateways' networks it must be no way from one to another.
+            sysctls={"net.ipv4.ip_forward": "0"},
+        )
+        OWN.add(container_id)
         for network in others:
             docker.connect(network, name)
         docker.start(name)
     except DockerError:
+        # It may have been made without its being told.
         remove(docker, name)
         raise
     return name
+
+
+def is_verifier(container: Inspected, image: Inspected) -> bool:
+    """Whether a container is one that `start` made, in this or another run, by what it is: labels anybody can set.
+
+    `image`: the recorded one, as Docker inspects it.
+    """
+    config, host, made = container["Config"], container["HostConfig"], image["Config"]
+    verifies = config["Entrypoint"] == made["Entrypoint"] and (config["Cmd"] or [""])[0] == VERIFY
+    return (
+        container["Image"] == image["Id"]
+        and (verifies or config["Entrypoint"] == PROBE)
+        and config["User"] == USER
+        and not container["Mounts"]
+        and sorted(config["Env"] or ()) == sorted(made["Env"] or ())
+        and all(config.get(key) == made.get(key) for key in ("WorkingDir", "Healthcheck"))
+        and host["ReadonlyRootfs"]
+        and host["CapDrop"] == ["ALL"]
+        and not any(host.get(key) for key in ADDED)
+        and not any(str(host.get(key) or "").startswith(("container:", "host")) for key in ("NetworkMode", "IpcMode"))
+    )
 
 
 def remove(docker: DockerHost, container: str, *, at_once: bool = False) -> None:
@@ -276,32 +320,43 @@ def remove(docker: DockerHost, container: str, *, at_once: bool = False) -> None
         if not at_once:
             docker.stop(container, grace=3)
         docker.remove(container)
+    LEFT.discard(container)
 
 
-def sweep(docker: DockerHost, deployment: Deployment) -> int:
+def remove_run(docker: DockerHost, run: str) -> int:
+    """Remove what a process has left that is gone; how many containers and networks there were. Raises DockerError."""
+    made = {str(Label.RUN): run}
+    containers, networks = docker.find(Kind.CONTAINER, made), docker.find(Kind.NETWORK, made)
+    for container in containers:
+        remove(docker, container["Id"], at_once=True)
+    for network in networks:
+        _removed(docker, network["Id"])
+    return len(containers) + len(networks)
+
+
+def sweep(docker: DockerHost, prefix: str, stack: str, *, running: bool = False) -> int:
     """Remove what earlier, killed runs of this stack left; how many containers and networks there were.
 
-    What another run is using right now stays: each object says how long its owner may need it.
+    What another run is using right now stays, unless `running`: each object says how long its owner may need it. What
+    only has our labels stays as well, and is named by the isolation check.
     """
     now = docker.now()
-    ours: dict[str, str] = {
-        Label.PREFIX: deployment.name_prefix,
-        Label.STACK: deployment.stack,
-        Label.ROLE: Role.VERIFIER.value,
-    }
+    ours: dict[str, str] = {Label.PREFIX: prefix, Label.STACK: stack, Label.ROLE: Role.VERIFIER.value}
     inspected = [docker.inspect(Kind.CONTAINER, entry["Id"]) for entry in docker.find(Kind.CONTAINER, ours)]
     containers = [
         container["Id"]
         for container in inspected
         if container is not None
-        and (_outlived(container["Created"], container["Config"]["Labels"], now) or _ended(container, now))
+        and container["Config"]["Entrypoint"] in (ENTRY_POINT, PROBE)
+        and not container["Mounts"]
+        and (running or _outlived(container["Created"], container["Config"]["Labels"], now) or _ended(container, now))
     ]
     for container in containers:
         remove(docker, container)
     networks = [
         network
         for network in docker.find(Kind.NETWORK, ours)
-        if _outlived(network["Created"], network["Labels"], now) and _removed(docker, network["Id"])
+        if (running or _outlived(network["Created"], network["Labels"], now)) and _removed(docker, network["Id"])
     ]
     return len(containers) + len(networks)
 

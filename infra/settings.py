@@ -22,6 +22,7 @@ from deployment.description import CheckLevel, Client, Mode, SecondFactor
 from deployment.description import QuoteContract as QuoteContractDescription
 from deployment.durations import parse_duration
 from deployment.errors import ExitCode, IbgwError
+from deployment.names import OWN_LABELS
 from infra import values
 from infra.settings_errors import explain
 from infra.times import apart, in_new_york, parse_time_of_day
@@ -126,6 +127,14 @@ def _time_of_day(value: str) -> str:
 
 def _docker_host(value: str) -> str:
     docker_address.parse(value)
+    return value
+
+
+def _client_label(value: str) -> str:
+    if value.startswith(OWN_LABELS):
+        raise ValueError(
+            f"{value!r} is one of the labels that ibgw gives to its own objects; expected a label of the client's own"
+        )
     return value
 
 
@@ -420,7 +429,7 @@ class ClientSettings(_Settings):
     """Who may be attached to the gateway's `api` network: one container by name, or all that carry a label."""
 
     container: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")] | None = None
-    label: Annotated[str, Field(pattern=r"^[^=\s]+=[^\s]*$")] | None = None
+    label: Annotated[str, Field(pattern=r"^[^=\s]+=[^\s]*$"), AfterValidator(_client_label)] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -22,6 +22,23 @@ ONLY = "IBGW_VERIFY_ONLY"
 The others are as they were before, and are not verified after it."""
 
 
+_GATEWAY = "ibgw:gateway:Gateway"
+"""The type of a gateway's component (infra.components.gateway)."""
+
+_STATE = "pulumi:pulumi:readStackResourceOutputs"
+"""The engine's own function: what the state holds, with what this update has made and not yet deleted."""
+
+
+async def _recorded(stack: str) -> frozenset[str]:
+    """The ids of the gateways' containers in the state, as the components registered them. Raises IbgwError."""
+    try:
+        found = await pulumi.runtime.invoke_async(_STATE, {"stackName": stack})
+        gateways = [one["outputs"] for one in found["outputs"].values() if one["type"] == _GATEWAY]
+        return frozenset(str(outputs["container_id"]) for outputs in gateways if "container_id" in outputs)
+    except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception, whose text may hold anything
+        raise IbgwError(f"the engine did not tell the state of stack {stack!r} ({type(error).__name__})") from None
+
+
 def _progress(line: str) -> None:
     pulumi.log.info(line, ephemeral=True)
 
@@ -29,7 +46,7 @@ def _progress(line: str) -> None:
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
     """Set when the update is interrupted: the verification then ends soon, and removes its containers."""
-    event, signals = threading.Event(), (signal.SIGINT, signal.SIGTERM)
+    event, signals = threading.Event(), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # Only the main thread may take signals.
     loop = asyncio.get_running_loop() if threading.current_thread() is threading.main_thread() else None
     if loop is not None:
@@ -59,6 +76,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
     project = Path(pulumi.get_root_directory())
 
     async def run(value: dict[str, Any]) -> int:
+        loop = asyncio.get_running_loop()
         try:
             with interruption() as interrupted:
                 report = await asyncio.to_thread(
@@ -68,6 +86,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
                     wait=spec.verification_timeout.total_seconds(),
                     progress=_progress,
                     interrupted=interrupted,
+                    recorded=lambda: asyncio.run_coroutine_threadsafe(_recorded(spec.stack), loop).result(),
                 )
         except IbgwError as error:
             raise failed(f"the verification of stack {spec.stack!r} could not run: {error}") from None

@@ -23,7 +23,7 @@ from operations.commands.shared import say
 
 COMMANDS = (
     *("verify", "plan", "rollout", "drift", "env", "forward", "status", "doctor", "logs", "start", "stop", "restart"),
-    *("login", "reset_settings", "repair", "promote", "rollback", "releases"),
+    *("login", "reset_settings", "repair", "destroy", "promote", "rollback", "releases"),
 )
 """In the order of the help; each is a module of `operations.commands` and the function of that name in it. What a
 docstring is too short for stands in its `HELP`."""
@@ -33,6 +33,9 @@ GROUP = "ibgw.commands"
 
 TRACE = "IBGW_TRACE"
 """Set to 1, this variable makes an internal error show where it happened: files, lines and functions, no values."""
+
+ENDINGS: dict[int, ExitCode] = {signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.HUNG_UP}
+"""Signals that end the program in order: as from a service manager, and from a terminal that is closed."""
 
 PLAIN: dict[str, Any] = {
     "rich_markup_mode": None,
@@ -112,9 +115,12 @@ def explain_crash(kind: type[BaseException], error: BaseException, trace: Traceb
         say(f"Run it again with {TRACE}=1 to see how it came there (files and lines, no values), and report that.")
 
 
-def interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends the program like Ctrl-C does: what it started is cleaned up on the way."""
-    sys.exit(ExitCode.TERMINATED)
+def interrupted(number: int, _frame: FrameType | None) -> NoReturn:
+    """These end the program like Ctrl-C does: what it started is cleaned up on the way, which a second one, as a shell
+    that is closed sends it, does not break off."""
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
+    sys.exit(ENDINGS[number])
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -138,5 +144,8 @@ def main() -> NoReturn:
     """The console script."""
     # An uncaught exception ends Python with exit code 1, ExitCode.INTERNAL_ERROR; only its text is ours to choose.
     sys.excepthook = explain_crash
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in ENDINGS:
+        # Who starts a program with nohup wants it to go on.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupted)
     sys.exit(run(sys.argv[1:]))

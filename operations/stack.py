@@ -23,6 +23,7 @@ from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
 from infra.settings import PROJECT, Settings, load
+from operations.repair.state import read_state
 
 OUTPUT = "contract"
 """The stack's only output."""
@@ -129,13 +130,19 @@ class Stack:
         return updates
 
     def up(self, targets: Sequence[str] = ()) -> bool:
-        """Runs the update, its output on our standard error; whether it succeeded. `targets`: the URNs of what alone it
-        may touch; none for everything.
+        """Updates; whether that succeeded. `targets`: the URNs of what alone it may touch; none for everything."""
+        return self._act("up", *(word for urn in targets for word in ("--target", urn)))
+
+    def destroy(self) -> bool:
+        """Removes what the stack declares; whether that succeeded."""
+        return self._act("destroy")
+
+    def _act(self, verb: str, *options: str) -> bool:
+        """Changes the stack, the engine's output on our standard error; whether that succeeded.
 
         A Ctrl-C goes to the engine as well, which ends in order; we wait for it and then pass it on.
         """
-        command = ["pulumi", "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", self.name]
-        command += [word for urn in targets for word in ("--target", urn)]
+        command = ["pulumi", verb, "--yes", "--skip-preview", "--suppress-outputs", "--stack", self.name, *options]
         interactive = sys.stderr.isatty()
         started = subprocess.Popen(
             [*command, *([] if interactive else ["--non-interactive", "--color", "never"])],
@@ -166,6 +173,10 @@ class Stack:
     def export_state(self) -> str:
         """The recorded state as JSON, secrets encrypted."""
         return self._pulumi("stack", "export")
+
+    def recorded_ids(self) -> frozenset[str]:
+        """Of the containers, networks and volumes that the recorded state holds."""
+        return frozenset(one.id for one in read_state(self.export_state()).objects)
 
     def clear_pending(self) -> None:
         """Drops pending operations from the state and changes nothing else.

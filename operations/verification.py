@@ -36,6 +36,7 @@ def run(
         checks=checks,
         progress=progress,
         show_accounts=show_accounts,
+        recorded=Stack(deployment.stack).recorded_ids,
     )
     if strict:
         report = report.strict()

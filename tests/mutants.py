@@ -858,8 +858,8 @@ MUTATIONS = (
     Mutation(
         "whoever came for a moment is not looked at",
         "healthcheck/isolation.py",
-        ", seen.came_to_api)",
-        ")",
+        ", seen.came_to_api, seen.waiting_for_api)",
+        ", seen.waiting_for_api)",
         f"{ISOLATION}::test_whoever_was_attached_for_a_moment_is_named",
     ),
     Mutation(
@@ -872,9 +872,37 @@ MUTATIONS = (
     Mutation(
         "a stranger on the api network is no fault",
         "healthcheck/isolation.py",
-        "    if strangers:",
-        "    if False:",
+        "        for container in strangers\n",
+        "        for container in strangers[:0]\n",
         f"{ISOLATION}::test_an_undeclared_container_is_named",
+    ),
+    Mutation(
+        "a label makes a verifier",
+        "healthcheck/verifier_container.py",
+        '        container["Image"] == image["Id"]\n',
+        "        True\n",
+        f"{ISOLATION}::test_a_verifier_is_known_by_what_it_is",
+    ),
+    Mutation(
+        "whoever joins a gateway's namespace is not looked at",
+        "healthcheck/neighbours.py",
+        '        if gateway["Id"] in holders(container, mode, containers):',
+        "        if False:",
+        f"{ISOLATION}::test_whoever_has_what_is_the_gateways_own_is_named",
+    ),
+    Mutation(
+        "a container in the gateway's place is taken for it",
+        "healthcheck/isolation.py",
+        "*_replaced(gateway, own - known)",
+        "*_replaced(gateway, set())",
+        f"{ISOLATION}::test_a_container_in_the_gateways_place_is_none_unless_the_state_has_it",
+    ),
+    Mutation(
+        "events that Docker has forgotten are no loss",
+        "healthcheck/attachments.py",
+        "            self._lost = True",
+        "            self._lost = False",
+        "tests/unit/test_healthcheck_attachments.py::test_events_that_docker_may_have_forgotten_are_told",
     ),
     Mutation(
         "a control at an address that nobody tried counts",

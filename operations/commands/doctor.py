@@ -16,9 +16,10 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     from operations.formats import human
     from operations.stack import Stack, choose_gateways
 
-    deployment = Stack(stack).deployment()
+    chosen_stack = Stack(stack)
+    deployment = chosen_stack.deployment()
     names = [chosen.name for chosen in choose_gateways(deployment, gateway or [])]
-    report = look(deployment, gateways=names, wait=0, progress=say)
+    report = look(deployment, gateways=names, wait=0, progress=say, recorded=chosen_stack.recorded_ids)
     with docker_of(deployment) as docker:
         findings = {seen.gateway: examine(collect(docker, deployment, seen)) for seen in report.gateways}
         of_host = examine_host(collect_host(docker, deployment))

@@ -65,7 +65,7 @@ class LiveStack:
     def _look(self) -> Report | None:
         """After an update that ended in the middle: what became of the gateways. None where that cannot be seen."""
         try:
-            return look(self.stack.deployment(), wait=0, progress=self.say)
+            return look(self.stack.deployment(), wait=0, progress=self.say, recorded=self.stack.recorded_ids)
         except IbgwError as error:
             self.say(str(error))
             return None

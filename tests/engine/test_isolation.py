@@ -2,13 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from docker.types import IPAMConfig, IPAMPool
 from deployment.description import Deployment
 from sandbox.environment import ROOT, Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
+from tests.helpers import until
 
 STACK = "paper-isolated"
 SECONDS = 60
@@ -32,13 +34,15 @@ Run = Callable[..., Completed]
 
 
 @pytest.fixture(scope="module")
-def stack(project: Callable[..., Stack], pulumi: Pulumi, docker_client: docker.DockerClient) -> Iterator[Stack]:
+def stack(
+    project: Callable[..., Stack], pulumi: Pulumi, run: Run, docker_client: docker.DockerClient
+) -> Iterator[Stack]:
     """Two gateways, so that there is another one's api network."""
     made = project(STACK, gateways={"main": {}, "second": {}})
     pulumi(["up", "--yes", "--skip-preview"], stack=made)
     names = Deployment.model_validate_json(pulumi(["stack", "output", "contract", "--json"], stack=made).stdout)
     yield made
-    pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
+    run(["ibgw", "destroy", "--yes", "--stack", STACK], stack=made)
     # The tests put other networks in the place of the stack's own, which it does not know.
     for name in (names.egress_network, names.gateways["main"].api.network):
         for network in docker_client.networks.list(names=[name]):
@@ -76,7 +80,9 @@ def networks_of(client: docker.DockerClient, name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def sleeping(client: docker.DockerClient, deployment: Deployment, suffix: str, **options: Any) -> Iterator[Container]:
+def sleeping(
+    client: docker.DockerClient, deployment: Deployment, suffix: str, *, started: bool = True, **options: Any
+) -> Iterator[Container]:
     """A container of the verifier's image that does nothing by itself."""
     container = client.containers.create(
         deployment.verifier.image_id,
@@ -86,7 +92,8 @@ def sleeping(client: docker.DockerClient, deployment: Deployment, suffix: str, *
         **options,
     )
     try:
-        container.start()
+        if started:
+            container.start()
         yield container
     finally:
         container.remove(force=True)
@@ -138,7 +145,11 @@ def test_packets_from_beyond_the_host_get_no_answer(
         for entry in networks_of(docker_client, deployment.gateways["main"].container.name).values()
         for port in PORTS
     ]
-    listening = {"entrypoint": ["python3", "-m", "http.server"], "command": ["8000"], "ports": {"8000/tcp": None}}
+    listening: dict[str, Any] = {
+        "entrypoint": ["python3", "-m", "http.server"],
+        "command": ["8000"],
+        "ports": {"8000/tcp": None},
+    }
     with sleeping(docker_client, deployment, "published", **listening) as control:
         control.reload()
         port = control.attrs["NetworkSettings"]["Ports"]["8000/tcp"][0]["HostPort"]
@@ -207,6 +218,38 @@ def test_a_container_on_egress_that_is_no_gateway_is_exposure(
     with sleeping(docker_client, deployment, "intruder", network=deployment.egress_network) as intruder:
         found = verify(("fail", "exposed"))["isolation"]
     assert f"egress network: found {intruder.name} attached, expected gateways only" in found["seen"]
+
+
+def test_whoever_is_beside_a_gateway_is_known_by_what_it_is(
+    verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
+) -> None:
+    """By a sidecar's ordinary options, or with the labels of ours; one of them is not even started."""
+    gateway, second = deployment.gateways["main"], deployment.gateways["second"]
+    forged = docker_client.containers.get(second.container.name).labels
+    mountpoint = docker_client.volumes.get(gateway.volumes.settings).attrs["Mountpoint"]
+    joins = f"container:{gateway.container.name}"
+    with (
+        sleeping(docker_client, deployment, "net", network_mode=joins),
+        sleeping(docker_client, deployment, "pid", pid_mode=joins, network_mode="none"),
+        sleeping(docker_client, deployment, "volume", network_mode="none", volumes_from=[gateway.container.name]),
+        sleeping(docker_client, deployment, "bind", network_mode="none", volumes=[f"{mountpoint}:/data:ro"]),
+        sleeping(docker_client, deployment, "role", network=gateway.api.network, labels={"ibgw.role": "verifier"}),
+        sleeping(docker_client, deployment, "forged", network=deployment.egress_network, labels=forged),
+        sleeping(docker_client, deployment, "created", started=False, network=gateway.api.network),
+    ):
+        found = verify(("fail", "exposed"))["isolation"]["seen"]
+    prefix, volume = deployment.name_prefix, gateway.volumes.settings
+    for said in (
+        f"egress network: found {prefix}-forged attached, expected gateways only",
+        f"{prefix}-net shares its network namespace",
+        f"{prefix}-pid shares its process namespace",
+        f"{prefix}-volume shares its volume {volume}",
+        f"{prefix}-bind shares its volume {volume}, by {mountpoint}",
+        f"attached to {gateway.api.network} and not declared: {prefix}-role",
+        f"when it runs attached to {gateway.api.network} and not declared: {prefix}-created",
+    ):
+        assert said in found
+    verify()
 
 
 def test_a_container_made_by_hand_with_a_published_port_is_exposure(
@@ -310,3 +353,81 @@ def test_traffic_between_gateways_over_egress_is_exposure(
     with replaced(docker_client, deployment.egress_network, options={}):
         found = verify(("fail", "exposed"))["isolation"]
     assert "egress network: found traffic between its containers" in found["seen"]
+
+
+@pytest.mark.parametrize(
+    ("updated", "verified"), [(signal.SIGHUP, signal.SIGKILL), (signal.SIGINT, signal.SIGHUP)], ids=str
+)
+def test_nothing_is_left_of_a_verification_that_is_broken_off(
+    stack: Stack,
+    deployment: Deployment,
+    pulumi: Pulumi,
+    docker_client: docker.DockerClient,
+    tmp_path: Path,
+    updated: signal.Signals,
+    verified: signal.Signals,
+) -> None:
+    """An update's by a closed terminal or Ctrl-C, which reach the engine alone, and one of `ibgw verify` that waits; a
+    third one, which begins then, goes on."""
+    right, wrong = tmp_path / "contract.json", tmp_path / "wrong.json"
+    right.write_text(deployment.model_dump_json(by_alias=True))
+    wrong.write_text(right.read_text().replace('"port":4004', '"port":4005'))
+    verify = ["ibgw", "verify", "--gateway", "main", "--contract"]
+    update = ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))}
+    ours: dict[str, str | list[str] | bool] = {
+        "label": [f"ibgw.prefix={deployment.name_prefix}", f"ibgw.stack={STACK}", "ibgw.role=verifier"]
+    }
+
+    def runs() -> set[str]:
+        found = docker_client.containers.list(all=True, filters=ours, ignore_removed=True)
+        return {container.labels["ibgw.run"] for container in found}
+
+    with ExitStack() as stop:
+
+        def start(line: list[str]) -> "subprocess.Popen[bytes]":
+            begun = subprocess.Popen(
+                line, env=environment | dict(stack.env), stdout=subprocess.DEVNULL, start_new_session=True
+            )
+            stop.callback(begun.wait)
+            stop.callback(begun.kill)
+            return begun
+
+        broken_off = start([*verify, str(wrong)])
+        until(lambda: len(runs()) == 1, "it has begun", seconds=SECONDS)
+        updating = start(update)
+        until(lambda: len(runs()) == 2, "both have begun", seconds=SECONDS)
+        other = start([*verify, str(right)])
+        updating.send_signal(updated)
+        broken_off.send_signal(verified)
+        assert other.wait(SECONDS) == 0
+        until(lambda: not runs() and not docker_client.networks.list(filters=ours), "all is removed", seconds=SECONDS)
+        updating.wait(SECONDS)
+    pulumi(["cancel", "--yes"], stack=stack)
+
+
+def test_a_bot_in_the_way_of_a_destroy_is_named(
+    stack: Stack, deployment: Deployment, run: Run, docker_client: docker.DockerClient
+) -> None:
+    network = deployment.gateways["main"].api.network
+    with sleeping(docker_client, deployment, "bot", network=network) as bot:
+        done = run(["ibgw", "destroy", "--stack", STACK, "--yes"], stack=stack, check=False)
+    assert done.returncode == 7
+    assert (
+        f"container {bot.name} is attached to {network} (docker network disconnect {network} {bot.name})" in done.stderr
+    )
+    assert docker_client.containers.get(deployment.gateways["main"].container.name).status == "running"
+
+
+def test_a_gateway_that_leaves_the_configuration_is_no_stranger_in_that_update(
+    stack: Stack,
+    deployment: Deployment,
+    project: Callable[..., Stack],
+    pulumi: Pulumi,
+    docker_client: docker.DockerClient,
+) -> None:
+    """It is removed after the verification; until then it is in the state, and in no description."""
+    left = deployment.gateways["second"].container.name
+    project(STACK, gateways={"main": {}})
+    pulumi(["up", "--yes", "--skip-preview"], stack=stack)
+    assert docker_client.containers.list(all=True, filters={"name": f"^{left}$"}) == []

@@ -18,7 +18,7 @@ from tests.unit.promotion_reports import report
 from tests.unit.test_settings import as_engine, tracked
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_verification_and_not_the_program(number: signal.Signals) -> None:
     """So that the verifier's containers are removed before the program ends."""
 

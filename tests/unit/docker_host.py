@@ -15,7 +15,18 @@ from tests.unit.fake_docker import FakeDocker
 STARTED = "2026-11-22T18:00:00.123456789Z"
 GATEWAY_IMAGE = "sha256:" + "1" * 64
 SETTINGS = "/home/ibgateway/tws_settings"
+VOLUME = "ibgw-paper-main-settings"
+MOUNT = {"Type": "volume", "Name": VOLUME, "Source": f"/var/lib/docker/volumes/{VOLUME}/_data", "Destination": SETTINGS}
 PROBE = ["python3", "-m", "healthcheck.probe"]
+
+
+VERIFIER_IMAGE = {
+    "Entrypoint": ["python3", "-m", "healthcheck"],
+    "Env": ["PYTHONUNBUFFERED=1"],
+    "WorkingDir": "/opt/ibgw",
+    "Healthcheck": None,
+}
+"""`Config` of the verifier's image (healthcheck/Dockerfile)."""
 
 
 class FakeContainer:
@@ -38,6 +49,7 @@ class FakeContainer:
         config: dict[str, Any] | None = None,
         host_config: dict[str, Any] | None = None,
         owner: tuple[int, int] = (1000, 1000),
+        mounts: list[dict[str, Any]] | None = None,
     ) -> None:
         self.id = container_id
         self.name = name
@@ -45,6 +57,8 @@ class FakeContainer:
         self.log = log
         self.owner = owner
         self.stopped_with: list[int | None] = []
+        self.joins = list(networks)
+        """What Docker's list says that it is attached to, or will be when it is started."""
         self.attrs: dict[str, Any] = {
             "Id": container_id,
             "Name": f"/{name}",
@@ -59,7 +73,7 @@ class FakeContainer:
                 "FinishedAt": finished,
             },
             "Image": GATEWAY_IMAGE,
-            "Mounts": [{"Type": "volume", "Name": "ibgw-paper-main-settings", "Destination": SETTINGS}],
+            "Mounts": ([MOUNT] if name == "ibgw-paper-main" else []) if mounts is None else mounts,
             "Config": {
                 "StopTimeout": 75,
                 "Env": ["TRADING_MODE=paper", "TWS_PASSWORD_FILE=/run/secrets/tws_password"],
@@ -129,7 +143,10 @@ class FakeHost(FakeDocker):
     def __post_init__(self) -> None:
         super().__init__()
         self.objects[Kind.NETWORK] = self.network_records
-        self.objects[Kind.IMAGE] = {name: {"RepoDigests": self.digests} for name in (*self.images_known, GATEWAY_IMAGE)}
+        self.objects[Kind.IMAGE] = {
+            name: {"Id": name, "RepoDigests": self.digests, "Config": dict(VERIFIER_IMAGE)}
+            for name in (*self.images_known, GATEWAY_IMAGE)
+        }
         self.all: list[FakeContainer] = []
         self.verifiers: list[FakeVerifier] = []
         self.probes: list[FakeVerifier] = []
@@ -181,8 +198,16 @@ class FakeHost(FakeDocker):
 
     def find(self, kind: Kind, labels: Mapping[str, str] | None = None, *, network: str = "") -> list[Inspected]:
         if kind is Kind.CONTAINER:
-            return [{"Id": one.id} for one in self.all if (labels or {}).items() <= one.labels.items()]
-        return super().find(kind, labels)
+            return [
+                {"Id": one.id, "NetworkSettings": {"Networks": {key: {"NetworkID": ""} for key in one.joins}}}
+                for one in list(self.all)
+                if (labels or {}).items() <= one.labels.items()
+            ]
+        found = super().find(kind, labels)
+        if kind is Kind.NETWORK:
+            named = {id(record): name for name, record in self.network_records.items()}
+            return [{"Name": named[id(record)], "Id": named[id(record)]} | dict(record) for record in found]
+        return found
 
     def log(self, container: str, **options: Any) -> list[str]:
         self._look("log", container, options)

@@ -21,7 +21,7 @@ def entry(port: int = 4004) -> dict[str, Any]:
         "mode": "paper",
         "account_kind": "paper",
         "read_only": False,
-        "container": {"name": "ibgw-paper-main", "id": HEX},
+        "container": {"name": "ibgw-paper-main", "id": "a" * 64},
         "api": {"network": "ibgw-paper-main-api", "host": "127.0.0.1", "port": port, "inner_port": 4002},
         "volumes": {"settings": "ibgw-paper-main-settings"},
         "image": {"reference": "ghcr.io/gnzsnz/ib-gateway:10.45.1j", "digest": f"sha256:{HEX}"},

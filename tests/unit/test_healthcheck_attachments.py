@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployment.tables import Kind
 from healthcheck.attachments import Attachments, Shared
 from healthcheck.docker_host import DockerError
 from healthcheck.report import CheckResult
@@ -17,7 +18,7 @@ from tests.unit.test_healthcheck_runner import API, container_event, healthy_hos
 
 GONE = "8" * 64
 NAME = "ibgw-paper-main-verifier-01234567"
-VERIFIER = {"name": NAME, "ibgw.role": "verifier"}
+BOT = {"name": "bot", "app": "bot"}
 
 
 @pytest.fixture
@@ -31,22 +32,22 @@ def isolation(host: FakeHost) -> CheckResult:
 
 @pytest.mark.parametrize("listed", [GONE, "ep-" + "1" * 62])  # the second as seen with Docker 20.10
 @pytest.mark.parametrize(
-    ("told", "verdict"),
+    ("told", "reason"),
     [
-        (VERIFIER, "pass"),
-        ({"name": NAME, "ibgw.role": "gateway"}, "fail"),  # a name alone proves nothing
-        ({"name": "bot", "ibgw.role": "verifier"}, None),
+        ({"name": NAME, "ibgw.role": "verifier"}, "undeclared_client"),  # a label alone proves nothing
+        ({"name": NAME, "ibgw.role": "gateway"}, "undeclared_client"),
+        ({"name": NAME, "app": "bot"}, None),
     ],
 )
 def test_a_listed_container_that_is_gone_is_known_by_its_last_events(
-    host: FakeHost, listed: str, told: dict[str, str], verdict: str | None
+    host: FakeHost, listed: str, told: dict[str, str], reason: str | None
 ) -> None:
+    """Gone before it could be inspected: what is declared is believed, and nothing else."""
     host.network_records[API] = {"Containers": {"a" * 64: {"Name": "ibgw-paper-main"}, listed: {"Name": NAME}}}
     attributes = {key: value for key, value in told.items() if key != "name"}
     host.happened = [container_event("die", GONE, name=told["name"], **attributes)]
-    # By an endpoint's id, the name is all that leads to the events.
-    expected = verdict or ("pass" if listed == GONE else "fail")
-    assert isolation(host).verdict.value == expected
+    found = verify(host, clients=[{"label": "app=bot"}]).gateways[0].checks[6]
+    assert found.reason == reason
 
 
 def test_a_listed_container_that_nobody_tells_of_is_a_stranger(host: FakeHost) -> None:
@@ -59,18 +60,18 @@ def test_a_listed_container_that_nobody_tells_of_is_a_stranger(host: FakeHost) -
 def test_a_container_that_goes_after_its_connection_was_read_is_known_by_what_follows() -> None:
     pieces: list[list[dict[str, Any]]] = [
         [network_event(GONE)],
-        [container_event("die", GONE, **VERIFIER)],
+        [container_event("die", GONE, **BOT)],
     ]
 
     class Host(FakeDocker):
         def events(self, *_: Any, **__: Any) -> Any:
-            return pieces.pop(0)
+            return iter(pieces.pop(0))
 
     attachments = Attachments(Host(), [API], "ibgw-paper-egress")
     attachments.begin()
     attachments.look()
     [found] = attachments.came(API)
-    assert (found.id, found.name, found.labels["ibgw.role"]) == (GONE, NAME, "verifier")
+    assert (found.id, found.name, found.labels["app"]) == (GONE, "bot", "bot")
 
 
 def test_a_container_is_asked_for_once_and_keeps_the_name_that_its_network_tells() -> None:
@@ -137,3 +138,137 @@ def test_who_came_keeps_the_name_that_is_known() -> None:
     host.happened = [network_event(GONE, network=name) for name in networks]
     attachments.look()
     assert [[one.name for one in attachments.came(name)] for name in (*networks, API)] == [["bot"]] * 3
+
+
+# --- what Docker's events do not tell ------------------------------------------------------------------------------
+
+
+def attachments_of(docker: FakeDocker) -> Attachments:
+    found = Attachments(docker, [API], "ibgw-paper-egress")
+    found.begin()
+    return found
+
+
+def remembered(first: int, last: int) -> list[dict[str, Any]]:
+    """Events that happened before they were asked for, one each nanosecond."""
+    return [container_event("exec_start", GONE) | {"timeNano": at} for at in range(first, last)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lost"),
+    [
+        ([remembered(0, 10), remembered(10, 20)], False),
+        ([remembered(0, 10), remembered(10, 265)], False),  # fewer than Docker remembers: those are all
+        ([remembered(0, 10), remembered(9, 265)], False),  # with one that is known, so none between
+        ([remembered(0, 10), remembered(10, 266)], True),
+        ([remembered(0, 256)], True),
+        ([[], remembered(0, 400), remembered(144, 400)], True),
+    ],
+)
+def test_events_that_docker_may_have_forgotten_are_told(
+    monkeypatch: pytest.MonkeyPatch, pieces: list[list[dict[str, Any]]], lost: bool
+) -> None:
+    monkeypatch.setattr("healthcheck.attachments.SLICE", 0.0)
+    over = threading.Event()
+
+    class Host(FakeDocker):
+        def events(self, since: float, until: float) -> Iterator[Any]:
+            yield from pieces.pop(0)
+            if not pieces:
+                over.set()
+
+    attachments = attachments_of(Host())
+    attachments.watch(over)
+    assert attachments.missed() == (("more than the 256 events that Docker remembers came at once",) if lost else ())
+
+
+def test_a_burst_that_comes_while_somebody_listens_is_no_loss() -> None:
+    host = FakeDocker()
+    attachments = attachments_of(host)
+    later = int((time.time() + attachments._ahead + 60) * 1e9)
+    host.happened = remembered(later, later + 1000)
+    attachments.look()
+    assert attachments.missed() == ()
+
+
+def test_a_connection_that_is_cut_off_is_taken_up_where_it_began() -> None:
+    """Docker ends an answer at its time; one that ends before was cut off, and what came after is asked for again."""
+    over, asked = threading.Event(), list[float]()
+
+    class Host(FakeDocker):
+        def events(self, since: float, until: float) -> Iterator[Any]:
+            asked.append(since)
+            if len(asked) == 2:
+                yield network_event(GONE)
+                over.set()
+
+    attachments = attachments_of(Host())
+    attachments.watch(over)
+    assert asked[0] == asked[1]
+    assert [one.id for one in attachments.came(API)] == [GONE]
+
+
+@pytest.mark.parametrize("action", ["create", "start"])
+def test_a_container_that_is_made_meanwhile_is_inspected_at_once(action: str) -> None:
+    """What it shares with others is told nowhere else; it may be gone at the end."""
+    host = FakeHost()
+    host.all.append(FakeContainer(host, "sidecar", container_id=GONE, host_config={"PidMode": "container:x"}))
+    attachments = attachments_of(host)
+    host.happened = [container_event(action, GONE, name="sidecar")]
+    attachments.look()
+    attachments.everyone()
+    host.all.clear()
+    inspected = attachments.everyone()[GONE].inspected
+    assert inspected is not None
+    assert inspected["HostConfig"]["PidMode"] == "container:x"
+    assert attachments.missed() == ()
+
+
+@pytest.mark.parametrize(
+    ("events", "missed"),
+    [
+        ([("create", "sidecar"), ("destroy", "sidecar")], ("sidecar was gone before Docker could be asked about it",)),
+        ([("start", "sidecar"), ("die", "sidecar")], ("sidecar was gone before Docker could be asked about it",)),
+        ([("die", "sidecar"), ("destroy", "sidecar")], ()),  # it had ended when the run began
+        ([("create", "ours"), ("destroy", "ours")], ()),
+    ],
+)
+def test_a_container_that_came_and_went_unseen_is_told(
+    monkeypatch: pytest.MonkeyPatch, events: list[tuple[str, str]], missed: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("healthcheck.attachments.OWN", {"ours"})
+    host = FakeHost()
+    attachments = attachments_of(host)
+    host.happened = [container_event(action, GONE, name=name) for action, name in events]
+    attachments.look()
+    attachments.everyone()
+    assert attachments.missed() == missed
+
+
+@pytest.mark.parametrize(
+    ("joins", "network_id", "waits"),
+    [
+        ([API], "", True),
+        (["4e5f" * 16], "", True),
+        (["4e5f4e5f4e5f"], "", True),
+        (["renamed"], "4e5f" * 16, True),
+        (["4e5f"], "", False),  # another network's name
+        (["elsewhere"], "", False),
+        ([], "", False),
+    ],
+)
+def test_a_stopped_container_that_is_set_to_join_is_found(joins: list[str], network_id: str, waits: bool) -> None:
+    """By the network's name, its id, or the id's beginning: as `docker create --network` takes them."""
+    host = FakeHost(network_records={API: {"Id": "4e5f" * 16}, "4e5f": {"Id": "1" * 64}})
+    host.all.append(FakeContainer(host, "bot", container_id=GONE, status="created"))
+    real = host.find
+
+    def find(kind: Kind, labels: Any = None, *, network: str = "") -> Any:
+        if kind is not Kind.CONTAINER:
+            return real(kind, labels)
+        return [{"Id": GONE, "NetworkSettings": {"Networks": {key: {"NetworkID": network_id} for key in joins}}}]
+
+    host.find = find  # type: ignore[method-assign]
+    attachments = attachments_of(host)
+    attachments.scan()
+    assert [one.name for one in attachments.waiting(API)] == (["bot"] if waits else [])

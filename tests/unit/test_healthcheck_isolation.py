@@ -1,6 +1,9 @@
 """Who can reach the API, from what `docker inspect` and Docker's events show and from what answers where."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -11,14 +14,69 @@ from healthcheck.isolation import IsolationEvidence, Surroundings, conclusive, j
 from healthcheck.observation import Observation
 from healthcheck.probe import Answer
 from healthcheck.reachability import Origin, Reachability
-from tests.unit.gateways import gateway, stack
+from healthcheck.verifier_container import PROBE, USER
+from tests.unit.docker_host import VERIFIER_IMAGE
+from tests.unit.gateways import HEX, gateway, stack
 
 OURS = {"ibgw.prefix": "ibgw", "ibgw.project": "ibgw", "ibgw.stack": "paper"}
-GATEWAY = Attached("a" * 64, "ibgw-paper-main", OURS | {"ibgw.role": "gateway"})
-BOT = Attached("b" * 64, "bot")
-LABELLED = Attached("c" * 64, "compose-bot-1", {"app": "bot"})
-VERIFIER = Attached("d" * 64, "ibgw-paper-main-verifier-1234", OURS | {"ibgw.role": "verifier"})
-SECOND = Attached("e" * 64, "ibgw-paper-second", OURS | {"ibgw.role": "gateway"})
+VOLUMES = "/var/lib/docker/volumes"
+LAYER = "/var/lib/docker/overlay2/0123"
+IMAGE = {"Id": f"sha256:{HEX}", "Config": VERIFIER_IMAGE}
+
+
+def container(
+    identity: str,
+    name: str,
+    labels: Mapping[str, str] = MappingProxyType({}),
+    *,
+    mounts: Sequence[Mapping[str, str]] = (),
+    image: str = "sha256:bot",
+    config: Mapping[str, Any] = MappingProxyType({}),
+    **host_config: Any,
+) -> Attached:
+    """As `docker inspect` has it; `identity` is one letter of its id."""
+    inspected = {
+        "Id": identity * 64,
+        "Image": image,
+        "Mounts": mounts,
+        "Config": {"Entrypoint": None, "Cmd": ["bot"], "Env": [], "User": "", **config},
+        "HostConfig": {"NetworkMode": "default", "PidMode": "", "IpcMode": "private", **host_config},
+        "GraphDriver": {"Data": {"UpperDir": f"{LAYER}{identity}/diff", "MergedDir": f"{LAYER}{identity}/merged"}},
+    }
+    return Attached(identity * 64, name, labels, inspected)
+
+
+def volume(name: str, at: str = "/data") -> dict[str, str]:
+    return {"Type": "volume", "Name": name, "Source": f"{VOLUMES}/{name}/_data", "Destination": at}
+
+
+SETTINGS = volume("ibgw-paper-main-settings", "/home/ibgateway/tws_settings")
+GATEWAY = container(
+    "a",
+    "ibgw-paper-main",
+    OURS | {"ibgw.role": "gateway"},
+    mounts=[SETTINGS],
+    image="sha256:gateway",
+    config={"Env": ["LANG=C.UTF-8", "TRADING_MODE=paper"]},
+)
+BOT = container("b", "bot")
+LABELLED = container("c", "compose-bot-1", {"app": "bot"})
+
+
+def verifier(**changes: Any) -> Attached:
+    """As healthcheck.verifier_container makes it."""
+    as_made: dict[str, Any] = {
+        "image": f"sha256:{HEX}",
+        "config": {**VERIFIER_IMAGE, "User": USER, "Cmd": ["verify", "--wait", "0"], **changes.pop("config", {})},
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+    }
+    return container("d", "ibgw-paper-main-verifier-1234", OURS | {"ibgw.role": "verifier"}, **(as_made | changes))
+
+
+VERIFIER = verifier()
+PROBING = verifier(config={"Entrypoint": PROBE, "Cmd": ["10.213.1.2:4004"]})
+SECOND = container("e", "ibgw-paper-second", OURS | {"ibgw.role": "gateway"})
 RECORD = GatewayRecord(
     name="ibgw-paper-main",
     mode=Mode.PAPER,
@@ -44,7 +102,8 @@ def look(found: Surroundings, *clients: dict[str, str]) -> Observation:
 
 def observe(seen: IsolationEvidence, *clients: dict[str, str]) -> Observation:
     main = gateway(clients=clients)
-    return judge(stack(main), main, seen)
+    second = gateway(name="second", container={"name": "ibgw-paper-second", "id": "e" * 64})
+    return judge(stack(main, second), main, replace(seen, image=IMAGE))
 
 
 def test_alone_on_an_internal_network_is_isolated() -> None:
@@ -75,10 +134,175 @@ def test_every_way_in_is_exposure(found: Surroundings, said: str) -> None:
         assert said in finding.seen
 
 
-def test_gateways_and_verifiers_may_be_on_egress_and_a_forged_role_of_another_stack_may_not() -> None:
-    assert look(replace(FINE, on_egress=(GATEWAY, SECOND, VERIFIER))).reason is None
-    of_live = Attached("f" * 64, "ibgw-live-main", {**SECOND.labels, "ibgw.stack": "live"})
-    assert look(replace(FINE, on_egress=(GATEWAY, of_live))).reason == "exposed"
+def test_gateways_and_verifiers_may_be_on_egress() -> None:
+    assert look(replace(FINE, on_egress=(GATEWAY, SECOND, VERIFIER, PROBING))).reason is None
+
+
+@pytest.mark.parametrize("stack_name", ["paper", "live"])
+def test_a_container_with_a_gateways_labels_is_none_unless_the_state_has_it(stack_name: str) -> None:
+    """One that has just left the configuration is there until the update's end."""
+    labels = {**SECOND.labels, "ibgw.stack": stack_name}
+    forged = replace(FINE, on_egress=(GATEWAY, container("f", "ibgw-paper-third", labels)))
+    assert look(forged).reason == "exposed"
+    assert observe(IsolationEvidence((FINE, forged), recorded={"f" * 64})).reason is None
+
+
+def test_a_container_in_the_gateways_place_is_none_unless_the_state_has_it() -> None:
+    replaced = container("f", "ibgw-paper-main", GATEWAY.labels)
+    found = replace(FINE, gateway_id="f" * 64, attached=(replaced,), on_egress=(replaced,))
+    evidence = IsolationEvidence((found, found))
+    assert observe(evidence).reason == "exposed"
+    assert "container ibgw-paper-main: found id ffffffffffff, expected aaaaaaaaaaaa" in observe(evidence).seen
+    assert observe(replace(evidence, recorded={"f" * 64})).reason is None
+
+
+NO_VERIFIERS = [
+    container("d", "sidecar", {"ibgw.role": "verifier"}),
+    container("d", "sidecar", VERIFIER.labels, image=f"sha256:{HEX}"),
+    verifier(image="sha256:another"),
+    verifier(config={"Entrypoint": ["sleep"], "Cmd": ["300"]}),
+    verifier(config={"Cmd": ["probe", "10.213.1.2:4004"]}),
+    verifier(config={"Env": ["PYTHONUNBUFFERED=1", "PYTHONSTARTUP=/tmp/evil.py"]}),
+    verifier(config={"WorkingDir": "/tmp"}),
+    verifier(config={"Healthcheck": {"Test": ["CMD", "bot"]}}),
+    verifier(config={"User": "0"}),
+    verifier(mounts=[volume("evil", "/opt/ibgw")]),
+    verifier(Tmpfs={"/tmp": ""}),
+    verifier(CapAdd=["NET_ADMIN"]),
+    verifier(Privileged=True),
+    verifier(ReadonlyRootfs=False),
+    verifier(PidMode="host"),
+    verifier(PortBindings={"8000/tcp": [{"HostPort": "8000"}]}),
+    verifier(NetworkMode=f"container:{'b' * 64}"),
+]
+
+
+@pytest.mark.parametrize("forged", NO_VERIFIERS)
+def test_a_verifier_is_known_by_what_it_is(forged: Attached) -> None:
+    """Its labels anybody can set."""
+    assert look(replace(FINE, attached=(GATEWAY, forged))).reason == "undeclared_client"
+    assert look(replace(FINE, on_egress=(GATEWAY, forged))).reason == "exposed"
+
+
+# --- what is the gateway's own ------------------------------------------------------------------------------------
+
+
+def beside(*others: Attached, volumes: Mapping[str, Any] = MappingProxyType({}), **clients: str) -> Observation:
+    everyone = {one.id: one for one in (GATEWAY, *others)}
+    return observe(IsolationEvidence((FINE, FINE), everyone=everyone, volumes=volumes), *([clients] if clients else []))
+
+
+def bind(source: str) -> dict[str, str]:
+    return {"Type": "bind", "Source": source, "Destination": "/data"}
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "said"),
+    [
+        ({"NetworkMode": f"container:{'a' * 64}"}, "its network namespace"),
+        ({"NetworkMode": "container:ibgw-paper-main"}, "its network namespace"),
+        ({"NetworkMode": f"container:{'a' * 12}"}, "its network namespace"),
+        ({"PidMode": f"container:{'a' * 64}"}, "its process namespace"),
+        ({"IpcMode": f"container:{'a' * 64}"}, "its IPC namespace"),
+        ({"mounts": [volume("ibgw-paper-main-settings")]}, "its volume ibgw-paper-main-settings"),
+        ({"mounts": [bind(f"{VOLUMES}/ibgw-paper-main-settings/_data")]}, "its volume ibgw-paper-main-settings, by "),
+        ({"mounts": [bind(f"{VOLUMES}/ibgw-paper-main-settings/_data/guard")]}, "its volume"),
+        ({"mounts": [bind(f"{VOLUMES}/ibgw-paper-main-settings")]}, "its volume"),
+        ({"mounts": [bind(VOLUMES)]}, f"by {VOLUMES}"),
+        ({"mounts": [volume("alias")]}, f"by {VOLUMES}/ibgw-paper-main-settings/_data"),
+        ({"mounts": [bind(f"{LAYER}a/merged/run/secrets")]}, "its file system"),
+    ],
+)
+def test_whoever_has_what_is_the_gateways_own_is_named(sidecar: dict[str, Any], said: str) -> None:
+    """Also one that the configuration declares: that is about the api network."""
+    device = {"o": "bind", "type": "none", "device": f"{VOLUMES}/ibgw-paper-main-settings/_data"}
+    for clients in ({}, {"container": "sidecar"}):
+        finding = beside(container("f", "sidecar", **sidecar), volumes={"alias": {"Options": device}}, **clients)
+        assert finding.reason == "gateway_shared"
+        assert finding.seen.startswith("sidecar shares its ")
+        assert said in finding.seen
+
+
+def test_whoever_joins_one_that_has_joined_is_named_too() -> None:
+    first = container("f", "first", NetworkMode=f"container:{'a' * 64}")
+    second = container("9", "second", NetworkMode=f"container:{'f' * 64}")
+    round_about = container("8", "itself", NetworkMode=f"container:{'8' * 64}")
+    finding = beside(first, second, round_about)
+    assert finding.seen == "first shares its network namespace; second shares its network namespace"
+
+
+@pytest.mark.parametrize(
+    "neighbour",
+    [
+        {"mounts": [bind("/"), bind("/var/lib/docker"), bind("/var/run/docker.sock")]},
+        {"mounts": [bind(f"{VOLUMES}/ibgw-paper-main-settings-2/_data"), bind(f"{LAYER}b/diff")]},
+        {"mounts": [volume("its-own"), {"Type": "tmpfs", "Source": "", "Destination": "/tmp"}]},
+        {"NetworkMode": f"container:{'b' * 64}", "PidMode": "host", "IpcMode": "host"},
+        {"NetworkMode": "container:ibgw-paper-main-2"},
+        {"NetworkMode": "host", "Privileged": True},
+    ],
+)
+def test_a_neighbour_with_a_place_of_its_own_is_no_fault(neighbour: dict[str, Any]) -> None:
+    """Nor is one that has the whole host: that is for whoever runs the host."""
+    assert beside(BOT, container("f", "neighbour", **neighbour)).reason is None
+
+
+STEP: dict[str, Any] = {
+    "image": "sha256:gateway",
+    "mounts": [SETTINGS],
+    "config": {"Entrypoint": ["chown"], "Cmd": ["1000:1000", "/home"], "Env": ["LANG=C.UTF-8"]},
+    "NetworkMode": "none",
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"image": "sha256:another"},
+        {"mounts": [SETTINGS, volume("evil", "/bin")]},
+        {"mounts": [SETTINGS | {"Destination": "/bin"}]},
+        {"config": STEP["config"] | {"Entrypoint": ["bash"]}},
+        {"config": STEP["config"] | {"Cmd": ["0:0", "/home"]}},
+        {"config": STEP["config"] | {"Env": ["LD_PRELOAD=/evil.so"]}},
+        {"NetworkMode": "default"},
+    ],
+)
+def test_the_step_that_prepares_the_volumes_is_known_by_what_it_does(changed: dict[str, Any]) -> None:
+    name, labels = "ibgw-paper-main-settings-owner", OURS | {"ibgw.role": "settings-owner"}
+    assert beside(container("f", name, labels, **STEP)).reason is None
+    assert beside(container("f", name, labels, **(STEP | changed))).reason == "gateway_shared"
+
+
+def test_whoever_is_in_the_network_namespace_of_a_client_is_attached_with_it() -> None:
+    sidecar = container("f", "sidecar", NetworkMode=f"container:{'b' * 64}")
+    everyone = {one.id: one for one in (GATEWAY, BOT, sidecar)}
+    seen = IsolationEvidence((FINE, replace(FINE, attached=(GATEWAY, BOT))), everyone=everyone)
+    finding = observe(seen, {"container": "bot"})
+    assert (finding.reason, finding.data["undeclared"]) == ("undeclared_client", ["sidecar"])
+    assert observe(seen, {"container": "bot"}, {"container": "sidecar"}).reason is None
+
+
+def test_a_stopped_container_that_would_be_attached_is_named() -> None:
+    finding = observe(IsolationEvidence((FINE, FINE), waiting_for_api=(GATEWAY, BOT, VERIFIER)))
+    assert finding.reason == "undeclared_client"
+    assert finding.seen == "when it runs attached to ibgw-paper-main-api and not declared: bot"
+    finding = observe(IsolationEvidence((FINE, FINE), waiting_for_egress=(GATEWAY, BOT)))
+    assert finding.reason == "exposed"
+    assert observe(IsolationEvidence((FINE, FINE), waiting_for_api=(BOT,)), {"container": "bot"}).reason is None
+
+
+def test_what_could_not_be_seen_is_no_pass() -> None:
+    finding = observe(IsolationEvidence((FINE, FINE), missed=("bot was gone before Docker could be asked about it",)))
+    assert finding.reason == "isolation_unproven"
+    assert finding.seen == "not seen: bot was gone before Docker could be asked about it"
+
+
+def test_one_that_had_ended_when_the_run_began_was_not_there() -> None:
+    """A network lists it for a moment yet; nothing tells what it was, as for the verifier's of the run before."""
+    gone = Attached("ep-1", "ibgw-paper-main-verifier-5678")
+    ending = replace(FINE, attached=(GATEWAY, gone), on_egress=(GATEWAY, gone))
+    assert observe(IsolationEvidence((ending, FINE))).reason is None
+    assert observe(IsolationEvidence((FINE, ending))).reason == "exposed"
 
 
 def test_whoever_was_on_egress_for_a_moment_is_exposure() -> None:

@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from deployment.errors import IbgwError
 from deployment.tables import Kind
-from healthcheck import gateway_run, runner
+from healthcheck import gateway_run, runner, verifier_container
 from healthcheck.docker_host import DockerError
 from healthcheck.human import render_human
 from healthcheck.report import Report
@@ -80,6 +81,7 @@ def healthy_host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     )
     add_gateway(found)
     monkeypatch.setattr(runner, "DockerHost", lambda address: found)
+    monkeypatch.setattr(runner, "janitor", lambda address: nullcontext())
     monkeypatch.setattr(gateway_run, "POLL", 0.05)
     return found
 
@@ -135,6 +137,7 @@ def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_
         "ibgw.mode": "paper",
         "ibgw.gateway": "main",
         "ibgw.lifetime": "720",  # what it may wait, and two minutes
+        "ibgw.run": verifier_container.RUN,
     }
     command = options["command"]
     assert command[:6] == ["verify", "--wait", "600", "--stay", "120", "--gateway-json"]
@@ -404,15 +407,30 @@ def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(hos
     """It is 18:30. Each may be needed for as long as its label says, and a minute more for its removal."""
     labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier", "ibgw.lifetime": "1320"}
 
-    def add(name: str, created: str, status: str = "running", *, finished: str = "", **changes: str) -> None:
+    def add(
+        name: str,
+        created: str,
+        status: str = "running",
+        *,
+        finished: str = "",
+        entry_point: list[str] = verifier_container.ENTRY_POINT,
+        **changes: str,
+    ) -> None:
         changed = {f"ibgw.{key}": value for key, value in changes.items()}
         container = FakeContainer(
-            host, name, container_id=name, status=status, created=created, finished=finished, labels=labels | changed
+            host,
+            name,
+            container_id=name,
+            status=status,
+            created=created,
+            finished=finished,
+            labels=labels | changed,
+            config={"Entrypoint": entry_point},
         )
         host.all.append(container)
 
     add("ended", "2026-11-22T18:10:00Z", "exited", finished="2026-11-22T18:28:59Z")
-    add("outlived", "2026-11-22T18:06:59Z")
+    add("outlived", "2026-11-22T18:06:59Z", entry_point=verifier_container.PROBE)
     add("never-started", "2026-11-22T18:26:59Z", "created", lifetime="120")
     add("at-work", "2026-11-22T18:07:01Z")
     add("at-work-for-hours", "2026-11-22T12:00:00Z", lifetime="36120")
@@ -420,10 +438,12 @@ def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(hos
     add("to-be-started", "2026-11-22T18:28:00Z", "created", lifetime="120")
     add("of-live", "2026-11-22T16:00:00Z", stack="live")
     add("of-another-prefix", "2026-11-22T16:00:00Z", prefix="other")
+    add("not-ours-but-for-its-labels", "2026-11-22T16:00:00Z", entry_point=["sleep"])
     told: list[str] = []
     verify(host, told=told)
     assert host.removed[:3] == ["ended", "outlived", "never-started"]
     spared = {"at-work", "at-work-for-hours", "just-ended", "to-be-started", "of-live", "of-another-prefix"}
+    spared.add("not-ours-but-for-its-labels")
     assert spared <= {one.name for one in host.all}
     assert told[0] == "removed 3 of the verifier's objects that an earlier run left behind"
 
@@ -443,6 +463,7 @@ def test_the_daemons_clock_is_read_with_its_offset(host: FakeHost, system_time: 
             status="exited",
             finished=finished,
             labels=labels | {"ibgw.lifetime": "36000"},
+            config={"Entrypoint": verifier_container.ENTRY_POINT},
         )
     )
     host.time = system_time
@@ -652,11 +673,12 @@ def test_a_gateway_that_does_not_answer_leaves_isolation_unproven_and_skipped(ho
 def network_event(container: str, network: str = API) -> dict[str, Any]:
     """As Docker 20.10 sends it (API 1.41, GET /events)."""
     actor = {"ID": "n" * 64, "Attributes": {"container": container, "name": network, "type": "bridge"}}
-    return {"Type": "network", "Action": "connect", "Actor": actor}
+    return {"Type": "network", "Action": "connect", "Actor": actor, "timeNano": 0}
 
 
 def container_event(action: str, container: str, **attributes: str) -> dict[str, Any]:
-    return {"Type": "container", "Action": action, "Actor": {"ID": container, "Attributes": attributes}}
+    actor = {"ID": container, "Attributes": attributes}
+    return {"Type": "container", "Action": action, "Actor": actor, "timeNano": 0}
 
 
 @pytest.mark.parametrize(
@@ -667,7 +689,10 @@ def container_event(action: str, container: str, **attributes: str) -> dict[str,
         ([network_event("9" * 64, EGRESS)], "exposed"),
         ([network_event("9" * 64, "elsewhere")], None),
         ([network_event("9" * 64), container_event("destroy", "9" * 64, name="bot")], None),
-        ([network_event("9" * 64), container_event("die", "9" * 64, name="x", **{"ibgw.role": "verifier"})], None),
+        (
+            [network_event("9" * 64), container_event("die", "9" * 64, name="x", **{"ibgw.role": "verifier"})],
+            "undeclared_client",
+        ),
     ],
 )
 def test_whoever_came_and_went_is_known_from_dockers_events(

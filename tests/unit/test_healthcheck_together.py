@@ -13,7 +13,7 @@ from healthcheck import runner
 from healthcheck.reachability import Origin, ProbeTarget, Reachability, ReachabilityRounds
 from healthcheck.verifier_container import Verifiers
 from tests.unit.docker_host import FakeContainer, FakeHost
-from tests.unit.gateways import HEX, entry, gateway, stack
+from tests.unit.gateways import entry, gateway, stack
 from tests.unit.test_healthcheck_reachability import looked
 from tests.unit.test_healthcheck_runner import EGRESS, NAMES, attempt_line, healthy_host, result
 
@@ -23,7 +23,7 @@ def gateways(count: int) -> Deployment:
     for at in range(count):
         name = "z" * (at // 26) + chr(ord("a") + at % 26)
         api = entry()["api"] | {"network": api_of(name), "host": f"ibgw-paper-{name}"}
-        found.append(gateway(name=name, api=api, container={"name": f"ibgw-paper-{name}", "id": HEX}))
+        found.append(gateway(name=name, api=api, container={"name": f"ibgw-paper-{name}", "id": f"c{at:063x}"}))
     return stack(*found)
 
 
@@ -112,9 +112,11 @@ def test_our_own_containers_are_known_after_they_are_gone(host: FakeHost) -> Non
         "Type": "network",
         "Action": "connect",
         "Actor": {"ID": "n", "Attributes": {"container": "f" * 64, "name": api_of("a"), "type": "bridge"}},
+        "timeNano": 0,
     }
     assert "f" * 64 not in {one.id for one in host.all}
     deployment = gateways(1)
+    del host.all[1:]
     host.verifier_lines = [healthy_report("a")]
     for stranger, verdict in (("f" * 64, "pass"), ("9" * 64, "fail")):  # the first is the id of the fake's verifiers
         connected["Actor"]["Attributes"]["container"] = stranger  # type: ignore[index]
@@ -138,6 +140,7 @@ def test_a_container_that_is_just_being_removed_is_known_by_its_name(
         return real(image, command, **options)
 
     monkeypatch.setattr(host, "create", create)
+    del host.all[1:]
     host.verifier_lines = [healthy_report("a")]
     report = runner.verify(gateways(1), wait=0, progress=lambda line: None)
     assert report.gateways[0].checks[6].verdict.value == verdict

@@ -201,7 +201,7 @@ def hanging(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     process.wait()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_interrupted(hanging: "subprocess.Popen[bytes]", number: signal.Signals, code: int) -> None:
     hanging.send_signal(number)
     assert hanging.wait(timeout=60) == code

@@ -11,6 +11,7 @@ import pytest
 from deployment.description import Deployment
 from healthcheck.report import Report
 from operations import cli, formats, verification
+from operations.stack import Stack
 from tests.unit.operations_contract import contract_json
 
 
@@ -38,7 +39,8 @@ def verifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Repor
     asked: dict[str, Any] = {}
 
     def find(found: Report) -> dict[str, Any]:
-        def verify(deployment: Deployment, *, progress: Callable[[str], None], **options: Any) -> Report:
+        def verify(deployment: Deployment, *, progress: Callable[[str], None], recorded: Any, **options: Any) -> Report:
+            assert (recorded.__name__, recorded.__self__) == ("recorded_ids", Stack(deployment.stack))
             asked.update(options, stack=deployment.stack)
             progress("main: starting the verifier")
             return found

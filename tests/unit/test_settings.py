@@ -186,6 +186,12 @@ BAD: list[Any] = [
         "paper", {f"{MAIN}.clients": [{"container": "bot", "label": "b=c"}]}, "clients.0", "exactly one", id="cl"
     ),
     pytest.param("paper", {f"{MAIN}.clients": [{"label": "b"}]}, "clients.0.label", "pattern", id="client-label"),
+    *(
+        pytest.param(
+            "paper", {f"{MAIN}.clients": [{"label": label}]}, "clients.0.label", "ibgw gives to its own", id=label
+        )
+        for label in ("ibgw.role=verifier", "ibgw.stack=paper", "ibgw.anything-to-come=1")
+    ),
     pytest.param("paper", {"ibgw:mode": "live"}, "ibgw:image", "promoted", id="mode-and-image-at-odds"),
 ]
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -331,6 +331,7 @@ def test_what_only_docker_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     networks = (API_NETWORK, EGRESS)
     host.all.append(FakeContainer(host, "ibgw-paper-main", container_id="a" * 64, networks=networks, **state))
     monkeypatch.setattr(runner, "DockerHost", lambda address: host)
+    monkeypatch.setattr(runner, "janitor", lambda address: nullcontext())
     report = runner.verify(stack(), wait=3600, progress=lambda line: None)
     check = report.gateways[0].checks[0]
     assert (f"{check.name}: {check.verdict} {check.reason}", check.seen) == (expected, seen)
