@@ -123,19 +123,14 @@ def edit(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 MAIN = "ibgw:gateways.main"
-# Others of their kind stay: rules between keys, bad values in a secret. Each rule has its row in tests/unit.
-exhaustive = pytest.mark.exhaustive
+# One of each class; each rule has its row in tests/unit/test_settings.py or test_secret_document.py.
 
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
         pytest.param("ibgw:mode", None, "ibgw:mode", id="missing"),
-        pytest.param(f"{MAIN}.api.readonly", True, "did you mean readOnly?", id="unknown"),
-        pytest.param(f"{MAIN}.resources.javaHeap", "768", f"{MAIN}.resources.javaHeap", id="mistyped"),
-        pytest.param(f"{MAIN}.resources.javaHeap", 2048, "2560", id="heap-above-memory", marks=exhaustive),
         pytest.param(f"{MAIN}.session.autoLogoff", "22:00", "exactly one", id="contradictory"),
-        pytest.param(f"{MAIN}.session.coldRestart", "23:30", "an hour", id="colliding-times", marks=exhaustive),
         pytest.param("ibgw:mode", "live", "promoted", id="mode-and-stack"),
         pytest.param("ibgw:image", "ghcr.io/gnzsnz/ib-gateway:latest", "'latest' moves", id="latest"),
         pytest.param("ibgw:dockerHost", None, "ibgw:dockerHost", id="no-docker-host"),
@@ -170,24 +165,6 @@ def test_a_denied_secret(stack: Stack, proxy: DockerProxy, pulumi: Pulumi, denyi
     ("text", "expected"),
     [
         pytest.param("plainpass-7731", "not JSON", id="not-json"),
-        pytest.param(
-            '{"user_id": "u7731", "password": "", "trading_mode": "paper"}',
-            "password is empty",
-            id="empty",
-            marks=exhaustive,
-        ),
-        pytest.param(
-            '{"user_id": "u7731", "password": "p7731 ", "trading_mode": "paper"}',
-            "blank",
-            id="edge-blank",
-            marks=exhaustive,
-        ),
-        pytest.param(
-            '{"user_id": "u7731", "password": "p\\u00017731", "trading_mode": "paper"}',
-            "control",
-            id="control",
-            marks=exhaustive,
-        ),
         pytest.param('{"user_id": "u7731", "password": "p7731", "trading_mode": "live"}', "'live'", id="live-secret"),
     ],
 )
