@@ -117,5 +117,5 @@ def _networks(info: Info, gateways: int) -> list[Lack]:
 
 def accepted(lacking: Iterable[Lack], configured: Collection[Lacking]) -> tuple[Lacking, ...]:
     """Of what a configuration accepts, what the host really lacks: a limit that it can keep is never given up."""
-    missing = {one.acceptable for one in lacking}
-    return tuple(one for one in Lacking if one in missing and one in configured)
+    missing = {ability.acceptable for ability in lacking}
+    return tuple(ability for ability in Lacking if ability in missing and ability in configured)

@@ -234,7 +234,7 @@ class Deployment(Model):
     release: str | None = None
     verifier: Verifier
     egress_network: str
-    accepted: Annotated[tuple[Lacking, ...], Field(exclude_if=lambda found: not found)] = ()
+    accepted: Annotated[tuple[Lacking, ...], Field(exclude_if=lambda accepted: not accepted)] = ()
     """What was accepted that the Docker host lacks. Left out where there is nothing, so that a version that does not
     know of it reads the rest."""
     gateways: Annotated[dict[str, Gateway], Field(min_length=1)]

@@ -99,7 +99,7 @@ def _standing(rule: Rule, record: GatewayRecord) -> str:
 def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Reason, str]]:
     """Worst first."""
     # What the host cannot keep no update can put right, with a login or without one.
-    unable = {one.acceptable for one in facts.lacking if one.acceptable is not None}
+    unable = {lack.acceptable for lack in facts.lacking if lack.acceptable is not None}
     excused = {field for lacking in unable for field in DROPPED.get(lacking, ())}
     for text in no_credential_in_sight.violations(facts.record):
         yield Reason.CREDENTIAL_VISIBLE, text

@@ -99,10 +99,10 @@ def lacks(spec: StackSpec, host: HostSpec, info: Info) -> list[Lack]:
 def accepted_in_words(spec: StackSpec, lacking: Iterable[Lack]) -> list[str]:
     """What `ibgw:acceptHost` makes of what the host lacks, and what it names in vain."""
     words = [
-        f"ibgw:acceptHost accepts {one.acceptable}: {one.what}" for one in lacking if one.accepted_by(spec.accepted)
+        f"ibgw:acceptHost accepts {lack.acceptable}: {lack.what}" for lack in lacking if lack.accepted_by(spec.accepted)
     ]
-    in_vain = [one for one in spec.accept_host if one not in spec.accepted]
-    return [*words, *(f"ibgw:acceptHost names {one}, which this Docker host has; remove it" for one in in_vain)]
+    in_vain = [name for name in spec.accept_host if name not in spec.accepted]
+    return [*words, *(f"ibgw:acceptHost names {name}, which this Docker host has; remove it" for name in in_vain)]
 
 
 def check_host(spec: StackSpec, host: HostSpec, objects: Collection[HostObject], lacking: Iterable[Lack] = ()) -> None:

@@ -94,7 +94,7 @@ def memory(evidence: HostEvidence) -> Observation:
     total = evidence.info.get("MemTotal")
     if not total:
         return Observation("memory", None, "Docker does not tell how much the host has", f"free -m ({GUIDE})")
-    sizes = [row(CONTAINER, "memory").of_docker(one) for one in evidence.gateways]
+    sizes = [row(CONTAINER, "memory").of_docker(container) for container in evidence.gateways]
     unlimited = sizes.count(0)
     beside = f", {unlimited} of them without a limit" if unlimited else ""
     seen = f"{_gateways(len(sizes))} may take {_mebibytes(sum(sizes))}{beside}; the host has {_mebibytes(total / MIB)}"
@@ -179,7 +179,7 @@ def collect_host(docker: DockerHost, deployment: Deployment) -> HostEvidence:
         doubt = (after - before) / 2
         names = [container["Id"] for container in docker.find(Kind.CONTAINER, {Label.ROLE: Role.GATEWAY})]
         # One that has been removed meanwhile is nobody's any more.
-        gateways = tuple(found for name in names if (found := docker.inspect(Kind.CONTAINER, name)) is not None)
+        gateways = tuple(container for name in names if (container := docker.inspect(Kind.CONTAINER, name)) is not None)
         return HostEvidence(
             deployment, info, moment(info["SystemTime"]) - before - doubt, doubt, gateways, _disk_left(docker, gateways)
         )

@@ -75,8 +75,8 @@ MUTATIONS = (
     Mutation(
         "a limit is given up that the host can keep",
         "deployment/abilities.py",
-        "if one in missing and one in configured",
-        "if one in configured",
+        "if ability in missing and ability in configured",
+        "if ability in configured",
         "tests/stack/test_host_lacks.py::test_what_is_accepted_is_declared_as_docker_will_have_it",
     ),
     Mutation(

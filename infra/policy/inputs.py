@@ -40,7 +40,7 @@ def applies(rule: Rule, kind: str, inputs: Inputs) -> bool:
 def accepted(configured: object) -> tuple[Lacking, ...]:
     """Of the stack's setting `acceptHost`, what there is. The program refuses anything else."""
     named = configured if isinstance(configured, list) else []
-    return tuple(one for one in Lacking if one in named)
+    return tuple(ability for ability in Lacking if ability in named)
 
 
 def record(kind: str, name: str, inputs: Inputs, mode: Mode, accepts: tuple[Lacking, ...] = ()) -> GatewayRecord:
