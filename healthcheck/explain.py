@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from deployment.description import Gateway
-from healthcheck.automation.base import LoginState, Reading
+from healthcheck.automation.base import OUTCOMES, REASONS, LoginState, Reading
 from healthcheck.automation.launcher import PUSH
+from healthcheck.automation.status import Status
 from healthcheck.maintenance import reset_at
-from healthcheck.observation import CheckObservation, Observation, timestamp
-from healthcheck.reasons import AGAIN, Reason
+from healthcheck.observation import HELD, CheckObservation, Observation, timestamp
+from healthcheck.reasons import Reason
 from healthcheck.schedule import just_planned
-from healthcheck.verdict import HELD, SEEN_THROUGH_API
+from healthcheck.verdict import SEEN_THROUGH_API
 
 # What the API alone cannot explain.
 VAGUE = frozenset(
@@ -49,39 +50,95 @@ AWAY = frozenset(
 # While IBKR resets its servers, one of these.
 CUT_OFF = frozenset({Reason.CONNECTIVITY_LOST, Reason.SERVER_UNREACHABLE})
 
+# What passes by itself, within START_TAKES.
+PASSING = frozenset({Reason.STARTING, Reason.PLANNED_RESTART, Reason.HEALING})
+
+START_TAKES = timedelta(minutes=10)
+"""A start that has written nothing for so long stands still: IBC waits 60 s for the login form and as long for the
+login (LoginDialogDisplayTimeout, SecondFactorAuthenticationExitInterval), and the supervisor says when it waits."""
+
+# Where the log tells less than the gateway's first process: it remembers how the attempts before ended, and counts its
+# clients.
+TOLD_BY_STATUS = frozenset(
+    {
+        LoginState.UNKNOWN,
+        LoginState.LOGGED_IN,
+        LoginState.SESSION_KEPT,
+        LoginState.WAITING,
+        LoginState.TOO_MANY_LOGINS,
+        LoginState.GUARD_HELD,
+    }
+)
+
+MOST_CLIENTS = 32
+"""Places of the gateway's API (ibapi, errors.py, 502)."""
+
 PUSH_LASTS = timedelta(seconds=200)
 """A push message is over after 180 s (IBC, SecondFactorAuthenticationTimeout); a dialog that stays longer wants a code
 to be typed, which its log lines do not say."""
 
 
 def explained(
-    checks: Iterable[CheckObservation], reading: Reading, gateway: Gateway, now: datetime
+    checks: Iterable[CheckObservation],
+    reading: Reading,
+    gateway: Gateway,
+    now: datetime,
+    *,
+    status: Status | None = None,
+    quiet: timedelta = timedelta(),
 ) -> tuple[CheckObservation, ...]:
     """The same checks; where the API alone could not tell what is wrong, with the cause.
 
-    `now`: aware, by the clock that the gateway's log has its times from.
+    `now`: aware, by the clock that the gateway's log has its times from. `status`: what its first process tells, where
+    that was asked. `quiet`: for how long it has written nothing.
     """
-    return tuple(_explained(check, reading, gateway, now) for check in checks)
+    return tuple(_explained(check, reading, gateway, now, status, quiet) for check in checks)
 
 
 def vague(check: CheckObservation) -> bool:
     return check.reason in VAGUE
 
 
-def _explained(check: CheckObservation, reading: Reading, gateway: Gateway, now: datetime) -> CheckObservation:
-    cause = _cause(check.reason, reading, gateway, now) if check.reason in VAGUE else None
+def _explained(
+    check: CheckObservation,
+    reading: Reading,
+    gateway: Gateway,
+    now: datetime,
+    status: Status | None,
+    quiet: timedelta,
+) -> CheckObservation:
+    if check.reason not in VAGUE:
+        return check
+    cause = _full(reading, status) or _cause(check.reason, reading, gateway, now, status)
     if cause is None:
         return check
+    if cause.reason in PASSING and cause.reason is reading.reason and quiet > START_TAKES:
+        still = f"{cause.seen}, and nothing since, for {quiet.total_seconds() / 60:.0f} min"
+        cause = replace(cause, seen=still, reason=Reason.START_STUCK)
     return replace(
         check,
         seen=f"{check.seen}; {cause.seen}",
         reason=cause.reason,
         data={**check.data, SEEN_THROUGH_API: check.reason, **cause.data},
         note=cause.note,
+        because=cause.because,
+        retry=cause.retry,
     )
 
 
-def _cause(seen: Reason | None, reading: Reading, gateway: Gateway, now: datetime) -> Observation | None:
+def _full(reading: Reading, status: Status | None) -> Observation | None:
+    """That it is logged in and nobody else gets in."""
+    if status is None or status.phase not in ("logged_in", "unwell") or reading.reason is not None:
+        return None
+    if status.api != "full" and status.clients < MOST_CLIENTS:
+        return None
+    clients = max(status.clients, MOST_CLIENTS)
+    return Observation(f"it is logged in and has {clients} clients", Reason.CLIENTS_FULL, {"clients": clients})
+
+
+def _cause(
+    seen: Reason | None, reading: Reading, gateway: Gateway, now: datetime, status: Status | None
+) -> Observation | None:
     known = reading.reason or seen
     planned = just_planned(gateway.schedule, now)
     if planned is not None and known in AWAY:
@@ -103,10 +160,20 @@ def _cause(seen: Reason | None, reading: Reading, gateway: Gateway, now: datetim
         text += f" ({reading.until.astimezone(ZoneInfo(gateway.schedule.time_zone)):%a %H:%M %Z})"
     if reading.held:
         data[HELD] = True
-    if reading.state is LoginState.GUARD_HELD and reading.reason is not Reason.GUARD_HELD:
-        note += f"; the start guard lets it log in once more after {AGAIN}"
     reason = Reason.SECOND_FACTOR_CODE if _wants_code(reading, gateway, now) else reading.reason
-    return Observation(text, reason, data, note)
+    return Observation(text, reason, data, note, because=_remembered(reading, status), retry=reading.retry)
+
+
+def _remembered(reading: Reading, status: Status | None) -> Reason | None:
+    """Why a gateway waits or is held, where its log says only that it is: how its last attempt ended of which that is
+    known. That it was rejected is what being held means already."""
+    unsaid = reading.outcome in (None, LoginState.UNKNOWN)
+    if status is None or reading.state not in (LoginState.WAITING, LoginState.GUARD_HELD) or not unsaid:
+        return None
+    known = [state for word in status.outcomes if (state := OUTCOMES.get(word, LoginState.UNKNOWN)) in REASONS]
+    if not known or (reading.state is LoginState.GUARD_HELD and known[-1] is LoginState.REJECTED):
+        return None
+    return REASONS[known[-1]]
 
 
 def _wants_code(reading: Reading, gateway: Gateway, now: datetime) -> bool:

@@ -17,7 +17,7 @@ from healthcheck.hygiene import PLANNED_ENDS, Facts
 from healthcheck.inspected import record
 from healthcheck.isolation import Surroundings
 from healthcheck.reachability import ProbeTarget
-from healthcheck.reasons import Reason
+from healthcheck.reasons import Reason, Retry
 
 LOG_LINES = 2000
 LAUNCHER_BYTES = 2**20
@@ -37,6 +37,7 @@ class Obstacle:
     reason: Reason
     seen: str
     because: Reason | None = None  # what the log gives as the cause, to be put right first
+    retry: Retry = Retry.START  # how it is had to log in once more
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,41 @@ class State:
     restarts: int
     out_of_memory: bool
     started_at: datetime | None
+    error: str = ""  # Docker's own words on why it could not be started
 
     def ended(self, reading: Reading) -> str:
         """How it ended, by its exit code and by what its log says of the stop."""
         meaning = STOPS.get(reading.stop) if reading.stop else reading.exit_codes.get(self.exit_code)
         if self.out_of_memory:
             meaning = "out of memory"
-        return f"exit code {self.exit_code}" + (f", {meaning}" if meaning else "")
+        said = f"; Docker: {self.error}" if self.error else ""
+        return f"exit code {self.exit_code}" + (f", {meaning}" if meaning else "") + said
 
     def waits_its_turn(self, reading: Reading) -> bool:
         """Its first process ended it, or holds it back for a while: a pause, and no crash."""
         return reading.state is LoginState.WAITING or self.exit_code == supervisor.WAITS_ITS_TURN
 
+
+# States of a container in which nothing is asked and no command starts it, in Docker's words.
+ELSE: dict[str, Reason] = {
+    "paused": Reason.FROZEN,
+    "dead": Reason.CONTAINER_DEAD,
+    "removing": Reason.CONTAINER_MISSING,
+}
+
+# What passes by itself, and says nothing of why a container ends again and again.
+NO_CAUSE = frozenset(
+    {
+        Reason.STARTING,
+        Reason.PLANNED_RESTART,
+        Reason.HEALING,
+        Reason.LOGIN_DELAYED,
+        Reason.OFFLINE,
+        Reason.PAUSED,
+        Reason.STOPPING,
+        Reason.SECOND_FACTOR_PENDING,
+    }
+)
 
 STOPS: dict[LoginState, str] = {
     LoginState.STOPPING: "stopped before it had said how",
@@ -93,12 +117,15 @@ class GatewayContainer:
             self._restarts = state.restarts
         if state.status in ("running", "restarting"):
             return self._looping(container, state)
+        if state.status in ELSE:
+            return Obstacle(ELSE[state.status], f"the container is {state.status}")
         reading = self._read(container, state)
         last = f"; its log ended with: {reading.line}" if reading.line else ""
         because = reading.reason_of_login if reading.state in STANDING else _memory(state)
         if reading.stop is LoginState.STOPPED_STRANDED:
             because = because or Reason.SESSION_STRANDED
-        return Obstacle(Reason.STOPPED, f"the container is {state.status} ({state.ended(reading)}){last}", because)
+        seen = f"the container is {state.status} ({state.ended(reading)}){last}"
+        return Obstacle(Reason.STOPPED, seen, because, _retry(reading))
 
     def _looping(self, container: Inspected, state: State) -> Obstacle | None:
         """That it ends again and again, if so."""
@@ -114,13 +141,23 @@ class GatewayContainer:
         if not looping:
             return Obstacle(Reason.CRASH_LOOPING, f"restarted {state.restarts - before} times meanwhile")
         seen = f"restarted {state.restarts} times, last with {state.ended(reading)}"
+        coded = _memory(state) or reading.exit_reasons.get(state.exit_code)
         if reading.reason in (None, Reason.STARTING):
-            return Obstacle(Reason.CRASH_LOOPING, seen, _memory(state))
-        return Obstacle(Reason.CRASH_LOOPING, f"{seen}; log: {reading.line}", _memory(state) or reading.reason)
+            return Obstacle(Reason.CRASH_LOOPING, seen, coded, _retry(reading))
+        because = coded if reading.reason in NO_CAUSE else _memory(state) or reading.reason
+        return Obstacle(Reason.CRASH_LOOPING, f"{seen}; log: {reading.line}", because, _retry(reading))
 
     def reading(self) -> Reading:
         """What the log says since the container's start."""
         return Reading() if self._seen is None else self._read(self._seen, _state(self._seen))
+
+    def quiet(self, now: datetime) -> timedelta:
+        """For how long it has written nothing; for how long it runs, where it has never written."""
+        if self._seen is None:
+            return timedelta()
+        last = self._docker.log(self._seen["Id"], timestamps=True, tail=1)
+        since = moment(last[0].partition(" ")[0]) if last else _state(self._seen).started_at
+        return now - since if since is not None else timedelta()
 
     def witness(self) -> launcher.Witness:
         """What the gateway's own program says of its present start; nothing is run in the container for it."""
@@ -259,6 +296,11 @@ def status_of(docker: DockerHost, gateway: Gateway) -> Status | None:
         raise DockerError(f"{PATH} in {gateway.container.name}: {error}") from error
 
 
+def _retry(reading: Reading) -> Retry:
+    """Of a gateway that does not run, or is stopped first."""
+    return Retry.AGAIN if reading.retry is Retry.AGAIN and reading.state is not LoginState.WAITING else Retry.START
+
+
 def _memory(state: State) -> Reason | None:
     return Reason.OUT_OF_MEMORY if state.out_of_memory else None
 
@@ -278,4 +320,5 @@ def _state(container: Inspected) -> State:
         restarts=container["RestartCount"],
         out_of_memory=state["OOMKilled"],
         started_at=None if started.startswith("0001") else moment(started),
+        error=state.get("Error") or "",
     )

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from deployment.abilities import Lack
 from deployment.description import Deployment, Gateway
@@ -17,14 +17,14 @@ from healthcheck.automation.base import STANDING, Reading
 from healthcheck.check_sequence import OVER_API, all_skipped, with_needs
 from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import DockerError, DockerHost, Inspected
-from healthcheck.explain import explained, vague
+from healthcheck.explain import PASSING, TOLD_BY_STATUS, explained, vague
 from healthcheck.gateway_container import GatewayContainer, Obstacle
-from healthcheck.observation import Attempt, CheckName, CheckObservation, Observation, skipped, timestamp
+from healthcheck.observation import HELD, Attempt, CheckName, CheckObservation, Observation, skipped, timestamp
 from healthcheck.reachability import ProbeTarget, Reachability, ReachabilityRounds
-from healthcheck.reasons import EXPLANATIONS, Reason
+from healthcheck.reasons import EXPLANATIONS, Reason, Retry
 from healthcheck.redact import Redactor
 from healthcheck.report import GatewayReport, Vantage, gateway_report, redacted
-from healthcheck.verdict import HELD, failing, heals
+from healthcheck.verdict import failing, heals
 from healthcheck.verifier_container import BUDGET, VerifierFailed, Verifiers
 
 POLL = 1.0  # seconds between two looks at Docker while the verifier works
@@ -127,7 +127,7 @@ class GatewayRun:
                 raise self._failure
             attempt = self._over_api()
             self._stop_if_rejected(attempt.checks)
-            checks = [*attempt.checks, *self._in_docker(attempt.checks, first_round)]
+            checks = [*map(self._as_left, attempt.checks), *self._in_docker(attempt.checks, first_round)]
         except DockerError as error:
             docker_answered = False
             attempt = self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"Docker: {error}"))
@@ -149,6 +149,7 @@ class GatewayRun:
             image_id=self._shared.deployment.verifier.image_id,
             stopped=self._stopped,
             note=self._note,
+            docker_host=self._shared.deployment.docker_host,
         )
         return redacted(report, self._redactor)
 
@@ -208,7 +209,9 @@ class GatewayRun:
         reading = self._container.reading()
         if launcher.needed(reading):
             reading = launcher.joined(reading, self._witness(reading))
-        return explained(checks, reading, self.gateway, now)
+        status = self._container.status() if reading.state in TOLD_BY_STATUS else None
+        quiet = self._container.quiet(now) if reading.reason in PASSING else timedelta()
+        return explained(checks, reading, self.gateway, now, status=status, quiet=quiet)
 
     def _witness(self, reading: Reading) -> launcher.Witness:
         """What the gateway's own program says, read now and then: it costs Docker a process."""
@@ -225,8 +228,8 @@ class GatewayRun:
 
     def _blocked(self, obstacle: Obstacle, *, waited: float = 0) -> Attempt:
         """What nobody could ask. `waited`: seconds."""
-        note = f"; but first {EXPLANATIONS[obstacle.because].remedy}" if obstacle.because else ""
-        checks = all_skipped(self.gateway, Observation(obstacle.seen, obstacle.reason, note=note))
+        seen = Observation(obstacle.seen, obstacle.reason, because=obstacle.because, retry=obstacle.retry)
+        checks = all_skipped(self.gateway, seen)
         return self._given_up([check for check in checks if check.name in self._wanted], waited=waited)
 
     def _given_up(self, checks: Iterable[CheckObservation], *, waited: float) -> Attempt:
@@ -255,6 +258,10 @@ class GatewayRun:
         self._container.stop()
         self._stopped = True
         self._note = f"{name} was stopped by this verification, so that it cannot lock the account"
+
+    def _as_left(self, check: CheckObservation) -> CheckObservation:
+        """What was stopped meanwhile is not restarted but started."""
+        return replace(check, retry=Retry.START) if self._stopped and check.retry is Retry.RESTART else check
 
     # --- in Docker ----------------------------------------------------------------------------------------------------
 

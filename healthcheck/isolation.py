@@ -15,7 +15,7 @@ from deployment.rules import EXPOSURE, GatewayRecord, unlike, violations
 from healthcheck.attachments import Attached
 from healthcheck.docker_host import Inspected
 from healthcheck.neighbours import holders, prepares, shares
-from healthcheck.observation import Observation
+from healthcheck.observation import SHARING, STRANGERS, Observation
 from healthcheck.probe import Answer
 from healthcheck.reachability import OUTSIDE, Origin, Reachability
 from healthcheck.reasons import Reason
@@ -75,7 +75,7 @@ def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> 
     strangers = [other for other in on_api if other not in verifiers and other not in clients]
     strange_on_egress = [other for other in on_egress if not seen.is_verifier(other) and other.id not in known]
     exposed = [*_exposed(deployment, gateway, seen.looks, strange_on_egress), *_replaced(gateway, own - known)]
-    shared = list(_shared(gateway, own, known, seen))
+    shared = dict(_shared(gateway, own, known, seen))
     still = {container.id for container in seen.looks[-1].attached}
     waiting = {container.id for container in seen.waiting_for_api} - still
     undeclared = [
@@ -85,7 +85,10 @@ def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> 
     data: dict[str, JsonValue] = {"clients": _names(clients), "verifiers": len(verifiers)}
     if strangers:
         data["undeclared"] = _names(strangers)
-    faults = {Reason.EXPOSED: exposed, Reason.GATEWAY_SHARED: shared, Reason.UNDECLARED_CLIENT: undeclared}
+        data[STRANGERS] = _names(container for container in strangers if container.id in still | waiting)
+    if shared:
+        data[SHARING] = [*shared]
+    faults = {Reason.EXPOSED: exposed, Reason.GATEWAY_SHARED: [*shared.values()], Reason.UNDECLARED_CLIENT: undeclared}
     reason = next((reason for reason, texts in faults.items() if texts), None)
     if reason is not None:
         return Observation("; ".join(chain.from_iterable(faults.values())), reason, data)
@@ -186,8 +189,8 @@ def _replaced(gateway: Gateway, strange: set[str]) -> Iterator[str]:
         yield unlike(f"container {gateway.container.name}", f"id {found[:12]}", gateway.container.id[:12])
 
 
-def _shared(gateway: Gateway, own: set[str], known: set[str], seen: IsolationEvidence) -> Iterator[str]:
-    """What is the gateway's own and others have. It is nothing that `clients` declares."""
+def _shared(gateway: Gateway, own: set[str], known: set[str], seen: IsolationEvidence) -> Iterator[tuple[str, str]]:
+    """What is the gateway's own and others have, by their names. It is nothing that `clients` declares."""
     for one in own & seen.everyone.keys():
         inspected = seen.everyone[one].inspected
         for other in seen.everyone.values():
@@ -197,7 +200,7 @@ def _shared(gateway: Gateway, own: set[str], known: set[str], seen: IsolationEvi
                 continue
             found = list(shares(other.inspected, inspected, seen.everyone, seen.volumes))
             if found:
-                yield f"{other.name} shares {', '.join(found)}"
+                yield other.name, f"{other.name} shares {', '.join(found)}"
 
 
 def _through(own: set[str], on_api: Sequence[Attached], everyone: Mapping[str, Attached]) -> list[Attached]:

@@ -16,7 +16,8 @@ def read(lines: Iterable[str]) -> Reading:
     codes = {**supervisor.EXIT_CODES, **profile.exit_codes}
     if any(base.matches(supervisor.PREFIX, line) for line in whole):
         codes |= supervisor.EXIT_CODES
-    return replace(base.read(whole, _supervised(profile)), exit_codes=codes)
+    reading = base.read(whole, _supervised(profile))
+    return replace(reading, exit_codes=codes, exit_reasons=profile.exit_reasons)
 
 
 def classify(line: str) -> LoginState | None:

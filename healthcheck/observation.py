@@ -1,12 +1,21 @@
 """What was seen of a gateway, over the API and in Docker. What follows from it is `healthcheck.verdict`'s business."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from pydantic import JsonValue
 
-from healthcheck.reasons import Reason
+from healthcheck.reasons import Reason, Retry
+
+HELD = "held"
+"""In an observation's data: the gateway holds back until somebody does something."""
+
+STRANGERS = "attached_strangers"
+"""In the data of an isolation check: the names of those who are attached to the api network still and not declared."""
+
+SHARING = "sharing"
+"""There too: the names of those who have what is the gateway's own."""
 
 
 class CheckName(StrEnum):
@@ -38,15 +47,19 @@ of CheckName looks at Docker."""
 
 @dataclass(frozen=True)
 class Observation:
-    """`reason` is None for a pass; `note` goes behind the reason's remedy, and may hold the same names."""
+    """`reason` is None for a pass; `note` goes behind its remedy. `because`: what led to it, to be put right first.
+    `retry`: how the gateway is had to log in once more."""
 
     seen: str
     reason: Reason | None = None
     data: dict[str, JsonValue] = field(default_factory=dict)
     note: str = ""
+    because: Reason | None = None
+    retry: Retry = Retry.RESTART
 
     def by(self, name: CheckName, duration_ms: int = 0) -> "CheckObservation":
-        return CheckObservation(self.seen, self.reason, self.data, self.note, name=name, duration_ms=duration_ms)
+        own = {field.name: getattr(self, field.name) for field in fields(Observation)}
+        return CheckObservation(**own, name=name, duration_ms=duration_ms)
 
 
 @dataclass(frozen=True, kw_only=True)

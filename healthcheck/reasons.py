@@ -1,21 +1,24 @@
 """Why a check did not pass: a closed list, and for each reason what it means, whose it is and what to do.
 
-`docs/runbook.md` has one section a reason, under the reason's own name. Nothing here looks at a gateway.
+`docs/runbook.md` has one section a reason, under the reason's own name. Nothing here looks at a gateway; which commands
+the steps come to is `healthcheck.remedies`' business.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deployment.tables import Token
-
 
 class Reason(StrEnum):
     # The container, as Docker knows it.
     CONTAINER_MISSING = "container_missing"
+    CONTAINER_DEAD = "container_dead"
+    FROZEN = "frozen"
     STOPPED = "stopped"
     STOPPING = "stopping"
     SESSION_STRANDED = "session_stranded"
     CRASH_LOOPING = "crash_looping"
+    IMAGE_BROKEN = "image_broken"
+    SETTING_REFUSED = "setting_refused"
     # The way to the API.
     UNREACHABLE = "unreachable"
     PORT_CLOSED = "port_closed"
@@ -23,11 +26,13 @@ class Reason(StrEnum):
     WEDGED = "wedged"
     NOT_THE_API = "not_the_api"
     CLIENT_ID_IN_USE = "client_id_in_use"
+    CLIENTS_FULL = "clients_full"
     CONNECTION_DROPPED = "connection_dropped"
     RATE_LIMITED = "rate_limited"
     TOO_SLOW = "too_slow"
     # The login.
     STARTING = "starting"
+    START_STUCK = "start_stuck"
     PLANNED_RESTART = "planned_restart"
     OFFLINE = "offline"
     PAUSED = "paused"
@@ -71,6 +76,8 @@ class Reason(StrEnum):
     # Market data.
     MARKET_CLOSED = "market_closed"
     NO_ENTITLEMENT = "no_entitlement"
+    DATA_LINES_USED = "data_lines_used"
+    NOT_PERMITTED = "not_permitted"
     DELAYED_DATA = "delayed_data"
     COMPETING_MARKET_DATA = "competing_market_data"
     FARM_BROKEN = "farm_broken"
@@ -114,439 +121,710 @@ class Side(StrEnum):
     NOBODY = "nobody"  # as configured; the check does not apply
 
 
+class Retry(StrEnum):
+    """How a gateway is had to log in once more."""
+
+    RESTART = "restart"
+    START = "start"  # it does not run
+    AGAIN = "again"  # its start guard holds it back
+
+
 @dataclass(frozen=True)
 class Explanation:
-    """What a reason means, whose it is and what to do.
+    """What a reason means, whose it is and what to do: `remedy`, steps in the order in which to take them.
 
-    `remedy` may hold {stack}, {gateway}, {container}, {network} and {secret}. `heals`: waiting alone may put it right.
+    A step may hold the names of `healthcheck.remedies.names`; commands stand in backquotes. `before`: steps that come
+    even before the cause is put right, where that is known. `heals`: waiting alone may put it right.
     """
 
     meaning: str
-    remedy: str
+    remedy: tuple[str, ...]
     side: Side = Side.OURS
     heals: bool = False
+    before: tuple[str, ...] = ()
 
 
-LOGS = "docker logs {container}"
-START = "ibgw start --stack {stack} --gateway {gateway}"
-STOP = "ibgw stop --stack {stack} --gateway {gateway}"
-RESTART = "ibgw restart --stack {stack} --gateway {gateway} (this logs in again)"
-REPAIR = "ibgw repair --stack {stack}"
-URN = "urn:pulumi:{stack}::ibgw::"
-REBUILD = f"pulumi up --stack {{stack}} --replace '{URN}{Token.BUILT_IMAGE}::verifier-image'"
-RECREATE = (
-    f"pulumi up --stack {{stack}} --replace '{URN}{Token.GATEWAY}${Token.CONTAINER}::{{gateway}}' (this logs in again)"
+NEW_SECRET = "put a new version of the secret {secret} into Secrets Manager: {put_secret}"  # noqa: S105
+VERIFY = "verify again: {verify}"
+LOG_IN = "have it log in again: {login}"
+NONE_NEEDED = ("none needed",)
+NO_DATA = (
+    "subscribe at IBKR's site or share the live user's data with the paper user; or name another contract in "
+    "{settings}.checks.marketData.contract",
+    "deploy it: {deploy}",
 )
-AGAIN = "ibgw login --again --stack {stack} --gateway {gateway}"
-NEW_SECRET = "put a new version of the secret {secret} into Secrets Manager, then pulumi up --stack {stack}"  # noqa: S105
+RIGHT_AFTER_ALL = "deploy it: {deploy}; or, if the version that was tried is right after all: {login}"
 
 EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CONTAINER_MISSING: Explanation(
         "The gateway's container does not exist on the Docker host.",
-        "recreate it: pulumi up --refresh --stack {stack}",
+        ("recreate it: {recreate_missing}",),
+    ),
+    Reason.CONTAINER_DEAD: Explanation(
+        "Docker began to remove the gateway's container and failed; it can neither run nor be started.",
+        (
+            "remove what is left of it: {remove}",
+            "recreate it: {recreate_missing}",
+        ),
+    ),
+    Reason.FROZEN: Explanation(
+        "Somebody paused the gateway's container (docker pause): its processes stand still, and a session that is "
+        "not answered ends.",
+        (
+            "let it run on: {unpause}",
+            "see whether its session has survived: {verify}",
+        ),
     ),
     Reason.STOPPED: Explanation(
         "The gateway's container exists and does not run; nothing starts it by itself, so that no login is wasted.",
-        f"start it: {START}",
+        ("start it: {start}",),
     ),
     Reason.STOPPING: Explanation(
         "The gateway was told to stop, and logs out.",
-        f"wait until it has stopped; then {START}",
+        (
+            "wait until it has stopped, a minute or two",
+            "start it: {start}",
+        ),
         heals=True,
     ),
     Reason.SESSION_STRANDED: Explanation(
-        "The gateway was ended before it had logged out, and its session may be open at IBKR still: the next login may "
-        "meet it.",
-        "log in to the IBKR Mobile app as the gateway's user, which ends the session, and out again",
+        "The gateway was ended before it had logged out, and its session may be open at IBKR still: the next login "
+        "may meet it.",
+        ("log in to the IBKR Mobile app as the gateway's user, which ends the session, and out again",),
         heals=True,
     ),
     Reason.CRASH_LOOPING: Explanation(
         "The gateway's container ends again and again, and Docker restarts it each time.",
-        f"read why it ends ({LOGS}), and stop it meanwhile: {STOP}",
+        (
+            "read why it ended: {logs}",
+            "once that is put right, start it: {start}",
+        ),
+        before=("stop it meanwhile: {stop}",),
+    ),
+    Reason.IMAGE_BROKEN: Explanation(
+        "The image's own start script does not find what it needs: files are missing in the image, or it is not an "
+        "image of the gateway.",
+        ("{other_image}",),
+    ),
+    Reason.SETTING_REFUSED: Explanation(
+        "The login automation refuses one of its settings.",
+        (
+            "read which one: {logs}",
+            "correct it in {settings}",
+            "deploy it: {deploy}",
+        ),
     ),
     Reason.UNREACHABLE: Explanation(
         "The gateway's name does not resolve on its api network, or no packet gets there.",
-        "check that the container runs and is attached (docker network inspect {network}); "
-        f"what was detached is attached again by {REPAIR}",
+        (
+            "see whether the container is attached: {inspect_network}",
+            "attach again what was detached: {repair}",
+        ),
         heals=True,
     ),
     Reason.PORT_CLOSED: Explanation(
         "Nothing listens on the client port: the image's relay (socat) is not running, or not yet.",
-        f"wait while it starts; if it stays so: {LOGS}",
+        (
+            "wait while it starts",
+            "if it stays so, read why: {logs}",
+        ),
         heals=True,
     ),
     Reason.RELAY_ONLY: Explanation(
-        "The image's relay accepts and hangs up at once: behind it the gateway's own port is closed, since it has not "
-        "logged in.",
-        f"see how far the login got: {LOGS}",
+        "The image's relay accepts and hangs up at once: behind it the gateway's own port is closed, since it has "
+        "not logged in.",
+        ("see how far the login got: {logs}",),
         heals=True,
     ),
     Reason.WEDGED: Explanation(
         "The port accepts connections and the API never answers its handshake.",
-        f"restart the gateway: {RESTART}",
+        ("restart the gateway: {login}",),
         heals=True,
     ),
     Reason.NOT_THE_API: Explanation(
         "Something answers on the port, and it does not speak the TWS API as a gateway does.",
-        "find out what took the gateway's place: docker network inspect {network}",
+        ("find out what took the gateway's place: {inspect_network}",),
     ),
     Reason.CLIENT_ID_IN_USE: Explanation(
         "Every client id that the verifier may take is taken.",
-        "disconnect clients that use ids of the testing range",
+        (
+            "see who is attached: {inspect_network}",
+            "disconnect clients that use ids from {testing_ids}, the verifier's range",
+        ),
+        heals=True,
+    ),
+    Reason.CLIENTS_FULL: Explanation(
+        "All 32 places for clients of the gateway are taken. It is logged in; nobody else gets in.",
+        (
+            "see who is attached: {inspect_network}",
+            "close connections that nobody needs, such as those of a bot that does not disconnect",
+            VERIFY,
+        ),
         heals=True,
     ),
     Reason.CONNECTION_DROPPED: Explanation(
         "The gateway closed the connection in the middle of the verification.",
-        f"verify again; if it repeats: {LOGS}",
+        (
+            VERIFY,
+            "if it repeats, read why: {logs}",
+        ),
         heals=True,
     ),
     Reason.RATE_LIMITED: Explanation(
         "The gateway had more messages in a second than it takes (100): other clients of it send too much.",
-        "slow the other clients down; the limit, 50 messages a second, is shared by all",
+        (
+            "slow the other clients down; the limit, 50 messages a second, is shared by all",
+            VERIFY,
+        ),
         heals=True,
     ),
     Reason.TOO_SLOW: Explanation(
         "The gateway answers, and so slowly that the time for all checks together was used up.",
-        f"look at the load and the memory of the Docker host (docker stats {{container}}), and at {LOGS}",
+        (
+            "look at the load and the memory of the Docker host: {stats}",
+            "read what the gateway does: {logs}",
+        ),
         heals=True,
     ),
-    Reason.STARTING: Explanation("The gateway is starting and has not logged in yet.", "wait", heals=True),
+    Reason.STARTING: Explanation(
+        "The gateway is starting and has not logged in yet.",
+        (
+            "wait a few minutes",
+            VERIFY,
+        ),
+        heals=True,
+    ),
+    Reason.START_STUCK: Explanation(
+        "The gateway began to start, and has said nothing for longer than a start takes: it stands still.",
+        (
+            "read how far it got: {logs}",
+            "start it anew: {login}",
+        ),
+    ),
     Reason.PLANNED_RESTART: Explanation(
         "The gateway restarts by itself, as its schedule or a command says, and comes back.",
-        f"wait a few minutes; if it stays away: {LOGS}",
+        (
+            "wait a few minutes",
+            "if it stays away, read why: {logs}",
+        ),
         heals=True,
     ),
     Reason.OFFLINE: Explanation(
         "These are the gateway's offline hours (session.offline): it is logged out, and logs in at their end.",
-        "wait for their end; or change session.offline of ibgw:gateways.{gateway}, then pulumi up --stack {stack}",
+        ("wait for their end; or change {settings}.session.offline, then {deploy}",),
     ),
     Reason.PAUSED: Explanation(
         "The gateway was stopped for a while: it is logged out, and logs in at the pause's end.",
-        f"wait for its end; or end it now: {START}",
+        ("wait for its end; or end it now: {start}",),
     ),
     Reason.HEALING: Explanation(
         "The gateway found its API or its session broken, and restarts its program to mend that.",
-        f"wait a few minutes; if it stays away: {LOGS}",
+        (
+            "wait a few minutes",
+            "if it stays away, read why: {logs}",
+        ),
         heals=True,
     ),
     Reason.LOGIN_DELAYED: Explanation(
         "The gateway's program ended soon after its last logins, and the next one waits, longer each time.",
-        f"wait; read meanwhile why the program ends: {LOGS}; once that is put right, {AGAIN} logs in at once",
+        (
+            "read meanwhile why the program ended: {logs}",
+            "wait; or, once that is put right, have it log in at once: {login}",
+        ),
         heals=True,
     ),
     Reason.TOO_MANY_LOGINS: Explanation(
-        "The gateway's program ended after each of its logins, until there were too many of them within an hour. It "
-        "does not log in again by itself.",
-        f"read why the program ends ({LOGS}) and put it right; then {AGAIN}",
+        "The gateway's program ended after each of its logins, until there were too many of them within an hour. It"
+        " does not log in again by itself.",
+        (
+            "read why the program ended, and put it right: {logs}",
+            LOG_IN,
+        ),
     ),
     Reason.NOT_LOGGED_IN: Explanation(
         "The API answers its handshake and sends no account: the gateway has no session with IBKR.",
-        f"see how far the login got: {LOGS}",
+        (
+            "see how far the login got: {logs}",
+            "if it stays so, have it log in anew: {login}",
+        ),
         heals=True,
     ),
     Reason.HALF_OPEN: Explanation(
         "Accounts arrived and the next order id did not, or the other way round: the API is only half open.",
-        f"if it stays so, restart the gateway: {RESTART}",
+        ("if it stays so, restart the gateway: {login}",),
         heals=True,
     ),
     Reason.NO_ACCOUNTS: Explanation(
         "The API sends an empty list of accounts.",
-        f"log in at IBKR's site and see which accounts the user has; if they are there, restart the gateway: {RESTART}",
+        (
+            "log in at IBKR's site and see which accounts the user has",
+            "if they are there, restart the gateway: {login}",
+        ),
         heals=True,
     ),
     Reason.LOGIN_FAILED: Explanation(
-        "IBKR rejected the user name or the password. A verification stops the gateway, so that it cannot lock the "
-        "account.",
-        f"{NEW_SECRET}; right credentials that were rejected at a restart of the gateway's own are tried again by "
-        f"{START}",
+        "IBKR rejected the user name or the password. A verification or an update stops the gateway, so that it "
+        "cannot lock the account. Right credentials may be rejected once, at a restart of the gateway's own.",
+        (
+            NEW_SECRET,
+            RIGHT_AFTER_ALL,
+        ),
     ),
     Reason.LOGIN_ERROR: Explanation(
         "IBKR refused the login with a text that is not known here; the log has it, after 'Login error message:'.",
-        f"read IBKR's text ({LOGS}) and do what it asks; then {RESTART}",
+        (
+            "read IBKR's text, and do what it asks: {logs}",
+            LOG_IN,
+        ),
         heals=True,
     ),
     Reason.LOGIN_ENDED: Explanation(
         "The gateway's program ended before its login was complete.",
-        f"read why it ended: {LOGS}",
+        (
+            "read why it ended: {logs}",
+            "once that is put right: {login}",
+        ),
     ),
     Reason.LATE_FORM: Explanation(
         "The gateway's program did not show its login form in time: the Docker host is slow, or short of memory.",
-        f"look at the load and the memory of the Docker host (docker stats {{container}}); then {RESTART}",
+        (
+            "look at the load and the memory of the Docker host: {stats}",
+            LOG_IN,
+        ),
         heals=True,
     ),
     Reason.TOKEN_REFUSED: Explanation(
-        "IBKR refused the saved session with which the gateway restarted. The gateway's program shows its login form, "
-        "and the automation types nothing into it.",
-        f"{RESTART}: the container's start deletes what is left of the saved session",
+        "IBKR refused the saved session with which the gateway restarted. The gateway's program shows its login "
+        "form, and the automation types nothing into it. A start deletes what is left of the saved session.",
+        ("have it log in with its password: {login}",),
         heals=True,
     ),
     Reason.LOCKED_OUT: Explanation(
-        "IBKR refuses further attempts for a while after too many failed logins. A verification stops the gateway.",
-        f"wait until the lock ends and check the credentials by logging in at IBKR's site; then {START}",
+        "IBKR refuses further attempts for a while after too many failed logins. A verification or an update stops "
+        "the gateway.",
+        (
+            "wait until the lock ends",
+            (
+                "check the credentials by logging in at IBKR's site; where they are wrong, put a new version of "
+                "the secret {secret} into Secrets Manager and deploy it: {deploy}; where they are right: {login}"
+            ),
+        ),
         side=Side.IBKR,
     ),
     Reason.GUARD_HELD: Explanation(
-        "This version of the secret was tried twice without a successful login; the guard in the container holds it "
-        "back, so that the account is not locked.",
-        f"{NEW_SECRET}; if this version is right after all, grant it one more attempt: {AGAIN}",
+        "This version of the secret was tried twice without a successful login; the guard in the container holds it"
+        " back, so that the account is not locked.",
+        (
+            "see how the attempts ended: {logs}",
+            NEW_SECRET,
+            RIGHT_AFTER_ALL,
+        ),
     ),
     Reason.GUARD_UNWRITABLE: Explanation(
-        "Attempts to log in cannot be counted on the settings volume, so none is made.",
-        "see whether the Docker host's disk is full (df) and the volume belongs to 1000:1000 "
-        f"(docker rm {{container}}-settings-owner, then pulumi up --refresh --stack {{stack}}); then {RESTART}",
+        "Attempts to log in cannot be counted on the settings volume, so none is made: the Docker host's disk is "
+        "full, or the volume does not belong to 1000:1000.",
+        (
+            "make room on the Docker host if its disk is full: `df -h`",
+            "where the volume's owner is wrong, hand it over: {hand_over}",
+            LOG_IN,
+        ),
     ),
     Reason.VOLUME_LOCKED: Explanation(
         "Another container runs on the gateway's settings volume: both would log in as one user, so this one does not.",
-        f"remove the other one (docker ps --filter volume={{container}}-settings shows both); then {RESTART}",
+        (
+            "see which two have it: {volume_users}",
+            "stop and remove the one that is not {container}",
+            LOG_IN,
+        ),
     ),
     Reason.WRONG_ACCOUNT: Explanation(
         "The last login led to an account of the wrong kind and was ended at once; no other one is made.",
-        NEW_SECRET,
+        (
+            NEW_SECRET,
+            RIGHT_AFTER_ALL,
+        ),
     ),
     Reason.AUTOMATION_UNSUPPORTED: Explanation(
-        "The image drives the gateway's program with something else than IBC, the only one that takes its credentials "
-        "from files. It was not started.",
-        "take an image with IBC (ibgw:image), then pulumi up --stack {stack}",
+        "The image drives the gateway's program with something else than IBC, the only one that takes its "
+        "credentials from files. It was not started.",
+        ("take an image with IBC: {other_image}",),
     ),
     Reason.AUTOMATION_FAILED: Explanation(
-        "The login automation does not find its way in a window of the gateway's program: the two do not fit together, "
-        "or IBKR changed the window.",
-        f"read which window it is ({LOGS}); take another image (ibgw:image), then pulumi up --stack {{stack}}",
+        "The login automation does not find its way in a window of the gateway's program: the two do not fit "
+        "together, or IBKR changed the window.",
+        (
+            "read which window it is: {logs}",
+            "{other_image}",
+        ),
     ),
     Reason.SECOND_FACTOR_PENDING: Explanation(
         "IBKR waits for the second factor: approve the login in the IBKR Mobile app now.",
-        "approve the login in the IBKR Mobile app, and verify again",
+        (
+            "approve the login in the IBKR Mobile app",
+            VERIFY,
+        ),
         heals=True,
     ),
     Reason.SECOND_FACTOR_TIMEOUT: Explanation(
         "Nobody approved the second factor in time.",
-        f"be ready with the IBKR Mobile app, then {RESTART}; or, once the start guard holds it, {AGAIN}",
+        (
+            "take the phone with the IBKR Mobile app, and be ready to approve",
+            "have it ask again: {login}",
+        ),
         heals=True,
     ),
     Reason.SECOND_FACTOR_DENIED: Explanation(
         "The second factor's dialog was closed and the login has not completed: it was denied, or it completes now.",
-        f"if it does not complete within a minute: {RESTART}, and approve the login in the IBKR Mobile app",
+        (
+            "wait a minute for it to complete",
+            "if it does not, take the phone with the IBKR Mobile app and have it ask again: {login}",
+        ),
         heals=True,
     ),
     Reason.SECOND_FACTOR_CODE: Explanation(
-        "IBKR waits for a second factor longer than a push message lasts: it wants a code to be typed, which the image "
-        "cannot do.",
-        f"give the user IB Key (push in the IBKR Mobile app) instead of codes, or a user of its own; then {RESTART}",
+        "IBKR waits for a second factor longer than a push message lasts: it wants a code to be typed, which the "
+        "image cannot do.",
+        (
+            "give the user IB Key (push in the IBKR Mobile app) instead of codes, or a user of its own",
+            LOG_IN,
+        ),
     ),
     Reason.SECOND_FACTOR_DEVICE: Explanation(
         "The user has several second factors, and the gateway does not know which one to ask for.",
-        "name it, as the list at the login does, in ibgw:gateways.{gateway}.secondFactor.device; then "
-        "pulumi up --stack {stack}",
+        (
+            "name it in {settings}.secondFactor.device, as the list at the login does",
+            "deploy it: {deploy}",
+        ),
     ),
     Reason.DIALOG_BLOCKING: Explanation(
-        "A dialog that nobody answers stands in the way of the login. Only its title is in the log; it may ask for an "
-        "agreement, or refuse this version of the gateway.",
-        f"log in at IBKR's site and do what it asks; see whether a newer image exists; then {RESTART}",
+        "A dialog that nobody answers stands in the way of the login. Only its title is in the log; it may ask for "
+        "an agreement, or refuse this version of the gateway.",
+        (
+            "read its title: {logs}",
+            "log in at IBKR's site and do what it asks",
+            "where it refuses this version of the gateway, {other_image}; where not, {login}",
+        ),
         heals=True,
     ),
     Reason.VERSION_REFUSED: Explanation(
         "IBKR no longer supports this version of the gateway.",
-        "take a newer image (ibgw:image), then pulumi up --stack {stack}",
+        ("take a newer image: {other_image}",),
     ),
     Reason.COMPETING_SESSION: Explanation(
         "Another session of the same user is open, in TWS, a mobile app or another gateway, and this login gave way.",
-        "end the other session, or give this gateway a user of its own",
+        (
+            "end the other session, or give this gateway a user of its own",
+            LOG_IN,
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.SESSION_TAKEN_OVER: Explanation(
         "The same user logged in elsewhere, and this gateway's session ended.",
-        f"end the other session, then {START}; or give this gateway a user of its own",
+        (
+            "end the other session, or give this gateway a user of its own",
+            LOG_IN,
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.RELOGIN_REQUIRED: Explanation(
         "IBKR ended the session, as it does each week, and asks the gateway to log in again.",
-        f"be ready with the IBKR Mobile app if the user has a second factor; if it stays so: {RESTART}",
+        (
+            "take the phone with the IBKR Mobile app if the user has a second factor",
+            "if it stays so: {login}",
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.SERVER_UNREACHABLE: Explanation(
         "The gateway cannot reach IBKR's servers, or they are not available.",
-        "check the Docker host's way out (firewall, DNS, egress network) and IBKR's system status page",
+        (
+            "check the Docker host's way out (firewall, DNS, egress network) and IBKR's system status page",
+            VERIFY,
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.SYSTEM_UNAVAILABLE: Explanation(
         "IBKR answered the login that its system is not available, and the gateway stays at that message.",
-        f"when IBKR's system status page shows it available: {RESTART}",
+        (
+            "wait until IBKR's system status page shows it available",
+            LOG_IN,
+        ),
         side=Side.IBKR,
     ),
     Reason.MAINTENANCE_WINDOW: Explanation(
-        "The gateway is cut off from IBKR's servers, at an hour at which IBKR resets them: each night, and from Friday "
-        "night to Saturday morning.",
-        "wait until the reset is over; the gateway connects again by itself",
+        "The gateway is cut off from IBKR's servers, at an hour at which IBKR resets them: each night, and from "
+        "Friday night to Saturday morning.",
+        (
+            "wait until the reset is over; the gateway connects again by itself",
+            VERIFY,
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.CONNECTIVITY_LOST: Explanation(
         "The API answers and the gateway has lost its connection to IBKR (1100 or 2110).",
-        "wait for it to come back; check the Docker host's way out and IBKR's system status page",
+        (
+            "wait for it to come back; check the Docker host's way out and IBKR's system status page",
+            VERIFY,
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.ACCOUNT_KIND_MISMATCH: Explanation(
         "The gateway is logged in to an account of the wrong kind. Orders sent here would not be what they seem.",
-        f"stop it now: {STOP}; then {NEW_SECRET}",
+        (
+            "stop it now: {stop}",
+            NEW_SECRET,
+            "deploy it: {deploy}",
+        ),
     ),
     Reason.ACCOUNT_MISSING: Explanation(
         "An account that the configuration expects is not among those of the login.",
-        "check ibgw:gateways.{gateway}.account.expected, and which accounts the user may reach at IBKR",
+        (
+            (
+                "compare {settings}.account.expected with the accounts that the user may reach at IBKR's site, "
+                "and correct one of them"
+            ),
+            "deploy it: {deploy}",
+        ),
     ),
     Reason.NO_ACCOUNT_SUMMARY: Explanation(
         "Neither the summary of all accounts nor the figures of one account arrived.",
-        f"verify again; if it repeats, sign pending agreements at IBKR's site and read {LOGS}; of a user for "
-        "market data alone expect none: checks.accountAccess.level of ibgw:gateways.{gateway}",
+        (
+            VERIFY,
+            "if it repeats, sign pending agreements at IBKR's site, and read {logs}",
+            "of a user for market data alone expect none: set {settings}.checks.accountAccess.level, then {deploy}",
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.IMPLAUSIBLE_SUMMARY: Explanation(
         "An account has no usable numbers, neither in the summary of all accounts nor asked by itself.",
-        "look at the account at IBKR's site: it may be new, closed or not funded yet; if it stays so, name the "
-        "accounts that count in account.expected, or set checks.accountAccess.level of ibgw:gateways.{gateway}",
+        (
+            "look at the account at IBKR's site: it may be new, closed or not funded yet",
+            "if it stays so, name the accounts that count in {settings}.account.expected, or set "
+            "{settings}.checks.accountAccess.level",
+            "deploy it: {deploy}",
+        ),
         side=Side.IBKR,
         heals=True,
     ),
-    Reason.MARKET_CLOSED: Explanation("The market of the configured contract is closed.", "none needed", Side.IBKR),
+    Reason.MARKET_CLOSED: Explanation(
+        "The market of the configured contract is closed.",
+        NONE_NEEDED,
+        side=Side.IBKR,
+    ),
     Reason.NO_ENTITLEMENT: Explanation(
         "The user has no market data subscription for the configured contract, and no delayed data either.",
-        "subscribe at IBKR's site or share the live user's data with the paper user; or configure another contract",
+        NO_DATA,
+        side=Side.IBKR,
+    ),
+    Reason.DATA_LINES_USED: Explanation(
+        "The user's market data lines are all in use (101), so that no other quote is sent.",
+        (
+            (
+                "cancel subscriptions that other clients and sessions of the user hold, or book more lines at "
+                "IBKR's site"
+            ),
+            VERIFY,
+        ),
+        side=Side.IBKR,
+        heals=True,
+    ),
+    Reason.NOT_PERMITTED: Explanation(
+        "The user may not trade the configured contract: the account or its country does not allow it, or there is "
+        "no key information document (KID) for it.",
+        (
+            (
+                "name a contract that the user may trade in {settings}.checks.marketData.contract, such as a "
+                "stock; or ask for the permission at IBKR's site"
+            ),
+            "deploy it: {deploy}",
+        ),
         side=Side.IBKR,
     ),
     Reason.DELAYED_DATA: Explanation(
         "The user has no live market data subscription for the configured contract; delayed data arrives.",
-        "subscribe at IBKR's site or share the live user's data with the paper user; or configure another contract",
+        NO_DATA,
         side=Side.IBKR,
     ),
     Reason.COMPETING_MARKET_DATA: Explanation(
         "Another session uses the market data subscription that this user shares (10197); orders and accounts work.",
-        "end the other session, or give this gateway a user with a subscription of its own (docs/accounts.md)",
+        (
+            "end the other session, or give this gateway a user with a subscription of its own (docs/accounts.md)",
+            VERIFY,
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.FARM_BROKEN: Explanation(
         "IBKR's market data farm is disconnected.",
-        "wait; IBKR's system status page tells more",
+        (
+            "wait; IBKR's system status page tells more",
+            VERIFY,
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.NO_QUOTE: Explanation(
         "The market is open, nothing is reported wrong, and no quote arrives.",
-        "verify again; if it repeats, compare with another contract",
+        (
+            VERIFY,
+            "if it repeats, compare with another contract in {settings}.checks.marketData.contract",
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.CONTRACT_UNKNOWN: Explanation(
         "IBKR does not know the configured contract, or knows several.",
-        "correct ibgw:gateways.{gateway}.checks.marketData.contract",
+        (
+            "correct {settings}.checks.marketData.contract",
+            "deploy it: {deploy}",
+        ),
     ),
     Reason.READ_ONLY_UNEXPECTED: Explanation(
         "The API is read-only although the stack is configured for orders.",
-        f"check api.readOnly of ibgw:gateways.{{gateway}}; then restart the gateway: {RESTART}",
+        ("check {settings}.api.readOnly; where it is false, have the setting written again: {login}",),
     ),
     Reason.ORDER_REJECTED: Explanation(
         "IBKR rejected the what-if order.",
-        "read the message: trading permissions, account restrictions and funds are set at IBKR's site",
+        (
+            "read the message: trading permissions, account restrictions and funds are set at IBKR's site",
+            VERIFY,
+        ),
         side=Side.IBKR,
     ),
     Reason.NO_MARGIN_FIGURES: Explanation(
         "The what-if order was not answered with margin figures.",
-        "verify again; if it repeats, look for a dialog on the gateway's screen",
+        (
+            VERIFY,
+            "if it repeats, look for a dialog that stands open: {logs}",
+        ),
         side=Side.IBKR,
         heals=True,
     ),
     Reason.EXPOSED: Explanation(
         "The API can be reached from outside its own network, and it has no password.",
-        f"undo what was changed by hand: {REPAIR}, then pulumi up --stack {{stack}}",
+        (
+            "undo what was changed by hand: {repair}",
+            "deploy it: {deploy}",
+        ),
     ),
     Reason.NETWORK_MISSING: Explanation(
         "The gateway's api network does not exist, or the gateway is not attached to it.",
-        f"put it back: {REPAIR}, then pulumi up --stack {{stack}}",
+        (
+            "put it back: {repair}",
+            "deploy it: {deploy}",
+        ),
     ),
     Reason.GATEWAY_SHARED: Explanation(
         "Another container has what is the gateway's own: its network, process or IPC namespace, or its volumes; or it "
         "will when it is started. It gets past the api network, whatever the configuration declares.",
-        "remove that container, or run it without what it shares; a client joins the api network instead",
+        (
+            "remove that container, or run it without what it shares (a client joins the api network instead): "
+            "{remove_sharing}",
+            VERIFY,
+        ),
     ),
     Reason.UNDECLARED_CLIENT: Explanation(
-        "A container that the configuration does not name is attached to the api network, or was for a moment during "
-        "the verification, and can trade.",
-        "detach it (docker network disconnect {network} NAME) or declare it in ibgw:gateways.{gateway}.clients",
+        "A container that the configuration does not name is attached to the api network, or was for a moment "
+        "during the verification, and can trade.",
+        ("{detach}; or, if it may trade, declare it in {settings}.clients, then {deploy}",),
     ),
     Reason.ISOLATION_UNPROVEN: Explanation(
         "The probes from outside the api network could not run, or the same probe from inside found nothing either, so "
         "their silence proves nothing; or a container came and went before Docker could be asked about it.",
-        "read the message and verify again",
+        (
+            "read the message",
+            VERIFY,
+        ),
     ),
     Reason.CREDENTIAL_VISIBLE: Explanation(
-        "A credential stands where everyone with access to the Docker host can read it: in the environment, a label or "
-        "an argument of the container.",
-        f"take it out, change it at IBKR, and recreate the gateway as declared: {RECREATE}",
+        "A credential stands where everyone with access to the Docker host can read it: in the environment, a label"
+        " or an argument of the container.",
+        (
+            "take it out, and change it at IBKR",
+            NEW_SECRET,
+            "recreate the gateway as declared: {recreate}",
+        ),
     ),
     Reason.IMAGE_DIFFERS: Explanation(
         "The container runs another image than the one that was deployed.",
-        f"recreate the gateway as declared: {RECREATE}",
+        ("recreate the gateway as declared: {recreate}",),
     ),
     Reason.NOT_APPLIED: Explanation(
-        "A limit or the restart policy of the running container is not what was deployed: Docker refused the change or "
-        "its request got lost, or somebody made another one since. Pulumi records the new value all the same, so that "
-        "a plain update finds nothing to do.",
-        "have Pulumi read what Docker has, and apply it again: pulumi up --refresh --stack {stack} (no login)",
+        "A limit or the restart policy of the running container is not what was deployed: Docker refused the change"
+        " or its request got lost, or somebody made another one since. Pulumi records the new value all the same, "
+        "so that a plain update finds nothing to do.",
+        ("have Pulumi read what Docker has, and apply it again: {apply_again} (no login)",),
     ),
     Reason.RULE_BROKEN: Explanation(
         "The container does not have the confinement, limits or settings that every gateway must have.",
-        f"recreate the gateway as declared: {RECREATE}",
+        ("recreate the gateway as declared: {recreate}",),
     ),
     Reason.HOST_LACKS: Explanation(
         "The Docker host cannot keep a limit that every gateway must have, and Docker drops it. The gateway itself is "
         "as it was declared: recreating it changes nothing and costs a login.",
-        "enable it on the Docker host, or accept the host as it is with ibgw:acceptHost (docs/host.md), then "
-        "pulumi up --stack {stack} (no login)",
+        (
+            "enable it on the Docker host, or accept the host as it is with ibgw:acceptHost (docs/host.md)",
+            "deploy it: {deploy} (no login)",
+        ),
     ),
     Reason.SETTINGS_OWNER: Explanation(
-        "The settings volume is missing from the container or does not belong to the gateway's user (1000:1000), which "
-        "cannot save its settings.",
-        "docker rm {container}-settings-owner, then pulumi up --refresh --stack {stack}, which makes it anew: it hands "
-        "the volume over",
+        "The settings volume is missing from the container or does not belong to the gateway's user (1000:1000), "
+        "which cannot save its settings. A container that is made anew hands the volume over.",
+        ("hand the volume over: {hand_over}",),
     ),
     Reason.OUT_OF_MEMORY: Explanation(
         "A process in the gateway's container was ended because the container's memory ran out.",
-        "raise resources.memory of ibgw:gateways.{gateway} (at least javaHeap and about 500 MiB more)",
+        (
+            "raise {settings}.resources.memory (at least javaHeap and about 500 MiB more)",
+            "deploy it: {deploy}",
+        ),
         side=Side.HINT,
     ),
     Reason.PLAN_MISSED: Explanation(
-        "The last planned restart or logoff did not take place, although the gateway was logged in when it was due.",
-        f"{RESTART}, which sets the time anew; if it is missed again: {LOGS}",
+        "The last planned restart or logoff did not take place, although the gateway was logged in when it was due."
+        " A restart sets its time anew.",
+        (
+            "read what became of it: {logs}",
+            LOG_IN,
+        ),
         side=Side.HINT,
     ),
     Reason.RESTARTED: Explanation(
         "The gateway's container ended by itself and Docker restarted it, within the last day.",
-        f"read why it ended: {LOGS}",
+        ("read why it ended: {logs}",),
         side=Side.HINT,
     ),
     Reason.VERIFIER_IMAGE_MISSING: Explanation(
         "The verifier's image is gone from the Docker host.",
-        f"rebuild it: {REBUILD}",
+        ("rebuild it: {rebuild}",),
     ),
     Reason.VERIFIER_FAILED: Explanation(
         "The verifier's container did not do its work.",
-        f"read the message; to rebuild the image: {REBUILD}",
+        (
+            "read the message",
+            "verify again: {verify}; or, if it repeats, rebuild the verifier's image: {rebuild}",
+        ),
     ),
-    Reason.SWITCHED_OFF: Explanation("The check is off in the configuration.", "none needed", Side.NOBODY),
+    Reason.SWITCHED_OFF: Explanation(
+        "The check is off in the configuration.",
+        NONE_NEEDED,
+        side=Side.NOBODY,
+    ),
     Reason.READ_ONLY: Explanation(
         "The gateway's API is read-only as configured; an order would open a dialog that nobody clicks.",
-        "none needed",
-        Side.NOBODY,
+        NONE_NEEDED,
+        side=Side.NOBODY,
     ),
     Reason.NEEDS_DOCKER: Explanation(
         "The check looks at Docker, which this run could not: it ran beside the gateway alone.",
-        "run ibgw verify --stack {stack} --gateway {gateway}",
-        Side.NOBODY,
+        (VERIFY,),
+        side=Side.NOBODY,
     ),
 }
 

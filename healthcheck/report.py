@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from deployment import VERSION
 from deployment.description import Gateway, Mode
 from deployment.errors import ExitCode
+from healthcheck import remedies
 from healthcheck.observation import Attempt, CheckName, CheckObservation
-from healthcheck.reasons import EXPLANATIONS, Reason, runbook
+from healthcheck.reasons import Reason, runbook
 from healthcheck.redact import Redactor
 from healthcheck.verdict import EXIT_CODES, CheckVerdict, GatewayVerdict, check_verdict, gateway_verdict, required
 
@@ -29,7 +30,8 @@ class CheckResult(Model):
     """One check. Times in milliseconds.
 
     `required`: the gateway is verified only if it passes or does not apply. One that is not required fails the gateway
-    too where the cause is on our side; otherwise it warns.
+    too where the cause is on our side; otherwise it warns. `remedy` is its `steps`, in the order in which to take them,
+    in one sentence; commands stand in backquotes.
     """
 
     name: CheckName
@@ -40,6 +42,7 @@ class CheckResult(Model):
     data: dict[str, JsonValue] = {}
     skipped_because: CheckName | None = None
     remedy: str | None = None
+    steps: tuple[str, ...] = ()
     runbook: str | None = None
     duration_ms: int = 0
 
@@ -128,13 +131,14 @@ def gateway_report(
     image_id: str | None = None,
     stopped: bool = False,
     note: str | None = None,
+    docker_host: str = remedies.LOCAL,
 ) -> GatewayReport:
     """What the last attempt at a gateway comes to. `waited`: the time allowed for healing was used up.
 
-    `asked`: the checks to show, None for all; what went wrong is shown always.
+    `asked`: the checks to show, None for all; what went wrong is shown always. `docker_host`: where it runs.
     """
     amiss = (CheckVerdict.FAIL, CheckVerdict.WARN)
-    results = [check_result(check, gateway, stack) for check in attempt.checks]
+    results = [check_result(check, gateway, stack, docker_host) for check in attempt.checks]
     return GatewayReport(
         gateway=gateway.name,
         mode=gateway.mode,
@@ -150,10 +154,13 @@ def gateway_report(
     )
 
 
-def check_result(check: CheckObservation, gateway: Gateway, stack: str) -> CheckResult:
+def check_result(
+    check: CheckObservation, gateway: Gateway, stack: str, docker_host: str = remedies.LOCAL
+) -> CheckResult:
     """One check judged, with what to do."""
     verdict = check_verdict(check, gateway)
     explained = check.reason is not None and verdict is not CheckVerdict.NOT_APPLICABLE
+    steps = remedies.steps(check, gateway, stack, docker_host) if explained else ()
     return CheckResult(
         name=check.name,
         verdict=verdict,
@@ -162,19 +169,10 @@ def check_result(check: CheckObservation, gateway: Gateway, stack: str) -> Check
         seen=check.seen,
         data=check.data,
         skipped_because=check.skipped_because,
-        remedy=_remedy(check.reason, check.note, gateway, stack) if check.reason is not None and explained else None,
+        remedy="; then ".join(steps) + check.note if explained else None,
+        steps=steps,
         runbook=runbook(check.reason) if check.reason is not None and explained else None,
         duration_ms=check.duration_ms,
-    )
-
-
-def _remedy(reason: Reason, note: str, gateway: Gateway, stack: str) -> str:
-    return (EXPLANATIONS[reason].remedy + note).format(
-        stack=stack,
-        gateway=gateway.name,
-        container=gateway.container.name,
-        network=gateway.api.network,
-        secret=gateway.secret.id,
     )
 
 
@@ -195,6 +193,7 @@ def redacted(gateway: GatewayReport, redactor: Redactor) -> GatewayReport:
             update={
                 "seen": redactor.text(check.seen),
                 "remedy": redactor.text(check.remedy) if check.remedy is not None else None,
+                "steps": tuple(map(redactor.text, check.steps)),
                 "data": redactor.value(check.data),
             }
         )

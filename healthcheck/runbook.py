@@ -1,8 +1,13 @@
 """`docs/runbook.md`, written from the table of reasons, so that the two cannot differ."""
 
 import sys
+from types import SimpleNamespace
+from typing import Any
 
+from deployment.description import ClientIds, Gateway, Mode, Volumes
+from healthcheck.observation import SHARING, STRANGERS
 from healthcheck.reasons import EXPLANATIONS, Explanation, Reason, Side
+from healthcheck.remedies import names
 
 _SIDES = {
     Side.OURS: "The cause is on our side.",
@@ -12,8 +17,11 @@ _SIDES = {
 }
 _HEAD = """# Runbook
 
-One section a reason, under the name that the report shows. STACK, GATEWAY, CONTAINER, NETWORK and SECRET stand for what
-the report names. This file is written by `python -m healthcheck.runbook`.
+One section a reason, under the name that the report shows, with the steps in the order in which to take them. STACK,
+GATEWAY, CONTAINER, NETWORK, SECRET and CLIENT stand for what the report names. Its commands follow from what it found:
+instead of `ibgw restart` it says `ibgw start` for a gateway that is stopped, and `ibgw login --again` for one that its
+start guard holds; on live, where it says `pulumi up` here, it says what takes the change there. What led to a gateway's
+end comes first, then what starts it. This file is written by `python -m healthcheck.runbook`.
 
 After an update that was killed or interrupted no reason is shown: run `ibgw repair --stack STACK`, not `pulumi cancel`.
 That one takes the lock away and nothing else: objects that were made and not recorded stay in the way of every later
@@ -21,11 +29,22 @@ update, and Pulumi's plug-ins, which outlive a killed engine by a minute and mor
 """
 
 
+_FIELDS: dict[str, Any] = {
+    "name": "GATEWAY",
+    "mode": Mode.PAPER,
+    "container": SimpleNamespace(name="CONTAINER"),
+    "api": SimpleNamespace(network="NETWORK"),
+    "client_ids": ClientIds(),
+    "volumes": Volumes(settings="CONTAINER-settings"),
+    "secret": SimpleNamespace(id="SECRET"),
+}
+_NAMES = names(Gateway.model_construct(**_FIELDS), "STACK", data={STRANGERS: ["CLIENT"], SHARING: ["CLIENT"]})
+
+
 def _section(reason: Reason, explanation: Explanation) -> str:
-    names = {name: name.upper() for name in ("stack", "gateway", "container", "network", "secret")}
-    remedy = explanation.remedy.format(**names)
+    steps = "; then ".join((*explanation.before, *explanation.remedy)).format_map(_NAMES)
     heals = " It may heal by itself: `--wait` goes on asking." if explanation.heals else ""
-    return f"\n## {reason}\n\n{explanation.meaning} {_SIDES[explanation.side]}{heals}\n\nWhat to do: {remedy}.\n"
+    return f"\n## {reason}\n\n{explanation.meaning} {_SIDES[explanation.side]}{heals}\n\nWhat to do: {steps}.\n"
 
 
 def render() -> str:

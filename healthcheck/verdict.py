@@ -5,11 +5,8 @@ from enum import StrEnum
 
 from deployment.description import CheckLevel, Gateway
 from deployment.errors import ExitCode
-from healthcheck.observation import CheckName, CheckObservation
+from healthcheck.observation import HELD, CheckName, CheckObservation
 from healthcheck.reasons import EXPLANATIONS, Reason, Side
-
-HELD = "held"
-"""In an observation's data: the gateway holds back until somebody does something."""
 
 SEEN_THROUGH_API = "seen_through_api"
 """In an observation's data: the reason that the API showed, where something else gave the cause."""

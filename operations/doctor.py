@@ -4,7 +4,8 @@ Each topic says what was found and the one command to run next. The verdicts are
 here that it does not know, and nothing is changed.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,8 +18,9 @@ from healthcheck.automation.status import Status
 from healthcheck.docker_host import DockerHost, docker_errors, moment
 from healthcheck.gateway_container import status_of
 from healthcheck.observation import CheckName
-from healthcheck.reasons import Reason
-from healthcheck.report import CheckResult, GatewayReport
+from healthcheck.reasons import Reason, Retry
+from healthcheck.remedies import names
+from healthcheck.report import CheckResult, GatewayReport, Report, red
 from healthcheck.schedule import next_planned
 from healthcheck.verdict import CheckVerdict
 from infra.spec import SETTINGS_PATH
@@ -66,8 +68,16 @@ class Evidence:
             check.name is CheckName.AUTHENTICATED and check.verdict is CheckVerdict.PASS for check in self.report.checks
         )
 
+    @property
+    def login(self) -> str:
+        """The command that has the gateway log in once more."""
+        retry = Retry.RESTART if self.status == "running" else Retry.START
+        if self.attempts >= MAXIMUM_ATTEMPTS:
+            retry = Retry.AGAIN
+        return names(self.gateway, self.deployment.stack, retry=retry)["login"]
+
     def command(self, words: str) -> str:
-        return f"ibgw {words} --stack {self.deployment.stack} --gateway {self.gateway.name}"
+        return f"`ibgw {words} --stack {self.deployment.stack} --gateway {self.gateway.name}`"
 
 
 def examine(evidence: Evidence) -> list[Observation]:
@@ -81,6 +91,8 @@ def _from(check: CheckResult, topic: str) -> Observation:
 def container(evidence: Evidence) -> Observation:
     check = evidence.reason(
         Reason.CONTAINER_MISSING,
+        Reason.CONTAINER_DEAD,
+        Reason.FROZEN,
         Reason.STOPPED,
         Reason.STOPPING,
         Reason.SESSION_STRANDED,
@@ -120,6 +132,7 @@ def authentication(evidence: Evidence) -> Observation:
         Reason.NO_ACCOUNTS,
         Reason.NOT_LOGGED_IN,
         Reason.STARTING,
+        Reason.START_STUCK,
     )
     if check is not None:
         return _from(check, "authentication")
@@ -138,10 +151,10 @@ def lockout(evidence: Evidence) -> Observation:
         until = evidence.locked_until.astimezone(UTC)
         return Observation(
             "lockout", False, left, f"check the password at IBKR's site, then, after {until:%H:%M:%S} UTC: "
-            f"{evidence.command('start')}",
+            f"{evidence.login}",
         )  # fmt: skip
     over = age(evidence.now - evidence.locked_until)
-    return Observation("lockout", evidence.logged_in, f"a lock ended {over} ago; {used}", evidence.command("start"))
+    return Observation("lockout", evidence.logged_in, f"a lock ended {over} ago; {used}", evidence.login)
 
 
 def port(evidence: Evidence) -> Observation:
@@ -153,6 +166,7 @@ def port(evidence: Evidence) -> Observation:
         Reason.HALF_OPEN,
         Reason.NOT_THE_API,
         Reason.CLIENT_ID_IN_USE,
+        Reason.CLIENTS_FULL,
         Reason.CONNECTION_DROPPED,
         Reason.RATE_LIMITED,
         Reason.TOO_SLOW,
@@ -240,6 +254,35 @@ def time_zone(evidence: Evidence) -> Observation:
             evidence.command("restart"),
         )  # fmt: skip
     return Observation("time zone", True, f"{wanted}, where it is {evidence.now.astimezone(ZoneInfo(wanted)):%a %H:%M}")
+
+
+URGENT = frozenset({Reason.ACCOUNT_KIND_MISMATCH, Reason.EXPOSED, Reason.UNDECLARED_CLIENT, Reason.CREDENTIAL_VISIBLE})
+"""What comes before all else: orders may go, or come from, where they must not."""
+
+
+def next_step(
+    stack: str,
+    report: Report,
+    findings: Mapping[str, Sequence[Observation]],
+    of_host: Sequence[Observation] = (),
+) -> str:
+    """What to do first, up to its one command: about the worst gateway that fails, then what is amiss beside it, on the
+    host too, and then what only warns."""
+    failed: list[CheckResult] = []
+    warned: list[CheckResult] = []
+    for seen in report.gateways:
+        failed += sorted(red(seen.checks), key=lambda check: check.reason not in URGENT)
+        # What needs nothing, such as a closed market, has no command.
+        warned += [check for check in seen.checks if check.verdict is CheckVerdict.WARN and "`" in (check.remedy or "")]
+    amiss = [found for of_one in (*findings.values(), of_host) for found in of_one if found.ok is False]
+    todo = [*(check.remedy for check in failed), *(found.next for found in amiss), *(check.remedy for check in warned)]
+    text = next(filter(None, todo), None)
+    if text is None:
+        return "nothing to do"
+    until_command = re.match(r"[^`]*`[^`]*`", text)
+    if until_command is not None:
+        return until_command[0]
+    return f"{text}; then `ibgw verify --stack {stack} --gateway {report.gateways[0].gateway}`"
 
 
 Topic = Callable[[Evidence], Observation]

@@ -17,6 +17,7 @@ from deployment.description import VNC_PORT, Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
+from healthcheck.remedies import names
 from infra.spec import VNC_PASSWORD_PATH
 
 LOOPBACK = "127.0.0.1"
@@ -57,7 +58,7 @@ def require_running(docker: DockerHost, deployment: Deployment, gateway: Gateway
     if container is None:
         raise IbgwError(
             f"The container {gateway.container.name} is gone from {deployment.docker_host}. "
-            f"Create it again with `pulumi up --refresh --stack {deployment.stack}`."
+            f"Create it again with {names(gateway, deployment.stack, deployment.docker_host)['recreate_missing']}."
         )
     if not container["State"]["Running"]:
         raise IbgwError(

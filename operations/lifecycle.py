@@ -14,6 +14,7 @@ from deployment.tables import Kind
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors
 from healthcheck.gateway_container import status_of, stop_grace
+from healthcheck.remedies import names
 from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, UID
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from infra.times import parse_time_of_day
@@ -320,6 +321,16 @@ def _inspect(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> In
     if container is None:
         raise IbgwError(
             f"The container {gateway.container.name} of stack {deployment.stack!r} is gone from "
-            f"{deployment.docker_host}. Create it again with `pulumi up --refresh --stack {deployment.stack}`."
+            f"{deployment.docker_host}. Create it again with {_commands(deployment, gateway)['recreate_missing']}."
+        )
+    if container["State"].get("Paused"):
+        raise IbgwError(
+            f"{gateway.container.name} is paused (docker pause): nothing in it runs, and nothing was changed. "
+            f"Let it run on first: {_commands(deployment, gateway)['unpause']}",
+            exit_code=ExitCode.REFUSED,
         )
     return container
+
+
+def _commands(deployment: Deployment, gateway: Gateway) -> dict[str, str]:
+    return names(gateway, deployment.stack, deployment.docker_host)

@@ -25,7 +25,7 @@ from operations.plan.model import REPLACED, GatewayPlan, Plan, PlanVerdict
 from operations.plan.reading import by_owner, read
 from operations.plan.rendering import WORDS
 from operations.promotion.outcome import unapproved
-from operations.stack import Stack
+from operations.stack import Stack, nearest
 from operations.verification import update
 
 Say = Callable[[str], None]
@@ -92,9 +92,11 @@ def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollo
     plan = read(stack.name, preview)
     chosen = [planned for planned in plan.gateways if fnmatchcase(planned.gateway, pattern)]
     if not chosen:
+        meant = nearest(pattern, (planned.gateway for planned in plan.gateways))
         raise IbgwError(
             f"--gateway {pattern}: no gateway of stack {stack.name!r} matches, "
-            f"only {', '.join(planned.gateway for planned in plan.gateways)}.",
+            f"only {', '.join(planned.gateway for planned in plan.gateways)}."
+            f"{f' Did you mean {meant!r}?' if meant else ''}",
             exit_code=ExitCode.BAD_USAGE,
         )
     owned = by_owner(preview)

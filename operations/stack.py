@@ -10,8 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from deployment.description import Deployment, Gateway
+from deployment.description import Deployment, Gateway, Mode
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
 from infra.settings import PROJECT, Settings, load
@@ -65,13 +66,33 @@ class Stack:
         if OUTPUT not in outputs:
             raise IbgwError(
                 f"Stack {self.name!r} has no output {OUTPUT!r} yet: it was never deployed, or its first update failed. "
-                f"Deploy it with `pulumi up --stack {self.name}`."
+                f"Deploy it with `{self.first_deployment}`."
             )
-        return parse_contract(json.dumps(outputs[OUTPUT]), f"the output of stack {self.name!r}")
+        return parse_contract(json.dumps(outputs[OUTPUT]), f"the output of stack {self.name!r}", self.update_command)
+
+    @property
+    def _live(self) -> bool:
+        """By its name, which infra.settings holds to the mode."""
+        return self.name.partition("-")[0] == Mode.LIVE
+
+    @property
+    def first_deployment(self) -> str:
+        """The command that deploys it where nothing is deployed yet: live runs only what was promoted."""
+        return f"ibgw promote --to {self.name}" if self._live else f"pulumi up --stack {self.name}"
+
+    @property
+    def update_command(self) -> str:
+        """The command that takes a change of its configuration to what is deployed."""
+        return f"ibgw rollout --stack {self.name}" if self._live else f"pulumi up --stack {self.name}"
 
     def deployed(self) -> bool:
         """Whether an update has exported the output yet."""
         return OUTPUT in self._outputs()
+
+    @property
+    def onward(self) -> str:
+        """The command that deploys it, whether or not something is deployed."""
+        return self.update_command if self.deployed() else self.first_deployment
 
     def _outputs(self) -> dict[str, Any]:
         outputs: dict[str, Any] = json.loads(self._pulumi("stack", "output", "--json"))
@@ -84,9 +105,11 @@ class Stack:
         def plain(key: str, default: str | None = None) -> str:
             value = settings.get(f"{PROJECT}:{key}", {}).get("value", default)
             if not isinstance(value, str) or not value:
+                usual = default or "unix:///var/run/docker.sock"
                 raise IbgwError(
                     f"{PROJECT}:{key} is missing from the configuration of stack {self.name!r}: "
-                    f"set it with `pulumi config set {PROJECT}:{key} VALUE --stack {self.name}`.",
+                    f"set it, to this or another, with "
+                    f"`pulumi config set {PROJECT}:{key} {usual} --stack {self.name}`.",
                     exit_code=ExitCode.REFUSED,
                 )
             return value
@@ -233,10 +256,7 @@ class Stack:
         project_folder()
         match create_command_error(CommandResult(done.stdout, done.stderr, done.returncode)):
             case StackNotFoundError():
-                return IbgwError(
-                    f"There is no stack {self.name!r} in this backend. `pulumi stack ls` lists those there are; "
-                    f"`pulumi up --stack {self.name}` deploys one."
-                )
+                return self._missing()
             case ConcurrentUpdateError():
                 return StackLockedError(
                     f"Stack {self.name!r} is locked: an update of it runs, or was killed. Wait for its end, or, if "
@@ -248,6 +268,27 @@ class Stack:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines()]
         said = " ".join(line for line in lines if line.startswith(("error:", "* ")))
         return IbgwError(f"`{command}` failed for stack {self.name!r}. It said: {said or 'nothing'}")
+
+    def _missing(self) -> IbgwError:
+        """That there is no such stack: one of a similar name, or how one that is configured comes to be."""
+        configured = {file.name[len("Pulumi.") : -len(".yaml")] for file in project_folder().glob("Pulumi.*.yaml")}
+        made = self._names()
+        others = (made | configured) - {self.name}
+        if meant := nearest(self.name, others):
+            todo = f"Did you mean {meant!r}? Then say --stack {meant}."
+        elif self.name in configured:
+            todo = f"`pulumi stack init {self.name}` makes it, then `{self.first_deployment}` deploys it."
+        else:
+            todo = f"There are: {', '.join(sorted(made)) or 'none yet'}; Pulumi.{self.name}.yaml is not there either."
+        return IbgwError(f"There is no stack {self.name!r} in this backend. {todo}")
+
+    def _names(self) -> set[str]:
+        """The project's stacks, without what a backend may put before them; none where they cannot be listed."""
+        try:
+            listed: list[dict[str, Any]] = json.loads(self._pulumi("stack", "ls", "--json", stack=False))
+        except (IbgwError, ValueError):
+            return set()
+        return {str(one["name"]).rpartition("/")[2] for one in listed}
 
     def _preview_failure(self, diagnostics: Sequence[Mapping[str, str]]) -> IbgwError:
         if shutil.which("uv") is None:
@@ -280,8 +321,9 @@ def read_contract(stack: str | None, file: Path | None) -> Deployment:
     return parse_contract(text, f"the contract in {file}")
 
 
-def parse_contract(text: str, where: str) -> Deployment:
-    """Validates a contract. Raises IbgwError that names each wrong key, never its value."""
+def parse_contract(text: str, where: str, update: str = "pulumi up") -> Deployment:
+    """Validates a contract. Raises IbgwError that names each wrong key, never its value. `update`: the command that has
+    this version export it."""
     try:
         return Deployment.model_validate_json(text)
     except ValidationError as error:
@@ -291,17 +333,25 @@ def parse_contract(text: str, where: str) -> Deployment:
         )
         raise IbgwError(
             f"Cannot use {where}: {wrong}. Expected the value of the stack's output {OUTPUT!r}, schema 1, as this "
-            "version of ibgw exports it: deploy again with `pulumi up`, or use the matching version of ibgw."
+            f"version of ibgw exports it: deploy again with `{update}`, or use the matching version of ibgw."
         ) from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of these that was meant, perhaps; None where none is near."""
+    by_letters = {one.lower(): one for one in sorted(known)}
+    near = get_close_matches(name.lower(), by_letters, n=1)
+    return by_letters[near[0]] if near else None
 
 
 def choose_gateways(deployment: Deployment, names: Sequence[str]) -> tuple[Gateway, ...]:
     """The named gateways in the order given, or all. Raises IbgwError (bad usage) for a name the stack lacks."""
     unknown = [name for name in names if name not in deployment.gateways]
     if unknown:
+        meant = nearest(unknown[0], deployment.gateways)
         raise IbgwError(
             f"--gateway {unknown[0]}: stack {deployment.stack!r} has no such gateway, "
-            f"only {', '.join(sorted(deployment.gateways))}.",
+            f"only {', '.join(sorted(deployment.gateways))}.{f' Did you mean {meant!r}?' if meant else ''}",
             exit_code=ExitCode.BAD_USAGE,
         )
     return tuple(deployment.gateways[name] for name in names or sorted(deployment.gateways))

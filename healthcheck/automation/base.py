@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 
-from healthcheck.reasons import Reason
+from healthcheck.reasons import Reason, Retry
 
 
 class LoginState(StrEnum):
@@ -129,6 +129,9 @@ HELD = frozenset(
     }
 )
 
+# Of these `ibgw login --again` is the way out.
+LET_GO = frozenset({LoginState.GUARD_HELD, LoginState.WRONG_ACCOUNT, LoginState.TOO_MANY_LOGINS, LoginState.WAITING})
+
 # No program of the gateway runs, on purpose.
 AWAY = HELD | {LoginState.OFFLINE, LoginState.PAUSED, LoginState.WAITING}
 
@@ -185,17 +188,20 @@ class Profile:
 
     `lines`: pattern and state; the first pattern that is found in a line counts, whatever the case. All patterns are
     POSIX extended regular expressions which Python reads alike, since a script in the container uses them in bash too.
+    `exit_reasons`: of those codes that name what is to be put right.
     """
 
     name: str
     recognised: str
     lines: Lines
     exit_codes: Mapping[int, str]
+    exit_reasons: Mapping[int, Reason] = field(default_factory=dict)
 
 
 STAMP = re.compile(r"^([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})[:,.][0-9]{3} ")
 LOCK_TIME = re.compile(r"wait (?:(\d+) minutes?)?(?: & )?(?:(\d+) seconds?)?|retrying in (\d+)s", re.IGNORECASE)
 OUTCOME = re.compile(r"held: attempts: (\w+)$")
+ATTEMPT = re.compile(r"^ibgw: attempt (\d{1,9}) of (\d{1,9})$")
 UNTIL = re.compile(r"until (\d+)$")
 
 
@@ -207,7 +213,8 @@ class Reading:
     gateway's time zone; `retry_after`: seconds that a lock lasts; `had_session`: a login had succeeded before it;
     `outcome`: how the last attempt ended before the guard held; `until`: aware, when a pause or the offline hours end;
     `stop`: what was last said of a stop; `second_factor`: its kind (ib_key, sms, other) where known; `exit_codes`: what
-    they mean for what ran.
+    they mean for what ran, and `exit_reasons` what they name; `used_up`: the last attempt of this version of the secret
+    is under way, or over.
     """
 
     state: LoginState = LoginState.UNKNOWN
@@ -220,6 +227,14 @@ class Reading:
     stop: LoginState | None = None
     second_factor: str | None = None
     exit_codes: Mapping[int, str] = field(default_factory=dict)
+    exit_reasons: Mapping[int, Reason] = field(default_factory=dict)
+    used_up: bool = False
+
+    @property
+    def retry(self) -> Retry:
+        """How a running gateway is had to log in once more: what holds it or has used its attempts up is let go."""
+        let_go = self.state in LET_GO or (self.used_up and self.state is not LoginState.LOGGED_IN)
+        return Retry.AGAIN if let_go else Retry.RESTART
 
     @property
     def reason(self) -> Reason | None:
@@ -244,9 +259,11 @@ class Reading:
 def read(lines: Iterable[str], profile: Profile) -> Reading:
     """The state that the lines since the container's start lead to."""
     reading = Reading()
-    resuming = error_follows = False
+    resuming = error_follows = used_up = False
     for raw in lines:
         line = raw.strip()
+        if attempt := ATTEMPT.match(line):
+            used_up = int(attempt[1]) >= int(attempt[2])
         state = classify(line, profile)
         if error_follows and line:
             # The dialog's own text, whatever else it may look like.
@@ -261,7 +278,7 @@ def read(lines: Iterable[str], profile: Profile) -> Reading:
             # A start with a saved session types no password: whatever is refused then is the session.
             state = LoginState.TOKEN_REFUSED
         reading = _with(reading, state, line)
-    return reading
+    return replace(reading, used_up=used_up)
 
 
 def _with(reading: Reading, state: LoginState, line: str) -> Reading:

@@ -1,6 +1,7 @@
 """IBC 3.24 in the image ib-gateway-docker, 10.45 to 10.50: run.sh, ibcstart.sh and IBC's own lines."""
 
 from healthcheck.automation.base import LoginState, Profile
+from healthcheck.reasons import Reason
 
 PROFILE = Profile(
     name="IBC 3.24",
@@ -97,5 +98,13 @@ PROFILE = Profile(
         88: "the login form did not appear",
         137: "killed, for want of memory or by hand",
         143: "stopped",
+    },
+    exit_reasons={
+        **dict.fromkeys((2, 3, 4, 5, 6, 7, 8, 79, 83), Reason.IMAGE_BROKEN),
+        **dict.fromkeys((80, 81), Reason.SETTING_REFUSED),
+        **dict.fromkeys((77, 86), Reason.AUTOMATION_FAILED),
+        **dict.fromkeys((82, 85), Reason.GUARD_UNWRITABLE),
+        87: Reason.SECOND_FACTOR_TIMEOUT,
+        88: Reason.LATE_FORM,
     },
 )  # fmt: skip

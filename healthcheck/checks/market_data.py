@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from deployment.description import QuoteContract
 from healthcheck.api_client import ApiError, DataType
 from healthcheck.checks.context import Context
+from healthcheck.checks.permission import not_permitted
 from healthcheck.hours import Hours, parse_hours
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
@@ -18,6 +19,7 @@ from healthcheck.session import Quote, Refused, Session, Unanswered
 NO_CONTRACT = 200
 NOT_SUBSCRIBED = frozenset({354, 10089, 10090, 10091, 10168, 10186})
 COMPETING_MARKET_DATA = 10197
+LINES_USED = 101
 
 # Notices about market data farms, `...:usfarm`.
 FARM_BROKEN = frozenset({2103})
@@ -45,6 +47,10 @@ async def look(context: Context) -> Observation:
         return _finding(wanted, live)
     if NO_CONTRACT in codes:
         return _finding(wanted, live, Reason.CONTRACT_UNKNOWN)
+    if live.price is None and LINES_USED in codes:
+        return _finding(wanted, live, Reason.DATA_LINES_USED)
+    if live.price is None and any(map(not_permitted, live.errors)):
+        return _finding(wanted, live, Reason.NOT_PERMITTED)
     if COMPETING_MARKET_DATA in codes:
         return _finding(wanted, live, Reason.COMPETING_MARKET_DATA)
     if live.price is not None and live.data_type in (DataType.DELAYED, DataType.DELAYED_FROZEN):

@@ -10,6 +10,7 @@ from decimal import Decimal
 from deployment.description import CheckLevel, Gateway
 from healthcheck.api_client import ApiError
 from healthcheck.checks.context import Context
+from healthcheck.checks.permission import lacks_document, not_permitted
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import Refused, Unanswered, margin
@@ -37,7 +38,8 @@ async def look(context: Context) -> Observation:
     change = margin(state)
     if change is None:
         told = state.warningText or "answered without margin figures"
-        return Observation(f"{what}: {told}", Reason.NO_MARGIN_FIGURES)
+        reason = Reason.NOT_PERMITTED if lacks_document(told) else Reason.NO_MARGIN_FIGURES
+        return Observation(f"{what}: {told}", reason)
     return Observation(f"{what}: initial margin {change:+,.2f}", data={"symbol": str(wanted), "margin_change": change})
 
 
@@ -62,4 +64,6 @@ def _refusal(error: ApiError) -> Reason:
         return Reason.READ_ONLY_UNEXPECTED
     if error.code == NO_CONTRACT:
         return Reason.CONTRACT_UNKNOWN
+    if not_permitted(error):
+        return Reason.NOT_PERMITTED
     return Reason.ORDER_REJECTED

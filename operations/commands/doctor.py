@@ -11,7 +11,7 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     mark is what Docker does not tell (docs/host.md).
     """
     from healthcheck.runner import look
-    from operations.doctor import collect, examine, render
+    from operations.doctor import collect, examine, next_step, render
     from operations.doctor_host import collect_host, examine_host
     from operations.formats import human
     from operations.stack import Stack, choose_gateways
@@ -32,4 +32,5 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
         for name, of_gateway in findings.items():
             typer.echo(f"\n{render(f'{stack}/{name}', of_gateway)}")
         typer.echo(f"\n{render(deployment.docker_host, of_host)}")
+        typer.echo(f"\nnext: {next_step(stack, report, findings, of_host)}")
     raise typer.Exit(report.exit_code)

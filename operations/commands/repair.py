@@ -14,6 +14,8 @@ def repair(
 
     Removes a stale lock, pending operations, and containers and networks that no state knows; volumes stay.
     """
+    from deployment.paths import project_folder
+    from operations.promotion.journal import Journal
     from operations.prompt import confirm
     from operations.repair.command import repair as run
     from operations.stack import Stack
@@ -24,8 +26,10 @@ def repair(
         return
     for note in outcome.notes:
         typer.echo(f"Note: {note}.")
+    under_way = Journal.of(project_folder(), stack).read()
+    onward = under_way.next_command if under_way is not None else Stack(stack).onward
     typer.echo(
-        f"Stack {stack!r} is put right. Bring it up with `pulumi up --stack {stack}`."
+        f"Stack {stack!r} is put right. Bring it up with `{onward}`."
         if outcome.done
         else f"Nothing to repair in stack {stack!r}."
     )

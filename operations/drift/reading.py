@@ -80,7 +80,7 @@ def look(stack: Stack) -> Drift:
     if not recorded and not differences:
         raise IbgwError(
             f"Stack {stack.name!r} records nothing on a Docker host: it was never deployed, or it was destroyed. "
-            f"Deploy it with `pulumi up --stack {stack.name}`."
+            f"Deploy it with `{stack.first_deployment}`."
         )
     networks = {record.id: record.name for record in recorded if record.kind is Kind.NETWORK}
     for host in sorted({record.host for record in recorded}):

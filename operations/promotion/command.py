@@ -345,5 +345,5 @@ def _check_expected(planned: Plan) -> None:
     if extra:
         raise refuse(
             f"{planned.stack} has changes that no release explains: {', '.join(extra)}. Deploy them by themselves "
-            f"first (pulumi up --stack {planned.stack}), or take them back\n{rendering.human(planned)}"
+            f"first (`ibgw rollout --stack {planned.stack}`), or take them back\n{rendering.human(planned)}"
         )

@@ -132,6 +132,8 @@ class FakeHost(FakeDocker):
     network_records: dict[str, dict[str, Any]] = field(default_factory=dict)
     answers: dict[tuple[str, str], str] = field(default_factory=dict)
     """What answers, by the network that is asked from (`throwaway` for a bridge made for it) and the address."""
+    logged_at: str | None = None
+    """When the lines of its containers' logs were written; None for just now."""
     probes_say: list[str] | None = None
     """What a probe prints instead of its answers."""
     digests: list[str] = field(default_factory=list)
@@ -220,7 +222,9 @@ class FakeHost(FakeDocker):
                 else self.probes_say
             )
         lines = (self.verifier_stderr if found in self.verifiers else found.log).splitlines()
-        return [f"{STARTED} {line}" for line in lines] if options.get("timestamps") else lines
+        if options.get("timestamps"):
+            lines = [f"{self.logged_at or self.time} {line}" for line in lines]
+        return lines[-(options.get("tail") or len(lines)) :]
 
     def follow(self, container: str, **options: Any) -> Iterator[str]:
         verifier = self._own(container)

@@ -116,7 +116,7 @@ def test_with_expected_accounts_only_these_count() -> None:
 def test_a_user_without_figures_has_a_way_out(summary: Any, reason: str, level: str, verdict: str) -> None:
     found, server = seen(Script(summary=summary), level)
     assert (found.verdict.value, found.reason) == (verdict, "switched_off" if level == "off" else reason)
-    assert not found.remedy or "checks.accountAccess.level of ibgw:gateways.main" in found.remedy
+    assert not found.remedy or "ibgw:gateways.main.checks.accountAccess.level" in found.remedy
     assert any(message[0] == "62" for message in server.messages) == (level != "off")
 
 

@@ -138,6 +138,22 @@ CASES = [
     Case("a competing session", Script(quotes={}, quote_error={
         1: (10197, "No market data during competing live session")}), "market_data", "warn", "competing_market_data",
          "10197 No market data during competing live session"),
+    Case("no line left", Script(quotes={}, quote_error={1: (101, "Max number of tickers has been reached")}),
+         "market_data", "warn", "data_lines_used", "101 Max number"),
+    Case("not allowed for this account", Script(quotes={}, quote_error={
+        1: (203, "The security SPY is not available or allowed for this account")}), "market_data", "warn",
+         "not_permitted", "203 The security"),
+    Case("no document in the user's language, asked for a quote", Script(quotes={}, quote_error={
+        1: (354, "No market data: there is no KID for this product in your language")}), "market_data", "warn",
+         "not_permitted", "no KID"),
+    Case("no document in the user's language, asked for an order", Script(order_error=(
+        201, "Order rejected - reason: This product does not have a KID in English")), "order_capability", "warn",
+         "not_permitted", "201 Order rejected"),
+    Case("no document, in other words", Script(order_error=(
+        201, "Order rejected - reason: Key Information Document is not available (PRIIPs)")), "order_capability",
+         "warn", "not_permitted", "PRIIPs"),
+    Case("an order that is not allowed", Script(order_error=(203, "The security is not allowed")), "order_capability",
+         "warn", "not_permitted", "203"),
     Case("a broken farm", Script(quotes={}, notices=[(2103, "Market data farm connection is broken:usfarm")]),
          "market_data", "warn", "farm_broken", "farm usfarm is broken", Timeouts(quote=0.3)),
     Case("a closed market", Script(time=CLOSED_MARKET, quotes={2: [(4, 600.5)]}), "market_data", "warn",

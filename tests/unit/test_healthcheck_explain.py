@@ -1,15 +1,17 @@
 """What the hours and the log add to what the API shows; never a pass."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from healthcheck.automation.status import Status, parse
 from healthcheck.explain import explained
 from healthcheck.logs import Reading, read
 from healthcheck.maintenance import reset_at
 from healthcheck.observation import CheckName, CheckObservation, Observation
-from healthcheck.reasons import Reason
+from healthcheck.reasons import Reason, Retry
+from healthcheck.remedies import steps
 from healthcheck.verdict import CheckVerdict, check_verdict
 from tests.unit.gateways import gateway
 
@@ -144,3 +146,100 @@ def test_a_clock_that_is_put_forward_or_back_makes_no_push_longer(stamp: str, ut
     reading = read([f"{stamp}:123 IBC: Second Factor Authentication initiated"])
     [found] = explained([failed(Reason.RELAY_ONLY)], reading, gateway(), at(utc, "Etc/UTC"))
     assert found.reason == expected
+
+
+LOGGED_IN = ("Login has completed",)
+
+
+def status(**changes: object) -> Status:
+    """What a gateway's first process tells that is logged in."""
+    known = {
+        "v": 1, "phase": "logged_in", "since": 1, "hold": "none", "until": 0, "now": 2, "mode": "paper",
+        "automation": "ibc", "started": 1, "kind": "password", "login": 1, "api": "ok", "attempts": 0, "limit": 2,
+        "outcomes": "none", "logins": 0, "factor": 0, "event": "none", "due": 0, "done": 0, "heals": 0,
+        "healed": "none", "memory": 1, "clients": 0, "stopped": "none",
+    } | changes  # fmt: skip
+    return parse(" ".join(f"{key}={value}" for key, value in known.items()))
+
+
+def told(reason: Reason, lines: tuple[str, ...], seen: Status | None = None, quiet: int = 0) -> CheckObservation:
+    """`quiet`: minutes."""
+    stamped = [line if line.startswith("ibgw") else f"2026-11-23 12:00:00:123 IBC: {line}" for line in lines]
+    more = {"status": seen, "quiet": timedelta(minutes=quiet)}
+    [found] = explained([failed(reason)], read(stamped), gateway(), at(QUIET), **more)  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.parametrize("api", [Reason.NOT_LOGGED_IN, Reason.RELAY_ONLY, Reason.CONNECTION_DROPPED])
+@pytest.mark.parametrize("changes", [{"api": "full"}, {"clients": 32}, {"clients": 33, "phase": "unwell"}])
+def test_a_gateway_without_a_free_place_is_logged_in(api: Reason, changes: dict[str, object]) -> None:
+    found = told(api, LOGGED_IN, status(**changes))
+    assert (found.reason, found.data["seen_through_api"]) == ("clients_full", api)
+
+
+@pytest.mark.parametrize(
+    ("lines", "seen"),
+    [
+        (LOGGED_IN, status(clients=31)),
+        (LOGGED_IN, None),
+        # It is not logged in, whatever is connected to the relay.
+        (LOGGED_IN, status(clients=32, phase="login")),
+        (("Login attempt: 1",), status(clients=32)),
+    ],
+)
+def test_clients_alone_are_no_reason(lines: tuple[str, ...], seen: Status | None) -> None:
+    assert told(Reason.RELAY_ONLY, lines, seen).reason != "clients_full"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("Login attempt: 1",), ("Starting session: will exit",), ("Re-starting session",), ("ibgw: attempt 1 of 2",),
+     ("ibgw: heal: soft_restart",)],
+)  # fmt: skip
+def test_what_has_said_nothing_for_longer_than_a_start_takes_stands_still(lines: tuple[str, ...]) -> None:
+    assert told(Reason.RELAY_ONLY, lines, quiet=9).reason in ("starting", "planned_restart", "healing")
+    still = told(Reason.RELAY_ONLY, lines, quiet=11)
+    assert still.reason == "start_stuck"
+    assert still.seen.endswith("and nothing since, for 11 min")
+
+
+def test_what_waits_for_somebody_may_be_quiet() -> None:
+    assert told(Reason.RELAY_ONLY, PUSH, quiet=60).reason == "second_factor_pending"
+    assert told(Reason.RELAY_ONLY, ("Other session may be primary, so end this session",), quiet=60).reason == (
+        "competing_session"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "outcomes", "because"),
+    [
+        ("ibgw: waiting: pause until 1795453200", "competing_session", Reason.COMPETING_SESSION),
+        ("ibgw: waiting: pause until 1795453200", "rejected", Reason.LOGIN_FAILED),
+        ("ibgw: waiting: pause until 1795453200", "rejected,unknown", Reason.LOGIN_FAILED),
+        ("ibgw: waiting: pause until 1795453200", "unknown", None),
+        ("ibgw: held: attempts: unknown", "competing_session,unknown", Reason.COMPETING_SESSION),
+        ("ibgw: held: attempts: unknown", "unreachable,unknown", Reason.SERVER_UNREACHABLE),
+        ("ibgw: held: attempts: unknown", "rejected,unknown", None),
+        ("ibgw: held: attempts: unknown", "none", None),
+    ],
+)
+def test_how_the_attempts_before_ended_is_remembered(line: str, outcomes: str, because: Reason | None) -> None:
+    found = told(Reason.RELAY_ONLY, (line,), status(phase="pause", outcomes=outcomes))
+    assert found.because is because
+    asked = [step for step in steps(found, gateway(), "paper") if "secretsmanager" in step]
+    wanted = because is Reason.LOGIN_FAILED or (because is None and "held" in line)
+    assert bool(asked) is wanted, "a new secret only where the old one may be wrong"
+
+
+@pytest.mark.parametrize(
+    ("lines", "retry"),
+    [
+        (("ibgw: attempt 1 of 2", "Login attempt: 1", "Login failed"), Retry.RESTART),
+        (("ibgw: attempt 2 of 2", "Login attempt: 1", "Login failed"), Retry.AGAIN),
+        (("ibgw: attempt 2 of 2", "Other session may be primary, so end this session"), Retry.AGAIN),
+        (("ibgw: held: logins: 5 within an hour ended by themselves",), Retry.AGAIN),
+        (("ibgw: held: volume: another container has it",), Retry.RESTART),
+    ],
+)
+def test_how_it_logs_in_once_more_follows_from_its_attempts(lines: tuple[str, ...], retry: Retry) -> None:
+    assert told(Reason.RELAY_ONLY, lines).retry is retry

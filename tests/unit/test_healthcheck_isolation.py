@@ -315,7 +315,12 @@ def test_an_undeclared_container_is_named() -> None:
     finding = look(replace(FINE, attached=(GATEWAY, BOT, LABELLED)), {"label": "app=bot"})
     assert finding.reason == "undeclared_client"
     assert finding.seen == "attached to ibgw-paper-main-api and not declared: bot"
-    assert finding.data == {"clients": ["compose-bot-1"], "verifiers": 0, "undeclared": ["bot"]}
+    assert finding.data == {
+        "clients": ["compose-bot-1"],
+        "verifiers": 0,
+        "undeclared": ["bot"],
+        "attached_strangers": ["bot"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -329,6 +334,7 @@ def test_whoever_was_attached_for_a_moment_is_named(seen: IsolationEvidence) -> 
     finding = observe(seen)
     assert finding.reason == "undeclared_client"
     assert finding.seen == "for a moment attached to ibgw-paper-main-api and not declared: bot"
+    assert finding.data["attached_strangers"] == [], "nobody can detach who is gone"
     assert observe(seen, {"container": "bot"}).reason is None
 
 

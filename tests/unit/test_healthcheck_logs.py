@@ -218,7 +218,7 @@ def test_a_refused_session_is_told_from_a_login(lines: list[str], state: str) ->
 def test_a_refused_session_says_what_to_do() -> None:
     reason = read([*RESUMED, FORM[0]]).reason
     assert reason is Reason.TOKEN_REFUSED
-    assert "ibgw restart" in EXPLANATIONS[reason].remedy
+    assert "{login}" in EXPLANATIONS[reason].remedy[-1]
 
 
 # --- what else IBC says, beside what was known before it --------------------------------------------------------------

@@ -151,7 +151,9 @@ def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_
         ({"status": "exited", "exit_code": 87}, "stopped", "second factor was not completed in time"),
         ({"status": "exited", "exit_code": 137, "oom": True}, "stopped", "out of memory"),
         ({"status": "created"}, "stopped", "created"),
-        ({"status": "paused"}, "stopped", "paused"),
+        ({"status": "paused"}, "frozen", "paused"),
+        ({"status": "dead"}, "container_dead", "dead"),
+        ({"status": "removing"}, "container_missing", "removing"),
         (
             {"status": "restarting", "restarts": 7, "exit_code": 4},
             "crash_looping",
@@ -174,7 +176,7 @@ def test_a_container_that_cannot_answer_is_not_asked(
 
 def test_a_stopped_gateway_names_the_command_that_starts_it(host: FakeHost) -> None:
     add_gateway(host, status="exited", exit_code=143)
-    assert verify(host).gateways[0].checks[0].remedy == "start it: ibgw start --stack paper --gateway main"
+    assert verify(host).gateways[0].checks[0].remedy == "start it: `ibgw start --stack paper --gateway main`"
 
 
 def test_a_gateway_that_was_stopped_for_its_credentials_says_so(host: FakeHost) -> None:
@@ -182,7 +184,9 @@ def test_a_gateway_that_was_stopped_for_its_credentials_says_so(host: FakeHost) 
     check = verify(host).gateways[0].checks[0]
     assert check.reason == "stopped"
     assert "Unrecognized Username or Password" in check.seen
-    assert "but first put a new version of the secret ibgw/paper/main into Secrets Manager" in (check.remedy or "")
+    assert check.steps[0].startswith("put a new version of the secret ibgw/paper/main into Secrets Manager")
+    assert "`pulumi up --stack paper`" in check.steps[1]
+    assert check.steps[2:] == (), "the update makes it anew, and starts it"
 
 
 def test_a_missing_container_and_a_missing_network_are_failures_with_a_remedy(host: FakeHost) -> None:
@@ -191,7 +195,7 @@ def test_a_missing_container_and_a_missing_network_are_failures_with_a_remedy(ho
     host.all.clear()
     report = verify(host)
     assert first(report) == ("fail", "container_missing")
-    assert report.gateways[0].checks[0].remedy == "recreate it: pulumi up --refresh --stack paper"
+    assert report.gateways[0].checks[0].remedy == "recreate it: `pulumi up --refresh --stack paper`"
     assert report.gateways[0].checks[6].verdict.value == "skipped"
 
 
@@ -202,7 +206,7 @@ def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(h
     assert first(report) == ("fail", "verifier_image_missing")
     # The URN of the resource "verifier-image" of infra/components/images.py, as `pulumi stack --show-urns` prints it.
     urn = "urn:pulumi:paper::ibgw::docker:index/image:Image::verifier-image"
-    assert report.gateways[0].checks[0].remedy == f"rebuild it: pulumi up --stack paper --replace '{urn}'"
+    assert report.gateways[0].checks[0].remedy == f"rebuild it: `pulumi up --stack paper --replace '{urn}'`"
 
 
 def test_the_image_of_an_earlier_version_is_understood_and_not_believed(host: FakeHost) -> None:

@@ -188,7 +188,12 @@ def test_a_crash_loop_names_what_is_behind_it(host: FakeHost) -> None:
     check = verify(host).gateways[0].checks[0]
     assert str(check.reason) == "crash_looping"
     assert "so end this session" in check.seen
-    assert "but first end the other session" in (check.remedy or "")
+    assert [step.partition(":")[0].partition(",")[0] for step in check.steps] == [
+        "stop it meanwhile",
+        "end the other session",
+        "have it log in again",
+    ]
+    assert "`ibgw start --stack paper --gateway main`" in check.steps[-1], "it was stopped"
 
 
 # --- credentials --------------------------------------------------------------------------------------------------

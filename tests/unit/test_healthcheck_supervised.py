@@ -28,6 +28,8 @@ from tests.unit.test_healthcheck_runner import (
 from tests.unit.test_healthcheck_status import LINE
 
 FILE = f"{SETTINGS}/launcher.log"
+START, AGAIN = "`ibgw start --stack paper --gateway main`", "`ibgw login --again --stack paper --gateway main`"
+SECRET = "put a new version of the secret ibgw/paper/main"  # noqa: S105
 FORM = f"{STAMP}Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT"
 # The container's start, 18:00 UTC, is 13:00 in the gateway's zone, by whose clock launcher.log goes.
 RESTART = "2026-11-22 13:00:02.112 INFO  [JTS-Main] - ---------------- IB GATEWAY RESTART ----------------\n"
@@ -138,30 +140,32 @@ def test_what_passes_is_waited_for(host: FakeHost, line: str, reason: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("lines", "code", "seen", "remedy"),
+    ("lines", "code", "seen", "steps"),
     [
-        ("ibgw: stopped: clean", 143, "(exit code 143, stopped after its logout)", None),
-        ("ibgw: stopped: no session", 143, "(exit code 143, stopped without a session)", None),
-        ("ibgw: stopped: stranded", 143, "its session may be open at IBKR still", "log in to the IBKR Mobile app"),
-        (f"{REJECTED}\nibgw: stopping\nibgw: stopped: no session", 143, "stopped without a session", "a new version"),
-        ("ibgw: held: logins\nibgw: stopped: no session", 143, "stopped without a session", "login --again"),
+        ("ibgw: stopped: clean", 143, "(exit code 143, stopped after its logout)", [START]),
+        ("ibgw: stopped: no session", 143, "(exit code 143, stopped without a session)", [START]),
+        ("ibgw: stopped: stranded", 143, "its session may be open at IBKR still", ["the IBKR Mobile app", START]),
+        (f"{REJECTED}\nibgw: stopping\nibgw: stopped: no session", 143, "stopped without a session", [SECRET, START]),
+        # The last attempt: what starts it now would be held.
+        (f"ibgw: attempt 2 of 2\n{REJECTED}\nibgw: stopping", 143, "stopped before it", [SECRET, AGAIN]),
+        ("ibgw: held: attempts: rejected\nibgw: stopping", 143, "stopped before it", ["ibgw logs", SECRET, AGAIN]),
+        ("ibgw: held: attempts: competing_session\nibgw: stopping", 143, "stopped before it", ["other session", AGAIN]),
+        ("ibgw: held: logins\nibgw: stopped: no session", 143, "stopped without a session", ["ibgw logs", AGAIN]),
         # Whatever the program's code was: the first process says that it was a stop.
-        ("ibgw: stopped: clean", 1, "(exit code 1, stopped after its logout)", None),
-        ("", 75, "ended so that the next start waits its turn", None),
+        ("ibgw: stopped: clean", 1, "(exit code 1, stopped after its logout)", [START]),
+        ("", 75, "ended so that the next start waits its turn", [START]),
     ],
 )
 def test_a_stopped_gateway_was_stopped_and_did_not_crash(
-    host: FakeHost, lines: str, code: int, seen: str, remedy: str | None
+    host: FakeHost, lines: str, code: int, seen: str, steps: list[str]
 ) -> None:
     add_gateway(host, status="exited", exit_code=code, log=lines)
     report = verify(host)
     check = report.gateways[0].checks[0]
     assert first(report) == ("fail", "stopped")
     assert seen in check.seen
-    assert check.remedy is not None
-    assert check.remedy.startswith("start it: ibgw start --stack paper --gateway main")
-    assert ("; but first" in check.remedy) is (remedy is not None)
-    assert (remedy or "") in check.remedy
+    for wanted, step in zip(steps, check.steps, strict=True):
+        assert wanted in step
 
 
 def test_a_start_that_waits_its_turn_is_no_crash(host: FakeHost) -> None:
@@ -301,3 +305,62 @@ def test_a_rejected_gateway_is_stopped_although_the_file_cannot_be_read(host: Fa
     waiting(host)
     assert failed(verify(host, wait=3600)).reason == "login_failed"
     assert container.stopped_with == [75]
+
+
+def test_a_start_that_stands_still_is_not_waited_for(host: FakeHost) -> None:
+    add_gateway(host, log="ibgw: starting\nibgw: attempt 1 of 2")
+    waiting(host)
+    host.logged_at = "2026-11-22T18:15:00Z"  # by the host's clock it is 18:30
+    check = failed(verify(host, wait=3600))
+    assert (check.reason, check.steps[-1].partition(": ")[2]) == (
+        "start_stuck",
+        "`ibgw restart --stack paper --gateway main` (this logs in again)",
+    )
+
+
+def test_a_gateway_without_a_free_place_is_not_asked_to_log_in(host: FakeHost) -> None:
+    add_gateway(host, log="ibgw: starting\nibgw: attempt 1 of 2\nibgw: logged in")
+    line = LINE.replace("phase=held", "phase=logged_in").replace("hold=attempts", "hold=none")
+    host.files["/tmp/ibgw/status"] = line.replace("clients=0", "clients=32")
+    host.verifier_lines = [report_line(failing("authenticated", "not_logged_in"))]
+    check = failed(verify(host))
+    assert check.reason == "clients_full"
+    assert "docker network inspect ibgw-paper-main-api" in check.steps[0]
+
+
+def test_a_rejected_gateway_that_was_stopped_is_started_by_who_trusts_its_secret(host: FakeHost) -> None:
+    for attempt, command in ((1, START), (2, AGAIN)):
+        container = add_gateway(host, log=f"ibgw: starting\nibgw: attempt {attempt} of 2\n{REJECTED}")
+        waiting(host)
+        check = failed(verify(host, wait=3600))
+        assert container.stopped_with == [75]
+        assert check.steps[-1].endswith(command)
+
+
+@pytest.mark.parametrize(
+    ("code", "step"),
+    [
+        (4, "name another one in ibgw:image"),
+        (81, "read which one"),
+        (86, "read which window it is"),
+        (87, "take the phone"),
+        (88, "look at the load"),
+        (1, "read why it ended"),
+    ],
+)
+def test_a_loop_s_exit_code_says_what_to_put_right(host: FakeHost, code: int, step: str) -> None:
+    add_gateway(host, status="restarting", restarts=7, exit_code=code, log="Starting IBC version  on today")
+    check = verify(host).gateways[0].checks[0]
+    assert check.reason == "crash_looping"
+    assert check.steps[0].startswith("stop it meanwhile: `ibgw stop")
+    assert check.steps[1].startswith(step)
+
+
+def test_docker_s_own_words_on_a_failed_start_are_told(host: FakeHost) -> None:
+    container = add_gateway(host, status="created", exit_code=127)
+    container.attrs["State"]["Error"] = "exec: no such file"
+    check = verify(host).gateways[0].checks[0]
+    assert (check.reason, check.seen) == (
+        "stopped",
+        "the container is created (exit code 127; Docker: exec: no such file)",
+    )

@@ -12,9 +12,10 @@ from healthcheck.logs import REASONS
 from healthcheck.observation import Attempt, CheckName, CheckObservation
 from healthcheck.reasons import Reason
 from healthcheck.report import GatewayReport, Report, Vantage, gateway_report
-from operations.doctor import Evidence, Observation, collect, examine, render
+from operations.doctor import Evidence, Observation, collect, examine, next_step, render
 from operations.stack import parse_contract
 from operations.status import Row, age, rows, table
+from tests.unit.commands import check_text
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
 
@@ -80,12 +81,12 @@ def test_a_healthy_gateway_needs_nothing() -> None:
     ("topic", "reason", "next_step"),
     [
         ("container", Reason.STOPPED, "ibgw start --stack paper --gateway main"),
-        ("container", Reason.CRASH_LOOPING, "docker logs ibgw-paper-main"),
+        ("container", Reason.CRASH_LOOPING, "ibgw logs --stack paper --gateway main"),
         ("authentication", Reason.LOGIN_FAILED, "new version of the secret ibgw/paper/main"),
         ("authentication", Reason.GUARD_HELD, "ibgw login --again --stack paper --gateway main"),
         ("authentication", Reason.ACCOUNT_KIND_MISMATCH, "ibgw stop --stack paper --gateway main"),
         ("authentication", Reason.COMPETING_SESSION, "a user of its own"),
-        ("port", Reason.RELAY_ONLY, "docker logs ibgw-paper-main"),
+        ("port", Reason.RELAY_ONLY, "ibgw logs --stack paper --gateway main"),
         ("port", Reason.WEDGED, "ibgw restart --stack paper --gateway main"),
         ("firewall", Reason.SERVER_UNREACHABLE, "TCP 4000 and 4001 out of network ibgw-paper-egress"),
         ("settings", Reason.READ_ONLY_UNEXPECTED, "ibgw reset-settings --stack paper --gateway main"),
@@ -116,15 +117,20 @@ def test_a_lock_shows_the_time_that_is_left() -> None:
     )
     assert not finding.ok
     assert finding.found == "locked for another 3m 7s; 2 of 2 attempts used with this version of the secret"
-    assert "after 17:03:07 UTC: ibgw start --stack paper --gateway main" in (finding.next or "")
+    assert "after 17:03:07 UTC: `ibgw login --again --stack paper --gateway main`" in (finding.next or "")
 
 
 def test_a_lock_that_is_over_needs_a_start() -> None:
     finding = observed(
-        "lockout", check(CheckName.CONNECTED, Reason.STOPPED), locked_until=NOW - timedelta(seconds=60), attempts=1
+        "lockout",
+        check(CheckName.CONNECTED, Reason.STOPPED),
+        locked_until=NOW - timedelta(seconds=60),
+        attempts=1,
+        status="exited",
     )
     assert not finding.ok
     assert "a lock ended 1m 0s ago" in finding.found
+    assert finding.next == "`ibgw start --stack paper --gateway main`"
 
 
 def test_settings_that_were_never_used_are_told() -> None:
@@ -142,6 +148,50 @@ def test_what_is_to_be_done_stands_under_what_was_found() -> None:
         "paper/main", [Observation("port", True, "fine", "unused"), Observation("settings", False, "odd", "do it")]
     )
     assert text.splitlines() == ["paper/main", "  ok    port      fine", "  LOOK  settings  odd", " " * 18 + "-> do it"]
+
+
+@pytest.mark.parametrize(
+    ("checks", "begins", "command"),
+    [
+        ([check(CheckName.CONNECTED, Reason.STOPPED)], "start it: ", "ibgw start --stack paper --gateway main"),
+        ([check(CheckName.CONNECTED, Reason.FROZEN)], "let it run on: ", "docker unpause ibgw-paper-main"),
+        # Nothing to run before somebody has done it; then the verification says whether it helped.
+        (
+            [check(CheckName.CONNECTED, Reason.SECOND_FACTOR_PENDING)],
+            "approve the login in the IBKR Mobile app",
+            "ibgw verify --stack paper --gateway main",
+        ),
+        # Whoever can trade and must not comes first.
+        (
+            [
+                check(CheckName.CONNECTED, Reason.STOPPED),
+                check(CheckName.ISOLATION, Reason.UNDECLARED_CLIENT, attached_strangers=["bot"]),
+            ],
+            "detach it: ",
+            "docker network disconnect ibgw-paper-main-api bot",
+        ),
+        # A cause that has a topic of its own shows there, and its remedy is what is next all the same.
+        (
+            [check(CheckName.CONNECTED, Reason.LOCKED_OUT)],
+            "wait until the lock ends",
+            "pulumi up --stack paper",
+        ),
+    ],
+)
+def test_the_last_word_is_one_command(checks: list[CheckObservation], begins: str, command: str) -> None:
+    seen = Report.of("paper", [report(*checks)])
+    step = next_step("paper", seen, {"main": examine(evidence(*checks))})
+    assert step.startswith(begins)
+    assert [*check_text(step)] == [command]
+    assert step.endswith(f"`{command}`")
+
+
+def test_a_topic_of_the_doctor_s_own_has_the_last_word_where_nothing_is_red() -> None:
+    findings = {"main": examine(evidence(jts_zone="Etc/UTC"))}
+    assert next_step("paper", Report.of("paper", [report(*GOOD)]), findings).endswith(
+        "ibgw restart --stack paper --gateway main`"
+    )
+    assert next_step("paper", Report.of("paper", [report(*GOOD)]), {"main": examine(evidence())}) == "nothing to do"
 
 
 # IBC, TooManyFailedLoginAttemptsDialogHandler: the dialog's text

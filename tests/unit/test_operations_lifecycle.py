@@ -13,6 +13,7 @@ from deployment.tables import Kind
 from healthcheck.docker_host import DockerError
 from operations import lifecycle
 from operations.stack import parse_contract
+from tests.unit.commands import check_text
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
 
@@ -293,3 +294,17 @@ def test_a_container_that_is_gone_is_named_with_the_remedy(act: Any) -> None:
     with pytest.raises(IbgwError, match=r"ibgw-paper-main.*pulumi up --refresh --stack paper") as refusal:
         act(FakeDocker(), CONTRACT, GATEWAY, print)
     assert refusal.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    "act", [lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.soft_restart, lifecycle.login_again]
+)
+def test_one_that_docker_paused_is_let_run_on_first(act: Any) -> None:
+    """Docker says of it that it runs; told to stop, it would be killed at the grace's end, without a logout."""
+    fake = client(running=True)
+    fake.objects[Kind.CONTAINER][ID]["State"]["Paused"] = True
+    with pytest.raises(IbgwError, match="nothing was changed") as refusal:
+        act(fake, CONTRACT, GATEWAY, print)
+    assert refusal.value.exit_code == 7
+    assert [*check_text(str(refusal.value))] == ["docker unpause ibgw-paper-main"]
+    assert fake.done == []

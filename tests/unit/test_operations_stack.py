@@ -17,6 +17,7 @@ from operations.stack import (
     parse_contract,
     read_contract,
 )
+from tests.unit.commands import check_text
 from tests.unit.operations_contract import contract_document, contract_json, outputs_json
 from tests.unit.operations_pulumi import FakePulumi, install
 
@@ -78,6 +79,68 @@ def test_a_stack_without_the_output_was_never_deployed(pulumi: FakePulumi) -> No
     with pytest.raises(IbgwError, match=r"no output 'contract' yet.*pulumi up --stack paper") as refusal:
         Stack("paper").deployment()
     assert refusal.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("stack", "command"),
+    [
+        ("paper", "pulumi up --stack paper"),
+        ("paper-two", "pulumi up --stack paper-two"),
+        # Live runs only what was promoted.
+        ("live", "ibgw promote --to live"),
+        ("live-two", "ibgw promote --to live-two"),
+    ],
+)
+def test_what_was_never_deployed_is_deployed_by_what_can_deploy_it(
+    pulumi: FakePulumi, stack: str, command: str
+) -> None:
+    pulumi.answers({"stack output --json": (0, "{}", "")})
+    with pytest.raises(IbgwError) as refusal:
+        Stack(stack).deployment()
+    assert [*check_text(str(refusal.value))] == [command]
+
+
+STACKS = json.dumps([{"name": "paper"}, {"name": "org/ibgw/live"}, {"name": "live-two"}])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("papr", "paper"),
+        ("Paper", "paper"),
+        ("paper1", "paper"),
+        ("lvie", "live"),
+        ("live2", "live"),
+        ("livetwo", "live-two"),
+    ],
+)
+def test_a_stack_that_is_not_there_names_the_one_that_was_meant(pulumi: FakePulumi, name: str, meant: str) -> None:
+    pulumi.answers(
+        {"stack ls --json": (0, STACKS, ""), "stack output": (1, "", f"error: no stack named '{name}' found\n")}
+    )
+    with pytest.raises(IbgwError) as refusal:
+        Stack(name).deployment()
+    said = str(refusal.value)
+    assert f"There is no stack {name!r} in this backend. Did you mean {meant!r}? Then say --stack {meant}." == said
+    assert [*check_text(said)] == [], "nothing of another name is deployed"
+
+
+def test_a_stack_that_is_like_none_is_not_deployed_either(pulumi: FakePulumi) -> None:
+    pulumi.answers({"stack ls --json": (0, STACKS, ""), "stack output": (1, "", "error: no stack named 'x' found\n")})
+    with pytest.raises(IbgwError, match="There are: live, live-two, paper") as refusal:
+        Stack("staging").deployment()
+    assert [*check_text(str(refusal.value))] == []
+
+
+@pytest.mark.parametrize("answer", [(1, "", "error: no backend"), (0, "no JSON", ""), (0, "[]", "")])
+def test_a_stack_that_is_configured_and_not_made_yet_is_made_first(
+    pulumi: FakePulumi, answer: tuple[int, str, str]
+) -> None:
+    for stack, command in (("paper", "pulumi up --stack paper"), ("live", "ibgw promote --to live")):
+        pulumi.answers({"stack ls": answer, "stack output": (1, "", f"error: no stack named '{stack}' found\n")})
+        with pytest.raises(IbgwError) as refusal:
+            Stack(stack).deployment()
+        assert [*check_text(str(refusal.value))] == [f"pulumi stack init {stack}", command]
 
 
 # The CLI's own words; tests/engine/test_cli_failures.py has the CLI say them.
@@ -164,6 +227,8 @@ def test_missing_setting_is_named_with_its_remedy(pulumi: FakePulumi) -> None:
     with pytest.raises(IbgwError, match=r"ibgw:dockerHost is missing.*pulumi config set ibgw:dockerHost") as refusal:
         Stack("paper").configured()
     assert refusal.value.exit_code == 7
+    [command] = check_text(str(refusal.value))
+    assert command == "pulumi config set ibgw:dockerHost unix:///var/run/docker.sock --stack paper"
 
 
 def test_pending_operations_are_cleared_by_importing_the_unchanged_export(pulumi: FakePulumi) -> None:
@@ -201,7 +266,13 @@ def test_choosing_gateways() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("typo", "no such gateway, only main, other"), (None, "several gateways")]
+    ("name", "message"),
+    [
+        ("typo", r"no such gateway, only main, other\.$"),
+        ("mian", r"only main, other\. Did you mean 'main'\?$"),
+        ("Other1", r"Did you mean 'other'\?$"),
+        (None, "several gateways"),
+    ],
 )
 def test_an_open_or_wrong_choice_of_gateway_is_bad_usage(name: str | None, message: str) -> None:
     deployment = parse_contract(contract_json("main", "other"), "x")

@@ -61,9 +61,7 @@ def test_nothing_of_the_secret_is_in_the_description() -> None:
     assert "SecretString" not in text
 
 
-@pytest.mark.parametrize(
-    "device", ["Jos\u00e9\u2019s iPhone", "back\\slash", "$HOME ${TWS_USERID}"]
-)
+@pytest.mark.parametrize("device", ["Jos\u00e9\u2019s iPhone", "back\\slash", "$HOME ${TWS_USERID}"])
 def test_a_device_s_name_adds_no_setting_and_arrives(device: str) -> None:
     """It goes through the image's envsubst into a Java properties file, as the credentials do."""
     changes = {"ibgw:gateways.main.secondFactor": {"method": "push", "device": device}}

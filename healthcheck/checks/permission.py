@@ -1,0 +1,20 @@
+"""Whether IBKR refuses an instrument to this user, whatever is asked about it."""
+
+import re
+
+from healthcheck.api_client import ApiError
+
+NOT_AVAILABLE = 203
+"""The security is not available or allowed for this account (TWS API reference, Message Codes)."""
+
+# IBKR has no code for it, and puts it into the text of others: without a key information document in his language a
+# retail customer of the EU or the UK may not buy a packaged product (PRIIPs Regulation, 1286/2014).
+NO_KID = re.compile(r"\bKIDs?\b|key information document|\bPRIIP", re.IGNORECASE)
+
+
+def not_permitted(error: ApiError) -> bool:
+    return error.code == NOT_AVAILABLE or lacks_document(error.message)
+
+
+def lacks_document(text: str) -> bool:
+    return NO_KID.search(text) is not None
