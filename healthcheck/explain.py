@@ -86,12 +86,17 @@ def explained(
     *,
     status: Status | None = None,
     quiet: timedelta = timedelta(),
+    clients: int = 0,
 ) -> tuple[CheckObservation, ...]:
     """The same checks; where the API alone could not tell what is wrong, with the cause.
 
     `now`: aware, by the clock that the gateway's log has its times from. `status`: what its first process tells, where
     that was asked. `quiet`: for how long it has written nothing.
+    `clients`: connections to its API.
     """
+    if reading.reason is None and (clients >= MOST_CLIENTS or (status is not None and status.api == "full")):
+        full = Observation(f"it is logged in and has {max(clients, MOST_CLIENTS)} clients", Reason.CLIENTS_FULL)
+        return tuple(_because(check, full) if vague(check) else check for check in checks)
     return tuple(_explained(check, reading, gateway, now, status, quiet) for check in checks)
 
 
@@ -107,14 +112,17 @@ def _explained(
     status: Status | None,
     quiet: timedelta,
 ) -> CheckObservation:
-    if check.reason not in VAGUE:
-        return check
-    cause = _full(reading, status) or _cause(check.reason, reading, gateway, now, status)
+    cause = _cause(check.reason, reading, gateway, now, status) if check.reason in VAGUE else None
     if cause is None:
         return check
     if cause.reason in PASSING and cause.reason is reading.reason and quiet > START_TAKES:
         still = f"{cause.seen}, and nothing since, for {quiet.total_seconds() / 60:.0f} min"
         cause = replace(cause, seen=still, reason=Reason.START_STUCK)
+    return _because(check, cause)
+
+
+def _because(check: CheckObservation, cause: Observation) -> CheckObservation:
+    """The check with the cause in place of what the API alone showed."""
     return replace(
         check,
         seen=f"{check.seen}; {cause.seen}",
@@ -124,16 +132,6 @@ def _explained(
         because=cause.because,
         retry=cause.retry,
     )
-
-
-def _full(reading: Reading, status: Status | None) -> Observation | None:
-    """That it is logged in and nobody else gets in."""
-    if status is None or status.phase not in ("logged_in", "unwell") or reading.reason is not None:
-        return None
-    if status.api != "full" and status.clients < MOST_CLIENTS:
-        return None
-    clients = max(status.clients, MOST_CLIENTS)
-    return Observation(f"it is logged in and has {clients} clients", Reason.CLIENTS_FULL, {"clients": clients})
 
 
 def _cause(

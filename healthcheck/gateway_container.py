@@ -22,6 +22,8 @@ from healthcheck.reasons import Reason, Retry
 LOG_LINES = 2000
 LAUNCHER_BYTES = 2**20
 """Of the end of launcher.log, which is a few hundred lines long where a login takes its usual course."""
+ESTABLISHED = "01"
+"""A connection that stands (Linux, include/net/tcp_states.h)."""
 RESTARTS_OF_A_LOOP = 3
 START_NOTED = timedelta(seconds=3)
 """Within this after its first line a container has its `StartedAt`."""
@@ -158,6 +160,20 @@ class GatewayContainer:
         last = self._docker.log(self._seen["Id"], timestamps=True, tail=1)
         since = moment(last[0].partition(" ")[0]) if last else _state(self._seen).started_at
         return now - since if since is not None else timedelta()
+
+    def clients(self) -> int:
+        """Connections to the gateway's own port, as the kernel has them: 0 where it does not run."""
+        if self._seen is None or _state(self._seen).status != "running":
+            return 0
+        try:
+            lines = self._docker.run(self._seen["Id"], ["cat", "/proc/net/tcp", "/proc/net/tcp6"]).splitlines()
+        except DockerError:
+            # It may have ended since, and the next look tells.
+            return 0
+        port = f":{self._gateway.api.inner_port:04X}"
+        return sum(
+            1 for words in map(str.split, lines) if words[1:2] and words[1].endswith(port) and words[3] == ESTABLISHED
+        )
 
     def witness(self) -> launcher.Witness:
         """What the gateway's own program says of its present start; nothing is run in the container for it."""

@@ -75,6 +75,7 @@ class GatewayRun:
         self._started_at, self._began = datetime.now(UTC), time.monotonic()
         self._witnessed: launcher.Witness | None = None
         self._witnessed_at = 0.0
+        self._counted, self._counted_at = 0, -WATCH_STEP
         self._obstacle: Obstacle | None = None
         self._failure: Exception | None = None
         self._stopped = False
@@ -211,7 +212,14 @@ class GatewayRun:
             reading = launcher.joined(reading, self._witness(reading))
         status = self._container.status() if reading.state in TOLD_BY_STATUS else None
         quiet = self._container.quiet(now) if reading.reason in PASSING else timedelta()
-        return explained(checks, reading, self.gateway, now, status=status, quiet=quiet)
+        clients = 0 if reading.reason is not None else self._clients()
+        return explained(checks, reading, self.gateway, now, status=status, quiet=quiet, clients=clients)
+
+    def _clients(self) -> int:
+        """Connections to the API, counted now and then: it costs Docker a process."""
+        if time.monotonic() - self._counted_at >= WATCH_STEP:
+            self._counted, self._counted_at = self._container.clients(), time.monotonic()
+        return self._counted
 
     def _witness(self, reading: Reading) -> launcher.Witness:
         """What the gateway's own program says, read now and then: it costs Docker a process."""

@@ -2,8 +2,12 @@
 
 import json
 import re
+import shlex
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -12,7 +16,9 @@ from docker.models.containers import Container
 from sandbox.broker.control import BrokerControl
 from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
+from tests.engine.secret_versions import rotated
 from tests.helpers import until
+from tests.unit.commands import check_text
 
 STACK = "paper-operations"
 MARKER = "/home/ibgateway/tws_settings/marker"
@@ -42,6 +48,11 @@ def logins(sandbox: Sandbox, broker: BrokerControl) -> Callable[[], tuple[int, i
         return user["logins"], user["soft_logins"]
 
     return count
+
+
+def networks(container: Container) -> dict[str, Any]:
+    found: dict[str, Any] = container.attrs["NetworkSettings"]["Networks"]
+    return found
 
 
 def ibgw(run: Run, stack: Stack, *words: str, check: bool = True) -> Completed:
@@ -122,6 +133,103 @@ def test_a_stopped_gateway_is_told_by_status_and_doctor(stack: Stack, run: Run) 
     assert shown.returncode == 3
     assert "stopped" in shown.stdout
     advice = ibgw(run, stack, "doctor", check=False).stdout
-    assert f"-> start it: ibgw start --stack {STACK} --gateway main" in advice
+    assert f"-> start it: `ibgw start --stack {STACK} --gateway main`" in advice
+    assert advice.splitlines()[-1] == f"next: start it: `ibgw start --stack {STACK} --gateway main`"
     ibgw(run, stack, "start")
     assert ibgw(run, stack, "verify", "--wait", "60s").returncode == 0
+
+
+# --- a command that a message proposes is run in the state in which it is proposed ------------------------------------
+
+
+def failing(run: Run, stack: Stack) -> dict[str, Any]:
+    """The first check that fails."""
+    done = ibgw(run, stack, "verify", "--wait", "0s", "--json", check=False)
+    checks = json.loads(done.stdout)["gateways"][0]["checks"]
+    found: dict[str, Any] = next(check for check in checks if check["verdict"] == "fail")
+    return found
+
+
+def follow(run: Run, stack: Stack, check: dict[str, Any]) -> list[str]:
+    """Runs what a check tells to do, step by step: of a step with several ways the last. Then all is well."""
+    commands = [[*check_text(step)][-1] for step in check["steps"] if "`" in step]
+    for command in commands:
+        run(shlex.split(command), stack=stack, check=not command.startswith("ibgw verify"))
+    ibgw(run, stack, "verify", "--wait", "60s")
+    return commands
+
+
+def test_a_mistyped_stack_names_the_one_that_was_meant(stack: Stack, run: Run) -> None:
+    done = run(["ibgw", "status", "--stack", "paper-operation"], stack=stack, check=False)
+    assert done.returncode == 5
+    meant = re.search(r"Then say (--stack \S+)\.$", done.stderr.strip())
+    assert meant is not None, done.stderr
+    run(["ibgw", "status", *meant[1].split()], stack=stack)
+
+
+def test_what_docker_paused_is_let_run_on(stack: Stack, run: Run, container: Container) -> None:
+    container.pause()
+    assert "docker unpause" in ibgw(run, stack, "stop", check=False).stderr
+    check = failing(run, stack)
+    assert check["reason"] == "frozen"
+    follow(run, stack, check)
+
+
+def test_a_gateway_without_a_free_place_is_told_from_one_that_is_not_logged_in(
+    stack: Stack, run: Run, container: Container
+) -> None:
+    container.reload()
+    [address] = [one["IPAddress"] for name, one in networks(container).items() if name.endswith("-api")]
+    with ExitStack() as clients:
+        for _ in range(32):
+            clients.enter_context(socket.create_connection((address, 4004), timeout=10))
+        until(lambda: failing(run, stack)["reason"] == "clients_full", "all places are taken", seconds=30)
+        check = failing(run, stack)
+        assert "docker network inspect" in check["steps"][0]
+    follow(run, stack, check)
+
+
+@pytest.mark.exhaustive
+def test_a_start_that_was_interrupted_is_started(stack: Stack, run: Run, container: Container) -> None:
+    container.restart(timeout=60)
+    container.stop(timeout=60)
+    check = failing(run, stack)
+    assert check["reason"] == "stopped"
+    assert follow(run, stack, check)[-1] == f"ibgw start --stack {STACK} --gateway main"
+
+
+@pytest.mark.exhaustive
+def test_rejected_credentials_are_replaced(
+    stack: Stack, run: Run, broker: BrokerControl, sandbox: Sandbox, container: Container
+) -> None:
+    user = sandbox.user_of(STACK, "main")
+    broker.scenario("wrong-password", user)
+    container.restart(timeout=60)
+    until(lambda: failing(run, stack)["reason"] == "login_failed", "rejected")
+    check = failing(run, stack)
+    assert check["reason"] == "stopped"
+    put, update = check["steps"]
+    assert next(check_text(put)).startswith("aws secretsmanager put-secret-value --secret-id ")
+    broker.clear(user)
+    with rotated(stack):
+        run(shlex.split(next(check_text(update))), stack=stack, check=True)
+        ibgw(run, stack, "verify", "--wait", "60s")
+
+
+@pytest.mark.exhaustive
+def test_a_competing_session_is_ended_and_no_secret_replaced(
+    stack: Stack, run: Run, broker: BrokerControl, sandbox: Sandbox, container: Container
+) -> None:
+    user = sandbox.user_of(STACK, "main")
+    broker.scenario("competing-session", user)
+    container.restart(timeout=60)
+    told: list[dict[str, Any]] = []
+
+    def met() -> bool:
+        told.append(failing(run, stack))
+        return any("end the other session" in step for step in told[-1]["steps"])
+
+    until(met, lambda: f"another session is met: {told[-1]}")
+    assert "secret" not in told[-1]["remedy"]
+    broker.clear(user)
+    follow(run, stack, told[-1])

@@ -46,6 +46,8 @@ def test_a_work_tree_that_differs_from_its_commit_is_refused(pair: PaperAndLive)
 
 
 def test_a_no_keeps_the_release_and_a_good_promotion_costs_live_one_login(pair: PaperAndLive) -> None:
+    # What a live stack that was never deployed is told to run is what this test goes on with.
+    assert f"Deploy it with `ibgw promote --to {LIVE}`." in pair.live.ibgw(f"status --stack {LIVE}", 5).stderr
     asked = pair.promote("", 8, yes=False)
     assert f"Type {LIVE} to go on" in asked.stderr
     [kept] = pair.releases()

@@ -259,6 +259,8 @@ class FakeHost(FakeDocker):
         super().start(container)
 
     def run(self, container: str, command: Any, *, stderr: bool = False) -> str:
+        if command[:1] == ["cat"]:
+            return super().run(container, command)
         verifier = self._own(container)
         if verifier.ended.is_set():
             raise Conflict("is not running")

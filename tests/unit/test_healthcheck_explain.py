@@ -162,33 +162,34 @@ def status(**changes: object) -> Status:
     return parse(" ".join(f"{key}={value}" for key, value in known.items()))
 
 
-def told(reason: Reason, lines: tuple[str, ...], seen: Status | None = None, quiet: int = 0) -> CheckObservation:
+def told(
+    reason: Reason, lines: tuple[str, ...], seen: Status | None = None, *, quiet: int = 0, clients: int = 0
+) -> CheckObservation:
     """`quiet`: minutes."""
     stamped = [line if line.startswith("ibgw") else f"2026-11-23 12:00:00:123 IBC: {line}" for line in lines]
-    more = {"status": seen, "quiet": timedelta(minutes=quiet)}
-    [found] = explained([failed(reason)], read(stamped), gateway(), at(QUIET), **more)  # type: ignore[arg-type]
+    [found] = explained(
+        [failed(reason)],
+        read(stamped),
+        gateway(),
+        at(QUIET),
+        status=seen,
+        quiet=timedelta(minutes=quiet),
+        clients=clients,
+    )
     return found
 
 
 @pytest.mark.parametrize("api", [Reason.NOT_LOGGED_IN, Reason.RELAY_ONLY, Reason.CONNECTION_DROPPED])
-@pytest.mark.parametrize("changes", [{"api": "full"}, {"clients": 32}, {"clients": 33, "phase": "unwell"}])
-def test_a_gateway_without_a_free_place_is_logged_in(api: Reason, changes: dict[str, object]) -> None:
-    found = told(api, LOGGED_IN, status(**changes))
+@pytest.mark.parametrize(("clients", "seen"), [(32, None), (33, status()), (0, status(api="full"))])
+def test_a_gateway_without_a_free_place_is_logged_in(api: Reason, clients: int, seen: Status | None) -> None:
+    found = told(api, LOGGED_IN, seen, clients=clients)
     assert (found.reason, found.data["seen_through_api"]) == ("clients_full", api)
 
 
-@pytest.mark.parametrize(
-    ("lines", "seen"),
-    [
-        (LOGGED_IN, status(clients=31)),
-        (LOGGED_IN, None),
-        # It is not logged in, whatever is connected to the relay.
-        (LOGGED_IN, status(clients=32, phase="login")),
-        (("Login attempt: 1",), status(clients=32)),
-    ],
-)
-def test_clients_alone_are_no_reason(lines: tuple[str, ...], seen: Status | None) -> None:
-    assert told(Reason.RELAY_ONLY, lines, seen).reason != "clients_full"
+def test_clients_alone_are_no_reason() -> None:
+    assert told(Reason.RELAY_ONLY, LOGGED_IN, status(), clients=31).reason == "relay_only"
+    assert told(Reason.RELAY_ONLY, ("Login attempt: 1",), clients=32).reason == "starting"
+    assert told(Reason.PORT_CLOSED, PUSH, status(api="full"), clients=32).reason == "second_factor_pending"
 
 
 @pytest.mark.parametrize(

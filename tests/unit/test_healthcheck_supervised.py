@@ -320,8 +320,12 @@ def test_a_start_that_stands_still_is_not_waited_for(host: FakeHost) -> None:
 
 def test_a_gateway_without_a_free_place_is_not_asked_to_log_in(host: FakeHost) -> None:
     add_gateway(host, log="ibgw: starting\nibgw: attempt 1 of 2\nibgw: logged in")
-    line = LINE.replace("phase=held", "phase=logged_in").replace("hold=attempts", "hold=none")
-    host.files["/tmp/ibgw/status"] = line.replace("clients=0", "clients=32")
+    # 4002 is 0FA2; 01 is a connection that stands, 0A one that listens, 06 one that has ended (Linux, tcp_states.h).
+    ours, listening, over = "0100007F:0FA2 0100007F:C350 01", "0100007F:0FA2 00000000:0000 0A", "0100007F:0FA2 1:1 06"
+    theirs = "0100007F:C350 0100007F:0FA2 01"
+    host.prints["cat /proc/net/tcp /proc/net/tcp6"] = "\n".join(
+        f" 0: {one} 0" for one in [listening, over] + [ours, theirs] * 32
+    )
     host.verifier_lines = [report_line(failing("authenticated", "not_logged_in"))]
     check = failed(verify(host))
     assert check.reason == "clients_full"
