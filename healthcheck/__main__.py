@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from deployment import VERSION
 from deployment.description import Gateway
 from deployment.errors import ExitCode
-from healthcheck import probe
+from healthcheck import exposure, exposure_session, probe
 from healthcheck.attempts import attempts
 from healthcheck.check_sequence import OVER_API, named, with_needs, without_docker
 from healthcheck.events import EVENT, AttemptEvent, Event, ProgressEvent, ReportEvent
@@ -66,6 +66,14 @@ def parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--show-accounts", action="store_true", help="do not mask account numbers")
 
+    exposing = commands.add_parser(
+        exposure.COMMAND,
+        help="say what is open: working orders and positions",
+        description="Print one JSON object: working orders and positions, or why they cannot be read.",
+    )
+    exposing.add_argument("--gateway-json", metavar="JSON", required=True, help="one entry of the contract")
+    exposing.add_argument("--show-accounts", action="store_true", help="do not mask account numbers")
+
     probing = commands.add_parser("probe", help="say what answers at addresses", description="Say what answers.")
     probing.add_argument("addresses", nargs="+", metavar="ADDRESS:PORT")
     return top
@@ -75,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.command == "probe":
         return _probe(options.addresses)
+    if options.command == exposure.COMMAND:
+        return _exposure(options)
     return _verify(options)
 
 
@@ -144,6 +154,18 @@ def _verify(options: argparse.Namespace) -> int:
         return ExitCode.TERMINATED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+
+
+def _exposure(options: argparse.Namespace) -> int:
+    try:
+        gateway = Gateway.model_validate_json(options.gateway_json)
+    except ValidationError as error:
+        return _usage(f"--gateway-json is not an entry of the contract: {error}")
+    redactor = Redactor(show_accounts=options.show_accounts, accounts=gateway.expected_accounts)
+    _log_to_stderr(redactor)
+    found = asyncio.run(exposure_session.look(gateway))
+    sys.stdout.write(json.dumps(redactor.value(found.model_dump(mode="json")), ensure_ascii=False) + "\n")
+    return ExitCode.OK
 
 
 def _probe(addresses: list[str]) -> int:

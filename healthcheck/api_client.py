@@ -23,6 +23,7 @@ from ib_async.connection import Connection
 from ib_async.contract import Contract, ContractDetails
 from ib_async.order import Order, OrderState
 
+from healthcheck import exposure
 from healthcheck.reasons import Reason
 from healthcheck.text import clean
 from healthcheck.write_filter import WriteFilter
@@ -57,8 +58,11 @@ class Incoming(IntEnum):
     BOND_CONTRACT_DATA = 18
     CURRENT_TIME = 49
     CONTRACT_DATA_END = 52
+    OPEN_ORDER_END = 53
     ACCOUNT_DOWNLOAD_END = 54
     MARKET_DATA_TYPE = 58
+    POSITION = 61
+    POSITION_END = 62
     ACCOUNT_SUMMARY = 63
     ACCOUNT_SUMMARY_END = 64
     ACCOUNT_UPDATE_MULTI = 73
@@ -272,6 +276,11 @@ class Inbox:
         self.requests: dict[int, asyncio.Queue[Reply]] = {}
         self.updates: int | None = None
         """The request that account updates answer, which carry no number of their own."""
+        self.orders: list[exposure.Order] = []
+        self.orders_end = False
+        self.positions: dict[tuple[str, int], exposure.Position] = {}
+        """By account and conId: what changes meanwhile is told again."""
+        self.positions_end = False
         self._changed = asyncio.Event()
 
     async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
@@ -359,3 +368,31 @@ class Inbox:
 
     def openOrder(self, order_id: int, contract: Contract, order: Order, state: OrderState) -> None:
         self._reply(order_id, state)
+        if order_id not in self.requests and not order.whatIf:
+            quantity = float(order.totalQuantity)
+            self.orders.append(
+                exposure.Order(
+                    account=order.account,
+                    action=order.action,
+                    quantity=quantity,
+                    symbol=_name(contract),
+                    kind=order.orderType,
+                    status=state.status,
+                )
+            )
+
+    def openOrderEnd(self) -> None:
+        self.orders_end = True
+        self._changed.set()
+
+    def position(self, account: str, contract: Contract, quantity: float, average_cost: float) -> None:
+        held = exposure.Position(account=account, quantity=quantity, symbol=_name(contract))
+        self.positions[account, contract.conId] = held
+
+    def positionEnd(self) -> None:
+        self.positions_end = True
+        self._changed.set()
+
+
+def _name(contract: Contract) -> str:
+    return contract.localSymbol or contract.symbol

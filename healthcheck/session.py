@@ -32,6 +32,7 @@ from healthcheck.api_client import (
     SummaryRow,
     Tick,
 )
+from healthcheck.exposure import Order, Position
 from healthcheck.reasons import Reason
 from healthcheck.write_filter import WriteFilter
 
@@ -41,6 +42,9 @@ T = TypeVar("T")
 
 UNSET = 1.7976931348623157e308  # "no value" of the API's doubles
 CLIENT_ID_IN_USE = 326
+ENDED = frozenset({"Filled", "Cancelled", "ApiCancelled"})
+"""The states of an order that works no more (orderStatus in the TWS API reference)."""
+
 TOO_FAST = 100  # max rate of messages per second has been exceeded
 
 # What comes on the way to an answer and is none (Message Codes, TWS API reference, and users' reports): 399 and 404 to
@@ -112,6 +116,7 @@ class Session:
         client_ids: Sequence[int],
         *,
         what_if: bool,
+        exposure: bool = False,
         timeouts: Timeouts | None = None,
     ) -> None:
         self._host = host
@@ -120,6 +125,7 @@ class Session:
         self._what_if = what_if
         self._ready_until = 0.0
         self._last_request = 0
+        self._exposure = exposure
         self.timeouts = timeouts or Timeouts()
         self.client_id: int | None = None
         self._reached = False
@@ -242,7 +248,7 @@ class Session:
 
     def _begin_anew(self) -> None:
         self._inbox = Inbox()
-        self._filter = WriteFilter(what_if=self._what_if)
+        self._filter = WriteFilter(what_if=self._what_if, exposure=self._exposure)
         self._client = FilteredClient(self._inbox, self._filter)
 
     async def _shake_hands(self, client_id: int) -> None:
@@ -379,6 +385,32 @@ class Session:
             said = f"; {advice[-1]}" if advice else ""
             raise Unanswered(f"the what-if order was not answered within {self.timeouts.request:g} s{said}")
         return states[-1]
+
+    async def positions(self) -> list[Position]:
+        """What the login's accounts hold. Raises Unanswered, SessionFailure."""
+        self.still_open()
+        self._client.reqPositions()
+        try:
+            await self._told_all(lambda: self._inbox.positions_end, "the positions")
+        finally:
+            if self.closed is None:
+                self._client.cancelPositions()
+        return [held for held in self._inbox.positions.values() if held.quantity]
+
+    async def working_orders(self) -> list[Order]:
+        """Those of all clients of the login, none of which becomes ours by it. Raises Unanswered, SessionFailure."""
+        self.still_open()
+        self._client.reqAllOpenOrders()
+        await self._told_all(lambda: self._inbox.orders_end, "the open orders")
+        return [order for order in self._inbox.orders if order.status not in ENDED]
+
+    async def _told_all(self, done: Callable[[], bool], what: str) -> None:
+        before = [*self.notices]
+        await self._inbox.wait_until(lambda: done() or self.closed is not None, self.timeouts.request)
+        if not done():
+            self.still_open()
+            refusals = [str(one) for one in self.notices if one not in before and one.code not in ADVISORY]
+            raise Unanswered(f"{what}: {'; '.join(refusals) or f'no end within {self.timeouts.request:g} s'}")
 
     @contextmanager
     def _request(self) -> "Iterator[tuple[int, asyncio.Queue[Reply]]]":

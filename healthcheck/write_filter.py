@@ -26,9 +26,15 @@ class Outgoing(IntEnum):
     START_API = 71
     REQ_ACCOUNT_UPDATES_MULTI = 76
     CANCEL_ACCOUNT_UPDATES_MULTI = 77
+    REQ_ALL_OPEN_ORDERS = 16
+    REQ_POSITIONS = 61
+    CANCEL_POSITIONS = 64
 
 
-READING = frozenset(Outgoing) - {Outgoing.PLACE_ORDER}
+EXPOSURE = frozenset({Outgoing.REQ_ALL_OPEN_ORDERS, Outgoing.REQ_POSITIONS, Outgoing.CANCEL_POSITIONS})
+"""They change nothing. A verification has no use for them, and on a read-only API the first opens a dialog."""
+
+READING = frozenset(Outgoing) - EXPOSURE - {Outgoing.PLACE_ORDER}
 
 # Positions in a placeOrder message of a plain order (EClient.placeOrder). Before server version 177 one more field,
 # faProfile, stands after faPercentage (41).
@@ -49,9 +55,11 @@ class TradingRefused(Exception):
 
 @dataclass
 class WriteFilter:
-    """Looks at every message before it is written. `what_if` allows orders that carry the what-if flag."""
+    """Looks at every message before it is written. `what_if` allows orders that carry the what-if flag, `exposure`
+    asking which orders work and what is held."""
 
     what_if: bool
+    exposure: bool = False
     server_version: int = 0
 
     def check(self, data: bytes) -> None:
@@ -72,7 +80,7 @@ class WriteFilter:
         if not fields or not fields[0].isdigit():
             raise TradingRefused("a message without a readable id")
         number = int(fields[0])
-        if number in READING:
+        if number in READING or (self.exposure and number in EXPOSURE):
             return
         if number != Outgoing.PLACE_ORDER:
             raise TradingRefused(f"message {number} is not one that the verifier needs")

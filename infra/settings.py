@@ -176,7 +176,10 @@ class Verifier(_Settings):
 
 
 class TradingHours(_Settings):
-    """When the stack's owner trades; promotions keep away from it."""
+    """When the stack's owner trades: what ends a session on live keeps away from it.
+
+    Hours across midnight belong to the day on which they begin.
+    """
 
     time_zone: TimeZone = "America/New_York"
     days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = (
@@ -190,9 +193,9 @@ class TradingHours(_Settings):
     close: TimeOfDay = "16:00"
 
     @model_validator(mode="after")
-    def _opens_before_it_closes(self) -> Self:
-        if parse_time_of_day(self.open) >= parse_time_of_day(self.close):
-            raise ValueError(f"open {self.open} is not before close {self.close}")
+    def _are_some(self) -> Self:
+        if parse_time_of_day(self.open) == parse_time_of_day(self.close):
+            raise ValueError(f"open and close are both {self.open}; around the clock is 00:00 to 23:59")
         return self
 
 

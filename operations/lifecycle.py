@@ -1,9 +1,11 @@
 """Starting, stopping and restarting a deployed gateway's container, without Pulumi and without replacing anything."""
 
 import io
+import queue
 import tarfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -67,6 +69,44 @@ def stop(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say)
         f"{gateway.container.name} stopped. It stays stopped until "
         f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}`; `pulumi up` does not start it."
     )
+
+
+TOGETHER_SECONDS = 720
+"""For an act on all gateways at the same time: the longest `container.stopGrace`, and two minutes."""
+
+
+def together(act: Act, docker: DockerHost, deployment: Deployment, gateways: Sequence[Gateway], say: Say) -> None:
+    """An act on all of them at the same time. One that fails or hangs delays and hides no other.
+
+    Raises IbgwError (could not run) that names each that failed, once all others are through.
+    """
+    ended: queue.Queue[tuple[str, Exception | None]] = queue.Queue()
+
+    def one(gateway: Gateway) -> None:
+        try:
+            act(docker, deployment, gateway, say)
+            ended.put((gateway.name, None))
+        except Exception as error:  # noqa: BLE001 - told by the reader, with the gateway's name
+            ended.put((gateway.name, error))
+
+    for gateway in gateways:
+        # Daemons: one that hangs does not keep the command from ending.
+        threading.Thread(target=one, args=(gateway,), name=f"act-{gateway.name}", daemon=True).start()
+    failed = {gateway.name: f"no end within {TOGETHER_SECONDS} s" for gateway in gateways}
+    end = time.monotonic() + TOGETHER_SECONDS
+    for _ in gateways:
+        try:
+            name, error = ended.get(timeout=max(0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        if error is None:
+            del failed[name]
+        else:
+            failed[name] = str(error) if isinstance(error, IbgwError) else type(error).__name__
+            say(f"{name}: {failed[name]}")
+    if failed:
+        told = "\n".join(f"  {name}: {why}" for name, why in failed.items())
+        raise IbgwError(f"{len(failed)} of {len(gateways)} gateways of {deployment.stack} failed:\n{told}")
 
 
 def pause(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say, *, until: datetime) -> None:

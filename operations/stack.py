@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from deployment.description import Deployment, Gateway, Mode
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
-from infra.settings import PROJECT, Settings, load
+from infra.settings import PROJECT, Settings, TradingHours, load
 from operations.repair.state import read_state
 
 OUTPUT = "contract"
@@ -126,6 +126,19 @@ class Stack:
         """The validated configuration. Raises IbgwError (REFUSED) that lists every fault."""
         config: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
         return load(self.name, {key: entry["value"] for key, entry in config.items() if "value" in entry})
+
+    def trading_hours(self) -> TradingHours:
+        """Those of the stack's file, for which no backend is asked. Raises IbgwError where it does not tell them."""
+        file = project_folder() / f"Pulumi.{self.name}.yaml"
+        key = f"{PROJECT}:tradingHours"
+        try:
+            document = yaml.safe_load(file.read_text(encoding="utf-8"))
+            value = document["config"].get(key, {})
+            return TradingHours.model_validate_json(value if isinstance(value, str) else json.dumps(value))
+        except OSError as error:
+            raise IbgwError(f"{file.name} cannot be read: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError):
+            raise IbgwError(f"{file.name} tells no {key} that can be read") from None
 
     def preview(self, *, release: str | None = None) -> str:
         """What an update would do, as the engine's JSON, with what stays the same; secrets are blanked.

@@ -33,14 +33,18 @@ LOOK: dict[CheckName, Callable[[Context], Awaitable[Observation]]] = {
 }
 
 
+def client_ids(gateway: Gateway) -> range:
+    """Those that are tried, of the testing range."""
+    first, last = gateway.client_ids.testing
+    return range(last, max(first, last - CLIENT_IDS_TRIED + 1) - 1, -1)
+
+
 def session_for(gateway: Gateway, timeouts: Timeouts | None = None) -> Session:
     """Not connected yet."""
-    first, last = gateway.client_ids.testing
-    client_ids = range(last, max(first, last - CLIENT_IDS_TRIED + 1) - 1, -1)
     return Session(
         gateway.api.host,
         gateway.api.port,
-        client_ids,
+        client_ids(gateway),
         what_if=order_capability.may_ask(gateway),
         timeouts=timeouts,
     )

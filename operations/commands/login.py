@@ -3,7 +3,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import GatewayName, StackName, docker_of
+from operations.commands.shared import DuringMarket, GatewayName, StackName, TypedName, docker_of, say
 
 
 def login(
@@ -12,12 +12,15 @@ def login(
     again: Annotated[
         bool, typer.Option("--again", help="Grant one more attempt, although two failed. Needed: it may cost a lock.")
     ] = False,
+    yes: TypedName = None,
+    during_market: DuringMarket = False,
 ) -> None:
     """Let a gateway log in that the start guard holds back after two failed attempts with one version of its secret.
 
     Check the credentials first, by logging in at IBKR's site: too many wrong attempts lock the account.
     """
     from operations import lifecycle
+    from operations.live import Leave, consent
     from operations.stack import Stack, choose_gateway
 
     if not again:
@@ -29,4 +32,5 @@ def login(
     deployment = Stack(stack).deployment()
     chosen = choose_gateway(deployment, gateway)
     with docker_of(deployment) as docker:
+        consent(docker, deployment, [chosen], Leave(yes, during_market), say)
         lifecycle.login_again(docker, deployment, chosen, typer.echo)

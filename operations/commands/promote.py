@@ -3,7 +3,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import TypedName, confirmation, duration, say
+from operations.commands.shared import DuringMarket, TypedName, confirmation, duration, say
 
 
 def promote(
@@ -22,9 +22,7 @@ def promote(
     require_market_data: Annotated[
         bool, typer.Option("--require-market-data", help="Insist on a live quote on paper.")
     ] = False,
-    during_market: Annotated[
-        bool, typer.Option("--during-market", help="Also within live's ibgw:tradingHours.")
-    ] = False,
+    during_market: DuringMarket = False,
     yes: TypedName = None,
 ) -> None:
     """Take what runs verified on paper to live: verify it for a while, write the release, show the plan, ask, deploy,

@@ -1,13 +1,20 @@
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operations.commands.shared import Json, StackName, print_json, say
+from operations.commands.shared import DuringMarket, Json, StackName, TypedNameBesideYes, print_json, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def repair(
     stack: StackName,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do it without asking; on live not what ends a session.")
+    ] = False,
+    yes_live: TypedNameBesideYes = None,
+    during_market: DuringMarket = False,
     as_json: Json = False,
 ) -> None:
     """Put a stack right after an interrupted `pulumi up`. Shows what it will do, and asks.
@@ -15,12 +22,19 @@ def repair(
     Removes a stale lock, pending operations, and containers and networks that no state knows; volumes stay.
     """
     from deployment.paths import project_folder
+    from operations.live import CANCELS_NONE, Leave, by_name, check_hours, is_live
     from operations.promotion.journal import Journal
     from operations.prompt import confirm
     from operations.repair.command import repair as run
     from operations.stack import Stack
 
-    outcome = run(Stack(stack), yes=yes, say=say, ask=confirm)
+    def ends(running: "Sequence[str]") -> None:
+        if is_live(stack):
+            check_hours(stack, Leave(during_market=during_market), "this ends sessions")
+            say(f"What is open under {', '.join(running)} cannot be read. {CANCELS_NONE}")
+            by_name(f"This ends the sessions of {', '.join(running)}.", stack, yes_live)
+
+    outcome = run(Stack(stack), yes=yes, say=say, ask=confirm, ends=ends)
     if as_json:
         print_json(outcome.as_json())
         return

@@ -3,7 +3,7 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import GatewayName, StackName, docker_of
+from operations.commands.shared import DuringMarket, GatewayName, StackName, TypedNameBesideYes, docker_of, say
 
 
 def reset_settings(
@@ -12,7 +12,9 @@ def reset_settings(
     restore: Annotated[
         Path | None, typer.Option("--restore", metavar="FILE", help="Put this backup back instead of emptying.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking; on live the stack is typed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking; not on live.")] = False,
+    yes_live: TypedNameBesideYes = None,
+    during_market: DuringMarket = False,
 ) -> None:
     """Empty a gateway's settings volume, after a backup to .ibgw/backups. The gateway logs in anew.
 
@@ -21,19 +23,20 @@ def reset_settings(
     from deployment.description import Mode
     from deployment.paths import backups, project_folder
     from operations import settings_reset
-    from operations.prompt import confirm, confirm_by_name
+    from operations.live import Leave, consent
+    from operations.prompt import confirm
     from operations.stack import Stack, choose_gateway
 
     deployment = Stack(stack).deployment()
     chosen = choose_gateway(deployment, gateway)
 
-    def ask(question: str) -> None:
-        if deployment.mode is Mode.LIVE:
-            confirm_by_name(question, deployment.stack)
-        elif not yes:
-            confirm(question)
-
     with docker_of(deployment) as docker:
+
+        def ask(question: str) -> None:
+            consent(docker, deployment, [chosen], Leave(yes_live, during_market), say, question=question)
+            if deployment.mode is not Mode.LIVE and not yes:
+                confirm(question)
+
         if restore is not None:
             ask(f"{chosen.container.name} is stopped, gets the settings of {restore}, and logs in anew. Go on?")
             settings_reset.restore(docker, deployment, chosen, restore, say=typer.echo)

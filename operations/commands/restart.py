@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import GatewayNames, StackName, for_each_gateway
+from operations.commands.shared import DuringMarket, GatewayNames, StackName, TypedName, for_each_gateway
 
 
 def restart(
@@ -11,8 +11,12 @@ def restart(
     soft: Annotated[
         bool, typer.Option("--soft", help="Let them restart themselves, which keeps the session: no login.")
     ] = False,
+    yes: TypedName = None,
+    during_market: DuringMarket = False,
 ) -> None:
     """Stop gateways, with time to log out, and start them. Each logs in again, perhaps with a phone approval."""
     from operations import lifecycle
+    from operations.live import Leave
 
-    for_each_gateway(lifecycle.soft_restart if soft else lifecycle.restart, stack, gateway)
+    act = lifecycle.soft_restart if soft else lifecycle.restart
+    for_each_gateway(act, stack, gateway, leave=Leave(yes, during_market))

@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import Json, StackName, print_json, say
+from operations.commands.shared import DuringMarket, Json, StackName, TypedName, docker_of, print_json, say
 
 
 def rollout(
@@ -13,6 +13,8 @@ def rollout(
     max_failures: Annotated[
         int, typer.Option("--max-failures", metavar="N", min=0, help="Go on after so many that are not verified.")
     ] = 0,
+    yes: TypedName = None,
+    during_market: DuringMarket = False,
     as_json: Json = False,
 ) -> None:
     """Take what waits to be deployed to running gateways, one after the other: the first is the canary, and each is
@@ -22,9 +24,17 @@ def rollout(
     Exit code: 0 all are verified, 3 some failed, 5 an update broke off, 6 one waits for its second factor,
     7 refused, nothing was changed.
     """
+    from fnmatch import fnmatchcase
+
+    from operations.live import Leave, consent, is_live
     from operations.rollout import rollout as run
     from operations.stack import Stack
 
+    if is_live(stack) and Stack(stack).deployed():
+        deployment = Stack(stack).deployment()
+        chosen = [one for name, one in deployment.gateways.items() if fnmatchcase(name, gateway)]
+        with docker_of(deployment) as docker:
+            consent(docker, deployment, chosen, Leave(yes, during_market), say)
     outcome = run(Stack(stack), gateway, max_failures=max_failures, say=say)
     if as_json:
         print_json(outcome.json())

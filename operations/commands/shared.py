@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deployment.description import Deployment
     from healthcheck.docker_host import DockerHost
     from operations.lifecycle import Act
+    from operations.live import Leave
 
 STACK = typer.Option("--stack", "-s", metavar="NAME", help="The stack, such as paper or live.")
 StackName = Annotated[str, STACK]
@@ -29,9 +30,13 @@ ShowAccounts = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SameAsFormatJson = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
-TypedName = Annotated[
-    str | None, typer.Option("--yes", metavar="NAME", help="Do not ask: the live stack's name, as one would type it.")
-]
+YES_LIVE = "--yes-live"
+TYPED = "On live: do not ask; the stack's name, as one would type it."
+TypedName = Annotated[str | None, typer.Option(YES_LIVE, "--yes", metavar="NAME", help=TYPED)]
+TypedNameBesideYes = Annotated[str | None, typer.Option(YES_LIVE, metavar="NAME", help=TYPED)]
+"""Where `--yes` is a switch."""
+
+DuringMarket = Annotated[bool, typer.Option("--during-market", help="On live: also within its ibgw:tradingHours.")]
 
 
 def say(text: str) -> None:
@@ -66,28 +71,34 @@ def docker_of(deployment: "Deployment") -> "DockerHost":
     return DockerHost(deployment.docker_host)
 
 
-def for_each_gateway(act: "Act", stack: str, names: list[str] | None) -> None:
-    """One of lifecycle's acts for the named gateways, or all."""
+def for_each_gateway(
+    act: "Act", stack: str, names: list[str] | None, *, leave: "Leave | None" = None, at_once: bool = False
+) -> None:
+    """One of lifecycle's acts for the named gateways, or all. `leave`: for one that ends sessions. `at_once`: for all
+    at the same time, whatever becomes of one of them."""
+    from operations.lifecycle import together
+    from operations.live import consent
     from operations.stack import Stack, choose_gateways
 
     deployment = Stack(stack).deployment()
     chosen = choose_gateways(deployment, names or [])
     with docker_of(deployment) as docker:
+        if leave is not None:
+            consent(docker, deployment, chosen, leave, say)
+        if at_once:
+            together(act, docker, deployment, chosen, typer.echo)
+            return
         for gateway in chosen:
             act(docker, deployment, gateway, typer.echo)
 
 
 def confirmation(typed: str | None) -> Callable[[str, str], None]:
-    """Asks for a name to be typed, or takes the one that `--yes` was given."""
-    from operations.prompt import confirm_by_name
+    """Shows what is open under a live stack, and asks for its name to be typed, or takes the one that was given."""
+    from operations.live import by_name, tell_open_of
+    from operations.stack import Stack
 
     def confirm(question: str, name: str) -> None:
-        if typed is None:
-            confirm_by_name(question, name)
-        elif typed != name:
-            raise IbgwError(
-                f"--yes {typed}: expected {name}, the name of the stack; nothing was done.",
-                exit_code=ExitCode.DECLINED,
-            )
+        tell_open_of(Stack(name), say)
+        by_name(question, name, typed)
 
     return confirm

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import GatewayNames, StackName, duration, for_each_gateway
+from operations.commands.shared import DuringMarket, GatewayNames, StackName, TypedName, duration, for_each_gateway
 
 if TYPE_CHECKING:
     from deployment.description import Deployment, Gateway
@@ -22,18 +22,28 @@ def stop(
         str | None,
         typer.Option("--until", metavar="HH:MM", help="Only until this time of day, in each gateway's own time zone."),
     ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every gateway of the stack, as without --gateway.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="All at the same time: one that fails or hangs holds up no other.")
+    ] = False,
+    yes: TypedName = None,
+    during_market: DuringMarket = False,
 ) -> None:
-    """Stop gateways, with time to log out. They stay stopped until `ibgw start`.
+    """Stop gateways, with time to log out. They stay stopped until `ibgw start`. A stop cancels no order.
 
     With --for or --until they only log out for a while, whatever restarts, updates or reboots them meanwhile. Their
     login afterwards gives way to a session that a person has open then.
     """
     from operations import lifecycle
+    from operations.live import Leave
 
+    leave = Leave(yes, during_market)
+    if all_ and gateway:
+        raise IbgwError("stop: --all and --gateway exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
     if for_ is not None and until is not None:
         raise IbgwError("stop: --for and --until exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
     if for_ is None and until is None:
-        for_each_gateway(lifecycle.stop, stack, gateway)
+        for_each_gateway(lifecycle.stop, stack, gateway, leave=leave, at_once=now)
         return
     length = None if for_ is None else pause_length(for_)
 
@@ -41,7 +51,7 @@ def stop(
         end = lifecycle.pause_end(chosen, length=length, until=until)
         lifecycle.pause(docker, deployment, chosen, say, until=end)
 
-    for_each_gateway(pause, stack, gateway)
+    for_each_gateway(pause, stack, gateway, leave=leave, at_once=now)
 
 
 def pause_length(text: str) -> timedelta:

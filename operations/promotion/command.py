@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
 from infra.release import RELEASES, Release, read_release, write_release
-from infra.settings import Settings, TradingHours, Weekday
-from infra.times import parse_time_of_day
+from infra.settings import Settings
 from operations import releases, verification
+from operations.live import Leave, check_hours
 from operations.plan import reading, rendering
 from operations.plan.model import Plan
 from operations.promotion import paper
@@ -242,20 +241,8 @@ def _last_verified(live: Stack) -> str | None:
 
 
 def _check_hours(settings: Settings, options: Options, now: datetime) -> None:
-    hours = settings.trading_hours
-    if trading(hours, now) and not options.during_market:
-        raise refuse(
-            f"it is within {options.target}'s trading hours ({hours.open} to {hours.close} {hours.time_zone}, "
-            "ibgw:tradingHours), and a promotion logs its gateways in again; wait until they are over, or say "
-            "--during-market"
-        )
-
-
-def trading(hours: TradingHours, now: datetime) -> bool:
-    """Whether `now` lies in them; their end is out."""
-    local = now.astimezone(ZoneInfo(hours.time_zone))
-    day = tuple(Weekday)[local.weekday()]
-    return day in hours.days and parse_time_of_day(hours.open) <= local.time() < parse_time_of_day(hours.close)
+    leave = Leave(during_market=options.during_market)
+    check_hours(options.target, leave, "a promotion logs its gateways in again", hours=settings.trading_hours, now=now)
 
 
 def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watch) -> Release:

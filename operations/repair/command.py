@@ -1,7 +1,7 @@
 """`ibgw repair`: reads, shows, asks, acts, and looks again."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,9 @@ Say = Callable[[str], None]
 Ask = Callable[[str], None]
 """Asks a yes-or-no question and raises IbgwError (declined) unless the answer is yes."""
 
+Ends = Callable[[Sequence[str]], None]
+"""Asks whether running containers of these names may go. Raises IbgwError if not."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -41,8 +44,9 @@ class Outcome:
         return {"schema": 1, "stack": self.stack, "done": actions, "notes": list(self.notes)}
 
 
-def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask) -> Outcome:
+def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask, ends: Ends | None = None) -> Outcome:
     """Puts the stack right. `yes` agrees to every plan, but never to removing a lock whose holder cannot be judged.
+    `ends` is asked besides, before a running container is removed.
 
     Raises IbgwError: could not run, refused (an update is running), declined, failed (something is left over).
     """
@@ -54,10 +58,12 @@ def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask) -> Outcome:
             f"nothing else was tried; run `ibgw repair --stack {stack.name}` again once that is resolved",
         ),
     ):
-        return _repair(stack, configured, docker, yes=yes, say=say, ask=ask)
+        return _repair(stack, configured, docker, yes=yes, say=say, ask=ask, ends=ends)
 
 
-def _repair(stack: Stack, configured: Configured, docker: DockerHost, *, yes: bool, say: Say, ask: Ask) -> Outcome:
+def _repair(
+    stack: Stack, configured: Configured, docker: DockerHost, *, yes: bool, say: Say, ask: Ask, ends: Ends | None
+) -> Outcome:
     done: list[Action] = []
     backend = stack.backend_url()
     for _ in range(ROUNDS):
@@ -67,8 +73,11 @@ def _repair(stack: Stack, configured: Configured, docker: DockerHost, *, yes: bo
         say(f"To put stack {stack.name!r} on {configured.docker_host} right:")
         for action in plan.actions:
             say(f"  - {action.text}")
+        running = [action.name for action in plan.actions if action.verb is Verb.REMOVE_CONTAINER and action.running]
         if not yes:
             ask("Do this?")
+        if ends is not None and running:
+            ends(running)
         actions = plan.actions
         if lock.backend_folder(backend) is None:
             _prove_unlocked(stack, yes=yes, say=say, ask=ask)

@@ -150,6 +150,25 @@ def test_acts_on_gateways_reach_each_and_close_docker(
     assert docker.closed
 
 
+def test_stop_all_now_passes_failures_by_and_names_them(
+    pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi.answers({"stack output": (0, outputs_json("main", "other", "third"), "")})
+    acted = list[str]()
+
+    def stop(_docker: object, _deployment: object, gateway: Gateway, _say: object) -> None:
+        acted.append(gateway.name)
+        if gateway.name == "main":
+            raise IbgwError("container gone")
+
+    monkeypatch.setattr(docker_host, "DockerHost", lambda host: FakeDocker())
+    monkeypatch.setattr(lifecycle, "stop", stop)
+    assert cli.run(["stop", "--stack", "paper", "--all", "--now"]) == 5
+    assert sorted(acted) == ["main", "other", "third"]
+    assert "main: container gone" in capsys.readouterr().err
+    assert cli.run(["stop", "--stack", "paper", "--all", "--gateway", "main"]) == 2
+
+
 def test_an_unexpected_error_is_1_with_an_apology_and_no_values() -> None:
     done = crash({})
     assert done.returncode == 1

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -308,3 +309,49 @@ def test_one_that_docker_paused_is_let_run_on_first(act: Any) -> None:
     assert refusal.value.exit_code == 7
     assert [*check_text(str(refusal.value))] == ["docker unpause ibgw-paper-main"]
     assert fake.done == []
+
+
+# --- all at the same time -----------------------------------------------------------------------------------------
+
+MANY = parse_contract(contract_json("main", "other", "third", "fourth"), "x")
+ALL = [MANY.gateways[name] for name in ("main", "other", "third", "fourth")]
+
+
+def test_one_that_hangs_or_fails_delays_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    others_are_through, never = threading.Event(), threading.Event()
+    said: list[str] = []
+
+    def act(_: Any, __: Any, gateway: Any, say: Any) -> None:
+        if gateway.name == "main":
+            never.wait()
+        if gateway.name == "other":
+            raise IbgwError("its container is gone")
+        if gateway.name == "third":
+            raise ZeroDivisionError("hunter2")
+        say(f"{gateway.name} stopped")
+        others_are_through.set()
+
+    monkeypatch.setattr(lifecycle, "TOGETHER_SECONDS", 1)
+    try:
+        with pytest.raises(IbgwError) as failure:
+            lifecycle.together(act, FakeDocker(), MANY, ALL, said.append)
+    finally:
+        never.set()
+    assert others_are_through.is_set()
+    told = str(failure.value)
+    assert "3 of 4 gateways of paper failed" in told
+    assert "main: no end within 1 s" in told
+    assert "other: its container is gone" in told
+    assert "third: ZeroDivisionError" in told
+    assert "hunter2" not in told
+    assert "fourth" not in told
+    assert "fourth stopped" in said
+
+
+def test_all_are_acted_on_at_the_same_time() -> None:
+    barrier = threading.Barrier(len(ALL), timeout=10)
+
+    def act(*_: Any) -> None:
+        barrier.wait()
+
+    lifecycle.together(act, FakeDocker(), MANY, ALL, list[str]().append)

@@ -41,6 +41,8 @@ class Script:
     announced_type: dict[int, int] = field(default_factory=dict)  # asked type -> type in message 58
     margin: str | None = "310.25"
     order_error: tuple[int, str] | None = None
+    open_orders: list[tuple[str, str]] | None = field(default_factory=list)  # order ids and states
+    positions: list[tuple[str, str, str]] | None = field(default_factory=list)  # account, symbol, quantity
     drop_on: str | None = None  # message id after which the connection is cut
     # What answers a request, by its message id, in place of the server's own answer.
     answers: dict[str, Callable[[socket.socket, list[str]], None]] = field(default_factory=dict)
@@ -169,6 +171,10 @@ class TwsServer:
                 self._contract_details(connection, message)
             case "1":
                 self._quote(connection, message, data_type)
+            case "16":
+                self._open_orders(connection)
+            case "61":
+                self._positions(connection)
             case "3":
                 self._order(connection, message)
         return True
@@ -197,6 +203,19 @@ class TwsServer:
         for tick_type, price in ticks:
             send(connection, "1", "6", request, str(tick_type), str(price), "3", "0")
 
+    def _open_orders(self, connection: socket.socket) -> None:
+        if self.script.open_orders is not None:
+            for order_id, state in self.script.open_orders:
+                send(connection, *open_order(order_id, UNSET, what_if=False, status=state))
+            send(connection, "53", "1")
+
+    def _positions(self, connection: socket.socket) -> None:
+        if self.script.positions is not None:
+            for number, (account, symbol, quantity) in enumerate(self.script.positions):
+                held = [str(number), symbol, "STK", "", "0", "", "", "ARCA", "USD", symbol, symbol]
+                send(connection, "61", "3", account, *held, quantity, "100.5")
+            send(connection, "62", "1")
+
     def _order(self, connection: socket.socket, message: list[str]) -> None:
         order_id, script = message[1], self.script
         if script.order_error is not None:
@@ -206,8 +225,8 @@ class TwsServer:
             send(connection, *open_order(order_id, script.margin))
 
 
-def open_order(order_id: str, margin: str) -> list[str]:
-    """Message 5 for a plain what-if order at server version 178 (EDecoder.processOpenOrder)."""
+def open_order(order_id: str, margin: str, *, what_if: bool = True, status: str = "PreSubmitted") -> list[str]:
+    """Message 5 for a plain order at server version 178 (EDecoder.processOpenOrder)."""
     contract = ["756733", "SPY", "STK", "", "0", "", "", "SMART", "USD", "SPY", "SPY"]
     order = ["BUY", "1", "LMT", "300.55", "0", "DAY", "", "DU1234567", "", "0", "", "999", "0", "0", "0", "0", "", ""]
     advisor = ["", "", ""]
@@ -216,8 +235,8 @@ def open_order(order_id: str, margin: str) -> list[str]:
     combination = ["0", "", "", "", "", "", "", "0", "0", "0"]
     scale_hedge_clearing = ["", "", "", "", "0", "", "", "0", "0"]
     algorithm = ["", "0"]
-    state = ["1", "PreSubmitted", "0", "0", "1000000", margin, "290.5", "0", margin, "290.5", "1000000", "1.0", UNSET,
-             UNSET, "USD", "", "0", "0", "0"]  # fmt: skip
+    state = [f"{what_if:d}", status, "0", "0", "1000000", margin, "290.5", "0", margin, "290.5", "1000000", "1.0",
+             UNSET, UNSET, "USD", "", "0", "0", "0"]  # fmt: skip
     adjusted = ["None", UNSET, UNSET, UNSET, UNSET, UNSET, UNSET, "0", "", "", "", UNSET, "0", "0", "0", "0"]
     later_versions = ["", "", "0", "", "", "", "", ""]
     return ["5", order_id, *contract, *order, *advisor, *extended, *combination, *scale_hedge_clearing, *algorithm,
