@@ -28,6 +28,8 @@ def render_human(report: Report, *, colour: bool = False) -> str:
     if len(report.gateways) > 1:
         verdict = _paint(*VERDICTS[report.verdict], colour)
         blocks.append(f"stack {report.stack}, {len(report.gateways)} gateways: {verdict}")
+    if report.note:
+        blocks.append(_paint(f"note: {report.note}", "yellow", colour))
     return "\n\n".join(blocks)
 
 

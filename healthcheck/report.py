@@ -79,16 +79,19 @@ class GatewayReport(Model):
 
 
 class Report(Model):
-    """All gateways of a stack that were asked for, worst first."""
+    """All gateways of a stack that were asked for, worst first. `note`: what could not be known of the stack."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
     stack: str
     verdict: GatewayVerdict
     exit_code: int
     gateways: tuple[GatewayReport, ...]
+    note: str | None = None
 
     @classmethod
-    def of(cls, stack: str, gateways: Iterable[GatewayReport], *, strict: bool = False) -> "Report":
+    def of(
+        cls, stack: str, gateways: Iterable[GatewayReport], *, strict: bool = False, note: str | None = None
+    ) -> "Report":
         """Join gateways. Under `strict`, warnings have an exit code of their own.
 
         Raises ValueError without a gateway: a run in which nothing was looked at is never a success.
@@ -103,11 +106,11 @@ class Report(Model):
         worst = ordered[0].verdict
         lenient = worst is GatewayVerdict.VERIFIED_WITH_WARNINGS and not strict
         code = ExitCode.OK if lenient else EXIT_CODES[worst]
-        return cls(stack=stack, verdict=worst, exit_code=int(code), gateways=tuple(ordered))
+        return cls(stack=stack, verdict=worst, exit_code=int(code), gateways=tuple(ordered), note=note)
 
     def strict(self) -> "Report":
         """The same report with the exit code that `--strict` asks for."""
-        return Report.of(self.stack, self.gateways, strict=True)
+        return Report.of(self.stack, self.gateways, strict=True, note=self.note)
 
     def as_json(self) -> str:
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)

@@ -13,6 +13,7 @@ import pulumi
 
 from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
+from deployment.kept import keep, kept_file
 from deployment.paths import update_report
 from infra.failure import failed
 from infra.spec import StackSpec
@@ -77,11 +78,16 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
 
     async def run(value: dict[str, Any]) -> int:
         loop = asyncio.get_running_loop()
+        described = Deployment.model_validate(value)
+        try:
+            keep(described, project)
+        except OSError as error:
+            pulumi.log.warn(f"{kept_file(project, spec.stack)} cannot be written ({error.strerror})")
         try:
             with interruption() as interrupted:
                 report = await asyncio.to_thread(
                     verify,
-                    Deployment.model_validate(value),
+                    described,
                     gateways=[name for name in os.environ.get(ONLY, "").split(",") if name],
                     wait=spec.verification_timeout.total_seconds(),
                     progress=_progress,

@@ -29,6 +29,10 @@ from operations.repair.state import read_state
 OUTPUT = "contract"
 """The stack's only output."""
 
+SECONDS = 20
+"""How long whoever only asks what is deployed waits for the state's backend, its key and their retries: nobody waits
+longer to stop a gateway."""
+
 RELEASE = f"{PROJECT}:release"
 """The setting that names the promoted release."""
 
@@ -53,6 +57,11 @@ class StackLockedError(IbgwError):
     exit_code = ExitCode.REFUSED
 
 
+class StateUnreadableError(IbgwError):
+    """The stack's state could not be read: its backend or the key of its secrets refused, or nobody answered. What the
+    CLI says of the stack itself (unknown, locked) is another error."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """One stack, addressed by name. `environment`: what the CLI and the program get beside this process's own."""
@@ -60,9 +69,12 @@ class Stack:
     name: str
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def deployment(self) -> Deployment:
-        """What the last update exported. Raises IbgwError if there is none yet or it cannot be read."""
-        outputs = self._outputs()
+    def deployment(self, *, seconds: float | None = None) -> Deployment:
+        """What the last update exported. `seconds`: how long that may take.
+
+        Raises IbgwError if there is none yet or it cannot be read, and then StateUnreadableError.
+        """
+        outputs = self._outputs(seconds)
         if OUTPUT not in outputs:
             raise IbgwError(
                 f"Stack {self.name!r} has no output {OUTPUT!r} yet: it was never deployed, or its first update failed. "
@@ -94,8 +106,8 @@ class Stack:
         """The command that deploys it, whether or not something is deployed."""
         return self.update_command if self.deployed() else self.first_deployment
 
-    def _outputs(self) -> dict[str, Any]:
-        outputs: dict[str, Any] = json.loads(self._pulumi("stack", "output", "--json"))
+    def _outputs(self, seconds: float | None = None) -> dict[str, Any]:
+        outputs: dict[str, Any] = json.loads(self._pulumi("stack", "output", "--json", seconds=seconds))
         return outputs
 
     def configured(self) -> Configured:
@@ -211,8 +223,9 @@ class Stack:
         return self._pulumi("stack", "export")
 
     def recorded_ids(self) -> frozenset[str]:
-        """Of the containers, networks and volumes that the recorded state holds."""
-        return frozenset(one.id for one in read_state(self.export_state()).objects)
+        """Of the containers, networks and volumes that the recorded state holds. Whoever verifies does not wait longer
+        than SECONDS for it."""
+        return frozenset(one.id for one in read_state(self._pulumi("stack", "export", seconds=SECONDS)).objects)
 
     def clear_pending(self) -> None:
         """Drops pending operations from the state and changes nothing else.
@@ -234,8 +247,11 @@ class Stack:
         targets = [word for urn in urns for word in ("--target", urn)]
         self._pulumi("refresh", "--yes", "--skip-preview", "--suppress-outputs", *targets)
 
-    def _pulumi(self, *arguments: str, stdin: str | None = None, stack: bool = True) -> str:
-        """Runs the CLI and returns what it printed. Raises IbgwError, named for what the operator can do about it."""
+    def _pulumi(
+        self, *arguments: str, stdin: str | None = None, stack: bool = True, seconds: float | None = None
+    ) -> str:
+        """Runs the CLI, for so many seconds at most, and returns what it printed. Raises IbgwError, named for what the
+        operator can do about it."""
         command = ["pulumi", *arguments, *(["--stack", self.name] if stack else []), "--non-interactive"]
         try:
             # A value for stdin is always given: the CLI must never wait for a terminal.
@@ -246,7 +262,12 @@ class Stack:
                 capture_output=True,
                 text=True,
                 check=False,
+                timeout=seconds,
             )
+        except subprocess.TimeoutExpired:
+            raise StateUnreadableError(
+                f"`{' '.join(command[:3])}` gave no answer within {seconds:g} s for stack {self.name!r}."
+            ) from None
         except FileNotFoundError:
             raise IbgwError(
                 "There is no `pulumi` on PATH in this shell. Install it (https://www.pulumi.com/docs/install/), or set "
@@ -280,7 +301,7 @@ class Stack:
         # For people: a provider's failure is a list below "error: 1 error occurred:".
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines()]
         said = " ".join(line for line in lines if line.startswith(("error:", "* ")))
-        return IbgwError(f"`{command}` failed for stack {self.name!r}. It said: {said or 'nothing'}")
+        return StateUnreadableError(f"`{command}` failed for stack {self.name!r}. It said: {said or 'nothing'}")
 
     def _missing(self) -> IbgwError:
         """That there is no such stack: one of a similar name, or how one that is configured comes to be."""
@@ -318,13 +339,8 @@ class Stack:
         )
 
 
-def read_contract(stack: str | None, file: Path | None) -> Deployment:
-    """The contract from a file (`-` is standard input) or from a stack. One of the two must be given."""
-    if file is None and stack is None:
-        raise IbgwError("Say which stack: --stack NAME, or --contract FILE.", exit_code=ExitCode.BAD_USAGE)
-    if file is None:
-        assert stack is not None
-        return Stack(stack).deployment()
+def read_contract(file: Path) -> Deployment:
+    """The contract from a file; `-` is standard input. Raises IbgwError."""
     if str(file) == "-":
         return parse_contract(sys.stdin.read(), "the contract on standard input")
     try:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from deployment.description import Deployment
+from deployment.kept import keep, kept_file
 from deployment.paths import find_project, project_folder, reports, update_report
 from healthcheck.observation import CheckName
 from healthcheck.report import Report
@@ -22,9 +23,11 @@ def run(
     show_accounts: bool,
     progress: Callable[[str], None],
     looking: bool = False,
+    note: str | None = None,
 ) -> Report:
     """Verifies, and writes the report beside Pulumi.yaml where there is one: a deployment may be read from a file
-    anywhere. `wait` and `watch` in seconds; `checks`: None for all; `looking`: no gateway is stopped.
+    anywhere. `wait` and `watch` in seconds; `checks`: None for all; `looking`: no gateway is stopped;
+    `note`: for the report.
 
     Raises IbgwError when it could not run at all.
     """
@@ -38,6 +41,7 @@ def run(
         show_accounts=show_accounts,
         recorded=Stack(deployment.stack).recorded_ids,
     )
+    report = report.model_copy(update={"note": note})
     if strict:
         report = report.strict()
     project = find_project()
@@ -53,6 +57,8 @@ def update(stack: Stack, *, targets: Sequence[str] = (), project: Path | None = 
     path = kept if project is None else update_report(project, stack.name)
     path.unlink(missing_ok=True)
     succeeded = stack.up(targets)
+    if project is not None and (left := kept_file(project, stack.name)).exists():
+        keep(Deployment.model_validate_json(left.read_bytes()), project_folder())
     if not path.exists():
         return succeeded, None
     report = Report.model_validate_json(path.read_bytes())

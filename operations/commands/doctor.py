@@ -1,6 +1,6 @@
 import typer
 
-from operations.commands.shared import GatewayNames, Json, StackName, docker_of, print_json, say
+from operations.commands.shared import GatewayNames, Json, StackName, described_stack, docker_of, print_json, say
 
 
 def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) -> None:
@@ -11,18 +11,20 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     mark is what Docker does not tell (docs/host.md).
     """
     from healthcheck.runner import look
-    from operations.doctor import collect, examine, next_step, render
+    from operations.doctor import Observation, collect, examine, next_step, render
     from operations.doctor_host import collect_host, examine_host
     from operations.formats import human
     from operations.stack import Stack, choose_gateways
 
-    chosen_stack = Stack(stack)
-    deployment = chosen_stack.deployment()
+    found = described_stack(stack)
+    deployment = found.deployment
     names = [chosen.name for chosen in choose_gateways(deployment, gateway or [])]
-    report = look(deployment, gateways=names, wait=0, progress=say, recorded=chosen_stack.recorded_ids)
+    report = look(deployment, gateways=names, wait=0, progress=say, recorded=Stack(stack).recorded_ids)
     with docker_of(deployment) as docker:
         findings = {seen.gateway: examine(collect(docker, deployment, seen)) for seen in report.gateways}
         of_host = examine_host(collect_host(docker, deployment))
+    if found.note is not None:
+        of_host = [Observation("description", False, found.note, f"pulumi stack output --stack {stack}"), *of_host]
     if as_json:
         # No gateway's name is an address.
         told = {**findings, deployment.docker_host: of_host}

@@ -1,7 +1,7 @@
 import typer
 
 from operations.client import VARIABLES, client_environment
-from operations.commands.shared import GatewayName, Json, StackName, print_json
+from operations.commands.shared import GatewayName, Json, StackName, described_stack, print_json
 
 _WIDTH = max(map(len, VARIABLES)) + 2
 _TABLE = "\n".join(f"{name:{_WIDTH}}{meaning}" for name, meaning in VARIABLES.items())
@@ -13,9 +13,9 @@ HELP = (
 
 
 def env(stack: StackName, gateway: GatewayName = None, as_json: Json = False) -> None:
-    from operations.stack import Stack, choose_gateway
+    from operations.stack import choose_gateway
 
-    deployment = Stack(stack).deployment()
+    deployment = described_stack(stack).deployment
     variables = client_environment(deployment, choose_gateway(deployment, gateway))
     if as_json:
         print_json(variables)

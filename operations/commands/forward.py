@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import GatewayName, StackName, say
+from operations.commands.shared import GatewayName, StackName, described_stack, say
 
 
 def forward(
@@ -23,9 +23,9 @@ def forward(
     from deployment.description import VNC_PORT, Mode
     from operations.forward import forward as run
     from operations.prompt import confirm_by_name
-    from operations.stack import Stack, choose_gateway
+    from operations.stack import choose_gateway
 
-    deployment = Stack(stack).deployment()
+    deployment = described_stack(stack).deployment
     chosen = choose_gateway(deployment, gateway)
     if deployment.mode is Mode.LIVE:
         confirm_by_name(

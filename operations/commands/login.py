@@ -3,7 +3,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import DuringMarket, GatewayName, StackName, TypedName, docker_of, say
+from operations.commands.shared import DuringMarket, GatewayName, StackName, TypedName, described_stack, docker_of, say
 
 
 def login(
@@ -21,7 +21,7 @@ def login(
     """
     from operations import lifecycle
     from operations.live import Leave, consent
-    from operations.stack import Stack, choose_gateway
+    from operations.stack import choose_gateway
 
     if not again:
         raise IbgwError(
@@ -29,7 +29,7 @@ def login(
             "twice, add --again.",
             exit_code=ExitCode.BAD_USAGE,
         )
-    deployment = Stack(stack).deployment()
+    deployment = described_stack(stack).deployment
     chosen = choose_gateway(deployment, gateway)
     with docker_of(deployment) as docker:
         consent(docker, deployment, [chosen], Leave(yes, during_market), say)

@@ -3,7 +3,7 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import GatewayNames, ShowAccounts, StackName, docker_of, duration
+from operations.commands.shared import GatewayNames, ShowAccounts, StackName, described_stack, docker_of, duration
 
 
 def logs(
@@ -24,9 +24,9 @@ def logs(
     """
     age = None if since is None else timedelta(seconds=duration(since, "--since"))
     from operations.logs import read
-    from operations.stack import Stack, choose_gateways
+    from operations.stack import choose_gateways
 
-    deployment = Stack(stack).deployment()
+    deployment = described_stack(stack).deployment
     chosen = choose_gateways(deployment, gateway or [])
     width = max(len(named.name) for named in chosen)
     with docker_of(deployment) as docker:

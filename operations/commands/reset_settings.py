@@ -3,7 +3,15 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import DuringMarket, GatewayName, StackName, TypedNameBesideYes, docker_of, say
+from operations.commands.shared import (
+    DuringMarket,
+    GatewayName,
+    StackName,
+    TypedNameBesideYes,
+    described_stack,
+    docker_of,
+    say,
+)
 
 
 def reset_settings(
@@ -25,9 +33,9 @@ def reset_settings(
     from operations import settings_reset
     from operations.live import Leave, consent
     from operations.prompt import confirm
-    from operations.stack import Stack, choose_gateway
+    from operations.stack import choose_gateway
 
-    deployment = Stack(stack).deployment()
+    deployment = described_stack(stack).deployment
     chosen = choose_gateway(deployment, gateway)
 
     with docker_of(deployment) as docker:

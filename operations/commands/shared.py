@@ -12,6 +12,7 @@ from deployment.errors import ExitCode, IbgwError
 if TYPE_CHECKING:
     from deployment.description import Deployment
     from healthcheck.docker_host import DockerHost
+    from operations.described import Described
     from operations.lifecycle import Act
     from operations.live import Leave
 
@@ -71,6 +72,16 @@ def docker_of(deployment: "Deployment") -> "DockerHost":
     return DockerHost(deployment.docker_host)
 
 
+def described_stack(stack: str) -> "Described":
+    """What the stack is; where the cloud does not tell, by what the Docker host knows, and that is said."""
+    from operations.described import described
+
+    found = described(stack)
+    if found.note is not None:
+        say(f"ibgw: {found.note}")
+    return found
+
+
 def for_each_gateway(
     act: "Act", stack: str, names: list[str] | None, *, leave: "Leave | None" = None, at_once: bool = False
 ) -> None:
@@ -78,9 +89,9 @@ def for_each_gateway(
     at the same time, whatever becomes of one of them."""
     from operations.lifecycle import together
     from operations.live import consent
-    from operations.stack import Stack, choose_gateways
+    from operations.stack import choose_gateways
 
-    deployment = Stack(stack).deployment()
+    deployment = described_stack(stack).deployment
     chosen = choose_gateways(deployment, names or [])
     with docker_of(deployment) as docker:
         if leave is not None:

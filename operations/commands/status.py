@@ -1,6 +1,6 @@
 import typer
 
-from operations.commands.shared import Json, StackName, docker_of, print_json
+from operations.commands.shared import Json, StackName, described_stack, docker_of, print_json
 
 
 def status(stack: StackName, as_json: Json = False) -> None:
@@ -12,16 +12,16 @@ def status(stack: StackName, as_json: Json = False) -> None:
     from datetime import UTC, datetime
 
     from healthcheck.runner import look
-    from operations.stack import Stack
     from operations.status import CHECKS, rows, table
 
-    deployment = Stack(stack).deployment()
+    found = described_stack(stack)
+    deployment = found.deployment
     report = look(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
     now = datetime.now(UTC)
     with docker_of(deployment) as docker:
         shown = rows(docker, deployment, report, now)
     if as_json:
-        print_json([row.json() for row in shown])
+        print_json([row.json() | {"description": found.note} for row in shown])
     else:
         typer.echo(table(shown, now))
     raise typer.Exit(report.exit_code)

@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import (
     GatewayNames,
     OptionalStackName,
     SameAsFormatJson,
     ShowAccounts,
+    described_stack,
     duration,
     reading,
     say,
@@ -58,12 +60,19 @@ def verify(
     seconds, watched = duration(wait, "--wait"), duration(watch, "--watch")
     from healthcheck.check_sequence import named
     from operations import verification
+    from operations.described import Described
     from operations.formats import RENDERERS
     from operations.stack import choose_gateways, read_contract
 
     with reading("--checks"):
         chosen_checks = named(checks or [])
-    target = read_contract(stack, deployment)
+    if deployment is not None:
+        found = Described(read_contract(deployment))
+    elif stack is not None:
+        found = described_stack(stack)
+    else:
+        raise IbgwError("Say which stack: --stack NAME, or --contract FILE.", exit_code=ExitCode.BAD_USAGE)
+    target = found.deployment
     report = verification.run(
         target,
         [chosen.name for chosen in choose_gateways(target, gateway or [])],
@@ -73,6 +82,7 @@ def verify(
         strict=strict,
         show_accounts=show_accounts,
         progress=say,
+        note=found.note,
     )
     typer.echo(RENDERERS[Format.JSON if as_json else output](report))
     raise typer.Exit(report.exit_code)

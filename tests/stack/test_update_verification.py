@@ -1,6 +1,7 @@
 """The verification at an update's end: what it is interrupted by, and which gateways it is of."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -68,3 +69,6 @@ def test_an_update_of_some_gateways_is_verified_by_those(
     verify_after_update(Known(), described)  # type: ignore[arg-type]
     assert asked == [expected]
     assert (tmp_path / ".ibgw" / "reports" / "paper.update.json").exists()
+    kept = tmp_path / ".ibgw" / "descriptions" / "paper.json"
+    assert json.loads(kept.read_text())["gateways"].keys() == {"main", "second"}
+    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)

@@ -41,8 +41,11 @@ class FakePulumi:
 
 
 def install(home: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> FakePulumi:
-    """Puts the fake in front of PATH, with a `uv` that is only there."""
+    """Puts the fake in front of PATH, with a `uv` that is only there, and a project of its own, so that nothing is kept
+    in this checkout of what it tells."""
     home.mkdir()
+    (home / "Pulumi.yaml").write_text("name: ibgw\n")
+    monkeypatch.setenv("PULUMI_OPTION_CWD", str(home))
     program = home / "pulumi"
     program.write_text(SCRIPT.format(python=python, home=str(home)))
     for executable in (program, home / "uv"):

@@ -80,7 +80,7 @@ def test_a_live_account_on_paper_stands_first_and_cannot_be_overlooked() -> None
 def test_json_has_the_agreed_shape_and_reads_back() -> None:
     report = Report.of("paper", [of_gateway("main", GatewayVerdict.VERIFIED)])
     found = report.model_dump(mode="json", by_alias=True)
-    assert list(found) == ["schema", "stack", "verdict", "exit_code", "gateways"]
+    assert list(found) == ["schema", "stack", "verdict", "exit_code", "gateways", "note"]
     assert found["schema"] == 1
     assert list(found["gateways"][0]) == [
         "gateway", "mode", "verdict", "started_at", "waited_ms", "duration_ms", "vantage", "verifier", "checks",

@@ -39,24 +39,18 @@ def test_contract_is_read_from_the_stacks_output(pulumi: FakePulumi) -> None:
 def test_contract_is_read_from_a_file_without_pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "contract.json").write_text(contract_json())
-    assert read_contract(None, tmp_path / "contract.json").stack == "paper"
+    assert read_contract(tmp_path / "contract.json").stack == "paper"
 
 
 def test_contract_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(contract_json()))
-    assert read_contract(None, Path("-")).stack == "paper"
+    assert read_contract(Path("-")).stack == "paper"
 
 
 def test_missing_contract_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(IbgwError, match=r"nowhere\.json: cannot be read") as refusal:
-        read_contract(None, tmp_path / "nowhere.json")
+        read_contract(tmp_path / "nowhere.json")
     assert refusal.value.exit_code == 5
-
-
-def test_neither_stack_nor_file_is_bad_usage() -> None:
-    with pytest.raises(IbgwError, match="--stack") as refusal:
-        read_contract(None, None)
-    assert refusal.value.exit_code == 2
 
 
 def test_wrong_contract_is_explained_by_key_and_not_by_value() -> None:
@@ -170,6 +164,7 @@ def test_a_failure_outside_of_a_project_says_so(
     pulumi: FakePulumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pulumi.answers({"stack output": (1, "", "error: whatever the CLI says then\n")})
+    monkeypatch.delenv("PULUMI_OPTION_CWD")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(IbgwError, match=r"folder that holds Pulumi\.yaml"):
         Stack("paper").deployment()

@@ -1,0 +1,122 @@
+"""The one way in which a command that acts on a Docker host learns what a stack is: by its state, and where the cloud
+refuses that, by what the last update left here and the Docker host shows.
+
+Not for what changes what is deployed: plan, update, rollout, promotion and repair need the state itself.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deployment.description import Container, Deployment, Gateway
+from deployment.errors import IbgwError
+from deployment.kept import keep, kept_file
+from deployment.names import Label, Names, Role
+from deployment.paths import find_project, project_folder
+from deployment.tables import Kind
+from healthcheck.docker_host import DockerHost, Inspected, docker_errors
+from operations.stack import SECONDS, Stack, StateUnreadableError, parse_contract
+
+
+@dataclass(frozen=True)
+class Described:
+    """`note`: where the description is from and what it cannot tell, if it is not the state's."""
+
+    deployment: Deployment
+    note: str | None = None
+
+
+def described(stack: str) -> Described:
+    """Raises IbgwError: what the state's backend says of the stack, or, where it refuses and nothing is kept here,
+    both; and where the Docker host does not answer."""
+    try:
+        deployment = Stack(stack).deployment(seconds=SECONDS)
+    except StateUnreadableError as error:
+        return _by_the_host(stack, error)
+    project = find_project()
+    if project is None:
+        return Described(deployment)
+    try:
+        keep(deployment, project)
+    except OSError as error:
+        path = kept_file(project, stack)
+        return Described(
+            deployment, f"{path} cannot be written ({error.strerror}): without the cloud it would be missed"
+        )
+    return Described(deployment)
+
+
+def _by_the_host(stack: str, refusal: StateUnreadableError) -> Described:
+    path = kept_file(project_folder(), stack)
+    kept = _read(path, stack, refusal)
+    with (
+        DockerHost(kept.docker_host) as docker,
+        docker_errors(f"Docker host {kept.docker_host}", "check the daemon and run the same again"),
+    ):
+        deployment, differences = _as_the_host_has_it(docker, kept)
+    at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    found = "; ".join(differences) or f"all its gateways are there under their ids on {kept.docker_host}"
+    return Described(
+        deployment,
+        f"{refusal} Going by the description of {at:%Y-%m-%d %H:%M} UTC in {path.name}, which the last update or a "
+        f"later look left here: {found}. Not known: what was configured or deployed elsewhere since then, whether an "
+        "update runs now, and what the secrets hold.",
+    )
+
+
+def _read(path: Path, stack: str, refusal: StateUnreadableError) -> Deployment:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise IbgwError(
+            f"{refusal} Nor is a description of {stack} kept here ({path}), which an update from this folder leaves. "
+            "On the Docker host, `docker ps --filter label=ibgw.stack` and `docker stop` still work."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise IbgwError(f"{refusal} Nor can {path} be read ({type(error).__name__}).") from None
+    try:
+        deployment = parse_contract(text, str(path))
+    except IbgwError as error:
+        raise IbgwError(f"{refusal} {error}") from None
+    if deployment.stack != stack:
+        raise IbgwError(f"{refusal} {path} is of stack {deployment.stack!r}, and not of {stack!r}.")
+    return deployment
+
+
+def _as_the_host_has_it(docker: DockerHost, kept: Deployment) -> tuple[Deployment, list[str]]:
+    """With the ids that the containers have now, and what is otherwise than described. Raises DockerError.
+
+    A container is the stack's by its name and its labels together: a name is one on its host, and a label anybody's.
+    """
+    ours = {
+        Label.PREFIX: kept.name_prefix,
+        Label.PROJECT: kept.project,
+        Label.STACK: kept.stack,
+        Label.ROLE: Role.GATEWAY.value,
+    }
+    labelled: dict[str, Inspected] = {
+        one["Labels"].get(Label.GATEWAY, ""): one
+        for one in docker.find(Kind.CONTAINER, {str(key): value for key, value in ours.items()})
+        if f"/{Names(kept.name_prefix, kept.stack).gateway(one['Labels'].get(Label.GATEWAY, ''))}" in one["Names"]
+    }
+    gateways = {
+        name: gateway
+        if name not in labelled
+        else gateway.model_copy(update={"container": Container(name=gateway.container.name, id=labelled[name]["Id"])})
+        for name, gateway in kept.gateways.items()
+    }
+    return kept.model_copy(update={"gateways": gateways}), list(_differences(kept.gateways, labelled))
+
+
+def _differences(kept: dict[str, Gateway], labelled: dict[str, Inspected]) -> Iterator[str]:
+    for name, gateway in kept.items():
+        if name not in labelled:
+            yield f"{name}: no container of this stack has its name"
+        elif labelled[name]["Id"] != gateway.container.id:
+            yield (
+                f"{name}: its container was made anew since, so that its image, secret, accounts and schedule may be "
+                "others than described"
+            )
+    for name in sorted(set(labelled) - set(kept)):
+        yield f"{name}: runs on the host and is not described, so that nothing here reaches it (`docker stop` does)"
