@@ -40,6 +40,7 @@ class Role(StrEnum):
     API = "api"
     EGRESS = "egress"
     VERIFIER = "verifier"
+    TRIAL = "trial"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ class Names:
 
     def logs_volume(self, gateway: str) -> str:
         return f"{self.gateway(gateway)}-logs"
+
+    def trial(self, gateway: str) -> str:
+        """A container that is made to see whether Docker takes it, and removed. No gateway's name has a dot."""
+        return f"{self.gateway(gateway)}.trial"
 
     def settings_owner(self, gateway: str) -> str:
         return f"{self.gateway(gateway)}-settings-owner"

@@ -58,6 +58,7 @@ class Property(Generic[Part]):
     ours can have the property. `read` makes the fact of what is found under either path, `given` and `shown` of what is
     found under the one and the other; `default` is the fact where nothing is there. `tell` is how a person reads the
     fact; without it nobody does, since somebody may have put a password there. `parts`: what is compared on its own.
+    `ask` makes what Docker is asked for of the provider's value.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Property(Generic[Part]):
     update: Update = Update.REPLACES
     tell: Callable[[Any], str] | None = None
     parts: Callable[[Any], Mapping[str, object]] = by_key
+    ask: Callable[[Any], Any] = _same
     inherited: bool = False
     """Docker adds the image's own."""
     counts_undeclared: bool = False
@@ -116,6 +118,40 @@ def declared(table: Table[Part], part: Part) -> dict[str, Any]:
             else:
                 inputs[key] = value
     return inputs
+
+
+def _chosen(table: Table[Part], part: Part) -> Iterable[tuple[Property[Part], str, Any]]:
+    """What Docker keeps as it was asked for it: the row, the path and the provider's value."""
+    inputs = declared(table, part)
+    for row in table:
+        value = _at(inputs, row.input)
+        if value is not None and row.inspect is not None and row.inspect.startswith(("Config.", "HostConfig.")):
+            yield row, row.inspect, value
+
+
+def asked_of_docker(table: Table[Part], part: Part) -> dict[str, Any]:
+    """`Config` and `HostConfig` of a part as Docker is asked to create it. Its image, volumes, networks and files are
+    not in there."""
+    asked: dict[str, Any] = {}
+    for row, path, value in _chosen(table, part):
+        *folders, last = path.split(".")
+        place = asked
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = row.ask(value)
+    return asked
+
+
+def is_as_asked(table: Table[Part], part: Part, inspected: Inspected) -> bool:
+    """Whether Docker shows an object that was asked for with all of that."""
+    inputs = declared(table, part)
+    for row, _, _ in _chosen(table, part):
+        wanted, shown = row.of_inputs(inputs), row.of_docker(inspected)
+        if row.inherited:
+            shown = {key: shown.get(key) for key in wanted}
+        if wanted != shown:
+            return False
+    return True
 
 
 def facts_of_inputs(table: Table[Any], inputs: Inputs) -> Facts:

@@ -206,16 +206,18 @@ def _published(inspected: Inspected) -> tuple[str, ...]:
 _TIME: Any = {
     "given": lambda text: parse_duration(text).total_seconds(),
     "shown": lambda nanoseconds: nanoseconds / 1e9,
+    "ask": lambda text: round(parse_duration(text).total_seconds() * 1e9),
     "default": 0.0,
 }
 _SIZE: Any = {
     "given": lambda size: max(int(size), 0),
     "shown": _mebibytes,
+    "ask": lambda size: size * MIB,
     "default": 0,
     "update": Update.IN_PLACE,
     "tell": _limit,
 }
-_LABELS: Any = {"given": _labels, "default": {}, "words": "label"}
+_LABELS: Any = {"given": _labels, "ask": _labels, "default": {}, "words": "label"}
 _WORDS: Any = {"read": _texts, "default": ()}
 _SET: Any = {**_WORDS, "parts": each}
 _ANYWAY: Any = {"counts_undeclared": True}

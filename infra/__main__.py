@@ -92,7 +92,7 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
 
     # All is loaded and stays: without this, Python looks through it once more, for 0.3 s, before it ends.
     gc.freeze()
-    deployment = declare(stack, where, provider, secrets)
+    deployment = await declare(stack, where, provider, secrets)
     verify(deployment, stack)
     return {"contract": deployment}
 

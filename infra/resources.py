@@ -8,7 +8,7 @@ import pulumi
 import pulumi_docker as docker
 
 from deployment.parts import Reference
-from infra import outputs, release, spec
+from infra import outputs, release, spec, trial
 from infra.components.gateway import Gateway, GatewayArgs
 from infra.components.images import declare_gateway_image, declare_verifier_image
 from infra.components.parts import declare_network
@@ -20,10 +20,13 @@ def declare_provider(docker_host: str) -> docker.Provider:
     return docker.Provider(f"docker-{hashlib.sha256(docker_host.encode()).hexdigest()[:8]}", host=docker_host)
 
 
-def declare(
+async def declare(
     stack: spec.StackSpec, host: spec.HostSpec, provider: docker.Provider, secrets: Mapping[str, Credentials]
 ) -> pulumi.Output[dict[str, Any]]:
-    """Everything else on one host; its description."""
+    """Everything else on one host; its description.
+
+    In an update nothing of a gateway is declared before the image is there and Docker has taken a container of it.
+    """
     opts = pulumi.ResourceOptions(provider=provider)
     reference = stack.image or release.NO_RELEASE
     image = declare_gateway_image(reference, platform=stack.platform, opts=opts)
@@ -33,6 +36,8 @@ def declare(
     verifier = declare_verifier_image(
         stack.names.verifier_image, base_image=stack.base_image, platform=stack.platform, opts=opts
     )
+    if not pulumi.runtime.is_dry_run():
+        await trial.pass_trial(stack, host, str(await image_id.future()))
     egress = declare_network("egress", host.egress, opts)
     known = {Reference(reference): image_id, Reference(host.egress.name): egress.id}
     gateways = {

@@ -23,6 +23,11 @@ ONLY = "IBGW_VERIFY_ONLY"
 The others are as they were before, and are not verified after it."""
 
 
+def chosen_gateways() -> list[str]:
+    """Their names; none where the update is for all."""
+    return [name for name in os.environ.get(ONLY, "").split(",") if name]
+
+
 _GATEWAY = "ibgw:gateway:Gateway"
 """The type of a gateway's component (infra.components.gateway)."""
 
@@ -88,7 +93,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
                 report = await asyncio.to_thread(
                     verify,
                     described,
-                    gateways=[name for name in os.environ.get(ONLY, "").split(",") if name],
+                    gateways=chosen_gateways(),
                     wait=spec.verification_timeout.total_seconds(),
                     progress=_progress,
                     interrupted=interrupted,

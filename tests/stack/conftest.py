@@ -13,9 +13,10 @@ from pulumi.runtime import mocks as pulumi_mocks
 from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
-from infra import host
+from deployment.errors import IbgwError
+from infra import host, trial
 from infra.host import HostContents, HostObject
-from infra.spec import StackSpec
+from infra.spec import HostSpec, StackSpec
 from tests.unit.test_settings import as_engine, tracked
 
 SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # noqa: S105 - how the engine marks a secret property
@@ -119,6 +120,16 @@ class Program:
         self.engine: Engine | None = None
         self.info: dict[str, Any] = {}
         """What the Docker host's daemon says of itself."""
+        self.tried: list[tuple[str, list[str]]] = []
+        """By each trial: the image's id, and the resources that were declared before it."""
+        self.refusal: IbgwError | None = None
+        """Of the trial."""
+
+    def try_out(self, _stack: StackSpec, _host: HostSpec, image_id: str) -> None:
+        assert self.engine is not None
+        self.tried.append((image_id, sorted(resource.name for resource in self.engine.resources)))
+        if self.refusal is not None:
+            raise self.refusal
 
     def run(
         self,
@@ -140,6 +151,7 @@ class Program:
         verified: list[StackSpec] = []
         outputs: dict[str, Any] = {}
         self.monkeypatch.setattr(host, "read_host", lambda _host: HostContents(on_host, self.info))
+        self.monkeypatch.setattr(trial, "try_out", self.try_out)
 
         async def collect() -> None:
             declared = await program(verify=lambda _deployment, spec: verified.append(spec))

@@ -11,6 +11,7 @@ import pulumi
 import pytest
 
 from deployment.description import Deployment, Mode
+from deployment.errors import IbgwError
 from infra.credentials import read_all
 from infra.host import HostObject
 from tests.stack.conftest import IMAGE_DIGEST, PASSWORD, USER, Engine, Program
@@ -365,3 +366,24 @@ def test_a_second_gateway_with_the_same_secret_declares_nothing(program: Program
 
 def test_verification_runs_once_everything_is_declared(program: Program) -> None:
     assert [spec.stack for spec in program.run().verified] == ["paper"]
+
+
+def test_nothing_of_a_gateway_is_declared_before_docker_has_taken_its_container(program: Program) -> None:
+    """The engine may replace a network or a container as soon as it knows of it."""
+    program.run()
+    [(image_id, before)] = program.tried
+    assert image_id == "sha256:" + "b" * 64
+    assert {name for name in before if not name.startswith("docker-")} <= {"gateway-image", "verifier-image"}
+
+
+def test_a_preview_tries_nothing(program: Program) -> None:
+    program.run(preview=True)
+    assert program.tried == []
+
+
+def test_a_container_that_docker_refuses_ends_the_update_with_docker_s_words(program: Program) -> None:
+    program.refusal = IbgwError("Docker refuses the container")
+    with pytest.raises(pulumi.RunError, match="Docker refuses the container"):
+        program.run()
+    assert program.engine is not None
+    assert program.engine.of_type("Container") == program.engine.of_type("Network") == []

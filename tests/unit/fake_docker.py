@@ -141,6 +141,9 @@ class FakeDocker(DockerHost):
         }
         return name
 
+    def create_as_asked(self, name: str, asked: Mapping[str, Any]) -> str:
+        return self.create(asked["Image"], asked=asked, name=name, labels=asked["Labels"])
+
     def start(self, container: str) -> None:
         self._do("start", container)
         self.there(Kind.CONTAINER, container)["State"] |= {"Running": True, "Status": "running"}
