@@ -8,6 +8,8 @@ import re
 from datetime import timedelta
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_LONGEST = 366 * 24 * 3600.0
+"""Seconds. More overflows a clock somewhere."""
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
 
 
@@ -16,10 +18,11 @@ def parse_duration(text: str) -> timedelta:
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{text!r} is not a duration such as 60s, 1m30s or 10m")
-    try:
-        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-    except OverflowError:
-        raise ValueError(f"{text[:20]!r}, of {len(text)} characters, is longer than any duration") from None
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > _LONGEST:
+        shown = text if len(text) <= 20 else f"{text[:20]}..."
+        raise ValueError(f"{shown!r} is longer than a year; nothing here takes so long")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(duration: timedelta) -> str:

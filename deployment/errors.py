@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     NEEDS_A_PERSON = 11
     HUNG_UP = 129
     INTERRUPTED = 130
+    PIPE_CLOSED = 141
     TERMINATED = 143
 
 

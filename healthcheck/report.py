@@ -4,7 +4,7 @@ The remedies are written here, with the names of the stack and the gateway; noth
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -115,12 +115,15 @@ class Report(Model):
     def as_json(self) -> str:
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
 
-    def write(self, path: Path) -> None:
-        """Keep it as JSON, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def write(self, path: Path, say: Callable[[str], None]) -> None:
+        """Keep it as JSON, whole or not at all. Where that fails it says so: the verdict is not lost with the file."""
         unfinished = path.with_suffix(".new")
-        unfinished.write_text(f"{self.as_json()}\n", encoding="utf-8")
-        unfinished.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(f"{self.as_json()}\n", encoding="utf-8")
+            unfinished.replace(path)
+        except OSError as error:
+            say(f"{path}: {error.strerror}; this report is not kept. Make room there or allow writing")
 
 
 def gateway_report(

@@ -600,7 +600,10 @@ def load(stack: str, config: Mapping[str, str]) -> Settings:
     Raises IbgwError (REFUSED) that lists every fault, each with its key, what was found and what was expected.
     """
     document = {
-        key.partition(":")[2]: _decode(key, text) for key, text in config.items() if key.startswith(f"{PROJECT}:")
+        # A key with a character that nobody sees is refused below, and not shown as it is.
+        key.partition(":")[2]: _decode(key, text) if values.unseen(key) is None else text
+        for key, text in config.items()
+        if key.startswith(f"{PROJECT}:")
     }
     faults = [*_unfit(PROJECT, document)]
     if not faults:

@@ -101,7 +101,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
                 )
         except IbgwError as error:
             raise failed(f"the verification of stack {spec.stack!r} could not run: {error}") from None
-        report.write(update_report(project, spec.stack))
+        report.write(update_report(project, spec.stack), pulumi.log.warn)
         text = render_human(report)
         if report.exit_code != ExitCode.OK:
             raise failed(text)

@@ -4,11 +4,13 @@ The commands are in `operations/commands`. Other packages add subcommands throug
 the entry's name is the subcommand, its value a typer app.
 """
 
+import errno
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import FrameType, TracebackType
@@ -108,11 +110,30 @@ def explain_crash(kind: type[BaseException], error: BaseException, trace: Traceb
     """What an unexpected error looks like. Never the exception's text: it may quote what it choked on."""
     frames = traceback.extract_tb(trace)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
-    say(f"ibgw: sorry, this is a bug in ibgw, not a verdict: {kind.__name__} at {where}.")
-    if os.environ.get(TRACE) == "1":
-        say("".join(f"  {frame.filename}:{frame.lineno} in {frame.name}\n" for frame in frames).rstrip())
-    else:
-        say(f"Run it again with {TRACE}=1 to see how it came there (files and lines, no values), and report that.")
+    with suppress(OSError):
+        say(f"ibgw: sorry, this is a bug in ibgw, not a verdict: {kind.__name__} at {where}.")
+        if os.environ.get(TRACE) == "1":
+            say("".join(f"  {frame.filename}:{frame.lineno} in {frame.name}\n" for frame in frames).rstrip())
+        else:
+            say(f"Run it again with {TRACE}=1 to see how it came there (files and lines, no values), and report that.")
+
+
+def could_not_write(error: OSError) -> int | None:
+    """The exit code for what a disk, a folder's rights or a closed pipe refused, and its words; None for what is none
+    of these."""
+    if error.filename is None:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return None
+        # What is still in the stream goes nowhere: otherwise Python complains of it at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        # Whoever read has enough (`ibgw logs | head`).
+        return ExitCode.PIPE_CLOSED
+    where = "what this command prints or keeps" if error.filename is None else error.filename
+    # Where not even standard error takes it, the exit code has to do.
+    with suppress(OSError):
+        say(f"ibgw: {where}: {error.strerror}; expected a place with room that you may use. Then try again.")
+    return ExitCode.COULD_NOT_RUN
 
 
 def interrupted(number: int, _frame: FrameType | None) -> NoReturn:
@@ -136,6 +157,9 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except SystemExit as end:
+        # Where a pipe is closed typer ends with 1, which means a bug.
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
         return end.code if isinstance(end.code, int) else ExitCode.INTERNAL_ERROR
     return ExitCode.OK
 
@@ -148,4 +172,13 @@ def main() -> NoReturn:
         # Who starts a program with nohup wants it to go on.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupted)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        refused = could_not_write(error)
+        if refused is None:
+            raise
+        code = refused
+    sys.exit(code)

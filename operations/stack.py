@@ -341,13 +341,14 @@ class Stack:
 
 def read_contract(file: Path) -> Deployment:
     """The contract from a file; `-` is standard input. Raises IbgwError."""
-    if str(file) == "-":
-        return parse_contract(sys.stdin.read(), "the contract on standard input")
+    piped = str(file) == "-"
     try:
-        text = file.read_text(encoding="utf-8")
+        text = sys.stdin.read() if piped else file.read_text(encoding="utf-8")
     except OSError as error:
         raise IbgwError(f"--contract {file}: cannot be read ({error.strerror}).") from None
-    return parse_contract(text, f"the contract in {file}")
+    except UnicodeDecodeError:
+        raise IbgwError(f"--contract {file}: cannot be read (it is no text in UTF-8).") from None
+    return parse_contract(text, "the contract on standard input" if piped else f"the contract in {file}")
 
 
 def parse_contract(text: str, where: str, update: str = "pulumi up") -> Deployment:

@@ -9,6 +9,7 @@ from deployment.paths import find_project, project_folder, reports, update_repor
 from healthcheck.observation import CheckName
 from healthcheck.report import Report
 from healthcheck.runner import look, verify
+from operations.commands.shared import say
 from operations.stack import Stack
 
 
@@ -46,7 +47,7 @@ def run(
         report = report.strict()
     project = find_project()
     if project is not None:
-        report.write(reports(project) / f"{deployment.stack}.json")
+        report.write(reports(project) / f"{deployment.stack}.json", progress)
     return report
 
 
@@ -63,5 +64,5 @@ def update(stack: Stack, *, targets: Sequence[str] = (), project: Path | None = 
         return succeeded, None
     report = Report.model_validate_json(path.read_bytes())
     if path != kept:
-        report.write(kept)
+        report.write(kept, say)
     return succeeded, report

@@ -72,3 +72,20 @@ def test_an_update_of_some_gateways_is_verified_by_those(
     kept = tmp_path / ".ibgw" / "descriptions" / "paper.json"
     assert json.loads(kept.read_text())["gateways"].keys() == {"main", "second"}
     assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_an_update_whose_report_cannot_be_kept_warns_and_tells_its_verdict(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: dict[str, list[str]] = {"info": [], "warn": []}
+    (tmp_path / ".ibgw").write_text("a file in the folder's place")
+    monkeypatch.setattr(healthcheck.runner, "verify", lambda _, **__: report(stack="paper"))
+    monkeypatch.setattr(pulumi, "get_root_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
+    for level, texts in told.items():
+        monkeypatch.setattr(pulumi.log, level, lambda text, texts=texts, **_: texts.append(text))
+    loaded = settings.load("paper", as_engine(tracked("paper")))
+    described = spec.describe(loaded, project="ibgw", stack="paper", image=loaded.image)
+    verify_after_update(Known(), described)  # type: ignore[arg-type]
+    assert any("this report is not kept" in text for text in told["warn"])
+    assert "paper/main" in told["info"][-1]

@@ -32,6 +32,13 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 40 + "m", "9" * 400 + "h", "8785h", "1m" * 1_000_000])
+def test_what_would_overflow_a_clock_is_refused_in_few_words(text: str) -> None:
+    with pytest.raises(ValueError, match="is longer than a year") as refused:
+        parse_duration(text)
+    assert len(str(refused.value)) < 100
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("23:59", "11:59 PM"), ("00:05", "12:05 AM"), ("12:00", "12:00 PM"), ("07:05", "07:05 AM"), ("01:00", "01:00 AM")],

@@ -562,10 +562,26 @@ def test_a_docker_host_that_does_not_answer_could_not_be_run() -> None:
 def test_a_report_is_written_whole(host: FakeHost, tmp_path: Path) -> None:
     report = verify(host)
     target = tmp_path / "reports" / "paper.json"
-    report.write(target)
-    report.write(target)
+    report.write(target, pytest.fail)
+    report.write(target, pytest.fail)
     assert Report.model_validate_json(target.read_text()) == report
     assert [path.name for path in target.parent.iterdir()] == ["paper.json"]
+
+
+@pytest.mark.parametrize(("in_the_way", "why"), [("folder", "File exists"), ("disk", "No space left on device")])
+def test_a_report_that_cannot_be_kept_is_told_and_no_failure(
+    host: FakeHost, tmp_path: Path, in_the_way: str, why: str
+) -> None:
+    target = tmp_path / "reports" / "paper.json"
+    if in_the_way == "folder":
+        target.parent.write_text("a file")
+    else:
+        target.parent.mkdir()
+        target.with_suffix(".new").symlink_to("/dev/full")
+    told: list[str] = []
+    verify(host).write(target, told.append)
+    [text] = told
+    assert text.startswith(f"{target}: {why}; this report is not kept")
 
 
 # --- isolation's origins and Docker's events ----------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """The command line: exit codes, one-block messages, quick help, and subcommands of other packages."""
 
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -278,3 +280,69 @@ def test_every_exit_code_of_an_error_reaches_the_shell(monkeypatch: pytest.Monke
 
         monkeypatch.setattr(cli, "add_foreign_commands", fail)
         assert cli.run(["env"]) == code
+
+
+def piped(words: str, to: str, home: Path) -> "subprocess.CompletedProcess[str]":
+    """A command line as a shell runs it, its own exit code on a line of its own."""
+    line = f"{{ {words}; echo code $? >&3; }} {to}"
+    return subprocess.run(
+        ["bash", "-c", f"exec 3>&1; {line}"],
+        cwd=home,
+        env={**os.environ, "PATH": f"{home}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["", "logs", "verify", "releases"])
+def test_who_has_read_enough_ends_each_command_quietly(command: str, tmp_path: Path) -> None:
+    """As `ibgw logs | head` does."""
+    done = piped(f"{shlex.join(IBGW)} {command} --help", "| sleep 0", tmp_path)
+    assert (done.stdout, done.stderr) == ("code 141\n", "")
+
+
+def test_who_has_read_enough_of_a_log_ends_it_quietly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(tmp_path / "pulumi", monkeypatch, sys.executable).answers({"stack output": (0, outputs_json(), "")})
+    endless = (
+        "from operations import logs; from operations.commands import logs as command; "
+        "from datetime import datetime, UTC; "
+        "line = logs.Line(datetime.now(UTC), 'main', None, 'x' * 100); "
+        "logs.read = lambda *_, **__: iter([line] * 100_000); "
+        "command.docker_of = lambda _: __import__('contextlib').nullcontext()"
+    )
+    run = [sys.executable, "-c", f"import sys; {endless}; from operations.cli import main; main()"]
+    done = piped(f"{shlex.join(run)} logs --stack paper", "| head -n 1 >/dev/null", tmp_path)
+    assert (done.stdout, done.stderr) == ("code 141\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "to", "said"),
+    [
+        ("--help", ">/dev/full", "what this command prints or keeps: No space left on device"),
+        ("verify --help", ">/dev/full", "what this command prints or keeps: No space left on device"),
+        ("--help", ">/dev/full 2>/dev/full", ""),
+        ("env --stack paper", "2>/dev/full", ""),
+    ],
+)
+def test_a_full_disk_is_told_where_it_can_be_and_is_no_bug(words: str, to: str, said: str, tmp_path: Path) -> None:
+    done = piped(f"{shlex.join(IBGW)} {words}", to, tmp_path)
+    assert done.stdout == "code 5\n"
+    assert said in done.stderr
+    assert "bug" not in done.stderr
+    assert len(done.stderr.splitlines()) == bool(said)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.ENOSPC])
+def test_a_place_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "/somewhere/.ibgw/paper.json")
+
+    monkeypatch.setattr(cli, "run", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 5
+    assert f"ibgw: /somewhere/.ibgw/paper.json: {os.strerror(number)}" in capsys.readouterr().err

@@ -172,3 +172,26 @@ def test_a_gateway_that_the_stack_lacks_is_bad_usage(
     assert cli.run([*VERIFY, "--gateway", "typo"]) == 2
     assert "only main, other" in capsys.readouterr().err
     assert asked == {}
+
+
+def test_a_report_that_cannot_be_kept_takes_no_verdict_away(
+    verifier: Callable[[Report], dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".ibgw").write_text("a file in the folder's place")
+    verifier(report("failed", 3))
+    assert cli.run(VERIFY) == 3
+    shown = capsys.readouterr()
+    assert "main" in shown.out
+    assert "this report is not kept" in shown.err
+
+
+@pytest.mark.parametrize(
+    "content", [bytes(range(256)), b'{"a":' * 5000, b'{"schema":' + b"9" * 5000 + b"}", b"null", b""]
+)
+def test_a_contract_that_is_none_is_refused_in_words(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "contract"
+    file.write_bytes(content)
+    assert cli.run(["verify", "--contract", str(file)]) == 5
+    assert f"{file}: " in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_the_report_of_another_program_is_kept_where_every_other_is(
     monkeypatch.setenv("PULUMI_OPTION_CWD", str(ours))
 
     def up(_: Stack, __: Any) -> bool:
-        GOOD.write(update_report(theirs, "live"))
+        GOOD.write(update_report(theirs, "live"), pytest.fail)
         return True
 
     monkeypatch.setattr(Stack, "up", up)

@@ -271,7 +271,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
         "name or ARN",
     ),
     (f"{MAIN}.clients", [[{"container": "a"}], [{"container": "-ab"}]], "pattern"),
-    ("ibgw:verifier.timeout", [f"{'9' * 40}m", f"{'9' * 400}h", f"1m{'9' * 20}s"], "longer than any"),
+    ("ibgw:verifier.timeout", [f"{'9' * 40}m", f"{'9' * 400}h", f"1m{'9' * 20}s"], "longer than a year"),
     ("ibgw:verifier.timeout", ["\uff11\uff10m", "\u0661m"], "not a duration"),
     (f"{MAIN}.session.autoRestart", ["2\u0663:00", "\uff11\uff12:00"], "HH:MM"),
 ]
