@@ -15,11 +15,12 @@ _MAXIMUM_LENGTH = 128
 
 _TEMPLATE = re.compile(r"[$%]?\{+[^{}]*\}+|\$[A-Z_]+|%[A-Z_]+%|<[^<>]*>|\[[^\[\]]*\]")
 """Something that was to be filled in: `<password>`, `${PASSWORD}`, `{{ password }}`, `$PASSWORD`."""
-_WHAT = "(user|username|userid|login|password|passwd|passphrase|pass|pwd|secret|value|credentials?)"
+_WHAT = "(user|username|userid|login|password|passwd|passphrase|pass|pwd|secret|value|credential)s?"
 _WORDS = re.compile(
-    r"(please)?(change|replace|insert|enter|put|fill|set|add|type)(this|your|the|real|in|it|me|my)*"
-    rf"{_WHAT}?(in|here|later|now)?"
-    rf"|(your|the|my|real|new|some|a|an|default|example|sample|dummy|fake|ibkr|tws)*{_WHAT}(here)?"
+    r"(please)?(change|replace|insert|enter|put|fill|set|add|type)"
+    rf"(this|your|own|the|real|ibkr|tws|with|in|it|me|my)*({_WHAT})*(in|here|later|now|please)*[0-9]{{0,4}}"
+    r"|(todo|fixme|your|the|my|real|new|some|a|an|default|example|sample|dummy|fake|test|placeholder|ibkr|tws)*"
+    rf"({_WHAT}){{1,2}}(here|placeholder)?"
     r"|todo|tbd|tba|fixme|placeholder|example|sample|dummy|none|null|nil|undefined|unset|notset|missing|empty"
     r"|redacted|hidden|foo|bar|foobar|na"
 )
@@ -31,14 +32,13 @@ def refused(secret_id: str, fault: str, remedy: str, kind: type[IbgwError] = Ibg
 
 
 def _is_placeholder(value: str) -> bool:
-    """Whether somebody left it to be filled in. The broker's passwords have letters and digits, so that with a digit it
-    is one only if it is a single character over and over, and so is what has neither (`...`)."""
-    letters = [character for character in value.casefold() if character.isalnum()]
-    if len(set(letters)) <= 1:
+    """Whether somebody left it to be filled in. The broker's passwords have letters and digits, and its user ids have
+    letters, so that one character over and over (`...`, `xxxx`) and what has no letter (`12345678`) are none."""
+    word = "".join(character for character in value.casefold() if character.isalnum())
+    if len(set(word)) <= 1 or not any(character.isalpha() for character in word):
         return True
-    if any(character.isdigit() for character in value):
-        return False
-    return _TEMPLATE.fullmatch(value) is not None or _WORDS.fullmatch("".join(letters)) is not None
+    template = _TEMPLATE.fullmatch(value) is not None and not any(character.isdigit() for character in word)
+    return template or _WORDS.fullmatch(word) is not None
 
 
 def _check_text(secret_id: str, key: str, value: object) -> str:

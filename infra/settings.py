@@ -278,7 +278,7 @@ class SecondFactorSettings(_Settings):
     """How a login is confirmed, and what happens when nobody confirms it."""
 
     method: SecondFactor = SecondFactor.NONE
-    device: Annotated[str, Field(min_length=1)] | None = None
+    device: Annotated[str, Field(min_length=1, pattern=r"\S")] | None = None
     on_timeout: OnTimeout = OnTimeout.EXIT
     relogin: bool = False
     exit_interval: Annotated[Duration, AfterValidator(lambda value: _between(value, "10s", "10m"))] = timedelta(
@@ -368,7 +368,7 @@ class QuoteContract(_Settings):
     local_symbol: ContractText | None = None
     primary_exchange: ContractText | None = None
     trading_class: ContractText | None = None
-    expiry: Annotated[str, BeforeValidator(_digits), Field(pattern=r"^20\d\d(0[1-9]|1[0-2])([0-3]\d)?$")] | None = None
+    expiry: Annotated[str, BeforeValidator(_digits), AfterValidator(values.expiry)] | None = None
     strike: Annotated[float, Field(gt=0, lt=1e9)] | None = None
     right: Right | None = None
     multiplier: Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{1,7}(\.[0-9]{1,4})?$")] | None = None

@@ -6,6 +6,7 @@ What they would refuse is refused in the preview. Each function returns the valu
 import difflib
 import re
 import unicodedata
+from datetime import date
 from importlib.resources import files
 from ipaddress import IPv4Network
 
@@ -154,6 +155,17 @@ def master_client_id(value: int) -> int:
     low, high = ClientIds().testing
     if low <= value <= high:
         raise ValueError(f"{value} is one of the verifier's own ({low} to {high}); choose another")
+    return value
+
+
+def expiry(value: str) -> str:
+    """A contract's last trading day, or its month."""
+    if not re.fullmatch(r"20[0-9]{4}([0-9]{2})?", value):
+        raise ValueError(f"{value!r} is neither YYYYMM nor YYYYMMDD, such as 202703")
+    try:
+        date.fromisoformat(value if len(value) == len("YYYYMMDD") else f"{value}01")
+    except ValueError:
+        raise ValueError(f"{value!r} is not in the calendar") from None
     return value
 
 

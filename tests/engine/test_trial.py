@@ -85,6 +85,22 @@ def test_what_is_as_described_is_not_tried_and_what_changes_is_before_the_old_on
     )
 
 
+def test_an_image_that_is_not_there_ends_the_update_before_anything_is_tried(tried: Tried, proxy: DockerProxy) -> None:
+    before = tried.container()
+    absent = f"{tried.sandbox.gateway_image.partition('@')[0]}@sha256:{'0' * 64}"
+    tried.tools.project(STACK, dockerHost=proxy.url, image=absent)
+    proxy.forget_calls()
+    refused = tried.up(check=False)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "0" * 64 in said
+    assert "unhandled error" not in said
+    assert "Traceback" not in said
+    assert [str(call) for call in proxy.calls if call.path.startswith("/containers/create")] == []
+    assert tried.container()["Id"] == before["Id"]
+    tried.tools.project(STACK, dockerHost=proxy.url)
+
+
 @pytest.mark.parametrize(("code", "words"), REFUSED.values(), ids=REFUSED)
 def test_a_refused_container_leaves_the_old_one_running(tried: Tried, code: str, words: str) -> None:
     before, counted = tried.container(), tried.counted()

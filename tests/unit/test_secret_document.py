@@ -93,6 +93,8 @@ def test_a_bad_secret_is_refused_without_showing_it(text: str, found: str) -> No
             "n/a",
             "null",
             "EXAMPLE-PASSWORD",
+            *("changeme123", "put_your_IBKR_password_here", "%(password)s", "PASSWORD_PLACEHOLDER"),
+            *("replace with password", "12345678", "test-user", "TODO: password", "__PASSWORD__"),
         ),
     ],
 )
@@ -105,7 +107,20 @@ def test_a_placeholder_is_refused(key: str, value: str) -> None:
 @pytest.mark.parametrize("key", ["user_id", "password"])
 @pytest.mark.parametrize(
     "value",
-    ["edemo", "demouser", "passwort", "<Tr4ding>", "$Trading2024", "my-password-is-7", "Mysterious", "aaaaaaa1"],
+    [
+        "edemo",
+        "demouser",
+        "passwort",
+        "<Tr4ding>",
+        "$Trading2024",
+        "my-password-is-7",
+        "password2024",
+        "changer",
+        "Putney",
+        "users7",
+        "Mysterious",
+        "aaaaaaa1",
+    ],
 )
 def test_what_only_looks_like_a_placeholder_is_taken(key: str, value: str) -> None:
     assert value in parse("ibgw/paper/main", document(**{key: value}), Mode.PAPER)

@@ -238,6 +238,8 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     (f"{CONTRACT}.secType", ["STOCK", "stk", "EQUITY", "BAG", ""], "'STK'"),
     (f"{CONTRACT}.symbol", ["", " SPY", "SPY ", "ÄÖ", "X" * 65], ""),
     (f"{CONTRACT}.exchange", ["", "SM ART", "SMART;"], "pattern"),
+    (f"{CONTRACT}.expiry", ["20260231", "20261300", "20\uff12601", "2026"], ""),
+    (f"{MAIN}.secondFactor", [{"method": "push", "device": " "}], "device"),
     (f"{CONTRACT}.currency", ["usd", "US", "USDX", "$$$"], "pattern"),
     (f"{MAIN}.session.timeZone", ["EST"], "did you mean 'America/New_York'?"),
     (f"{MAIN}.session.timeZone", ["MST"], "did you mean 'America/Denver'?"),
