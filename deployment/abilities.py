@@ -77,6 +77,14 @@ def limits_lacking(info: Info) -> list[Lack]:
     return []
 
 
+def first_user(info: Info) -> tuple[int, int]:
+    """The user and group of the host that a container has for root; 0 unless Docker remaps them (userns-remap), for
+    which it has a folder of its own, such as /var/lib/docker/165536.165536."""
+    remapped = any("name=userns" in option for option in info.get("SecurityOptions") or ())
+    folder = re.search(r"/(\d+)\.(\d+)$", info.get("DockerRootDir") or "")
+    return (int(folder[1]), int(folder[2])) if remapped and folder else (0, 0)
+
+
 def lacks(info: Info, *, platform: str, gateways: int) -> list[Lack]:
     """All that stands in a stack's way. `platform`: of its images, such as linux/amd64. `gateways`: their number."""
     return [*_kind(info, platform), *limits_lacking(info), *_networks(info, gateways)]

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from deployment.abilities import Lack
+from deployment.abilities import Info, first_user, limits_lacking
 from deployment.description import Deployment, Gateway
 from deployment.errors import IbgwError
 from healthcheck import hygiene, isolation
@@ -41,9 +41,8 @@ STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})
 @dataclass(frozen=True)
 class Verification:
     """What the runs of all gateways share. `wait`, `watch`: seconds; `asked`: the checks to report, none for all;
-    `acts`: whether a gateway whose credentials were rejected is stopped; `lacking`: the limits that the Docker host
-    cannot keep; `image`: the verifier's, None where it is gone; `recorded`: asks the stack's state
-    (healthcheck.runner)."""
+    `acts`: whether a gateway whose credentials were rejected is stopped; `host`: what Docker says of its host; `image`:
+    the verifier's, None where it is gone; `recorded`: asks the stack's state (healthcheck.runner)."""
 
     docker: DockerHost
     deployment: Deployment
@@ -54,7 +53,7 @@ class Verification:
     acts: bool
     progress: Callable[[str], None]
     interrupted: threading.Event
-    lacking: Sequence[Lack]
+    host: Info
     attachments: Attachments
     rounds: ReachabilityRounds
     verifiers: Verifiers
@@ -370,7 +369,13 @@ class GatewayRun:
         facts = self._container.facts()
         if facts is None:
             return None
-        facts = replace(facts, lacking=self._shared.lacking, accepted=self._shared.deployment.accepted)
+        host = self._shared.host
+        facts = replace(
+            facts,
+            lacking=limits_lacking(host),
+            accepted=self._shared.deployment.accepted,
+            first_user=first_user(host),
+        )
         return hygiene.judge(self.gateway, facts, self._shared.attachments.now())
 
     def _image_obstacle(self) -> Obstacle | None:

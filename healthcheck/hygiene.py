@@ -50,7 +50,8 @@ JUDGED = frozenset({"Config", "Path", "Args"})
 
 @dataclass(frozen=True)
 class Facts:
-    """`digests`: of the image that the container runs. `owner`: of its settings, None where none are mounted.
+    """`digests`: of the image that the container runs. `owner`: of its settings, None where none are mounted, as the
+    container has it or, where Docker remaps users, as the host has it: `first_user` is what the host has for root.
     `lacking`: of the limits, what the Docker host cannot keep; `accepted`: what the configuration accepts."""
 
     record: GatewayRecord
@@ -63,6 +64,7 @@ class Facts:
     status: Status | None = None
     lacking: Sequence[Lack] = ()
     accepted: tuple[Lacking, ...] = ()
+    first_user: tuple[int, int] = (0, 0)
 
     def judged(self, accepted: Iterable[Lacking]) -> GatewayRecord:
         return replace(self.record, accepted=tuple(accepted))
@@ -125,7 +127,7 @@ def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Rea
         yield Reason.IMAGE_DIFFERS, unlike("image", digests, gateway.image.digest)
     if facts.owner is None:
         yield Reason.SETTINGS_OWNER, unlike("settings", "not mounted", f"volume {gateway.volumes.settings}")
-    elif facts.owner != OWNER:
+    elif facts.owner not in (OWNER, (OWNER[0] + facts.first_user[0], OWNER[1] + facts.first_user[1])):
         owner = ":".join(map(str, facts.owner))
         yield Reason.SETTINGS_OWNER, unlike("owner of the settings", owner, ":".join(map(str, OWNER)))
     if facts.out_of_memory:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from deployment.abilities import limits_lacking
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
@@ -65,7 +64,7 @@ def verify(
             isolation = CheckName.ISOLATION in with_needs(checks)
             if isolation:
                 attachments.scan()
-            lacking = limits_lacking(docker.info())
+            host = docker.info()
         if left:
             progress(f"removed {left} of the verifier's objects that an earlier run left behind")
         with (
@@ -86,7 +85,7 @@ def verify(
                 acts=acts,
                 progress=progress,
                 interrupted=over,
-                lacking=lacking,
+                host=host,
                 attachments=attachments,
                 rounds=rounds,
                 verifiers=verifiers,

@@ -9,12 +9,13 @@ import re
 from typing import NamedTuple
 
 from deployment.docker_address import SshAddress
+from healthcheck.text import clean
 
 LONGEST = 1000
 """Characters of what was said that a message shows: the end of it, where the reason is."""
 
-NOT_FOUND = 127
-"""A shell's exit code for a command that it does not find (POSIX)."""
+NOT_STARTED = (126, 127)
+"""A shell's exit codes for a command that it may not run or does not find (POSIX)."""
 
 
 class SshFailed(ConnectionError):
@@ -73,7 +74,7 @@ CAUSES = (
         "add the user to the group docker on the host, and log in anew",
     ),
     _Cause(
-        r"Permission denied",
+        r"Permission denied( \(|, please)|not allowed to log in|account is locked|account has expired",
         "the host does not accept the login",
         "check that the user is there and has the key in its authorized_keys, and that the key is in your agent "
         "(`ssh-add -l`) or named as IdentityFile in ~/.ssh/config",
@@ -87,6 +88,11 @@ CAUSES = (
         r"Cannot connect to the Docker daemon|failed to open the raw stream|dial unix ",
         "the host is reached, and Docker does not run there",
         "start it on the host (`systemctl start docker`)",
+    ),
+    _Cause(
+        r"stdio forwarding failed|channel 0: open failed|UNKNOWN port 65535",
+        "the host on the way there (ProxyJump, ProxyCommand) does not lead to it",
+        "check the way in ~/.ssh/config, and whether the host there reaches this one at its port",
     ),
     _Cause(
         r"Unable to negotiate",
@@ -112,7 +118,7 @@ CAUSES = (
 
 NO_DOCKER = _Cause(
     r"docker: (command )?not found|command not found: docker|Unknown command:? '?docker",
-    "the host's shell does not find `docker`",
+    "the host's shell does not find `docker`, or may not run it",
     "install the client there, or put it on the PATH that a shell without a login has",
 )
 """Also known by its exit code."""
@@ -134,7 +140,7 @@ def explain(address: SshAddress, *, said: str, code: int | None, printed: str = 
     how = f"ended without an answer of Docker's (exit code {code})"
     if code is None:
         how = "was ended, since Docker did not answer in time"
-    cause = NO_DOCKER if code == NOT_FOUND or re.search(NO_DOCKER.said, said) else _cause(said)
+    cause = NO_DOCKER if code in NOT_STARTED or re.search(NO_DOCKER.said, said) else _cause(said)
     ended = f"ssh {address.host} {how}{words}"
     return f"{ended}; {by_hand}" if cause is None else f"{cause.meaning}: {ended}; {cause.todo}; {by_hand}"
 
@@ -144,7 +150,7 @@ def _cause(said: str) -> _Cause | None:
 
 
 def cleaned(text: str) -> str:
-    """Its lines in one, without what a terminal would take for commands, and without frames."""
-    lines = ["".join(letter if letter.isprintable() else " " for letter in line).strip() for line in text.splitlines()]
+    """Its lines in one, without frames."""
+    lines = [clean(line).strip() for line in text.splitlines()]
     joined = " | ".join(line for line in lines if any(map(str.isalnum, line)))
     return joined if len(joined) <= LONGEST else f"... {joined[-LONGEST:]}"

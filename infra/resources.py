@@ -43,7 +43,7 @@ async def declare(
     gateways = {
         name: Gateway(
             name,
-            GatewayArgs(spec=gateway, credentials=secrets[name], known=known),
+            GatewayArgs(spec=gateway, credentials=secrets[name], known=known, accepted=stack.accepted),
             pulumi.ResourceOptions(providers=[provider]),
         )
         for name, gateway in host.gateways.items()

@@ -152,7 +152,7 @@ def live_restore(evidence: HostEvidence) -> Observation:
 def stop_time(evidence: HostEvidence) -> Observation:
     longest = max(map(stop_grace, evidence.gateways), default=0)
     return Observation(
-        "stop time", None, f"systemd's limit for Docker is not to be seen from here; the longest grace is {longest} s",
+        "stop time", None, f"systemd's limit for Docker cannot be seen from here; the longest grace is {longest} s",
         f"on the host: `systemctl show docker -p TimeoutStopUSec`, which must say {longest + STOP_MARGIN} s or more "
         f"({GUIDE})",
     )  # fmt: skip
@@ -161,13 +161,22 @@ def stop_time(evidence: HostEvidence) -> Observation:
 def upgrades(evidence: HostEvidence) -> Observation:
     version = evidence.info.get("ServerVersion", "of an unknown version")
     return Observation(
-        "upgrades", None, f"Docker {version}; whether it is upgraded unattended is not to be seen from here",
+        "upgrades", None, f"Docker {version}; whether it is upgraded unattended cannot be seen from here",
         f"on the host: `apt-mark showhold` names Docker's packages ({GUIDE})",
     )  # fmt: skip
 
 
+def boot(evidence: HostEvidence) -> Observation:
+    coming = [one for one in evidence.gateways if row(CONTAINER, "restart").of_docker(one) == "unless-stopped"]
+    running = sum(one["State"]["Status"] == "running" for one in coming)
+    return Observation(
+        "boot", None, f"{_gateways(running)} would log in at once; whether after the network cannot be seen from here",
+        f"on the host: `systemctl show docker -p After` names network-online.target ({GUIDE})",
+    )  # fmt: skip
+
+
 Topic = Callable[[HostEvidence], Observation]
-TOPICS: tuple[Topic, ...] = (clock, limits, memory, disk, forwarding, live_restore, stop_time, upgrades)
+TOPICS: tuple[Topic, ...] = (clock, limits, memory, disk, forwarding, live_restore, stop_time, upgrades, boot)
 
 
 def collect_host(docker: DockerHost, deployment: Deployment) -> HostEvidence:

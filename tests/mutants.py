@@ -104,8 +104,8 @@ MUTATIONS = (
     Mutation(
         "what ssh said is a command to the terminal",
         "healthcheck/ssh_failures.py",
-        'letter if letter.isprintable() else " "',
-        "letter",
+        "clean(line).strip()",
+        "line.strip()",
         "tests/unit/test_ssh_failures.py::test_what_was_said_is_shown_as_text",
     ),
     Mutation(

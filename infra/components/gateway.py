@@ -1,10 +1,13 @@
 """One gateway: its own internal network, its storage and its containers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
 from deployment import VERSION
+from deployment.abilities import Lacking
 from deployment.names import Role
 from deployment.parts import PASSWORD, SECRET_VERSION, USER_ID, Reference, Restart
 from deployment.tables import Token
@@ -16,11 +19,13 @@ from infra.spec import GatewaySpec
 
 @dataclass(frozen=True)
 class GatewayArgs:
-    """`known`: what is not the gateway's own, its image and the networks that it shares."""
+    """`known`: what is not the gateway's own, its image and the networks that it shares. `accepted`: what its Docker
+    host lacks and the configuration accepts."""
 
     spec: GatewaySpec
     credentials: Credentials
     known: Known
+    accepted: Sequence[Lacking] = ()
 
 
 class Gateway(pulumi.ComponentResource):
@@ -31,11 +36,14 @@ class Gateway(pulumi.ComponentResource):
         spec, credentials = args.spec, args.credentials
         # For whoever reads a preview (`ibgw plan`): the container's files are one secret to the engine, so that it
         # cannot say which of them changed. Nothing here is secret, and nothing depends on it.
-        told = {
+        told: dict[str, Any] = {
             "settings": spec.settings.model_dump(mode="json", by_alias=True),
             "secretVersion": credentials.version_id,
             "version": VERSION,
         }
+        if args.accepted:
+            # For the policy pack.
+            told["accepted"] = list(args.accepted)
         super().__init__(Token.GATEWAY, name, told, opts)
         own = pulumi.ResourceOptions(parent=self)
         networks = {

@@ -7,7 +7,6 @@ whatever the program itself has checked.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pulumi
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
@@ -21,11 +20,15 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
+from deployment.abilities import Lacking
 from deployment.properties import UNKNOWN
 from deployment.rules import RULES, Rule, egress_for_gateways
 from deployment.tables import Token
 from infra.policy import inputs
-from infra.settings import PROJECT
+
+ACCEPTED: dict[str, tuple[Lacking, ...]] = {}
+"""What the Docker host of a gateway may lack, by its component, which the engine asks about before its containers. A
+pack is told nothing of the stack's configuration."""
 
 
 def plain(value: Any) -> Any:
@@ -47,11 +50,12 @@ def _item(holder: Any, key: Any) -> Any:
 def for_each_resource(rule: Rule) -> Policy:
     """A rule about what one resource says of itself."""
 
-    accepts = inputs.accepted(pulumi.Config(PROJECT).get_object("acceptHost"))
-
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+        if args.resource_type == Token.GATEWAY:
+            ACCEPTED[args.urn] = inputs.accepted(plain(args.props).get("accepted"))
         if args.resource_type not in inputs.JUDGED:
             return
+        accepts = ACCEPTED.get(args.opts.parent or "", ())
         given = plain(args.props)
         if inputs.applies(rule, args.resource_type, given):
             judged = inputs.record(args.resource_type, args.name, given, inputs.mode_of(args.urn), accepts)

@@ -37,9 +37,9 @@ def applies(rule: Rule, kind: str, inputs: Inputs) -> bool:
     return kind != Token.CONTAINER or mode.of_inputs(inputs) != "none" or rule in WITHOUT_NETWORK
 
 
-def accepted(configured: object) -> tuple[Lacking, ...]:
-    """Of the stack's setting `acceptHost`, what there is. The program refuses anything else."""
-    named = configured if isinstance(configured, list) else []
+def accepted(told: object) -> tuple[Lacking, ...]:
+    """What a gateway's component says of its Docker host, as far as it can be said."""
+    named = told if isinstance(told, list) else []
     return tuple(ability for ability in Lacking if ability in named)
 
 

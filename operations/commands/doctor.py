@@ -7,8 +7,8 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     """Verify, then walk through what usually is wrong: what was found, and the one command to run next.
 
     Topics of a gateway: container, authentication, lockout, port, firewall, settings, second factor, schedule, time
-    zone. Of the Docker host: clock, limits, memory, disk, forwarding, live restore, stop time, upgrades; a question
-    mark is what Docker does not tell (docs/host.md).
+    zone. Of the Docker host: clock, limits, memory, disk, forwarding, live restore, stop time, upgrades, boot; a
+    question mark is what Docker does not tell (docs/host.md).
     """
     from healthcheck.runner import look
     from operations.doctor import Observation, collect, examine, next_step, render

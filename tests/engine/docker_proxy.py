@@ -1,11 +1,13 @@
-"""A proxy on the Docker socket: it writes down every request, and can step in before or after chosen ones.
+"""A proxy on the Docker socket: it writes down every request, can step in before or after chosen ones, and can change
+what they say.
 
-For two kinds of tests: that a preview only reads, and what is left when an engine is killed at a chosen moment. It
-speaks as much HTTP as the Docker Engine API uses: kept-alive connections, chunked bodies, and connections that become
-raw streams (attach, exec, a build's session).
+For three kinds of tests: that a preview only reads, what is left when an engine is killed at a chosen moment, and what
+becomes of a gateway on a host that this machine is not. It speaks as much HTTP as the Docker Engine API uses:
+kept-alive connections, chunked bodies, and connections that become raw streams (attach, exec, a build's session).
 """
 
 import contextlib
+import json
 import re
 import socket
 import threading
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 CHUNK = 65536
 READS = frozenset({"GET", "HEAD"})
@@ -50,6 +52,17 @@ class Moment(Enum):
     AFTER = "after"
 
 
+Change = Callable[[Any], None]
+"""Of a JSON document, in place."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    matches: Matches
+    of_request: Change | None
+    of_answer: Change | None
+
+
 @dataclass
 class _Step:
     matches: Matches
@@ -80,6 +93,7 @@ class DockerProxy:
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._steps: list[_Step] = []
+        self._changes: list[_Change] = []
         self._open: set[socket.socket] = set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._closing = threading.Event()
@@ -102,6 +116,15 @@ class DockerProxy:
         """Calls `do` once, at the first request that matches. The client gets no answer to that request."""
         with self._lock:
             self._steps.append(_Step(matches, moment, do))
+
+    def change(self, matches: Matches, *, request: Change | None = None, answer: Change | None = None) -> None:
+        """Changes the JSON of every request that matches, or of its answer."""
+        with self._lock:
+            self._changes.append(_Change(matches, request, answer))
+
+    def forget_changes(self) -> None:
+        with self._lock:
+            self._changes.clear()
 
     def forget_steps(self) -> None:
         """Drops what was to be stepped in at and never came."""
@@ -161,6 +184,10 @@ class DockerProxy:
             if step is not None and step.moment is Moment.BEFORE:
                 step.do()
                 raise _StepIn
+            changes = [change for change in list(self._changes) if change.matches(call)]
+            if any(change.of_request for change in changes):
+                docker.sendall(_changed(request, requests, [change.of_request for change in changes]))
+                request = _Head(first=request.first, fields={}, raw=b"")
             docker.sendall(request.raw)
             # The body goes on its own, since Docker may answer before all of it was sent.
             body = threading.Thread(target=_copy_request_body, args=(request, requests, docker), daemon=True)
@@ -174,6 +201,10 @@ class DockerProxy:
                 _copy_answer_body(call, answer, answers, None)
                 step.do()
                 raise _StepIn
+            if any(change.of_answer for change in changes):
+                client.sendall(_changed(answer, answers, [change.of_answer for change in changes]))
+                body.join()
+                continue
             client.sendall(answer.raw)
             if _becomes_stream(answer):
                 body.join()
@@ -267,6 +298,27 @@ def _copy_sized(head: _Head, source: BinaryIO, target: socket.socket | None) -> 
         left -= len(data)
         if target is not None:
             target.sendall(data)
+
+
+def _changed(head: _Head, source: BinaryIO, changes: list[Change | None]) -> bytes:
+    """The message with its JSON changed, and with that one's length."""
+    document = json.loads(_read_sized(head, source))
+    for change in filter(None, changes):
+        change(document)
+    body = json.dumps(document).encode()
+    lines = head.raw.split(b"\r\n")[:-2]
+    kept = [line for line in lines if line.partition(b":")[0].lower() not in (b"content-length", b"transfer-encoding")]
+    return b"\r\n".join([*kept, b"Content-Length: %d" % len(body), b"", body])
+
+
+def _read_sized(head: _Head, source: BinaryIO) -> bytes:
+    if b"chunked" not in head.fields.get(b"transfer-encoding", b""):
+        return source.read(int(head.fields.get(b"content-length", b"0")))
+    body = b""
+    while length := int(source.readline().split(b";")[0], 16):
+        body += source.read(length + 2)[:-2]
+    source.readline()
+    return body
 
 
 def _tunnel(requests: BinaryIO, client: socket.socket, answers: BinaryIO, docker: socket.socket) -> None:

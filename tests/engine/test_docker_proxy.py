@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import docker.errors
@@ -50,6 +51,27 @@ def test_calls_on_one_connection_are_all_written_down(
         f"DELETE /networks/{network['Id']}",
     ]
     assert [call.reads for call in proxy.calls if call.path != "/version"] == [True, False, True, False]
+
+
+def test_a_request_and_an_answer_can_be_changed(
+    proxy: DockerProxy, client: docker.DockerClient, sandbox: Sandbox
+) -> None:
+    name = f"{sandbox.prefix}-proxied"
+
+    def label(document: dict[str, Any]) -> None:
+        document["Labels"] = {"changed": "yes"}
+
+    def poor(document: dict[str, Any]) -> None:
+        document["MemoryLimit"] = False
+
+    proxy.change(lambda call: call.path == CREATE, request=label)
+    proxy.change(lambda call: call.path == "/info", answer=poor)
+    network = client.api.create_network(name)
+    assert client.api.inspect_network(network["Id"])["Labels"] == {"changed": "yes"}
+    client.api.remove_network(network["Id"])
+    assert [client.info()["MemoryLimit"] for _ in range(2)] == [False, False]
+    proxy.forget_changes()
+    assert client.info()["MemoryLimit"] is True
 
 
 def test_streams_pass_and_are_written_down(proxy: DockerProxy, client: docker.DockerClient, sandbox: Sandbox) -> None:

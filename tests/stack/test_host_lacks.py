@@ -10,7 +10,7 @@ from deployment.description import Deployment
 from deployment.rules import RULES
 from infra import rules
 from tests.stack.conftest import Program
-from tests.stack.test_program import container, refused
+from tests.stack.test_program import container, plain, refused
 from tests.unit.test_settings import tracked
 
 NO_MEMORY = {"MemoryLimit": False, "SwapLimit": False}
@@ -91,3 +91,11 @@ def test_what_can_be_accepted_is_a_closed_list(program: Program) -> None:
     text = refused(program, config=accepting("everything"))
     assert "ibgw:acceptHost" in text
     assert all(lacking in text for lacking in Lacking)
+
+
+def test_the_gateways_component_tells_the_policy_pack_what_was_accepted(program: Program) -> None:
+    program.info = NO_SWAP
+    deployed = program.run(config=accepting("swapLimit"))
+    assert plain(deployed.engine.declared("Gateway", "main").inputs)["accepted"] == ["swapLimit"]
+    program.info = ABLE
+    assert "accepted" not in program.run().engine.declared("Gateway", "main").inputs

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployment.abilities import Lacking, limits_lacking
+from deployment.abilities import Lacking, first_user, limits_lacking
 from deployment.description import InPlace
 from deployment.properties import Update
 from deployment.rules import violations
@@ -237,3 +237,14 @@ def test_what_was_accepted_passes_and_shows(
     assert rules["memory_limited"] == "accepted"
     # A limit that somebody took away on a host that has it is nobody's acceptance.
     assert look(facts(inspected(host_config=host))).reason == "rule_broken"
+
+
+@pytest.mark.parametrize(
+    ("owner", "reason"), [((166536, 166536), None), ((1000, 1000), None), ((165536, 165536), "settings_owner")]
+)
+def test_where_docker_remaps_users_the_owner_is_a_user_of_the_host(owner: tuple[int, int], reason: str | None) -> None:
+    info = {"SecurityOptions": ["name=seccomp,profile=default", "name=userns"], "DockerRootDir": "/data/165536.165536"}
+    assert look(facts(owner=owner, first_user=first_user(info))).reason == reason
+    # Rootless Docker has its own users everywhere, and a folder's name alone means nothing.
+    for other in ({"SecurityOptions": ["name=rootless"]}, {"SecurityOptions": None}):
+        assert first_user(info | other) == (0, 0)

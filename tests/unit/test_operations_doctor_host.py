@@ -36,6 +36,7 @@ def container(name: str = "main", *, memory: int = 1536, grace: int = 90, runnin
         "State": {"Status": "running" if running else "exited"},
         "HostConfig": {
             "Memory": memory * MIB,
+            "RestartPolicy": {"Name": "unless-stopped"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}},
         },
     }
@@ -54,7 +55,7 @@ def telling(**info: Any) -> HostEvidence:
 
 def test_of_a_good_host_only_what_docker_cannot_tell_is_open() -> None:
     observations = examine_host(HEALTHY)
-    assert {one.topic for one in observations if one.ok is None} == {"stop time", "upgrades"}
+    assert {one.topic for one in observations if one.ok is None} == {"stop time", "upgrades", "boot"}
     assert {one.topic for one in observations if one.ok is False} == set()
     assert all("docs/host.md" in (one.next or "") for one in observations if one.ok is None)
 
@@ -106,6 +107,13 @@ def test_the_stop_time_follows_the_longest_grace_on_the_host() -> None:
     observation = observed("stop time", evidence)
     assert "the longest grace is 600 s" in observation.found
     assert "must say 630 s or more" in (observation.next or "")
+
+
+def test_what_starts_with_the_host_is_counted() -> None:
+    once = container("once")
+    once["HostConfig"]["RestartPolicy"] = {"Name": "no"}
+    evidence = replace(HEALTHY, gateways=(container(), container("two"), container("off", running=False), once))
+    assert observed("boot", evidence).found.startswith("2 gateways would log in at once")
 
 
 def host(*containers: dict[str, Any]) -> FakeDocker:

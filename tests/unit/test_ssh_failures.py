@@ -44,6 +44,9 @@ SAID = [
     ("ssh: connect to host host port 22: Connection timed out\r\n", 255, "cannot be reached"),
     ("ssh: connect to host host port 22: No route to host\r\n", 255, "cannot be reached"),
     ("Timeout, server host not responding.\r\n", 255, "cannot be reached"),
+    ("bash: line 1: /usr/bin/docker: Permission denied\n", 126, "may not run it"),
+    ("channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding failed\r\n"
+     "Connection closed by UNKNOWN port 65535\r\n", 255, "does not lead to it"),
     ("bash: line 1: docker: command not found\n", 127, "does not find `docker`"),
     ("sh: 1: docker: not found\n", 127, "does not find `docker`"),
     ("zsh:1: command not found: docker\n", 127, "does not find `docker`"),
