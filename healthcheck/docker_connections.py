@@ -159,6 +159,8 @@ class _Ssh(sshconn.SSHSocket):
             self._output = _Output(self.proc.stdout.detach(), self)
             late = threading.Event()
             watchdog = threading.Timer(LOGIN, self._give_up, (self.proc, late))
+            # Nobody waits for it at a program's end.
+            watchdog.daemon = True
             watchdog.start()
             undo.callback(watchdog.cancel)
             try:

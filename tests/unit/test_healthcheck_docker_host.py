@@ -3,8 +3,11 @@
 import http.server
 import io
 import json
+import os
+import signal
 import socketserver
 import struct
+import subprocess
 import sys
 import tarfile
 import threading
@@ -283,6 +286,27 @@ def test_an_ssh_that_waits_for_ever_is_ended_and_its_question_is_told(
 def test_an_ssh_whose_shared_connection_stays_behind_is_not_waited_for(ssh: str, tmp_path: Path) -> None:
     said = refusal_of(tmp_path, "sleep 20 >/dev/null </dev/null & echo 'bash: docker: command not found' >&2; exit 127")
     assert "the host's shell does not find `docker`" in said
+
+
+INTERRUPTED = """\
+import signal
+from healthcheck.docker_host import DockerHost
+# Whoever started the tests may have had it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+DockerHost("ssh://me@host")
+"""
+
+
+def test_a_program_that_is_interrupted_at_a_login_ends(ssh: str, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "ssh").write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 600\n")
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED], stderr=subprocess.DEVNULL) as running:
+        while not (tmp_path / "pid").exists() or not (pid := (tmp_path / "pid").read_text()):
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        # Without waiting for the time that a login has.
+        ended = running.wait(docker_connections.LOGIN / 2)
+    os.kill(int(pid), signal.SIGKILL)
+    assert ended != 0
 
 
 def test_a_machine_without_ssh_is_told_so(ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
