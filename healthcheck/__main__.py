@@ -24,6 +24,7 @@ from healthcheck.events import EVENT, AttemptEvent, Event, ProgressEvent, Report
 from healthcheck.observation import CheckName
 from healthcheck.redact import RedactingFilter, Redactor
 from healthcheck.report import GatewayReport, Report, Vantage, check_result, gateway_report
+from healthcheck.text import clean_value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -110,7 +111,7 @@ def _verify(options: argparse.Namespace) -> int:
     _log_to_stderr(redactor)
 
     def emit(event: Event) -> None:
-        line = json.dumps(redactor.value(EVENT.dump_python(event, mode="json")), ensure_ascii=False)
+        line = json.dumps(clean_value(redactor.value(EVENT.dump_python(event, mode="json"))), ensure_ascii=False)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 

@@ -21,6 +21,7 @@ from deployment.tables import Kind
 from healthcheck.docker_connections import connected
 from healthcheck.redact import Redactor
 from healthcheck.ssh_failures import SshFailed
+from healthcheck.text import clean
 
 CONNECTIONS = 1000
 """Kept at most, which is more than the threads that ever ask at once: urllib3 warns of each that finds no room."""
@@ -399,7 +400,9 @@ def docker_errors(what: str, todo: str) -> Iterator[None]:
     try:
         yield
     except DockerError as error:
-        raise IbgwError(f"{what}: {Redactor().text(str(error))}; {todo}", exit_code=ExitCode.COULD_NOT_RUN) from error
+        raise IbgwError(
+            f"{what}: {clean(Redactor().text(str(error)))}; {todo}", exit_code=ExitCode.COULD_NOT_RUN
+        ) from error
 
 
 def moment(text: str) -> datetime:

@@ -23,7 +23,8 @@ from healthcheck.observation import HELD, Attempt, CheckName, CheckObservation, 
 from healthcheck.reachability import ProbeTarget, Reachability, ReachabilityRounds
 from healthcheck.reasons import EXPLANATIONS, Reason, Retry
 from healthcheck.redact import Redactor
-from healthcheck.report import GatewayReport, Vantage, gateway_report, redacted
+from healthcheck.report import GatewayReport, Vantage, gateway_report
+from healthcheck.text import clean
 from healthcheck.verdict import failing, heals
 from healthcheck.verifier_container import BUDGET, VerifierFailed, Verifiers
 
@@ -139,7 +140,7 @@ class GatewayRun:
         if not attempt.last:
             elapsed_ms = round((time.monotonic() - self._began) * 1000)
             attempt = replace(attempt, duration_ms=max(0, elapsed_ms - attempt.waited_ms))
-        report = gateway_report(
+        return gateway_report(
             self.gateway,
             self._shared.deployment.stack,
             replace(attempt, checks=tuple(checks)),
@@ -150,15 +151,15 @@ class GatewayRun:
             stopped=self._stopped,
             note=self._note,
             docker_host=self._shared.deployment.docker_host,
+            redactor=self._redactor,
         )
-        return redacted(report, self._redactor)
 
     def _say(self, text: str, time_used: str = "") -> None:
         """Tells what the gateway waits for: when it changes, and now and then while it does not."""
         now = time.monotonic()
         if text != self._said or now - self._said_at >= HEARTBEAT:
             self._said, self._said_at = text, now
-            self._shared.progress(f"{self.gateway.name}: {self._redactor.text(text)}{time_used}")
+            self._shared.progress(f"{self.gateway.name}: {clean(self._redactor.text(text))}{time_used}")
 
     # --- over the API -------------------------------------------------------------------------------------------------
 

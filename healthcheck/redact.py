@@ -13,12 +13,16 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
+from healthcheck.text import clean, clean_lines
+
 # Account numbers: live U1234567 (F and I for advisors), paper DU, DF, DI and DUP... (the prefixes in Lean's rule).
 ACCOUNT = re.compile(r"(?<![A-Za-z0-9])(D[A-Z]{1,2}|[UFI])(\d{4,10})(?![A-Za-z0-9])")
 
 # Keys of IBC's config.ini, of the image's environment and of the secret, followed by a value up to the line's end.
 CREDENTIAL = re.compile(
-    r"(?i)((?:ib|fix)?login_?id|tws_userid\w*|user_?id|\w*password\w*|passwd|\w*totp\w*|\w*secret|api_?key|token)"
+    # What stands before the key in its word is left alone anyway, and what stands after it is bounded: a word without
+    # end, which a log may have, would take the square of its length.
+    r"(?i)(login_?id|tws_userid\w{0,64}|user_?id|password\w{0,64}|passwd|totp\w{0,64}|secret|api_?key|token)"
     r"(\"?\s*[=:]\s*)(\S.*)$",
     re.MULTILINE,
 )
@@ -35,7 +39,7 @@ def spellings(escaped: str) -> Iterator[str]:
     units = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda unit: chr(int(unit[1], 16)), escaped)
     plain = units.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     yield from (escaped, plain, repr(plain)[1:-1], json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1])
-    yield from (quote(plain, safe=""), plain.replace("\\", "\\\\"))
+    yield from (quote(plain, safe=""), plain.replace("\\", "\\\\"), clean(plain))
 
 
 class Redactor:
@@ -79,9 +83,9 @@ class RedactingFilter(logging.Filter):
         self._redactor = redactor
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = self._redactor.text(record.getMessage())
+        record.msg = clean_lines(self._redactor.text(record.getMessage()))
         record.args = ()
         if record.exc_info:
-            record.exc_text = self._redactor.text(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = clean_lines(self._redactor.text(logging.Formatter().formatException(record.exc_info)))
             record.exc_info = None
         return True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployment import VERSION
 from deployment.description import Gateway, Mode
@@ -17,6 +17,7 @@ from healthcheck import remedies
 from healthcheck.observation import Attempt, CheckName, CheckObservation
 from healthcheck.reasons import Reason, runbook
 from healthcheck.redact import Redactor
+from healthcheck.text import Data, Text
 from healthcheck.verdict import EXIT_CODES, CheckVerdict, GatewayVerdict, check_verdict, gateway_verdict, required
 
 
@@ -38,12 +39,12 @@ class CheckResult(Model):
     verdict: CheckVerdict
     required: bool
     reason: Reason | None = None
-    seen: str
-    data: dict[str, JsonValue] = {}
+    seen: Text
+    data: Data = {}
     skipped_because: CheckName | None = None
-    remedy: str | None = None
-    steps: tuple[str, ...] = ()
-    runbook: str | None = None
+    remedy: Text | None = None
+    steps: tuple[Text, ...] = ()
+    runbook: Text | None = None
     duration_ms: int = 0
 
 
@@ -55,8 +56,8 @@ class Vantage(Model):
 
 
 class VerifierVersion(Model):
-    version: str
-    image_id: str | None = None
+    version: Text
+    image_id: Text | None = None
 
 
 class GatewayReport(Model):
@@ -65,24 +66,24 @@ class GatewayReport(Model):
     `stopped`: the verification stopped it. `note`: that, or that it was left as it is, in words.
     """
 
-    gateway: str
+    gateway: Text
     mode: Mode
     verdict: GatewayVerdict
-    started_at: str
+    started_at: Text
     waited_ms: int
     duration_ms: int
     vantage: Vantage
     verifier: VerifierVersion
     checks: tuple[CheckResult, ...]
     stopped: bool = False
-    note: str | None = None
+    note: Text | None = None
 
 
 class Report(Model):
     """All gateways of a stack that were asked for, worst first. `note`: what could not be known of the stack."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
-    stack: str
+    stack: Text
     verdict: GatewayVerdict
     exit_code: int
     gateways: tuple[GatewayReport, ...]
@@ -138,13 +139,14 @@ def gateway_report(
     stopped: bool = False,
     note: str | None = None,
     docker_host: str = remedies.LOCAL,
+    redactor: Redactor | None = None,
 ) -> GatewayReport:
     """What the last attempt at a gateway comes to. `waited`: the time allowed for healing was used up.
 
     `asked`: the checks to show, None for all; what went wrong is shown always. `docker_host`: where it runs.
     """
     amiss = (CheckVerdict.FAIL, CheckVerdict.WARN)
-    results = [check_result(check, gateway, stack, docker_host) for check in attempt.checks]
+    results = [check_result(check, gateway, stack, docker_host, redactor) for check in attempt.checks]
     return GatewayReport(
         gateway=gateway.name,
         mode=gateway.mode,
@@ -161,21 +163,27 @@ def gateway_report(
 
 
 def check_result(
-    check: CheckObservation, gateway: Gateway, stack: str, docker_host: str = remedies.LOCAL
+    check: CheckObservation,
+    gateway: Gateway,
+    stack: str,
+    docker_host: str = remedies.LOCAL,
+    redactor: Redactor | None = None,
 ) -> CheckResult:
-    """One check judged, with what to do."""
+    """One check judged, with what to do. `redactor`: masks every text that is not of our own vocabulary, before the
+    result cleans it: a credential is found as it was written."""
+    masking = redactor or Redactor(show_accounts=True)
     verdict = check_verdict(check, gateway)
     explained = check.reason is not None and verdict is not CheckVerdict.NOT_APPLICABLE
-    steps = remedies.steps(check, gateway, stack, docker_host) if explained else ()
+    steps = tuple(map(masking.text, remedies.steps(check, gateway, stack, docker_host))) if explained else ()
     return CheckResult(
         name=check.name,
         verdict=verdict,
         required=required(check, gateway),
         reason=check.reason,
-        seen=check.seen,
-        data=check.data,
+        seen=masking.text(check.seen),
+        data={key: masking.value(value) for key, value in check.data.items()},
         skipped_because=check.skipped_because,
-        remedy="; then ".join(steps) + check.note if explained else None,
+        remedy="; then ".join(steps) + masking.text(check.note) if explained else None,
         steps=steps,
         runbook=runbook(check.reason) if check.reason is not None and explained else None,
         duration_ms=check.duration_ms,
@@ -190,19 +198,3 @@ def red(checks: Iterable[CheckResult]) -> list[CheckResult]:
 def wrong_account(gateway: GatewayReport) -> CheckResult | None:
     """The loudest failure there is: an account of the wrong kind."""
     return next((check for check in red(gateway.checks) if check.reason is Reason.ACCOUNT_KIND_MISMATCH), None)
-
-
-def redacted(gateway: GatewayReport, redactor: Redactor) -> GatewayReport:
-    """The same with every text masked that is not of our own vocabulary."""
-    checks = tuple(
-        check.model_copy(
-            update={
-                "seen": redactor.text(check.seen),
-                "remedy": redactor.text(check.remedy) if check.remedy is not None else None,
-                "steps": tuple(map(redactor.text, check.steps)),
-                "data": redactor.value(check.data),
-            }
-        )
-        for check in gateway.checks
-    )
-    return gateway.model_copy(update={"checks": checks})

@@ -4,7 +4,9 @@ Terminals, XML, Markdown and CI servers each have characters that do something. 
 away, for every format; what a format itself writes (colours, tags) is added after it.
 """
 
-from pydantic import JsonValue
+from typing import Annotated
+
+from pydantic import AfterValidator, JsonValue
 
 LONGEST = 2000
 """Characters of a text that is shown; the rest is cut, visibly."""
@@ -46,8 +48,17 @@ def clean_value(value: JsonValue) -> JsonValue:
     return value
 
 
+def _clean_data(data: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    return {clean(key): clean_value(value) for key, value in data.items()}
+
+
+Text = Annotated[str, AfterValidator(clean)]
+Data = Annotated[dict[str, JsonValue], AfterValidator(_clean_data)]
+"""Fields of a model that hold nothing but clean text."""
+
+
 def clean_lines(text: str) -> str:
-    """Of several lines of our own, with foreign text in them: each."""
+    """The same for each line of a text of our own that has foreign text in it."""
     return "\n".join(map(clean, text.split("\n")))
 
 

@@ -19,6 +19,7 @@ from healthcheck.events import read_attempt
 from healthcheck.observation import Attempt, CheckName
 from healthcheck.probe import Answer
 from healthcheck.redact import Redactor
+from healthcheck.text import clean
 
 # What the container may use. Python with numpy (through ib_async) needs about 60 MiB.
 MEMORY = "256m"
@@ -191,7 +192,7 @@ class Verifiers:
 
     def _remove(self, starting: Future[Verifier]) -> None:
         if not starting.cancel() and starting.exception() is None and (complaint := starting.result().remove()):
-            self._progress(Redactor().text(complaint))
+            self._progress(clean(Redactor().text(complaint)))
 
 
 def run_probe(docker: DockerHost, deployment: Deployment, network: str, addresses: Sequence[str]) -> dict[str, Answer]:

@@ -46,7 +46,12 @@ async def _recorded(stack: str) -> frozenset[str]:
 
 
 def _progress(line: str) -> None:
-    pulumi.log.info(line, ephemeral=True)
+    pulumi.log.info(uncoloured(line), ephemeral=True)
+
+
+def uncoloured(text: str) -> str:
+    """Without the engine's own commands to a terminal, which it takes from every message: `<{%fg 1%}>`."""
+    return text.replace("<{%", "<{ %")
 
 
 @contextmanager
@@ -102,7 +107,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
         except IbgwError as error:
             raise failed(f"the verification of stack {spec.stack!r} could not run: {error}") from None
         report.write(update_report(project, spec.stack), pulumi.log.warn)
-        text = render_human(report)
+        text = uncoloured(render_human(report))
         if report.exit_code != ExitCode.OK:
             raise failed(text)
         pulumi.log.info(text)

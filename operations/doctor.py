@@ -22,6 +22,7 @@ from healthcheck.reasons import Reason, Retry
 from healthcheck.remedies import names
 from healthcheck.report import CheckResult, GatewayReport, Report, red
 from healthcheck.schedule import next_planned
+from healthcheck.text import clean
 from healthcheck.verdict import CheckVerdict
 from infra.spec import SETTINGS_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS
@@ -347,4 +348,4 @@ def render(name: str, findings: list[Observation]) -> str:
         lines.append(f"  {_MARKS[finding.ok]:<4}  {finding.topic:<{width}}  {finding.found}")
         if not finding.ok and finding.next:
             lines.append(f"  {'':<4}  {'':<{width}}  -> {finding.next}")
-    return "\n".join(lines)
+    return "\n".join(map(clean, lines))

@@ -13,6 +13,7 @@ from healthcheck import logs
 from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import DockerHost, docker_errors, moment
 from healthcheck.redact import Redactor
+from healthcheck.text import clean
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Source:
 
     def _line(self, raw: str) -> Line:
         stamp, _, text = raw.partition(" ")
-        return Line(moment(stamp), self.name, logs.classify(text), self._redactor.text(text))
+        return Line(moment(stamp), self.name, logs.classify(text), clean(self._redactor.text(text)))
 
 
 def _merged(sources: Sequence[tuple[Source, datetime]]) -> Iterator[Line]:

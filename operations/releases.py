@@ -10,8 +10,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deployment.errors import IbgwError
+from healthcheck.text import clean, clean_lines
 from infra.release import Release, read_release
 from operations.stack import RELEASE
 
@@ -83,11 +85,11 @@ def table(rows: Sequence[Listed], width: int = 160) -> str:
         shown.add_column(heading, overflow="fold")
     for row in rows:
         if row.release is None:
-            shown.add_row("", row.name, "refused")
-            faults.append(f"refused: {row.fault}")
+            shown.add_row("", Text(clean(row.name)), "refused")
+            faults.append(clean_lines(f"refused: {row.fault}"))
             continue
         release = row.release
-        shown.add_row(
+        cells = (
             "*" if row.current else "",
             row.name,
             release.version or "-",
@@ -97,6 +99,8 @@ def table(rows: Sequence[Listed], width: int = 160) -> str:
             "yes" if release.live_quote else "no",
             row.deployed or "-",
         )
+        # A record is a file that anybody may have written: its texts are neither markup nor commands.
+        shown.add_row(*(Text(clean(cell)) for cell in cells))
     with console.capture() as captured:
         console.print(shown)
     return "\n".join([*(line.rstrip() for line in captured.get().splitlines()), *faults])

@@ -14,6 +14,7 @@ from healthcheck.gateway_container import status_of
 from healthcheck.observation import CheckName
 from healthcheck.report import CheckResult, GatewayReport, Report, red
 from healthcheck.schedule import next_planned
+from healthcheck.text import clean
 from healthcheck.verdict import CheckVerdict
 
 CHECKS = (CheckName.CONNECTED, CheckName.AUTHENTICATED)
@@ -39,7 +40,7 @@ class Row:
     """What a person should know beside it."""
 
     def cells(self, now: datetime) -> tuple[str, ...]:
-        return (
+        cells = (
             self.gateway,
             self.state,
             age(now - self.since) if self.since is not None else "-",
@@ -50,6 +51,7 @@ class Row:
             self.planned or "-",
             self.last_planned or "-",
         )
+        return tuple(map(clean, cells))
 
     def json(self) -> dict[str, Any]:
         return asdict(self) | {"since": self.since and self.since.isoformat(timespec="seconds")}

@@ -28,6 +28,9 @@ INTERRUPTED = threading.Event()
 PROGRAM = "tests/stack/test_program.py"
 SETTINGS = "tests/unit/test_settings.py"
 CHECKS = "tests/unit/test_healthcheck_checks.py"
+HOSTILE = "tests/unit/test_healthcheck_hostile.py"
+LAST_WORD = "tests/unit/test_healthcheck_last_word.py"
+TEXT = "tests/unit/test_healthcheck_text.py"
 ISOLATION = "tests/unit/test_healthcheck_isolation.py"
 RUNNER = "tests/unit/test_healthcheck_runner.py"
 VANTAGE = "tests/unit/test_healthcheck_reachability.py"
@@ -855,9 +858,115 @@ MUTATIONS = (
     Mutation(
         "a report's texts are not masked",
         "healthcheck/gateway_run.py",
-        "        return redacted(report, self._redactor)",
-        "        return report",
+        "            redactor=self._redactor,",
+        "            redactor=None,",
         f"{OPTIONS}::test_nothing_from_the_log_shows_credentials",
+    ),
+    Mutation(
+        "a report's texts are not cleaned",
+        "healthcheck/text.py",
+        "Text = Annotated[str, AfterValidator(clean)]",
+        "Text = str",
+        f"{TEXT}::test_no_format_of_a_report_passes_a_command_on",
+    ),
+    Mutation(
+        "a verifier's texts are not cleaned",
+        "healthcheck/api_client.py",
+        "error = ApiError(request, code, clean(message))",
+        "error = ApiError(request, code, message)",
+        f"{TEXT}::test_what_a_gateway_says_is_clean_when_it_arrives_and_when_it_leaves",
+    ),
+    Mutation(
+        "a log's lines are not cleaned",
+        "operations/logs.py",
+        "clean(self._redactor.text(text))",
+        "self._redactor.text(text)",
+        "tests/unit/test_operations_logs.py::test_a_line_of_a_log_is_text_in_both_forms",
+    ),
+    Mutation(
+        "a plan in Markdown quotes nothing",
+        "operations/plan/rendering.py",
+        "    return clean(text) if plain else code(text)",
+        "    return clean(text)",
+        f"{TEXT}::test_a_plan_in_markdown_quotes_what_it_shows",
+    ),
+    Mutation(
+        "a length without bounds is waited for",
+        "healthcheck/api_client.py",
+        "        elif size > LONGEST_MESSAGE:",
+        "        elif False:",
+        f"{HOSTILE}::test_each_hostile_server_has_its_own_verdict_beside_all_the_others",
+    ),
+    Mutation(
+        "a flood is taken for ever",
+        "healthcheck/api_client.py",
+        "        elif self.received > MOST_BYTES or self._messages > MOST_MESSAGES:",
+        "        elif False:",
+        f"{HOSTILE}::test_each_hostile_server_has_its_own_verdict_beside_all_the_others",
+    ),
+    Mutation(
+        "what follows the login goes to a closed connection",
+        "healthcheck/session.py",
+        '        """The gateway\'s clock. Its answer also proves that everything sent before it has arrived."""\n'
+        "        self.still_open()\n",
+        '        """The gateway\'s clock."""\n',
+        f"{HOSTILE}::test_each_hostile_server_has_its_own_verdict_beside_all_the_others",
+    ),
+    Mutation(
+        "an error of one gateway's ends the verification of all",
+        "healthcheck/checks/__init__.py",
+        "    except Exception as error:",
+        "    except ZeroDivisionError as error:",
+        f"{HOSTILE}::test_an_error_of_our_own_is_that_gateways_verdict_alone",
+    ),
+    Mutation(
+        "an error is the last word at once",
+        "healthcheck/session.py",
+        "min(until, loop.time() + self.timeouts.settle)",
+        "loop.time()",
+        f"{LAST_WORD}::test_ticks_after_an_error_are_a_quote",
+    ),
+    Mutation(
+        "an advisory is an error",
+        "healthcheck/session.py",
+        "reply.code not in ADVISORY:",
+        "reply.code:",
+        f"{LAST_WORD}::test_a_what_if_without_figures_ends_with_its_last_word",
+    ),
+    Mutation(
+        "a what-if without figures is an answer",
+        "healthcheck/session.py",
+        "return bool(states) and margin(states[-1]) is not None",
+        "return bool(states)",
+        f"{LAST_WORD}::test_a_what_if_waits_for_its_figures",
+    ),
+    Mutation(
+        "an account that the summary lacks is not asked by itself",
+        "healthcheck/checks/account_access.py",
+        "        if len(asked) == MOST_SINGLY or loop.time() > until:",
+        "        if True:",
+        "tests/unit/test_healthcheck_accounts.py::test_without_a_summary_each_account_is_asked",
+    ),
+    Mutation(
+        "without figures nobody looks whether the expected accounts are there",
+        "healthcheck/check_sequence.py",
+        "name is CheckName.ACCOUNT_ACCESS and gateway.expected_accounts",
+        "False",
+        "tests/unit/test_healthcheck_accounts.py::test_an_expected_account_is_required_at_every_level",
+    ),
+    Mutation(
+        "what says nothing new is told to earlier versions",
+        "deployment/description.py",
+        "if fields[name].is_required() or getattr(self, name) != fields[name].default",
+        "if name in fields",
+        "tests/unit/test_quote_contract.py::test_what_says_nothing_new_is_told_as_before",
+    ),
+    Mutation(
+        "a contract named by conId is SPY as well",
+        "infra/settings.py",
+        "else defaults - self.model_fields_set",
+        "else set()",
+        "tests/unit/test_quote_contract.py::test_all_requests_name_the_contract_as_configured",
     ),
     Mutation(
         "the credentials are not looked up for masking",

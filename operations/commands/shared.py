@@ -42,7 +42,9 @@ DuringMarket = Annotated[bool, typer.Option("--during-market", help="On live: al
 
 def say(text: str) -> None:
     """Progress and questions go to standard error; standard output holds the answer alone."""
-    typer.echo(text, err=True)
+    from healthcheck.text import clean_lines
+
+    typer.echo(clean_lines(text), err=True)
 
 
 def print_json(value: object) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+from healthcheck.text import clean
 from operations.drift.comparing import Difference, Drift
 
 
@@ -16,9 +17,7 @@ def _line(difference: Difference) -> str:
     said = " ".join(text for text in (difference.item, difference.change) if text)
     values = f": {difference.recorded} -> {difference.found}" if difference.recorded is not None else ""
     # Whoever named a variable or a label may have had a terminal in mind.
-    return "".join(
-        letter if letter.isprintable() else "?" for letter in f"{difference.kind} {difference.name}: {said}{values}"
-    )
+    return clean(f"{difference.kind} {difference.name}: {said}{values}")
 
 
 def as_json(drift: Drift) -> str:

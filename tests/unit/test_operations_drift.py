@@ -425,7 +425,7 @@ def test_a_containers_own_environment_counts_where_its_image_is_gone() -> None:
 
 def test_a_name_that_somebody_chose_cannot_write_to_the_terminal() -> None:
     found = compare(recorded(), seen(path="Config/Labels", value={**LABELS, "\x1b[2J\nok": "1"}))
-    assert [line for line in lines(found) if "added" in line] == ["container ibgw-paper-main: label ?[2J?ok added"]
+    assert [line for line in lines(found) if "added" in line] == ["container ibgw-paper-main: label \\x1b[2J ok added"]
 
 
 # --- the whole command ----------------------------------------------------------------------------------------------

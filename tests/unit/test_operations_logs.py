@@ -89,3 +89,15 @@ def test_a_failure_while_following_ends_the_reading_with_its_message(host: FakeD
     host.failing["follow"] = DockerError("daemon gone")
     with pytest.raises(IbgwError, match="daemon gone"):
         list(read(host, follow=True))
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\x1b]52;c;eA==\x07", "x\r2026 IBC: Login has completed", "\u202e\u200b", "\ud800", "\x9b2J"]
+)
+def test_a_line_of_a_log_is_text_in_both_forms(host: FakeDocker, hostile: str) -> None:
+    host.logs["ibgw-paper-other"] = []
+    host.logs["ibgw-paper-main"] = [f"2026-11-22T18:00:05.000000000Z before {hostile} [red]after[/red]"]
+    (found,) = read(host)
+    for shown in (found.human(5), found.json(), found.text):
+        assert shown.isprintable()
+        assert "[red]after[/red]" in shown

@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from healthcheck.text import clean
 from infra.release import PaperReport, Release, Soak, write_release
 from operations.plan.model import Plan
 from operations.plan.reading import read
@@ -14,7 +17,7 @@ from operations.releases import before, deployments, listed, table
 FIRST, SECOND, THIRD = "20261101T000000Z-aaaaaaaaaaaa", "20261102T000000Z-bbbbbbbbbbbb", "20261103T000000Z-cccccccccccc"
 
 
-def record(folder: Path, day: int, digit: str) -> None:
+def record(folder: Path, day: int, digit: str, who: str = "trader@example.com") -> None:
     write_release(
         folder,
         Release(
@@ -23,7 +26,7 @@ def record(folder: Path, day: int, digit: str) -> None:
             version=f"10.45.1{digit}",
             commit="0123456789ab" + "0" * 28,
             created=datetime(2026, 11, day, tzinfo=UTC),
-            who="trader@example.com",
+            who=who,
             soak=Soak(seconds=1800, verifications=7),
             live_quote=digit != "b",
             report=PaperReport(stack="paper", verdict="verified_with_warnings"),
@@ -75,6 +78,14 @@ def test_the_table_marks_what_runs_and_shows_what_is_refused(tmp_path: Path) -> 
         *("*", SECOND, "10.45.1b", "0123456789ab", "trader@example.com", "verified", "with", "warnings", "no", "t5")
     ]
     assert json.loads(json.dumps(rows[2].json()))["live_quote"] is True
+
+
+@pytest.mark.parametrize("who", ["[red]x[/red]", "[link=http://evil.example]x[/link]", "[/]", "x\x1b[2J", "\u202ex"])
+def test_who_made_a_release_is_neither_markup_nor_a_command(tmp_path: Path, who: str) -> None:
+    record(tmp_path, 1, "a", who)
+    lines = table(listed(tmp_path, HISTORY, None), width=400).splitlines()
+    assert len(lines) == 2
+    assert clean(who) in lines[1]
 
 
 def test_without_a_record_it_says_how_to_make_one(tmp_path: Path) -> None:
