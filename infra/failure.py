@@ -16,7 +16,12 @@ _reasons: list[str] = []
 def failed(reason: str) -> pulumi.RunError:
     """The exception that ends the program. Whoever catches it, in the SDK, logs the reason."""
     _reasons.append(reason)
-    return pulumi.RunError(reason)
+    return pulumi.RunError(uncoloured(reason))
+
+
+def uncoloured(text: str) -> str:
+    """Without the engine's own commands to a terminal, which it takes from every message: `<{%fg 1%}>`."""
+    return text.replace("<{%", "<{ %")
 
 
 def leave() -> None:

@@ -15,7 +15,7 @@ from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
 from deployment.kept import keep, kept_file
 from deployment.paths import update_report
-from infra.failure import failed
+from infra.failure import failed, uncoloured
 from infra.spec import StackSpec
 
 ONLY = "IBGW_VERIFY_ONLY"
@@ -47,11 +47,6 @@ async def _recorded(stack: str) -> frozenset[str]:
 
 def _progress(line: str) -> None:
     pulumi.log.info(uncoloured(line), ephemeral=True)
-
-
-def uncoloured(text: str) -> str:
-    """Without the engine's own commands to a terminal, which it takes from every message: `<{%fg 1%}>`."""
-    return text.replace("<{%", "<{ %")
 
 
 @contextmanager
@@ -107,10 +102,10 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
         except IbgwError as error:
             raise failed(f"the verification of stack {spec.stack!r} could not run: {error}") from None
         report.write(update_report(project, spec.stack), pulumi.log.warn)
-        text = uncoloured(render_human(report))
+        text = render_human(report)
         if report.exit_code != ExitCode.OK:
             raise failed(text)
-        pulumi.log.info(text)
+        pulumi.log.info(uncoloured(text))
         return report.exit_code
 
     _: pulumi.Output[int] = deployment.apply(run)

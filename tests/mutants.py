@@ -910,7 +910,7 @@ MUTATIONS = (
         '        """The gateway\'s clock. Its answer also proves that everything sent before it has arrived."""\n'
         "        self.still_open()\n",
         '        """The gateway\'s clock."""\n',
-        f"{HOSTILE}::test_each_hostile_server_has_its_own_verdict_beside_all_the_others",
+        "tests/unit/test_healthcheck_session.py::test_a_request_on_a_closed_connection_says_that_it_is_closed",
     ),
     Mutation(
         "an error of one gateway's ends the verification of all",

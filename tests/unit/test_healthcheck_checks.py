@@ -89,6 +89,7 @@ class Case:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
+BRIEF = Timeouts(request=0.3, one_account=0.1, settle=0.1)
 CASES = [
     Case("accounts without an order id", Script(next_id=None), "authenticated", "fail", "half_open",
          "accounts and no next order id", Timeouts(ready=0.3)),
@@ -117,14 +118,15 @@ CASES = [
     Case("an expected account is missing", Script(), "account_access", "fail", "account_missing", "expected DU7777777",
          changes={"expected_accounts": ["DU1234567", "DU7777777"]}),
     Case("no summary", Script(summary=None), "account_access", "fail", "no_account_summary", "did not end",
-         Timeouts(request=0.3)),
-    Case("an empty summary", Script(summary=[]), "account_access", "fail", "no_account_summary", "empty"),
+         BRIEF),
+    Case("an empty summary", Script(summary=[]), "account_access", "fail", "no_account_summary", "empty",
+         BRIEF),
     Case("a summary without a number", Script(summary=[("DU1234567", "NetLiquidation", "", "USD")]), "account_access",
-         "fail", "implausible_summary", "DU1234567"),
+         "fail", "implausible_summary", "DU1234567", BRIEF),
     Case("a summary of infinity", Script(summary=[("DU1234567", "NetLiquidation", "Infinity", "USD")]),
-         "account_access", "fail", "implausible_summary", "DU1234567"),
+         "account_access", "fail", "implausible_summary", "DU1234567", BRIEF),
     Case("a summary without the value that counts", Script(summary=[("DU1234567", "BuyingPower", "1", "USD")]),
-         "account_access", "fail", "implausible_summary", "DU1234567"),
+         "account_access", "fail", "implausible_summary", "DU1234567", BRIEF),
     Case("no entitlement, delayed instead", Script(quotes={3: [(68, 600.9)]}, quote_error={
         1: (354, "Requested market data is not subscribed.")}), "market_data", "warn", "delayed_data",
          "SPY delayed 600.9; 354 Requested"),
@@ -173,7 +175,7 @@ CASES = [
     Case("no answer to the order", Script(margin=None), "order_capability", "warn", "no_margin_figures",
          "not answered", Timeouts(request=0.3)),
     Case("an answer without figures", Script(margin="1.7976931348623157E308"), "order_capability", "warn",
-         "no_margin_figures", "without margin figures"),
+         "no_margin_figures", "without margin figures", BRIEF),
     Case("dropped in the middle", Script(drop_on="62"), "account_access", "fail", "connection_dropped",
          "closed the connection"),
 ]  # fmt: skip
@@ -198,7 +200,7 @@ def test_what_depends_on_a_failed_check_is_skipped_and_says_because_of_what() ->
     assert verdicts(found) == ["pass", "pass", "fail", "skipped", "skipped", "skipped"]
     assert [str(check.skipped_because) for check in found.values()][3:] == ["authenticated"] * 3
     with serving(Script(summary=[])) as server:
-        found = run(server.port)
+        found = run(server.port, BRIEF)
     assert verdicts(found) == ["pass", "pass", "pass", "fail", "pass", "skipped"]
     assert str(found["order_capability"].skipped_because) == "account_access"
 

@@ -1,11 +1,12 @@
 """One API connection: client ids, disconnect, and what never leaves it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from deployment.description import QuoteContract
-from healthcheck.api_client import Inbox
+from healthcheck.api_client import DataType, Inbox
 from healthcheck.session import Session, SessionFailure, Timeouts
 from healthcheck.write_filter import TradingRefused
 from tests.helpers import until
@@ -142,3 +143,34 @@ def test_an_order_without_the_flag_never_leaves(monkeypatch: pytest.MonkeyPatch)
     with serving() as server:
         asyncio.run(run(server))
         assert server.orders == []
+
+
+REQUESTS: dict[str, Callable[[Session], Awaitable[object]]] = {
+    "time": lambda one: one.server_time(),
+    "summary": lambda one: one.account_summary(["NetLiquidation"]),
+    "one account": lambda one: one.account_values("DU1234567"),
+    "one account by the older request": lambda one: one.account_updates("DU1234567"),
+    "details": lambda one: one.contract_details(SPY),
+    "quote": lambda one: one.quote(SPY, DataType.LIVE, timeout=1),
+    "what-if": lambda one: one.what_if(SPY, "DU1234567", 1.0),
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_a_request_on_a_closed_connection_says_that_it_is_closed(
+    request_: Callable[[Session], Awaitable[object]],
+) -> None:
+    """A server that closes right after its accounts and next id: a bare ConnectionError ended the verifier."""
+
+    async def run(server: TwsServer) -> None:
+        async with session(server) as one:
+            await one.open()
+            assert await one.ready()
+            with pytest.raises(SessionFailure):
+                await one.server_time()  # which the server answers by closing
+            await request_(one)
+
+    with serving(Script(drop_on="49")) as server:
+        with pytest.raises(SessionFailure, match="closed the connection") as failure:
+            asyncio.run(run(server))
+        assert failure.value.reason == "connection_dropped"

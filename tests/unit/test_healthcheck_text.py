@@ -27,7 +27,7 @@ from healthcheck.report import (
 from healthcheck.session import Timeouts
 from healthcheck.text import LONGEST, clean, clean_lines
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
-from infra.verification import uncoloured
+from infra.failure import failed, uncoloured
 from operations import formats
 from operations.plan import rendering
 from operations.plan.model import Cause, Change, Effect, GatewayPlan, Plan, PlanVerdict
@@ -213,6 +213,7 @@ def test_a_status_is_one_line_a_gateway() -> None:
 
 def test_the_engines_own_commands_are_taken_out_of_diagnostics() -> None:
     assert uncoloured("a <{%fg 1%}>b<{%reset%}>") == "a <{ %fg 1%}>b<{ %reset%}>"
+    assert "<{%" not in str(failed("seen: <{%underline%}>"))
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
