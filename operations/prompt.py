@@ -5,6 +5,7 @@ import sys
 import typer
 
 from deployment.errors import ExitCode, IbgwError
+from healthcheck.text import clean_lines
 
 
 def confirm(question: str) -> None:
@@ -20,7 +21,7 @@ def confirm_by_name(question: str, name: str) -> None:
 
 
 def _answer(question: str) -> str:
-    typer.echo(question, err=True, nl=False)
+    typer.echo(clean_lines(question), err=True, nl=False)
     sys.stderr.flush()
     line = sys.stdin.readline()
     if not line.endswith("\n"):

@@ -3,7 +3,16 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import DuringMarket, GatewayName, StackName, TypedName, described_stack, docker_of, say
+from operations.commands.shared import (
+    DuringMarket,
+    GatewayName,
+    StackName,
+    TypedName,
+    answer,
+    described_stack,
+    docker_of,
+    say,
+)
 
 
 def login(
@@ -33,4 +42,4 @@ def login(
     chosen = choose_gateway(deployment, gateway)
     with docker_of(deployment) as docker:
         consent(docker, deployment, [chosen], Leave(yes, during_market), say)
-        lifecycle.login_again(docker, deployment, chosen, typer.echo)
+        lifecycle.login_again(docker, deployment, chosen, answer)

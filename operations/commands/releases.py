@@ -1,6 +1,6 @@
 import typer
 
-from operations.commands.shared import Json, LiveStackName, print_json
+from operations.commands.shared import Json, LiveStackName, answer, print_json
 
 
 def releases(
@@ -24,4 +24,4 @@ def releases(
         return
     typer.echo(table(rows))
     if under_way is not None:
-        typer.echo(f"\n{under_way.describe()}. Next: {under_way.next_command}")
+        answer(f"\n{under_way.describe()}. Next: {under_way.next_command}")

@@ -2,7 +2,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operations.commands.shared import DuringMarket, Json, StackName, TypedNameBesideYes, print_json, say
+from operations.commands.shared import DuringMarket, Json, StackName, TypedNameBesideYes, answer, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +39,10 @@ def repair(
         print_json(outcome.as_json())
         return
     for note in outcome.notes:
-        typer.echo(f"Note: {note}.")
+        answer(f"Note: {note}.")
     under_way = Journal.of(project_folder(), stack).read()
     onward = under_way.next_command if under_way is not None else Stack(stack).onward
-    typer.echo(
+    answer(
         f"Stack {stack!r} is put right. Bring it up with `{onward}`."
         if outcome.done
         else f"Nothing to repair in stack {stack!r}."

@@ -8,6 +8,7 @@ from operations.commands.shared import (
     GatewayName,
     StackName,
     TypedNameBesideYes,
+    answer,
     described_stack,
     docker_of,
     say,
@@ -47,7 +48,7 @@ def reset_settings(
 
         if restore is not None:
             ask(f"{chosen.container.name} is stopped, gets the settings of {restore}, and logs in anew. Go on?")
-            settings_reset.restore(docker, deployment, chosen, restore, say=typer.echo)
+            settings_reset.restore(docker, deployment, chosen, restore, say=answer)
         else:
             kept = backups(project_folder())
-            settings_reset.reset(docker, deployment, chosen, ask=ask, say=typer.echo, backups=kept)
+            settings_reset.reset(docker, deployment, chosen, ask=ask, say=answer, backups=kept)

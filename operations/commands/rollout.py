@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import DuringMarket, Json, StackName, TypedName, docker_of, print_json, say
+from operations.commands.shared import DuringMarket, Json, StackName, TypedName, answer, docker_of, print_json, say
 
 
 def rollout(
@@ -39,5 +39,5 @@ def rollout(
     if as_json:
         print_json(outcome.json())
     else:
-        typer.echo("\n".join(gateway_outcome.human() for gateway_outcome in outcome.gateways))
+        answer("\n".join(gateway_outcome.human() for gateway_outcome in outcome.gateways))
     raise typer.Exit(outcome.exit_code)

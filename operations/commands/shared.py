@@ -42,9 +42,14 @@ DuringMarket = Annotated[bool, typer.Option("--during-market", help="On live: al
 
 def say(text: str) -> None:
     """Progress and questions go to standard error; standard output holds the answer alone."""
+    answer(text, err=True)
+
+
+def answer(text: str, *, err: bool = False) -> None:
+    """A text of several lines, in which what others wrote can command nothing."""
     from healthcheck.text import clean_lines
 
-    typer.echo(clean_lines(text), err=True)
+    typer.echo(clean_lines(text), err=err)
 
 
 def print_json(value: object) -> None:
@@ -99,10 +104,10 @@ def for_each_gateway(
         if leave is not None:
             consent(docker, deployment, chosen, leave, say)
         if at_once:
-            together(act, docker, deployment, chosen, typer.echo)
+            together(act, docker, deployment, chosen, answer)
             return
         for gateway in chosen:
-            act(docker, deployment, gateway, typer.echo)
+            act(docker, deployment, gateway, answer)
 
 
 def confirmation(typed: str | None) -> Callable[[str, str], None]:

@@ -29,6 +29,7 @@ from healthcheck.text import LONGEST, clean, clean_lines
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
 from infra.failure import failed, uncoloured
 from operations import formats
+from operations.commands import shared
 from operations.plan import rendering
 from operations.plan.model import Cause, Change, Effect, GatewayPlan, Plan, PlanVerdict
 from operations.plan.model import Reason as PlanReason
@@ -280,3 +281,12 @@ def test_a_plan_in_markdown_quotes_what_it_shows(text: str) -> None:
 def test_plain_words_are_not_quoted() -> None:
     for text in ("main", "session.timeZone", "ibgw:network.subnetPool", "up to 1m30s to log out, then the login"):
         assert rendering.quoted(text) == text
+
+
+def test_what_a_command_prints_commands_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    everything = "\n".join(text.replace("\n", " ").encode("utf-8", "replace").decode() for text in HOSTILE.values())
+    for print_it in (shared.say, shared.answer):
+        print_it(everything)
+        told = capsys.readouterr()
+        assert all(map(harmless, (told.out + told.err).split("\n")))
+        assert len((told.out + told.err).split("\n")) == len(HOSTILE) + 1
