@@ -78,16 +78,21 @@ FORMAT ?= human
 WITH_POLICIES := PULUMI_OPTION_POLICY_PACK="$(CURDIR)/infra/policy"
 NAMED = $(if $(STACK),,$(error name a stack: make $@ STACK=paper))
 
+# Before whatever shows something of a real stack to others.
+.PHONY: no-debugging
+no-debugging: environment
+	@$(BIN)/python -m operations.engine_debugging
+
 .PHONY: plan
-plan: environment
+plan: no-debugging
 	$(NAMED)@$(WITH_POLICIES) $(BIN)/ibgw plan --stack $(STACK) --format $(FORMAT)
 
 .PHONY: drift
-drift: environment
+drift: no-debugging
 	$(NAMED)@$(BIN)/ibgw drift --stack $(STACK)
 
 .PHONY: release
-release: environment
+release: no-debugging
 	@$(WITH_POLICIES) $(BIN)/ibgw promote --from paper --to live --prepare
 
 .PHONY: tools

@@ -26,6 +26,9 @@ end comes first, then what starts it. This file is written by `python -m healthc
 After an update that was killed or interrupted no reason is shown: run `ibgw repair --stack STACK`, not `pulumi cancel`.
 That one takes the lock away and nothing else: objects that were made and not recorded stay in the way of every later
 update, and Pulumi's plug-ins, which outlive a killed engine by a minute and more, go on changing Docker.
+
+Whatever is wrong, do not debug the engine of a real stack: `-v=9`, `--logtostderr`, `--tracing`, `PULUMI_DEBUG_GRPC`
+and their like write the credentials in plain text (docs/security.md). `ibgw doctor` names the files that they left.
 """
 
 

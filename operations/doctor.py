@@ -4,10 +4,13 @@ Each topic says what was found and the one command to run next. The verdicts are
 here that it does not know, and nothing is changed.
 """
 
+import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,6 +29,7 @@ from healthcheck.text import clean
 from healthcheck.verdict import CheckVerdict
 from infra.spec import SETTINGS_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS
+from operations import engine_debugging
 from operations.lifecycle import guard_attempts
 from operations.status import age, last_planned
 
@@ -58,6 +62,7 @@ class Evidence:
     locked_until: datetime | None = None
     jts_zone: str | None = None  # TimeZone= in jts.ini; None before the first start
     told: Status | None = None  # what the gateway's first process says
+    debugging: tuple[Path, ...] = ()  # what the engine's debugging has left on this machine
 
     def reason(self, *candidates: Reason) -> CheckResult | None:
         """The first red or warning check with one of these reasons."""
@@ -286,9 +291,21 @@ def next_step(
     return f"{text}; then `ibgw verify --stack {stack} --gateway {report.gateways[0].gateway}`"
 
 
+def debugging(evidence: Evidence) -> Observation:
+    """By name: what is in them is not looked at."""
+    if not evidence.debugging:
+        return Observation("debugging", True, "no log or trace of the engine's in sight")
+    names = shlex.join(str(path) for path in evidence.debugging)
+    return Observation(
+        "debugging", False, f"may hold credentials in plain text, left by debugging Pulumi's engine: {names}",
+        f"`rm -- {names}`",
+    )  # fmt: skip
+
+
 Topic = Callable[[Evidence], Observation]
 TOPICS: tuple[Topic, ...] = (
     container, authentication, lockout, port, firewall, settings, second_factor, schedule, time_zone,
+    debugging,
 )  # fmt: skip
 
 
@@ -300,8 +317,9 @@ def collect(docker: DockerHost, deployment: Deployment, report: GatewayReport) -
     ):
         now = docker.now()
         inspected = docker.inspect(Kind.CONTAINER, gateway.container.name)
+        left = tuple(engine_debugging.files(os.environ))
         if inspected is None:
-            return Evidence(deployment, gateway, report, now, None)
+            return Evidence(deployment, gateway, report, now, None, debugging=left)
         return Evidence(
             deployment,
             gateway,
@@ -313,6 +331,7 @@ def collect(docker: DockerHost, deployment: Deployment, report: GatewayReport) -
             locked_until=_locked_until(docker.log(gateway.container.name, timestamps=True, tail=2000)),
             jts_zone=_jts_zone(docker, gateway),
             told=status_of(docker, gateway) if inspected["State"]["Running"] else None,
+            debugging=left,
         )
 
 

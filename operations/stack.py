@@ -289,7 +289,7 @@ class Stack:
 
         project_folder()
         match create_command_error(CommandResult(done.stdout, done.stderr, done.returncode)):
-            case StackNotFoundError():
+            case StackNotFoundError() if "--stack" in done.args:
                 return self._missing()
             case ConcurrentUpdateError():
                 return StackLockedError(

@@ -41,6 +41,7 @@ SUPERVISED = "tests/unit/test_supervisor.py"
 DRIFT = "tests/unit/test_operations_drift.py"
 DECLARED = "tests/stack/test_declared.py::test_all_registrations_are_those_written_down"
 WORKFLOWS = "tests/unit/test_workflows.py"
+WRITE_FILTER = "tests/unit/test_healthcheck_write_filter.py"
 POOL = "tests/unit/test_client_pool.py"
 LOOK = "async def look(context: Context) -> Observation:\n"
 
@@ -1467,6 +1468,69 @@ MUTATIONS = (
         "--require-hashes --requirement",
         "--requirement",
         f"{WORKFLOWS}::test_uv_is_installed_by_version_and_hash_and_the_one_on_path_is_not_asked",
+    ),
+    Mutation(
+        "an attempt is counted only once its outcome is known",
+        SUPERVISOR,
+        "\tsave_attempts || return 1\n\tOPEN=yes",
+        "\tOPEN=yes",
+        f"{SUPERVISED}::test_an_attempt_counts_before_its_form_appears",
+    ),
+    Mutation(
+        "what the supervisor writes is for all to read",
+        SUPERVISOR,
+        "\tumask 077\n",
+        "",
+        f"{SUPERVISED}::test_nothing_that_it_writes_is_for_others_to_read",
+    ),
+    Mutation(
+        "the verifier's image takes packages without their hashes",
+        "healthcheck/Dockerfile",
+        " --require-hashes",
+        "",
+        "tests/unit/test_healthcheck_image.py::test_the_image_installs_nothing_but_what_the_hashes_allow",
+    ),
+    Mutation(
+        "others may list the backups",
+        "operations/settings_reset.py",
+        ", mode=0o700)",
+        ")",
+        "tests/unit/test_operations_settings_reset.py::test_a_reset_backs_up_empties_and_starts",
+    ),
+    Mutation(
+        "the policies only advise",
+        "infra/policy/__main__.py",
+        "EnforcementLevel.MANDATORY",
+        "EnforcementLevel.ADVISORY",
+        "tests/unit/test_policy_inputs.py::test_the_engine_is_stopped_by_every_rule",
+    ),
+    Mutation(
+        "a combination counts as a plain what-if order",
+        "healthcheck/write_filter.py",
+        ' or fields[SEC_TYPE] == b"BAG"',
+        "",
+        f"{WRITE_FILTER}::test_a_combination_is_refused_whatever_its_flag",
+    ),
+    Mutation(
+        "anything may stand in the greeting",
+        "healthcheck/write_filter.py",
+        'if not greeting.startswith(b"v") or b"\\0" in greeting:',
+        "if False:",
+        f"{WRITE_FILTER}::test_what_cannot_be_read_is_refused",
+    ),
+    Mutation(
+        "CI debugs the engine of a real stack",
+        "Makefile",
+        "drift: no-debugging",
+        "drift: environment",
+        "tests/unit/test_engine_debugging.py::test_what_ci_asks_of_a_real_stack_refuses_them_first",
+    ),
+    Mutation(
+        "the engine's messages are no switch for debugging",
+        "operations/engine_debugging.py",
+        "|DEBUG_GRPC|",
+        "|",
+        "tests/unit/test_engine_debugging.py::test_each_switch_is_refused_by_name_and_without_its_value",
     ),
     Mutation(
         "a reset is another reason than a close",

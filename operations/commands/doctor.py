@@ -7,8 +7,8 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     """Verify, then walk through what usually is wrong: what was found, and the one command to run next.
 
     Topics of a gateway: container, authentication, lockout, port, firewall, settings, second factor, schedule, time
-    zone. Of the Docker host: clock, limits, memory, disk, forwarding, live restore, stop time, upgrades, boot; a
-    question mark is what Docker does not tell (docs/host.md).
+    zone, debugging. Of the Docker host: clock, limits, memory, disk, forwarding, live restore, stop time, upgrades,
+    boot; a question mark is what Docker does not tell (docs/host.md).
     """
     from healthcheck.runner import look
     from operations.doctor import Observation, collect, examine, next_step, render
@@ -24,7 +24,7 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
         findings = {seen.gateway: examine(collect(docker, deployment, seen)) for seen in report.gateways}
         of_host = examine_host(collect_host(docker, deployment))
     if found.note is not None:
-        of_host = [Observation("description", False, found.note, f"pulumi stack output --stack {stack}"), *of_host]
+        of_host = [Observation("description", False, found.note, f"`pulumi stack output --stack {stack}`"), *of_host]
     if as_json:
         # No gateway's name is an address.
         told = {**findings, deployment.docker_host: of_host}

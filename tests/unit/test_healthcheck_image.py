@@ -118,3 +118,20 @@ def test_the_dockerfile_needs_no_buildkit_and_ends_without_root() -> None:
     assert instructions[:2] == ["ARG", "FROM"]
     assert instructions[-3:] == ["USER", "ENTRYPOINT", "CMD"]
     assert re.search(r"^USER 65534:65534$", text, re.MULTILINE)
+
+
+def test_the_image_installs_nothing_but_what_the_hashes_allow() -> None:
+    """Not without `--require-hashes`: pip checks hashes by itself only while every line has one."""
+    text = (ROOT / "healthcheck" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    steps = [" ".join(line.split()) for line in text.splitlines() if line.startswith(("RUN", "ADD", "COPY"))]
+    assert [step for step in steps if step.startswith("COPY")] == [
+        "COPY healthcheck/requirements.txt /tmp/requirements.txt",
+        "COPY deployment/ deployment/",
+        "COPY healthcheck/ healthcheck/",
+    ]
+    install, compile_all = [step for step in steps if not step.startswith("COPY")]
+    assert install == (
+        "RUN python3 -m pip install --no-cache-dir --disable-pip-version-check --require-hashes "
+        "-r /tmp/requirements.txt && rm /tmp/requirements.txt"
+    )
+    assert compile_all == "RUN python3 -m compileall -q deployment healthcheck"

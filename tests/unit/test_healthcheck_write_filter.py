@@ -67,9 +67,12 @@ def test_what_stands_around_the_flag_is_not_mistaken_for_it(options: dict[str, A
 
 def test_a_combination_is_refused_whatever_its_flag() -> None:
     bag = Contract(**(SPY | {"secType": "BAG"}), comboLegs=[ComboLeg(conId=1), ComboLeg(conId=2)])
-    assert refused(
-        WriteFilter(what_if=True, server_version=178), order_bytes(178, LimitOrder("BUY", 1, 1.0, whatIf=True), bag)
-    )
+    what_if = order_bytes(178, LimitOrder("BUY", 1, 1.0, whatIf=True))
+    guard = WriteFilter(what_if=True, server_version=178)
+    assert refused(guard, order_bytes(178, LimitOrder("BUY", 1, 1.0, whatIf=True), bag))
+    # Nor one without legs, whose flag stands where a plain order has it.
+    assert not refused(guard, what_if)
+    assert refused(guard, what_if.replace(b"STK\0", b"BAG\0"))
 
 
 def test_where_what_ifs_are_off_no_order_passes() -> None:
@@ -114,13 +117,21 @@ def test_an_order_behind_a_harmless_message_in_one_write_is_found() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"API\0\0\0\0\x093\0v100..17",
+        b"API\0\0\0\0\x0b3\0v100..178",
+        b"API\0\0\0\0\x0bv100..178\x003",
         b"\0\0\0\x02\x033",
         b"\0\0\0\x083\0",
         b"\0\0\0\0",
         b"\0\0\0\x07\0\0\0\xcbabc",
     ],
-    ids=["order as greeting", "no field end", "not whole", "empty", "binary id"],
+    ids=[
+        "order as greeting",
+        "order behind the greeting's versions",
+        "no field end",
+        "not whole",
+        "empty",
+        "binary id",
+    ],
 )
 def test_what_cannot_be_read_is_refused(data: bytes) -> None:
     assert refused(WriteFilter(what_if=True, server_version=178), data)

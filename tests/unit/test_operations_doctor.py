@@ -74,6 +74,7 @@ def test_a_healthy_gateway_needs_nothing() -> None:
         "second factor",
         "schedule",
         "time zone",
+        "debugging",
     ]
 
 

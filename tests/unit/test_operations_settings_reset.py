@@ -61,6 +61,7 @@ def test_a_reset_backs_up_empties_and_starts(tmp_path: Path) -> None:
     with tarfile.open(backup) as tar:
         assert {name.removeprefix("tws_settings/") for name in tar.getnames()} == set(FILES)
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    assert stat.S_IMODE(backup.parent.stat().st_mode) == 0o700
     [(image, options)] = host.did("create")
     assert image == "sha256:feed"
     assert "! -name guard" in options["entrypoint"][-1]

@@ -1,7 +1,9 @@
 """A resource's inputs as the policy pack reads them: the provider's defaults, what is unknown, whom a rule is for."""
 
+import runpy
 from typing import Any
 
+import pulumi_policy
 import pytest
 
 from deployment.description import Mode
@@ -90,3 +92,14 @@ def test_a_limit_that_the_stacks_host_may_lack_is_no_violation() -> None:
 @pytest.mark.parametrize("configured", [None, [], "memoryLimit", ["anything", 7, None], {"memoryLimit": True}])
 def test_only_what_the_setting_can_say_is_accepted(configured: object) -> None:
     assert accepted(configured) == ()
+
+
+def test_the_engine_is_stopped_by_every_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An advisory policy would show a violation and go on."""
+    packs: list[dict[str, Any]] = []
+    monkeypatch.setattr(pulumi_policy, "PolicyPack", lambda name, **given: packs.append({"name": name, **given}))
+    runpy.run_module("infra.policy", run_name="__main__")
+    [pack] = packs
+    assert pack["enforcement_level"] is pulumi_policy.EnforcementLevel.MANDATORY
+    assert [policy.name for policy in pack["policies"]] == [rule.name for rule in RULES]
+    assert {policy.enforcement_level for policy in pack["policies"]} <= {None, pulumi_policy.EnforcementLevel.MANDATORY}

@@ -133,6 +133,15 @@ def test_an_existing_jts_ini_gets_the_configured_time_zone(box: Supervised) -> N
     assert jts.read_text() == "[Logon]\nTimeZone=America/New_York\nLocale=en\n"
 
 
+def test_nothing_that_it_writes_is_for_others_to_read(tmp_path: Path) -> None:
+    box = Supervised(tmp_path, **{"ibgw:gateways.main.vnc": {"enabled": True}})
+    box.bash("load_attempts; before_login; save_attempts; keep $GUARD/history 1")
+    kept = box.template.with_name("config.ini.tmpl.image")
+    written = [box.home / "vnc_password", kept, box.home / "run", box.guard, *box.guard.iterdir()]
+    assert len(written) > 6
+    assert [(path.name, oct(path.stat().st_mode)) for path in written if path.stat().st_mode & 0o077] == []
+
+
 def test_the_screen_has_a_new_password_at_each_start(tmp_path: Path) -> None:
     box = Supervised(tmp_path, **{"ibgw:gateways.main.vnc": {"enabled": True}})
     rendered(box)
@@ -400,6 +409,20 @@ def test_a_rejected_version_is_tried_twice_whatever_restarts_it(box: Supervised)
     assert box.status()["hold"] == "attempts"
     assert box.attempts() == ["2", "rejected", "rejected"]
     assert box.events.count("start") == 2
+
+
+def test_an_attempt_counts_before_its_form_appears(box: Supervised) -> None:
+    """Whatever ends the container then has no time to write."""
+    box.plan(logs_in=False, form=60)
+    for count in ("1", "2"):
+        run = box.start()
+        run.until(lambda: "start" in box.events and box.attempts()[0] == count)  # noqa: B023
+        run.kill()
+        (box.home / "events").unlink()
+        (box.guard / "history").unlink()
+    box.until_held()
+    assert box.status()["hold"] == "attempts"
+    assert box.events == []
 
 
 def test_ibc_s_own_restart_for_a_full_login_waits_its_turn(box: Supervised) -> None:
