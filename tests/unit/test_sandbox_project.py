@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from deployment.description import Mode, SecondFactor
 from sandbox import project
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -49,20 +48,6 @@ def test_a_sandbox_beside_another_has_a_subnet_pool_of_its_own_too() -> None:
         before, docker_host="unix:///run/o.sock", prefix="p", image=GATEWAY, base_image="b:1", pool="10.140.16.0/20"
     )
     assert differences(before, after)["/config/ibgw:network/subnetPool"] == "10.140.16.0/20"
-
-
-@pytest.mark.parametrize("stack", ["paper", "live"])
-def test_what_is_written_reads_back_the_same(stack: str, tmp_path: Path) -> None:
-    document = tracked(f"Pulumi.{stack}.yaml")
-    project.write(tmp_path / f"Pulumi.{stack}.yaml", document)
-    assert yaml.safe_load((tmp_path / f"Pulumi.{stack}.yaml").read_text()) == document
-
-
-def test_times_of_day_stay_texts(tmp_path: Path) -> None:
-    """YAML 1.1 reads an unquoted 23:59 as a number in base 60."""
-    project.write(tmp_path / "Pulumi.paper.yaml", tracked("Pulumi.paper.yaml"))
-    text = (tmp_path / "Pulumi.paper.yaml").read_text()
-    assert "autoRestart: '23:59'" in text
 
 
 def test_the_projects_paths_lead_into_the_checkout(tmp_path: Path) -> None:
@@ -118,11 +103,3 @@ def test_a_further_gateway_starts_as_a_copy_of_main() -> None:
     assert list(gateways) == ["main", "two"]
     assert differences(gateways["main"], gateways["two"]) == {"/credentials/secretId": "ibgw/paper/two"}
     assert before == tracked("Pulumi.paper.yaml"), "the tracked document is not changed in place"
-
-
-def test_logins_are_what_the_stack_files_name() -> None:
-    paper, live = (project.logins(tracked(f"Pulumi.{stack}.yaml")) for stack in ("paper", "live"))
-    assert [(login.secret_id, login.region, login.mode, login.second_factor) for login in (*paper, *live)] == [
-        ("ibgw/paper/main", "us-east-1", Mode.PAPER, SecondFactor.NONE),
-        ("ibgw/live/main", "us-east-1", Mode.LIVE, SecondFactor.PUSH),
-    ]

@@ -66,11 +66,10 @@ def test_a_real_stack_gets_no_stand_in(call: Call, capsys: pytest.CaptureFixture
     assert "not official releases on this machine: docker, aws" in printed.err
 
 
-def test_official_tools_are_named_one_folder_a_line(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(Toolchain(path=(Path("/one"), Path("/two")), embedded=()), "official") == 0
+@pytest.mark.parametrize(("embedded", "wanted"), [((), "official"), (("docker",), "path")])
+def test_tools_are_named_one_folder_a_line(
+    embedded: tuple[str, ...], wanted: str, call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The official ones, and for a sandbox the stand-ins too."""
+    assert call(Toolchain(path=(Path("/one"), Path("/two")), embedded=embedded), wanted) == 0
     assert capsys.readouterr().out == "/one\n/two\n"
-
-
-def test_a_sandbox_takes_stand_ins(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(Toolchain(path=(Path("/made/here"),), embedded=("docker",)), "path") == 0
-    assert capsys.readouterr().out == "/made/here\n"
