@@ -164,13 +164,13 @@ class Attachments:
 
     def _scan(self) -> None:
         """Containers, what they are set to join, and volumes."""
-        networks = {one["Name"]: one["Id"] for one in self._docker.find(Kind.NETWORK)}
+        networks = {network["Name"]: network["Id"] for network in self._docker.find(Kind.NETWORK)}
         containers = self._docker.find(Kind.CONTAINER)
         list(self._asking.map(lambda entry: self._learn(entry["Id"]), containers))
         self._waiting = {
             name: {entry["Id"] for entry in containers if _joins(entry, name, networks)} for name in self._came
         }
-        self._volumes = {one["Name"]: one for one in self._docker.find(Kind.VOLUME)}
+        self._volumes = {volume["Name"]: volume for volume in self._docker.find(Kind.VOLUME)}
 
     def egress(self) -> Inspected | None:
         """As it is now; None where there is none. Every gateway is on it. Raises DockerError."""
@@ -185,14 +185,14 @@ class Attachments:
 
     def waiting(self, network: str) -> tuple[Attached, ...]:
         """Everything that is attached to a network at the last scan, or will be when it starts. Raises DockerError."""
-        return tuple(self.who(one) for one in sorted(self._waiting.get(network, ())))
+        return tuple(self.who(container_id) for container_id in sorted(self._waiting.get(network, ())))
 
     def everyone(self) -> Mapping[str, Attached]:
         """Every container that there was since the beginning and that could be inspected, by its id. Raises
         DockerError."""
         for asked in self._asked:
             asked.result()
-        return {one.id: one for one in list(self._known.values()) if one.inspected is not None}
+        return {container.id: container for container in list(self._known.values()) if container.inspected is not None}
 
     def volumes(self) -> Mapping[str, Inspected]:
         """By their names, at the last scan."""
@@ -200,7 +200,11 @@ class Attachments:
 
     def missed(self) -> tuple[str, ...]:
         """What happened and could not be seen, after `everyone`."""
-        gone = sorted(self._known[one].name for one in list(self._made) if self._known[one].inspected is None)
+        gone = sorted(
+            self._known[container_id].name
+            for container_id in list(self._made)
+            if self._known[container_id].inspected is None
+        )
         lost = (f"more than the {REMEMBERED} events that Docker remembers came at once",) if self._lost else ()
         return (*lost, *(f"{name} was gone before Docker could be asked about it" for name in gone))
 
@@ -227,9 +231,11 @@ class Attachments:
         known = self._known.get(container_id)
         if container_id in OWN or container_id.startswith(ENDPOINT) or (known is not None and known.inspected):
             return
-        found = self._docker.inspect(Kind.CONTAINER, container_id)
-        if found is not None:
-            learnt = Attached(container_id, found["Name"].lstrip("/"), found["Config"]["Labels"] or {}, inspected=found)
+        container = self._docker.inspect(Kind.CONTAINER, container_id)
+        if container is not None:
+            learnt = Attached(
+                container_id, container["Name"].lstrip("/"), container["Config"]["Labels"] or {}, inspected=container
+            )
             self._known[container_id] = self._named[learnt.name] = learnt
 
     def _take(self, event: Inspected) -> None:
@@ -240,11 +246,11 @@ class Attachments:
             if name in self._came:
                 self._came[name].add(attributes["container"])
         elif event["Type"] == Kind.CONTAINER and what in LIFE and not OWN & {actor["ID"], name}:
-            found = self._known.setdefault(actor["ID"], Attached(actor["ID"], name or actor["ID"][:12], attributes))
-            self._named.setdefault(found.name, found)
-            if what in BEGINNING and found.inspected is None:
-                self._made.add(found.id)
-                self._asked.append(self._asking.submit(self._learn, found.id))
+            attached = self._known.setdefault(actor["ID"], Attached(actor["ID"], name or actor["ID"][:12], attributes))
+            self._named.setdefault(attached.name, attached)
+            if what in BEGINNING and attached.inspected is None:
+                self._made.add(attached.id)
+                self._asked.append(self._asking.submit(self._learn, attached.id))
 
     def _clock(self) -> float:
         """The daemon's, in seconds."""

@@ -339,13 +339,13 @@ class GatewayRun:
         """By Docker's records, and, where these show somebody, by the stack's state: a gateway that has left the
         configuration is there until the update's end. Raises DockerError."""
         evidence = self._evidence(*looks)
-        found = isolation.judge(self._shared.deployment, self.gateway, evidence)
-        if found.reason is None:
-            return found
+        judged = isolation.judge(self._shared.deployment, self.gateway, evidence)
+        if judged.reason is None:
+            return judged
         try:
             recorded = self._shared.recorded()
         except IbgwError as error:
-            return replace(found, seen=f"{found.seen}; whether the state knows them could not be asked: {error}")
+            return replace(judged, seen=f"{judged.seen}; whether the state knows them could not be asked: {error}")
         return isolation.judge(self._shared.deployment, self.gateway, replace(evidence, recorded=recorded))
 
     def _evidence(self, *looks: isolation.Surroundings) -> isolation.IsolationEvidence:

@@ -64,7 +64,7 @@ class IsolationEvidence:
 
 def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> Observation:
     """From Docker's records."""
-    known = {one.container.id for one in deployment.gateways.values()} | set(seen.recorded)
+    known = {recorded.container.id for recorded in deployment.gateways.values()} | set(seen.recorded)
     own = {look.gateway_id for look in seen.looks}
     listed = [look.attached for look in seen.looks], [look.on_egress for look in seen.looks]
     on_api = _others(own, _staying(listed[0]), seen.came_to_api, seen.waiting_for_api)
@@ -185,22 +185,22 @@ def _exposed(
 
 def _replaced(gateway: Gateway, strange: set[str]) -> Iterator[str]:
     """`strange`: ids under the gateway's name that no update has recorded."""
-    for found in sorted(strange):
-        yield unlike(f"container {gateway.container.name}", f"id {found[:12]}", gateway.container.id[:12])
+    for container_id in sorted(strange):
+        yield unlike(f"container {gateway.container.name}", f"id {container_id[:12]}", gateway.container.id[:12])
 
 
 def _shared(gateway: Gateway, own: set[str], known: set[str], seen: IsolationEvidence) -> Iterator[tuple[str, str]]:
     """What is the gateway's own and others have, by their names. It is nothing that `clients` declares."""
-    for one in own & seen.everyone.keys():
-        inspected = seen.everyone[one].inspected
+    for container_id in own & seen.everyone.keys():
+        inspected = seen.everyone[container_id].inspected
         for other in seen.everyone.values():
             if other.inspected is None or inspected is None or other.id in own | known or seen.is_verifier(other):
                 continue
             if prepares(other.inspected, inspected):
                 continue
-            found = list(shares(other.inspected, inspected, seen.everyone, seen.volumes))
-            if found:
-                yield other.name, f"{other.name} shares {', '.join(found)}"
+            shared = list(shares(other.inspected, inspected, seen.everyone, seen.volumes))
+            if shared:
+                yield other.name, f"{other.name} shares {', '.join(shared)}"
 
 
 def _through(own: set[str], on_api: Sequence[Attached], everyone: Mapping[str, Attached]) -> list[Attached]:

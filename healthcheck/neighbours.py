@@ -18,12 +18,12 @@ JOINS = "container:"
 def holders(container: Inspected, mode: str, containers: Mapping[str, Attached]) -> Iterator[str]:
     """The ids of those whose namespace it is in: of the container that it joins, of the one that this joins, ..."""
     seen: set[str] = set()
-    while (found := _target(container["HostConfig"].get(mode) or "", containers)) is not None and found[
+    while (target := _target(container["HostConfig"].get(mode) or "", containers)) is not None and target[
         "Id"
     ] not in seen:
-        seen.add(found["Id"])
-        yield found["Id"]
-        container = found
+        seen.add(target["Id"])
+        yield target["Id"]
+        container = target
 
 
 def _target(mode: str, containers: Mapping[str, Attached]) -> Inspected | None:
@@ -31,10 +31,14 @@ def _target(mode: str, containers: Mapping[str, Attached]) -> Inspected | None:
     if not mode.startswith(JOINS):
         return None
     wanted = mode.removeprefix(JOINS).removeprefix("/")
-    by_name = (one for one in containers.values() if one.inspected is not None and wanted in (one.id, one.name))
-    by_beginning = (one for one in containers.values() if one.id.startswith(wanted))
-    found = next(by_name, None) or next(by_beginning, None)
-    return None if found is None else found.inspected
+    by_name = (
+        container
+        for container in containers.values()
+        if container.inspected is not None and wanted in (container.id, container.name)
+    )
+    by_beginning = (container for container in containers.values() if container.id.startswith(wanted))
+    joined = next(by_name, None) or next(by_beginning, None)
+    return None if joined is None else joined.inspected
 
 
 def shares(
@@ -71,8 +75,8 @@ def _meet(source: str, folder: str) -> bool:
 def prepares(container: Inspected, gateway: Inspected) -> bool:
     """Whether it is the step that gives a gateway's volumes to the image's user (infra.spec), which does nothing else
     and has no network."""
-    config, mounts = container["Config"], [(one.get("Name"), one["Destination"]) for one in container["Mounts"]]
-    own = [(one.get("Name"), one["Destination"]) for one in gateway["Mounts"]]
+    config, mounts = container["Config"], [(mount.get("Name"), mount["Destination"]) for mount in container["Mounts"]]
+    own = [(mount.get("Name"), mount["Destination"]) for mount in gateway["Mounts"]]
     return (
         container["Image"] == gateway["Image"]
         and config["Entrypoint"] == ["chown"]

@@ -15,6 +15,7 @@ from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
 from deployment.kept import keep, kept_file
 from deployment.paths import update_report
+from deployment.tables import Token
 from infra.failure import failed, uncoloured
 from infra.spec import StackSpec
 
@@ -28,9 +29,6 @@ def chosen_gateways() -> list[str]:
     return [name for name in os.environ.get(ONLY, "").split(",") if name]
 
 
-_GATEWAY = "ibgw:gateway:Gateway"
-"""The type of a gateway's component (infra.components.gateway)."""
-
 _STATE = "pulumi:pulumi:readStackResourceOutputs"
 """The engine's own function: what the state holds, with what this update has made and not yet deleted."""
 
@@ -38,8 +36,8 @@ _STATE = "pulumi:pulumi:readStackResourceOutputs"
 async def _recorded(stack: str) -> frozenset[str]:
     """The ids of the gateways' containers in the state, as the components registered them. Raises IbgwError."""
     try:
-        found = await pulumi.runtime.invoke_async(_STATE, {"stackName": stack})
-        gateways = [one["outputs"] for one in found["outputs"].values() if one["type"] == _GATEWAY]
+        state = await pulumi.runtime.invoke_async(_STATE, {"stackName": stack})
+        gateways = [resource["outputs"] for resource in state["outputs"].values() if resource["type"] == Token.GATEWAY]
         return frozenset(str(outputs["container_id"]) for outputs in gateways if "container_id" in outputs)
     except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception, whose text may hold anything
         raise IbgwError(f"the engine did not tell the state of stack {stack!r} ({type(error).__name__})") from None

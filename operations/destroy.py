@@ -23,7 +23,7 @@ def destroy(stack: Stack, *, ask: Callable[[str, Mode], None], say: Callable[[st
     configured, state = stack.configured(), read_state(stack.export_state())
     # As long as nobody says that it is paper, it is not.
     mode = Mode.PAPER if stack.name.split("-", 1)[0] == Mode.PAPER else Mode.LIVE
-    containers = sorted(one.name for one in state.objects if one.kind is Kind.CONTAINER)
+    containers = sorted(thing.name for thing in state.objects if thing.kind is Kind.CONTAINER)
     with (
         DockerHost(configured.docker_host) as docker,
         docker_errors(f"Docker host {configured.docker_host}", "run this again once that is resolved"),
@@ -60,12 +60,12 @@ def destroy(stack: Stack, *, ask: Callable[[str, Mode], None], say: Callable[[st
 
 def in_the_way(docker: DockerHost, state: State) -> list[str]:
     """What is attached to the state's networks and is not the state's, with what to do. Raises DockerError."""
-    known = {one.id for one in state.objects}
-    found: list[str] = []
-    for network in (one for one in state.objects if one.kind is Kind.NETWORK):
+    known = {thing.id for thing in state.objects}
+    attached: list[str] = []
+    for network in (thing for thing in state.objects if thing.kind is Kind.NETWORK):
         inspected = docker.inspect(Kind.NETWORK, network.id)
         for identity, member in ((inspected or {}).get("Containers") or {}).items():
             if identity not in known:
                 detach = f"docker network disconnect {network.name} {member['Name']}"
-                found.append(f"container {member['Name']} is attached to {network.name} ({detach})")
-    return found
+                attached.append(f"container {member['Name']} is attached to {network.name} ({detach})")
+    return attached

@@ -225,7 +225,7 @@ class Stack:
     def recorded_ids(self) -> frozenset[str]:
         """Of the containers, networks and volumes that the recorded state holds. Whoever verifies does not wait longer
         than SECONDS for it."""
-        return frozenset(one.id for one in read_state(self._pulumi("stack", "export", seconds=SECONDS)).objects)
+        return frozenset(thing.id for thing in read_state(self._pulumi("stack", "export", seconds=SECONDS)).objects)
 
     def clear_pending(self) -> None:
         """Drops pending operations from the state and changes nothing else.

@@ -105,8 +105,8 @@ def test_doctor_names_what_debugging_has_left_and_shows_nothing_of_it(
     monkeypatch.setenv("PULUMI_OPTION_TRACING", f"file:{trace}")
     ok, text, remedy = debugging()
     assert remedy is not None
-    assert remedy.startswith(f"rm -- '{trace}' {messages} {tmp_path}/pulumi")
+    assert remedy.startswith(f"`rm -- '{trace}' {messages} {tmp_path}/pulumi")
     assert "hunter2" not in text + remedy
 
-    subprocess.run(remedy, shell=True, check=True)
+    subprocess.run(remedy.strip("`"), shell=True, check=True)
     assert debugging() == (True, "no log or trace of the engine's in sight", None)
