@@ -29,9 +29,6 @@ USER = "65534:65534"
 ENTRY_POINT = ["python3", "-m", "healthcheck"]
 """The image's (healthcheck/Dockerfile)."""
 
-VERIFY = "verify"
-"""The first word of a verifier's command."""
-
 PROBE = ["python3", "-m", "healthcheck.probe"]
 """Not `healthcheck probe`, which is the same and loads the API client first."""
 
@@ -79,7 +76,7 @@ class Verifier:
         show_accounts: bool,
     ) -> None:
         """Starts it. Raises DockerError."""
-        command = [VERIFY, "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
+        command = ["verify", "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
         for gateway in gateways:
             command += ["--gateway-json", gateway.model_dump_json()]
         command += ["--checks", ",".join(checks)]
@@ -300,10 +297,10 @@ def is_verifier(container: Inspected, image: Inspected) -> bool:
     `image`: the recorded one, as Docker inspects it.
     """
     config, host, made = container["Config"], container["HostConfig"], image["Config"]
-    verifies = config["Entrypoint"] == made["Entrypoint"] and (config["Cmd"] or [""])[0] == VERIFY
     return (
         container["Image"] == image["Id"]
-        and (verifies or config["Entrypoint"] == PROBE)
+        # Whatever its command: what is in the image reads, and does nothing else.
+        and config["Entrypoint"] in (made["Entrypoint"], PROBE)
         and config["User"] == USER
         and not container["Mounts"]
         and sorted(config["Env"] or ()) == sorted(made["Env"] or ())

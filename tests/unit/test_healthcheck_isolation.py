@@ -161,7 +161,7 @@ NO_VERIFIERS = [
     container("d", "sidecar", VERIFIER.labels, image=f"sha256:{HEX}"),
     verifier(image="sha256:another"),
     verifier(config={"Entrypoint": ["sleep"], "Cmd": ["300"]}),
-    verifier(config={"Cmd": ["probe", "10.213.1.2:4004"]}),
+    verifier(config={"Entrypoint": None, "Cmd": ["python3", "-m", "healthcheck", "verify"]}),
     verifier(config={"Env": ["PYTHONUNBUFFERED=1", "PYTHONSTARTUP=/tmp/evil.py"]}),
     verifier(config={"WorkingDir": "/tmp"}),
     verifier(config={"Healthcheck": {"Test": ["CMD", "bot"]}}),
