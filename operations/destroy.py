@@ -6,7 +6,6 @@ program, which could say more, does not run in a destroy.
 
 from collections.abc import Callable
 
-from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
@@ -15,14 +14,12 @@ from operations.repair.state import State, read_state
 from operations.stack import Stack
 
 
-def destroy(stack: Stack, *, ask: Callable[[str, Mode], None], say: Callable[[str], None]) -> None:
+def destroy(stack: Stack, *, ask: Callable[[str], None], say: Callable[[str], None]) -> None:
     """Asks, and destroys. `ask` raises IbgwError (declined) unless the answer is yes.
 
     Raises IbgwError: refused, when foreign containers are attached, and nothing was changed; failed.
     """
     configured, state = stack.configured(), read_state(stack.export_state())
-    # As long as nobody says that it is paper, it is not.
-    mode = Mode.PAPER if stack.name.split("-", 1)[0] == Mode.PAPER else Mode.LIVE
     containers = sorted(thing.name for thing in state.objects if thing.kind is Kind.CONTAINER)
     with (
         DockerHost(configured.docker_host) as docker,
@@ -44,10 +41,9 @@ def destroy(stack: Stack, *, ask: Callable[[str, Mode], None], say: Callable[[st
         clear()
         ask(
             f"Stack {stack.name!r} on {configured.docker_host} is destroyed: {', '.join(containers) or 'nothing'}, "
-            "each with its time to log out, and its networks. The settings volumes stay.",
-            mode,
+            "each with its time to log out, and its networks. The settings volumes stay."
         )
-        # A question may wait for long.
+        # A question may wait for long, and what is open on live is read by a verifier.
         clear()
         if not stack.destroy():
             attached = in_the_way(docker, state)

@@ -1,11 +1,11 @@
 """`ibgw destroy`: what is in the way is named before anything is done, and what is ours is no hindrance."""
 
+import io
 import json
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 
-from deployment.description import Mode
 from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck.verifier_container import ENTRY_POINT, PROBE
@@ -39,6 +39,10 @@ class FakeStack:
         ]
         return json.dumps({"version": 3, "deployment": {"resources": recorded}})
 
+    def trading_hours(self) -> NoReturn:
+        """Then it could be within them."""
+        raise IbgwError("its file is unreadable")
+
     def destroy(self) -> bool:
         self.destroyed += 1
         return self.succeeds
@@ -60,22 +64,18 @@ def attach(docker: FakeDocker, network: str, name: str, **inspected: Any) -> Non
     docker.objects[Kind.CONTAINER][name] = {"Id": name, "Mounts": [], **inspected}
 
 
-def go(stack: FakeStack, said: list[str] | None = None) -> list[tuple[str, Mode]]:
-    asked: list[tuple[str, Mode]] = []
-    destroy.destroy(
-        cast(Stack, stack),
-        ask=lambda question, mode: asked.append((question, mode)),
-        say=([] if said is None else said).append,
-    )
+def go(stack: FakeStack, said: list[str] | None = None) -> list[str]:
+    asked: list[str] = []
+    destroy.destroy(cast(Stack, stack), ask=asked.append, say=([] if said is None else said).append)
     return asked
 
 
 def test_a_stack_with_nothing_in_its_way_is_destroyed_after_a_question(docker: FakeDocker) -> None:
     stack = FakeStack()
-    [(question, mode)] = go(stack)
+    [question] = go(stack)
     assert "ibgw-paper-main, each with its time to log out" in question
     assert "The settings volumes stay" in question
-    assert (mode, stack.destroyed) == (Mode.PAPER, 1)
+    assert stack.destroyed == 1
 
 
 @pytest.mark.parametrize("network", ["ibgw-paper-main-api", "ibgw-paper-egress"])
@@ -134,7 +134,7 @@ def test_what_came_meanwhile_is_named_after_a_failure(docker: FakeDocker) -> Non
 def test_what_came_during_the_question_is_named(docker: FakeDocker) -> None:
     stack = FakeStack()
 
-    def ask(_question: str, _mode: Mode) -> None:
+    def ask(_question: str) -> None:
         attach(docker, "ibgw-paper-main-api", "bot", Config={"Labels": {}, "Entrypoint": None})
 
     with pytest.raises(IbgwError, match="container bot is attached"):
@@ -148,19 +148,22 @@ def test_what_came_during_the_question_is_named(docker: FakeDocker) -> None:
         ("paper", ["--yes"], "", 0),
         ("paper", [], "y\n", 0),
         ("paper", [], "\n", 8),
-        ("live", ["--yes"], "", 8),
-        ("live", ["--yes"], "y\n", 8),
-        ("live", [], "live\n", 0),
-        ("live-two", ["--yes"], "live\n", 8),
+        ("live", ["--during-market", "--yes"], "", 8),
+        ("live", ["--during-market", "--yes"], "y\n", 8),
+        ("live", ["--during-market"], "live\n", 0),
+        ("live", ["--during-market", "--yes-live", "live"], "", 0),
+        ("live-two", ["--during-market", "--yes-live", "live"], "", 8),
+        ("live", ["--yes-live", "live"], "", 7),
     ],
 )
-def test_on_live_the_stacks_name_is_typed(
+def test_on_live_the_stacks_name_is_typed_by_who_has_seen_what_is_open(
     monkeypatch: pytest.MonkeyPatch, docker: FakeDocker, name: str, options: list[str], typed: str, code: int
 ) -> None:
-    import io
-
-    stack = FakeStack(name)
+    stack, told = FakeStack(name), list[object]()
     monkeypatch.setattr("operations.stack.Stack", lambda _: stack)
+    monkeypatch.setattr("operations.live.Stack", lambda _: stack)
+    monkeypatch.setattr("operations.live.tell_open_of", lambda chosen, say: told.append(chosen))
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     assert cli.run(["destroy", "--stack", name, *options]) == code
     assert stack.destroyed == (code == 0)
+    assert told == ([stack] if name != "paper" and code != 7 else [])
