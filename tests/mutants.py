@@ -1064,6 +1064,27 @@ MUTATIONS = (
         f"{ISOLATION}::test_an_undeclared_container_is_named",
     ),
     Mutation(
+        "nobody removes what a killed verification has left",
+        "healthcheck/janitor.py",
+        "    if sys.stdin.buffer.read() == DONE:",
+        "    if True:",
+        "tests/unit/test_healthcheck_janitor.py::test_what_a_killed_process_has_left_is_removed_and_nothing_else",
+    ),
+    Mutation(
+        "what a stranger has labelled as ours is swept",
+        "healthcheck/verifier_container.py",
+        '        and container["Config"]["Entrypoint"] in (ENTRY_POINT, PROBE)\n',
+        "",
+        "tests/unit/test_operations_destroy.py::test_whoever_is_attached_is_named_with_what_to_do",
+    ),
+    Mutation(
+        "a destroy begins whoever is attached",
+        "operations/destroy.py",
+        "            if attached:\n",
+        "            if False:\n",
+        "tests/unit/test_operations_destroy.py::test_whoever_is_attached_is_named_with_what_to_do",
+    ),
+    Mutation(
         "a label makes a verifier",
         "healthcheck/verifier_container.py",
         '        container["Image"] == image["Id"]\n',

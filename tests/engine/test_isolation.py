@@ -252,6 +252,19 @@ def test_whoever_is_beside_a_gateway_is_known_by_what_it_is(
     verify()
 
 
+def test_a_bot_in_the_way_of_a_destroy_is_named(
+    stack: Stack, deployment: Deployment, run: Run, docker_client: docker.DockerClient
+) -> None:
+    network = deployment.gateways["main"].api.network
+    with sleeping(docker_client, deployment, "bot", network=network) as bot:
+        done = run(["ibgw", "destroy", "--stack", STACK, "--yes"], stack=stack, check=False)
+    assert done.returncode == 7
+    assert (
+        f"container {bot.name} is attached to {network} (docker network disconnect {network} {bot.name})" in done.stderr
+    )
+    assert docker_client.containers.get(deployment.gateways["main"].container.name).status == "running"
+
+
 def test_a_container_made_by_hand_with_a_published_port_is_exposure(
     verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
@@ -404,19 +417,6 @@ def test_nothing_is_left_of_a_verification_that_is_broken_off(
         until(lambda: not runs() and not docker_client.networks.list(filters=ours), "all is removed", seconds=SECONDS)
         updating.wait(SECONDS)
     pulumi(["cancel", "--yes"], stack=stack)
-
-
-def test_a_bot_in_the_way_of_a_destroy_is_named(
-    stack: Stack, deployment: Deployment, run: Run, docker_client: docker.DockerClient
-) -> None:
-    network = deployment.gateways["main"].api.network
-    with sleeping(docker_client, deployment, "bot", network=network) as bot:
-        done = run(["ibgw", "destroy", "--stack", STACK, "--yes"], stack=stack, check=False)
-    assert done.returncode == 7
-    assert (
-        f"container {bot.name} is attached to {network} (docker network disconnect {network} {bot.name})" in done.stderr
-    )
-    assert docker_client.containers.get(deployment.gateways["main"].container.name).status == "running"
 
 
 def test_a_gateway_that_leaves_the_configuration_is_no_stranger_in_that_update(
