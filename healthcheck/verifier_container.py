@@ -13,6 +13,7 @@ from typing import Self
 from deployment.description import Deployment, Gateway
 from deployment.names import Label, Names, Role, labels
 from deployment.tables import Kind
+from healthcheck import owner
 from healthcheck.attachments import OWN
 from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, NotFound, moment
 from healthcheck.events import read_attempt
@@ -48,7 +49,7 @@ GRACE = timedelta(minutes=1)
 """How long its owner may need to remove what has ended or outlived its time."""
 
 
-RUN = secrets.token_hex(8)
+RUN = owner.this_process()
 """This process, on all that it makes (Label.RUN)."""
 
 LEFT: set[str] = set()
@@ -335,8 +336,9 @@ def remove_run(docker: DockerHost, run: str) -> int:
 def sweep(docker: DockerHost, prefix: str, stack: str, *, running: bool = False) -> int:
     """Remove what earlier, killed runs of this stack left; how many containers and networks there were.
 
-    What another run is using right now stays, unless `running`: each object says how long its owner may need it. What
-    only has our labels stays as well, and is named by the isolation check.
+    What another run is using right now stays, unless `running`: each object says which process owns it, which can be
+    seen on the same machine, and how long that may need it. What only has our labels stays as well, and is named by the
+    isolation check.
     """
     now = docker.now()
     ours: dict[str, str] = {Label.PREFIX: prefix, Label.STACK: stack, Label.ROLE: Role.VERIFIER.value}
@@ -347,16 +349,20 @@ def sweep(docker: DockerHost, prefix: str, stack: str, *, running: bool = False)
         if container is not None
         and container["Config"]["Entrypoint"] in (ENTRY_POINT, PROBE)
         and not container["Mounts"]
-        and (running or _outlived(container["Created"], container["Config"]["Labels"], now) or _ended(container, now))
+        and (running or _forsaken(container["Created"], container["Config"]["Labels"], now) or _ended(container, now))
     ]
     for container in containers:
         remove(docker, container)
     networks = [
         network
         for network in docker.find(Kind.NETWORK, ours)
-        if (running or _outlived(network["Created"], network["Labels"], now)) and _removed(docker, network["Id"])
+        if (running or _forsaken(network["Created"], network["Labels"], now)) and _removed(docker, network["Id"])
     ]
     return len(containers) + len(networks)
+
+
+def _forsaken(created: str, labels_: Mapping[str, str], now: datetime) -> bool:
+    return owner.is_gone(labels_.get(Label.RUN, "")) or _outlived(created, labels_, now)
 
 
 def _outlived(created: str, labels_: Mapping[str, str], now: datetime) -> bool:

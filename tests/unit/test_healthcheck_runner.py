@@ -11,7 +11,7 @@ import pytest
 
 from deployment.errors import IbgwError
 from deployment.tables import Kind
-from healthcheck import gateway_run, runner, verifier_container
+from healthcheck import gateway_run, owner, runner, verifier_container
 from healthcheck.docker_host import DockerError
 from healthcheck.human import render_human
 from healthcheck.report import Report
@@ -436,6 +436,9 @@ def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(hos
     add("ended", "2026-11-22T18:10:00Z", "exited", finished="2026-11-22T18:28:59Z")
     add("outlived", "2026-11-22T18:06:59Z", entry_point=verifier_container.PROBE)
     add("never-started", "2026-11-22T18:26:59Z", "created", lifetime="120")
+    ended = owner.this_process().rsplit("/", 3)
+    add("its-owner-is-gone", "2026-11-22T18:29:59Z", run=f"{ended[0]}/{ended[1]}/0/{ended[3]}")
+    add("its-owner-is-there", "2026-11-22T18:29:59Z", run=owner.this_process())
     add("at-work", "2026-11-22T18:07:01Z")
     add("at-work-for-hours", "2026-11-22T12:00:00Z", lifetime="36120")
     add("just-ended", "2026-11-22T18:10:00Z", "exited", finished="2026-11-22T18:29:30Z")
@@ -445,11 +448,11 @@ def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(hos
     add("not-ours-but-for-its-labels", "2026-11-22T16:00:00Z", entry_point=["sleep"])
     told: list[str] = []
     verify(host, told=told)
-    assert host.removed[:3] == ["ended", "outlived", "never-started"]
+    assert host.removed[:4] == ["ended", "outlived", "never-started", "its-owner-is-gone"]
     spared = {"at-work", "at-work-for-hours", "just-ended", "to-be-started", "of-live", "of-another-prefix"}
-    spared.add("not-ours-but-for-its-labels")
+    spared |= {"not-ours-but-for-its-labels", "its-owner-is-there"}
     assert spared <= {one.name for one in host.all}
-    assert told[0] == "removed 3 of the verifier's objects that an earlier run left behind"
+    assert told[0] == "removed 4 of the verifier's objects that an earlier run left behind"
 
 
 @pytest.mark.parametrize(
