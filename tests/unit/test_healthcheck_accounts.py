@@ -14,7 +14,9 @@ from healthcheck.session import Timeouts
 from tests.unit.gateways import checks, gateway, run_checks
 from tests.unit.tws_server import Script, TwsServer, error, send, serving
 
-QUICK = Timeouts(request=0.4, settle=0.1, one_account=0.2)
+PATIENT = Timeouts(request=2.0, settle=0.3, one_account=2.0)
+BRIEF = Timeouts(request=0.4, settle=0.1, one_account=0.1)
+"""Where no answer comes."""
 Talk = Callable[[socket.socket, list[str]], None]
 
 # What a gateway answers to `All` (TWS API reference, and the sandbox's own texts).
@@ -54,11 +56,13 @@ def updates(worth: dict[str, str]) -> Talk:
     return talk
 
 
-def seen(script: Script, level: str = "required", **changes: Any) -> tuple[CheckResult, TwsServer]:
+def seen(
+    script: Script, level: str = "required", *, brief: bool = False, **changes: Any
+) -> tuple[CheckResult, TwsServer]:
     asked_of = checks() | {"account_access": {"level": level}}
     with serving(script) as server:
         asked = gateway(server.port, checks=asked_of, **changes)
-        found = asyncio.run(run_checks(asked, timeouts=QUICK))
+        found = asyncio.run(run_checks(asked, timeouts=BRIEF if brief else PATIENT))
         results = {check.name.value: check_result(check, asked, "paper") for check in found}
         assert results["order_capability"].skipped_because == (
             "account_access" if results["account_access"].verdict == "fail" else None
@@ -114,7 +118,7 @@ def test_with_expected_accounts_only_these_count() -> None:
     [([], "no_account_summary"), ([("DU1234567", "NetLiquidation", "", "USD")], "implausible_summary")],
 )
 def test_a_user_without_figures_has_a_way_out(summary: Any, reason: str, level: str, verdict: str) -> None:
-    found, server = seen(Script(summary=summary), level)
+    found, server = seen(Script(summary=summary), level, brief=True)
     assert (found.verdict.value, found.reason) == (verdict, "switched_off" if level == "off" else reason)
     assert not found.remedy or "ibgw:gateways.main.checks.accountAccess.level" in found.remedy
     assert any(message[0] == "62" for message in server.messages) == (level != "off")
@@ -131,6 +135,6 @@ def test_an_expected_account_is_required_at_every_level(level: str) -> None:
 def test_asking_one_at_a_time_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account_access, "SINGLY", 0.5)
     many = [f"DU{1000000 + at}" for at in range(60)]
-    found, server = seen(Script(accounts=many, answers={"62": refuses(*FIFTY)}))
+    found, server = seen(Script(accounts=many, answers={"62": refuses(*FIFTY)}), brief=True)
     assert (found.verdict.value, found.reason) == ("fail", "no_account_summary")
     assert sum(message[0] == "76" for message in server.messages) < MOST_SINGLY

@@ -39,7 +39,7 @@ QUICK = Timeouts(
     settle=0.1,
     one_account=0.2,
 )
-PATIENT = replace(QUICK, ready=2.0, request=2.0)
+PATIENT = replace(QUICK, handshake=10, ready=2.5, request=2)
 Talk = Callable[[socket.socket], None]
 HELLO = (str(VERSION), "20261123 10:00:00 EST")
 ACCOUNTS, NEXT_ID = ("15", "1", "DU1234567,"), ("9", "1", "1")
@@ -101,7 +101,7 @@ HOSTILE: dict[str, tuple[Talk, str]] = {
     "resets after hello, accounts and next id": (says(*LOGGED_IN, then=reset), DROPPED),
     "resets at once": (reset, "relay_only"),
     "says nothing after the login": (says(*LOGGED_IN, then=listen), "half_open"),
-    "never reads": (says(*LOGGED_IN, then=lambda connection: time.sleep(3)), "half_open"),
+    "never reads": (says(*LOGGED_IN, then=lambda connection: time.sleep(4)), "half_open"),
     "a flood of notices": (says(HELLO, then=for_ever(1000 * frame(*NOTICE))), FOREIGN),
     "a flood after the login": (says(*LOGGED_IN, then=for_ever(1000 * frame(*NOTICE))), FOREIGN),
     "a flood of what nobody asked for": (says(*LOGGED_IN, then=for_ever(99 * frame("3", "1", "x"))), FOREIGN),
@@ -155,10 +155,13 @@ def test_each_hostile_server_has_its_own_verdict_beside_all_the_others(
 
     async def all_of_them(servers: dict[str, TwsServer]) -> list[Attempt]:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
-        return await asyncio.gather(*(last(server.port, name, PATIENT) for name, server in servers.items()))
+        return await asyncio.gather(
+            *(last(server.port, name, PATIENT) for name, server in servers.items()),
+            last(well.port, "well", Timeouts()),
+        )
 
     with serving() as well, each({name: talk for name, (talk, _) in HOSTILE.items()}) as servers:
-        found = asyncio.run(all_of_them({**servers, "well": well}))
+        found = asyncio.run(all_of_them(servers))
     assert {attempt.gateway: red(attempt).reason for attempt in found[:-1]} == {
         name: reason for name, (_, reason) in HOSTILE.items()
     }

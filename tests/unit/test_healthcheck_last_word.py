@@ -13,8 +13,8 @@ from healthcheck.session import ADVISORY, Timeouts
 from tests.unit.gateways import gateway, run_checks
 from tests.unit.tws_server import UNSET, Script, error, open_order, send, serving
 
-LATER = 0.15  # seconds between two messages of a server; far below each of the times allowed
-QUICK = Timeouts(ready=1.0, request=1.5, quote=1.5, closed_market_quote=1.0, settle=0.6)
+LATER = 0.1  # seconds between two messages of a server; far below each of the times allowed
+QUICK = Timeouts(ready=2.0, request=2.0, quote=2.0, closed_market_quote=1.5, settle=1.0)
 Talk = Callable[[socket.socket, list[str]], None]
 
 
