@@ -69,7 +69,7 @@ def clock(evidence: HostEvidence) -> Observation:
         ahead = "ahead of" if evidence.skew > timedelta() else "behind"
         return Observation(
             "clock", False, f"the host's clock is {age(abs(evidence.skew))} {ahead} this machine's (to {known})",
-            f"compare `timedatectl` on both, and have the wrong one synchronised ({GUIDE})",
+            f"on both machines, `timedatectl` tells which one is not synchronised ({GUIDE})",
         )  # fmt: skip
     if evidence.doubt > SKEW:
         return Observation(
@@ -85,7 +85,10 @@ def limits(evidence: HostEvidence) -> Observation:
     lacking = limits_lacking(evidence.info)
     for lack in lacking:
         if not lack.accepted_by(evidence.deployment.accepted):
-            return Observation("limits", False, lack.what, str(lack))
+            # Only a command stands in such quotes here.
+            todo = lack.todo.replace("`", "")
+            accept = f"accept the host as it is: ibgw:acceptHost: [{lack.acceptable}]"
+            return Observation("limits", False, lack.what, f"{todo}, or {accept} ({GUIDE})")
     accepted = ", ".join(lack.what for lack in lacking)
     return Observation("limits", True, f"accepted by ibgw:acceptHost: {accepted}" if lacking else "memory and swap")
 

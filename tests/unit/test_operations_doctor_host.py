@@ -10,11 +10,13 @@ from deployment.abilities import Lacking
 from deployment.errors import IbgwError
 from deployment.tables import MIB, Kind
 from healthcheck.docker_host import Conflict, DockerError
-from operations.doctor import Observation, render
+from healthcheck.report import Report
+from operations.doctor import Observation, next_step, render
 from operations.doctor_host import HostEvidence, collect_host, examine_host
 from operations.stack import parse_contract
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
+from tests.unit.test_operations_doctor import GOOD, report
 
 CONTRACT = parse_contract(contract_json(), "x")
 ABLE: dict[str, Any] = {
@@ -100,6 +102,14 @@ def test_an_accepted_limit_is_no_fault() -> None:
     assert (observation.ok, observation.found[:29]) == (True, "accepted by ibgw:acceptHost: ")
     unlimited = replace(evidence, gateways=(container(), container("two", memory=0)))
     assert "1 of them without a limit" in observed("memory", unlimited).found
+
+
+def test_what_to_do_about_a_limit_is_whole_at_the_end_of_the_doctor_too() -> None:
+    amiss = [observed("limits", telling(MemoryLimit=False))]
+    step = next_step("paper", Report.of("paper", [report(*GOOD)]), {}, amiss)
+    assert "cgroup_enable=memory swapaccount=1 to the kernel's command line" in step
+    assert "acceptHost: [memoryLimit]" in step
+    assert step.endswith("`ibgw verify --stack paper --gateway main`")
 
 
 def test_the_stop_time_follows_the_longest_grace_on_the_host() -> None:
