@@ -130,6 +130,8 @@ def test_a_stack_that_is_like_none_is_not_deployed_either(pulumi: FakePulumi) ->
 def test_a_stack_that_is_configured_and_not_made_yet_is_made_first(
     pulumi: FakePulumi, answer: tuple[int, str, str]
 ) -> None:
+    for stack in ("paper", "live"):
+        (pulumi.home / f"Pulumi.{stack}.yaml").touch()
     for stack, command in (("paper", "pulumi up --stack paper"), ("live", "ibgw promote --to live")):
         pulumi.answers({"stack ls": answer, "stack output": (1, "", f"error: no stack named '{stack}' found\n")})
         with pytest.raises(IbgwError) as refusal:
