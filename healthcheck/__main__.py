@@ -164,8 +164,8 @@ def _exposure(options: argparse.Namespace) -> int:
         return _usage(f"--gateway-json is not an entry of the contract: {error}")
     redactor = Redactor(show_accounts=options.show_accounts, accounts=gateway.expected_accounts)
     _log_to_stderr(redactor)
-    found = asyncio.run(exposure_session.look(gateway))
-    sys.stdout.write(json.dumps(redactor.value(found.model_dump(mode="json")), ensure_ascii=False) + "\n")
+    exposure = asyncio.run(exposure_session.look(gateway))
+    sys.stdout.write(json.dumps(redactor.value(exposure.model_dump(mode="json")), ensure_ascii=False) + "\n")
     return ExitCode.OK
 
 

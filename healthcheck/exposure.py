@@ -58,7 +58,7 @@ class Exposure(Model):
             yield f"  could not be read: {clean(self.unread)}"
 
 
-def _count(found: Sequence[Order] | Sequence[Position] | None, what: str) -> str:
-    if found is None:
+def _count(listed: Sequence[Order] | Sequence[Position] | None, what: str) -> str:
+    if listed is None:
         return f"{what}s unknown"
-    return f"{len(found)} {what}{'' if len(found) == 1 else 's'}"
+    return f"{len(listed)} {what}{'' if len(listed) == 1 else 's'}"

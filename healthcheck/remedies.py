@@ -129,5 +129,5 @@ def _on_live(stack: str, where: str, docker: str, container: str, urns: Mapping[
 
 def _each(command: str, names: JsonValue) -> str:
     """The command for each of these, in their order; empty where there are none."""
-    found = [shlex.quote(str(name)) for name in names] if isinstance(names, list) else []
-    return ", then ".join(f"`{command} {name}`" for name in found)
+    quoted = [shlex.quote(str(name)) for name in names] if isinstance(names, list) else []
+    return ", then ".join(f"`{command} {name}`" for name in quoted)

@@ -409,7 +409,7 @@ class Session:
         await self._inbox.wait_until(lambda: done() or self.closed is not None, self.timeouts.request)
         if not done():
             self.still_open()
-            refusals = [str(one) for one in self.notices if one not in before and one.code not in ADVISORY]
+            refusals = [str(notice) for notice in self.notices if notice not in before and notice.code not in ADVISORY]
             raise Unanswered(f"{what}: {'; '.join(refusals) or f'no end within {self.timeouts.request:g} s'}")
 
     @contextmanager

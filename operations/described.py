@@ -56,11 +56,11 @@ def _by_the_host(stack: str, refusal: StateUnreadableError) -> Described:
     ):
         deployment, differences = _as_the_host_has_it(docker, kept)
     at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    found = "; ".join(differences) or f"all its gateways are there under their ids on {kept.docker_host}"
+    differs = "; ".join(differences) or f"all its gateways are there under their ids on {kept.docker_host}"
     return Described(
         deployment,
         f"{refusal} Going by the description of {at:%Y-%m-%d %H:%M} UTC in {path.name}, which the last update or a "
-        f"later look left here: {found}. Not known: what was configured or deployed elsewhere since then, whether an "
+        f"later look left here: {differs}. Not known: what was configured or deployed elsewhere since then, whether an "
         "update runs now, and what the secrets hold.",
     )
 
@@ -96,9 +96,10 @@ def _as_the_host_has_it(docker: DockerHost, kept: Deployment) -> tuple[Deploymen
         Label.ROLE: Role.GATEWAY.value,
     }
     labelled: dict[str, Inspected] = {
-        one["Labels"].get(Label.GATEWAY, ""): one
-        for one in docker.find(Kind.CONTAINER, {str(key): value for key, value in ours.items()})
-        if f"/{Names(kept.name_prefix, kept.stack).gateway(one['Labels'].get(Label.GATEWAY, ''))}" in one["Names"]
+        container["Labels"].get(Label.GATEWAY, ""): container
+        for container in docker.find(Kind.CONTAINER, {str(key): value for key, value in ours.items()})
+        if f"/{Names(kept.name_prefix, kept.stack).gateway(container['Labels'].get(Label.GATEWAY, ''))}"
+        in container["Names"]
     }
     gateways = {
         name: gateway

@@ -280,8 +280,12 @@ def next_step(
         failed += sorted(red(seen.checks), key=lambda check: check.reason not in URGENT)
         # What needs nothing, such as a closed market, has no command.
         warned += [check for check in seen.checks if check.verdict is CheckVerdict.WARN and "`" in (check.remedy or "")]
-    amiss = [found for of_one in (*findings.values(), of_host) for found in of_one if found.ok is False]
-    todo = [*(check.remedy for check in failed), *(found.next for found in amiss), *(check.remedy for check in warned)]
+    amiss = [finding for of_one in (*findings.values(), of_host) for finding in of_one if finding.ok is False]
+    todo = [
+        *(check.remedy for check in failed),
+        *(finding.next for finding in amiss),
+        *(check.remedy for check in warned),
+    ]
     text = next(filter(None, todo), None)
     if text is None:
         return "nothing to do"

@@ -170,8 +170,12 @@ def upgrades(evidence: HostEvidence) -> Observation:
 
 
 def boot(evidence: HostEvidence) -> Observation:
-    coming = [one for one in evidence.gateways if row(CONTAINER, "restart").of_docker(one) == "unless-stopped"]
-    running = sum(one["State"]["Status"] == "running" for one in coming)
+    coming = [
+        container
+        for container in evidence.gateways
+        if row(CONTAINER, "restart").of_docker(container) == "unless-stopped"
+    ]
+    running = sum(container["State"]["Status"] == "running" for container in coming)
     return Observation(
         "boot", None, f"{_gateways(running)} would log in at once; whether after the network cannot be seen from here",
         f"on the host: `systemctl show docker -p After` names network-online.target ({GUIDE})",

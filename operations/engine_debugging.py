@@ -41,11 +41,11 @@ def files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def main() -> int:
-    found = switches(os.environ)
-    if not found:
+    named = switches(os.environ)
+    if not named:
         return ExitCode.OK
     sys.stderr.write(
-        f"{', '.join(found)}: set here, and may make Pulumi's engine write credentials in plain text, into a file or "
+        f"{', '.join(named)}: set here, and may make Pulumi's engine write credentials in plain text, into a file or "
         "into this job's log. Expected not to be set: take it away, and debug in the sandbox (docs/security.md)\n"
     )
     return ExitCode.REFUSED

@@ -82,7 +82,7 @@ def together(act: Act, docker: DockerHost, deployment: Deployment, gateways: Seq
     """
     ended: queue.Queue[tuple[str, Exception | None]] = queue.Queue()
 
-    def one(gateway: Gateway) -> None:
+    def act_on(gateway: Gateway) -> None:
         try:
             act(docker, deployment, gateway, say)
             ended.put((gateway.name, None))
@@ -91,7 +91,7 @@ def together(act: Act, docker: DockerHost, deployment: Deployment, gateways: Seq
 
     for gateway in gateways:
         # Daemons: one that hangs does not keep the command from ending.
-        threading.Thread(target=one, args=(gateway,), name=f"act-{gateway.name}", daemon=True).start()
+        threading.Thread(target=act_on, args=(gateway,), name=f"act-{gateway.name}", daemon=True).start()
     failed = {gateway.name: f"no end within {TOGETHER_SECONDS} s" for gateway in gateways}
     end = time.monotonic() + TOGETHER_SECONDS
     for _ in gateways:

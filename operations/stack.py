@@ -322,7 +322,7 @@ class Stack:
             listed: list[dict[str, Any]] = json.loads(self._pulumi("stack", "ls", "--json", stack=False))
         except (IbgwError, ValueError):
             return set()
-        return {str(one["name"]).rpartition("/")[2] for one in listed}
+        return {str(entry["name"]).rpartition("/")[2] for entry in listed}
 
     def _preview_failure(self, diagnostics: Sequence[Mapping[str, str]]) -> IbgwError:
         if shutil.which("uv") is None:
@@ -369,7 +369,7 @@ def parse_contract(text: str, where: str, update: str = "pulumi up") -> Deployme
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The one of these that was meant, perhaps; None where none is near."""
-    by_letters = {one.lower(): one for one in sorted(known)}
+    by_letters = {stack.lower(): stack for stack in sorted(known)}
     near = get_close_matches(name.lower(), by_letters, n=1)
     return by_letters[near[0]] if near else None
 

@@ -16,15 +16,18 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     from operations.formats import human
     from operations.stack import Stack, choose_gateways
 
-    found = described_stack(stack)
-    deployment = found.deployment
+    described = described_stack(stack)
+    deployment = described.deployment
     names = [chosen.name for chosen in choose_gateways(deployment, gateway or [])]
     report = look(deployment, gateways=names, wait=0, progress=say, recorded=Stack(stack).recorded_ids)
     with docker_of(deployment) as docker:
         findings = {seen.gateway: examine(collect(docker, deployment, seen)) for seen in report.gateways}
         of_host = examine_host(collect_host(docker, deployment))
-    if found.note is not None:
-        of_host = [Observation("description", False, found.note, f"`pulumi stack output --stack {stack}`"), *of_host]
+    if described.note is not None:
+        of_host = [
+            Observation("description", False, described.note, f"`pulumi stack output --stack {stack}`"),
+            *of_host,
+        ]
     if as_json:
         # No gateway's name is an address.
         told = {**findings, deployment.docker_host: of_host}

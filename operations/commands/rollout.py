@@ -32,7 +32,7 @@ def rollout(
 
     if is_live(stack) and Stack(stack).deployed():
         deployment = Stack(stack).deployment()
-        chosen = [one for name, one in deployment.gateways.items() if fnmatchcase(name, gateway)]
+        chosen = [candidate for name, candidate in deployment.gateways.items() if fnmatchcase(name, gateway)]
         with docker_of(deployment) as docker:
             consent(docker, deployment, chosen, Leave(yes, during_market), say)
     outcome = run(Stack(stack), gateway, max_failures=max_failures, say=say)

@@ -83,10 +83,10 @@ def described_stack(stack: str) -> "Described":
     """What the stack is; where the cloud does not tell, by what the Docker host knows, and that is said."""
     from operations.described import described
 
-    found = described(stack)
-    if found.note is not None:
-        say(f"ibgw: {found.note}")
-    return found
+    of_stack = described(stack)
+    if of_stack.note is not None:
+        say(f"ibgw: {of_stack.note}")
+    return of_stack
 
 
 def for_each_gateway(

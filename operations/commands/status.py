@@ -14,14 +14,14 @@ def status(stack: StackName, as_json: Json = False) -> None:
     from healthcheck.runner import look
     from operations.status import CHECKS, rows, table
 
-    found = described_stack(stack)
-    deployment = found.deployment
+    described = described_stack(stack)
+    deployment = described.deployment
     report = look(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
     now = datetime.now(UTC)
     with docker_of(deployment) as docker:
         shown = rows(docker, deployment, report, now)
     if as_json:
-        print_json([row.json() | {"description": found.note} for row in shown])
+        print_json([row.json() | {"description": described.note} for row in shown])
     else:
         typer.echo(table(shown, now))
     raise typer.Exit(report.exit_code)

@@ -67,12 +67,12 @@ def verify(
     with reading("--checks"):
         chosen_checks = named(checks or [])
     if deployment is not None:
-        found = Described(read_contract(deployment))
+        described = Described(read_contract(deployment))
     elif stack is not None:
-        found = described_stack(stack)
+        described = described_stack(stack)
     else:
         raise IbgwError("Say which stack: --stack NAME, or --contract FILE.", exit_code=ExitCode.BAD_USAGE)
-    target = found.deployment
+    target = described.deployment
     report = verification.run(
         target,
         [chosen.name for chosen in choose_gateways(target, gateway or [])],
@@ -82,7 +82,7 @@ def verify(
         strict=strict,
         show_accounts=show_accounts,
         progress=say,
-        note=found.note,
+        note=described.note,
     )
     typer.echo(RENDERERS[Format.JSON if as_json else output](report))
     raise typer.Exit(report.exit_code)
