@@ -29,6 +29,8 @@ POLL = 0.5  # seconds between two looks at a gateway's status
 RESTART_SECONDS = 240
 """For a soft restart: IBC may have the gateway restart itself at the next full minute (RestartTask), and it logs in."""
 SAY_EVERY = 15  # seconds
+HISTORY_FILE = "guard/history"
+"""Of its starts and how they ended, a line each; infra/supervisor reads it too."""
 PAUSE_FILE = "guard/pause"
 """On the settings volume; infra/supervisor reads it."""
 
@@ -242,7 +244,8 @@ def _command(docker: DockerHost, gateway: Gateway, command: str) -> str:
 
 def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
     """Lets a gateway go on that its supervisor holds back: grants one more attempt to a secret version that failed
-    twice, forgets the logins that ended by themselves and the pause that follows from them, and restarts the gateway.
+    twice, forgets the logins that ended by themselves or met another session, with the pause that follows, and
+    restarts the gateway.
 
     Raises IbgwError (refused) and changes nothing if it is not held back for either.
     """
@@ -250,8 +253,11 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
         container = _inspect(docker, deployment, gateway)
         used = guard_attempts(docker, gateway)
         status = status_of(docker, gateway) if container["State"]["Running"] and _supervised(container) else None
-        loops = status is not None and status.hold in ("logins", "pause")
-        if used < MAXIMUM_ATTEMPTS and not loops:
+        waits = status.hold in ("logins", "pause") if status is not None else False
+        # What it remembers makes its next start wait, though it does not wait now.
+        history = (docker.read_file(gateway.container.id, f"{SETTINGS_PATH}/{HISTORY_FILE}") or "").strip()
+        waits = waits or history.endswith(" competing") or bool(history and not container["State"]["Running"])
+        if used < MAXIMUM_ATTEMPTS and not waits:
             raise IbgwError(
                 f"{gateway.container.name}: the start guard does not hold this version of the secret back, with "
                 f"{used} of {MAXIMUM_ATTEMPTS} attempts used, so nothing was changed. "
@@ -263,7 +269,7 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
         # First, since one that runs writes what it knows when it ends.
         if container["State"]["Running"]:
             _stop(docker, gateway, container, say)
-        _write(docker, gateway, {**granted, "guard/history": ""})
+        _write(docker, gateway, {**granted, HISTORY_FILE: ""})
     said = "one more attempt with this version of the secret" if granted else "its logins that ended are forgotten"
     say(f"{gateway.container.name}: {said}.")
     start(docker, deployment, gateway, say)

@@ -213,8 +213,8 @@ class Reading:
     gateway's time zone; `retry_after`: seconds that a lock lasts; `had_session`: a login had succeeded before it;
     `outcome`: how the last attempt ended before the guard held; `until`: aware, when a pause or the offline hours end;
     `stop`: what was last said of a stop; `second_factor`: its kind (ib_key, sms, other) where known; `exit_codes`: what
-    they mean for what ran, and `exit_reasons` what they name; `used_up`: the last attempt of this version of the secret
-    is under way, or over.
+    they mean for what ran, and `exit_reasons` what they name; `attempt`: the last one that its first process counted,
+    of how many.
     """
 
     state: LoginState = LoginState.UNKNOWN
@@ -228,13 +228,18 @@ class Reading:
     second_factor: str | None = None
     exit_codes: Mapping[int, str] = field(default_factory=dict)
     exit_reasons: Mapping[int, Reason] = field(default_factory=dict)
-    used_up: bool = False
+    attempt: tuple[int, int] | None = None
 
     @property
     def retry(self) -> Retry:
         """How a running gateway is had to log in once more: what holds it or has used its attempts up is let go."""
-        let_go = self.state in LET_GO or (self.used_up and self.state is not LoginState.LOGGED_IN)
-        return Retry.AGAIN if let_go else Retry.RESTART
+        if self.state in LET_GO:
+            return Retry.AGAIN
+        if self.attempt is None or self.state is LoginState.LOGGED_IN:
+            return Retry.RESTART
+        # After another session its next start waits, for a quarter of an hour.
+        used_up = self.attempt[0] >= self.attempt[1]
+        return Retry.AGAIN if used_up or self.state is LoginState.EXISTING_SESSION else Retry.RESTART
 
     @property
     def reason(self) -> Reason | None:
@@ -259,11 +264,12 @@ class Reading:
 def read(lines: Iterable[str], profile: Profile) -> Reading:
     """The state that the lines since the container's start lead to."""
     reading = Reading()
-    resuming = error_follows = used_up = False
+    resuming = error_follows = False
+    counted: tuple[int, int] | None = None
     for raw in lines:
         line = raw.strip()
         if attempt := ATTEMPT.match(line):
-            used_up = int(attempt[1]) >= int(attempt[2])
+            counted = int(attempt[1]), int(attempt[2])
         state = classify(line, profile)
         if error_follows and line:
             # The dialog's own text, whatever else it may look like.
@@ -278,7 +284,7 @@ def read(lines: Iterable[str], profile: Profile) -> Reading:
             # A start with a saved session types no password: whatever is refused then is the session.
             state = LoginState.TOKEN_REFUSED
         reading = _with(reading, state, line)
-    return replace(reading, used_up=used_up)
+    return replace(reading, attempt=counted)
 
 
 def _with(reading: Reading, state: LoginState, line: str) -> Reading:

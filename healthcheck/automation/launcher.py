@@ -132,12 +132,12 @@ def joined(reading: Reading, witness: Witness) -> Reading:
     # IBC logs a form at a start with a saved session that goes well too (AbstractLoginHandler).
     guessed = reading.state is LoginState.TOKEN_REFUSED and not matches(PREFIX, reading.line)
     if guessed and witness.state is LoginState.RESUMING:
-        return Reading(witness.state, exit_codes=reading.exit_codes, used_up=reading.used_up)
+        return Reading(witness.state, exit_codes=reading.exit_codes, attempt=reading.attempt)
     if witness.state in LEAST and reading.state not in OUTDATED:
         return reading
     return Reading(
         witness.state,
         second_factor=witness.second_factor,
         exit_codes=reading.exit_codes,
-        used_up=reading.used_up,
+        attempt=reading.attempt,
     )

@@ -33,4 +33,5 @@ def destroy(
     if is_live(stack):
         check_hours(stack, Leave(yes_live, during_market), "this ends sessions")
     run(chosen, ask=ask, say=say)
-    typer.echo(f"Stack {stack!r} is destroyed. `pulumi up --stack {stack}` deploys it again, with the same settings.")
+    again = chosen.first_deployment
+    typer.echo(f"Stack {stack!r} is destroyed. `{again}` deploys it again, with the same settings.")

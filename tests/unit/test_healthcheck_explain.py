@@ -238,6 +238,9 @@ def test_how_the_attempts_before_ended_is_remembered(line: str, outcomes: str, b
         (("ibgw: attempt 1 of 2", "Login attempt: 1", "Login failed"), Retry.RESTART),
         (("ibgw: attempt 2 of 2", "Login attempt: 1", "Login failed"), Retry.AGAIN),
         (("ibgw: attempt 2 of 2", "Other session may be primary, so end this session"), Retry.AGAIN),
+        # The next start would wait for a quarter of an hour; one of an earlier version has nothing to be let go of.
+        (("ibgw: attempt 1 of 2", "Other session may be primary, so end this session"), Retry.AGAIN),
+        (("Other session may be primary, so end this session",), Retry.RESTART),
         (("ibgw: held: logins: 5 within an hour ended by themselves",), Retry.AGAIN),
         (("ibgw: held: volume: another container has it",), Retry.RESTART),
     ],

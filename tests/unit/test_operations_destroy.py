@@ -24,6 +24,7 @@ class FakeStack:
         self.name = name
         self.succeeds = succeeds
         self.destroyed = 0
+        self.first_deployment = Stack(name).first_deployment
 
     def configured(self) -> Configured:
         return Configured(docker_host="unix:///var/run/docker.sock", name_prefix="ibgw")

@@ -258,7 +258,7 @@ def test_login_again_is_refused_while_the_guard_holds_nothing_back(attempts: str
     ) as refusal:
         lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
     assert refusal.value.exit_code == 7
-    assert fake.looks("read_file") == [[ID, ATTEMPTS]]
+    assert fake.looks("read_file")[0] == [ID, ATTEMPTS]
     assert not fake.done
 
 
@@ -309,6 +309,29 @@ def test_one_that_docker_paused_is_let_run_on_first(act: Any) -> None:
     assert refusal.value.exit_code == 7
     assert [*check_text(str(refusal.value))] == ["docker unpause ibgw-paper-main"]
     assert fake.done == []
+
+
+@pytest.mark.parametrize(
+    ("running", "history", "granted"),
+    [
+        (True, "1795150740 start\n1795150750 competing\n", True),
+        (True, "1795150740 competing\n1795150750 start\n", False),
+        (True, "", False),
+        # It does not tell what it waits for: that it has something to forget is enough.
+        (False, "1795150740 ended\n1795150750 ended\n", True),
+        (False, "", False),
+    ],
+)
+def test_what_would_make_the_next_start_wait_is_forgotten(running: bool, history: str, granted: bool) -> None:
+    fake = client(running=running, attempts="1\n")
+    fake.files["/home/ibgateway/tws_settings/guard/history"] = history
+    if granted:
+        lifecycle.login_again(fake, CONTRACT, GATEWAY, print)
+        assert fake.did("write_archive")
+    else:
+        with pytest.raises(IbgwError, match="does not hold this version"):
+            lifecycle.login_again(fake, CONTRACT, GATEWAY, print)
+        assert fake.done == []
 
 
 # --- all at the same time -----------------------------------------------------------------------------------------
