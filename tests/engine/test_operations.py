@@ -144,6 +144,38 @@ def test_a_stopped_gateway_is_told_by_status_and_doctor(stack: Stack, run: Run) 
     assert ibgw(run, stack, "verify", "--wait", "60s").returncode == 0
 
 
+AWAY = {
+    "PULUMI_BACKEND_URL": "file:///nowhere/at/all",
+    "PULUMI_CONFIG_PASSPHRASE": "another",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+}
+"""The state's backend, the key of its secrets and Secrets Manager, each refusing."""
+
+
+def test_with_the_cloud_away_a_gateway_is_looked_at_stopped_and_started(
+    stack: Stack, run: Run, logins: Callable[[], tuple[int, int]]
+) -> None:
+    def without(*words: str, code: int = 0) -> Completed:
+        done = run(["ibgw", *words, "--stack", stack.name], stack=stack, check=False, env=AWAY)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "all its gateways are there under their ids" in done.stderr
+        return done
+
+    full, _ = logins()
+    [row] = json.loads(without("status", "--json").stdout)
+    assert (row["state"], "Not known: " in row["description"]) == ("logged in", True)
+    assert "IBC: Login has completed" in without("logs", "--tail", "1000").stdout
+    without("restart")
+    assert json.loads(without("verify", "--wait", "60s", "--json").stdout)["note"] == row["description"]
+    without("doctor")
+    without("stop")
+    without("start")
+    without("verify", "--wait", "60s")
+    assert logins()[0] == full + 2
+    refused = run(["ibgw", "plan", "--stack", stack.name], stack=stack, check=False, env=AWAY)
+    assert refused.returncode == 5
+
+
 # --- a command that a message proposes is run in the state in which it is proposed ------------------------------------
 
 

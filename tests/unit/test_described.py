@@ -125,7 +125,8 @@ def test_a_folder_that_cannot_be_written_is_said_and_no_reason_to_end(pulumi: Fa
 def test_what_the_backend_says_of_the_stack_itself_counts(
     pulumi: FakePulumi, host: Host, says: str, expected: str
 ) -> None:
-    refuse(pulumi, says)
+    refuse(pulumi)
+    pulumi.answers({"stack output": (255, "", f"{says}\n"), "stack ls": (0, "[]", "")})
     with pytest.raises(IbgwError, match=expected) as found:
         describe("paper")
     assert not isinstance(found.value, StateUnreadableError)

@@ -292,6 +292,7 @@ def test_a_repair_that_ends_a_session_wants_the_name_on_live(
             "config": (0, '{"ibgw:dockerHost": {"value": "unix:///var/run/docker.sock"}}', ""),
             "whoami": (0, '{"url": "file:///nowhere"}', ""),
             "stack export": (0, '{"version": 3, "deployment": {"resources": []}}', ""),
+            "stack output": (0, "{}", ""),
         }
     )
     assert ibgw(["repair", "--yes"], stack) == code
