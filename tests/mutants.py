@@ -1554,6 +1554,13 @@ MUTATIONS = (
         "tests/unit/test_engine_debugging.py::test_each_switch_is_refused_by_name_and_without_its_value",
     ),
     Mutation(
+        "a release may be deployed with other packages than paper ran",
+        "operations/promotion/checkout.py",
+        ', "uv.lock")',
+        ")",
+        "tests/unit/test_promotion_checkout.py::test_what_is_changed_between_two_commits_is_the_program_s_alone",
+    ),
+    Mutation(
         "a reset is another reason than a close",
         "client/limiter.py",
         "super().connection_lost(None if closed else exc)",

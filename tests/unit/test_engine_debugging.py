@@ -60,7 +60,6 @@ def test_a_job_ends_where_one_is_set() -> None:
         done = asked(*make, **variable)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"{next(iter(variable))}: set here")
-    assert "exec make no-debugging test" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_no_script_of_ci_sets_one() -> None:

@@ -150,3 +150,9 @@ def test_what_is_changed_between_two_commits_is_the_program_s_alone(folder: Path
     second = commit(folder, spec="2")
     assert changed_program(folder, first, second) == ["infra/spec.py"]
     assert changed_program(folder, second) == []
+    for path in ("deployment/names.py", "healthcheck/requirements.txt", "Pulumi.yaml", "uv.lock"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text("main: infra/ # changed\n")
+        git(folder, "add", "-A")
+        assert changed_program(folder, second) == [path]
+        second = commit(folder)
