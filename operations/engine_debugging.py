@@ -46,7 +46,7 @@ def main() -> int:
         return ExitCode.OK
     sys.stderr.write(
         f"{', '.join(named)}: set here, and may make Pulumi's engine write credentials in plain text, into a file or "
-        "into this job's log. Expected not to be set: take it away, and debug without credentials (docs/security.md)\n"
+        "into this job's log. Expected not to be set: unset it; debug only where no credential is real\n"
     )
     return ExitCode.REFUSED
 
