@@ -117,6 +117,7 @@ def test_its_commands_work_on_a_project_elsewhere_and_write_there(
     before = installed.files()
     contract = contract_document() | {"docker_host": f"unix://{tmp_path}/none.sock"}
     fake = operations_pulumi.install(tmp_path / "bin", monkeypatch, sys.executable)
+    monkeypatch.delenv("PULUMI_OPTION_CWD")
     fake.answers({"stack output": (0, json.dumps({"contract": contract}), "")})
     assert installed.run("ibgw", "--version", cwd=project).stdout.strip() == deployment.VERSION
     help_text = installed.run("ibgw", "--help", cwd=project)
