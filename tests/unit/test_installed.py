@@ -127,7 +127,8 @@ def test_its_commands_work_on_a_project_elsewhere_and_write_there(
     good = report(stack="paper").model_dump_json(by_alias=True)
     verified = installed.run("python", "-c", VERIFY, good, cwd=project / "deep", stdin=contract_json())
     assert verified.returncode == 0, verified.stderr
-    assert [str(path.relative_to(project)) for path in project.rglob("*.json")] == [".ibgw/reports/paper.json"]
+    written = sorted(str(path.relative_to(project)) for path in project.rglob("*.json"))
+    assert written == [".ibgw/descriptions/paper.json", ".ibgw/reports/paper.json"]
     assert installed.files() == before
 
 
