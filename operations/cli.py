@@ -130,9 +130,12 @@ def could_not_write(error: OSError) -> int | None:
         # Whoever read has enough (`ibgw logs | head`).
         return ExitCode.PIPE_CLOSED
     where = "what this command prints or keeps" if error.filename is None else error.filename
-    # Where not even standard error takes it, the exit code has to do.
-    with suppress(OSError):
+    try:
         say(f"ibgw: {where}: {error.strerror}; expected a place with room that you may use. Then try again.")
+        sys.stderr.flush()
+    except OSError:
+        # Not even standard error takes it: the exit code has to do, and Python must not replace it by its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return ExitCode.COULD_NOT_RUN
 
 

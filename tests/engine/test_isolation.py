@@ -313,7 +313,8 @@ def test_settings_that_belong_to_root_are_seen_and_the_remedy_hands_them_over(
     hygiene = verify()["hygiene"]
     assert (hygiene["verdict"], hygiene["reason"]) == ("fail", "settings_owner")
     assert "owner of the settings: found 0:0, expected 1000:1000" in hygiene["seen"]
-    assert f"docker rm {own.name}-settings-owner, then pulumi up --refresh --stack {STACK}" in hygiene["remedy"]
+    handed_over = f"`docker rm {own.name}-settings-owner`, then `pulumi up --refresh --stack {STACK}`"
+    assert handed_over in hygiene["remedy"]
     docker_client.containers.get(f"{own.name}-settings-owner").remove()
     pulumi(["up", "--refresh", "--yes", "--skip-preview"], stack=stack)
     assert verify()["hygiene"]["verdict"] == "pass"

@@ -81,7 +81,7 @@ def test_doctor_finds_nothing_to_do(stack: Stack, run: Run) -> None:
     told = json.loads(ibgw(run, stack, "doctor", "--json").stdout)
     findings = told.pop("main")
     assert [finding for finding in findings if not finding["ok"]] == []
-    assert len(findings) == 9
+    assert len(findings) == 10
     [of_host] = told.values()
     host = {finding["topic"]: finding for finding in of_host}
     assert host["clock"]["ok"] is True

@@ -29,18 +29,26 @@ from tests.engine.stacks import UP, StackUnderTest
 @dataclass(frozen=True)
 class Upgrade:
     """`before`: the commit that has deployed. `logins`: what taking this version costs each gateway, 0 or 1.
-    `new_settings`: of a gateway in the tracked file, those that `before` refuses."""
+    `new_settings`: of the tracked file, those that `before` refuses; `new_of_gateways`: of each of its gateways."""
 
     before: str
     logins: int = 0
     new_settings: Mapping[str, Any] = field(default_factory=dict)
+    new_of_gateways: Mapping[str, Any] = field(default_factory=dict)
 
 
+ADDED: dict[str, Any] = {"acceptHost": None}
+ADDED_TO_GATEWAYS: dict[str, Any] = {"checks": {"accountAccess": None}}
 # The next change moves the first to the last commit before itself.
 UPGRADES = [
-    pytest.param(Upgrade("9416b3ced481071fb778d01c01ad563db00fc181"), id="last-commit"),
+    pytest.param(Upgrade("9416b3ced481071fb778d01c01ad563db00fc181", 0, ADDED, ADDED_TO_GATEWAYS), id="last-commit"),
     pytest.param(
-        Upgrade("833c0bd692fdfd59de29b4d079bb03fe57f76c4f", 1, {"session": {"offline": None, "heal": None}}),
+        Upgrade(
+            "833c0bd692fdfd59de29b4d079bb03fe57f76c4f",
+            1,
+            ADDED,
+            {**ADDED_TO_GATEWAYS, "session": {"offline": None, "heal": None}},
+        ),
         id="0.1.0",
         marks=pytest.mark.exhaustive,
     ),
@@ -134,15 +142,15 @@ def before(upgrade: Upgrade, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def gateways(upgrade: Upgrade, before: Path, tools: Tools) -> Iterator[UpgradedStack]:
-    def declared(unknown: dict[str, Any]) -> Stack:
+    def declared(unknown: Mapping[str, Any], **of_stack: Any) -> Stack:
         session = unknown.get("session", {})
         declared = {
             name: {**unknown, **given, "session": {**session, **given.get("session", {})}}
             for name, given in GATEWAYS.items()
         }
-        return tools.project(STACK, verifier={"timeout": "40s"}, gateways=declared)
+        return tools.project(STACK, verifier={"timeout": "40s"}, gateways=declared, **of_stack)
 
-    stack = declared(dict(upgrade.new_settings))
+    stack = declared(upgrade.new_of_gateways, **upgrade.new_settings)
     tools.pulumi(UP, stack=stack, env=program_of(before, stack))
     made = UpgradedStack(tools, declared({}), upgrade)
     yield made

@@ -55,7 +55,7 @@ def test_what_ci_asks_of_a_real_stack_refuses_them_first(target: str) -> None:
 
 
 def test_a_job_ends_where_one_is_set() -> None:
-    make = ("make", "--old-file=environment", "drift", "STACK=paper")
+    make = ("make", "--no-print-directory", "--old-file=environment", "drift", "STACK=paper")
     for variable in ({"PULUMI_OPTION_VERBOSE": "9"}, {"PULUMI_DEBUG_GRPC": VALUE}):
         done = asked(*make, **variable)
         assert (done.returncode, done.stdout) == (2, "")

@@ -65,7 +65,7 @@ def targets(script: str) -> list[str]:
 
 def recipe(target: str) -> str:
     """A target's recipe as make would run it, without running it."""
-    command = ["make", "--dry-run", "--old-file=environment", target, "STACK=paper"]
+    command = ["make", "--no-print-directory", "--dry-run", "--old-file=environment", target, "STACK=paper"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
