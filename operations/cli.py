@@ -24,6 +24,7 @@ from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import say
 
 COMMANDS = (
+    "init",
     *("verify", "plan", "rollout", "drift", "env", "forward", "status", "doctor", "logs", "start", "stop", "restart"),
     *("login", "reset_settings", "repair", "destroy", "promote", "rollback", "releases"),
 )

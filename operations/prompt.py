@@ -20,6 +20,14 @@ def confirm_by_name(question: str, name: str) -> None:
         raise IbgwError(f"{name!r} was not typed: nothing was done.", exit_code=ExitCode.DECLINED)
 
 
+def ask(question: str, option: str, default: str | None = None) -> str:
+    """A line that is typed, or the default. Raises IbgwError (BAD_USAGE), naming the option, if there is neither."""
+    typed = _answer(f"{question} [{default}] " if default else f"{question} ") or default
+    if typed is None:
+        raise IbgwError(f"{option} is missing, and nothing was typed.", exit_code=ExitCode.BAD_USAGE)
+    return typed
+
+
 def _answer(question: str) -> str:
     typer.echo(clean_lines(question), err=True, nl=False)
     sys.stderr.flush()

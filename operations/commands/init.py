@@ -1,0 +1,61 @@
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from operations.commands.shared import Json, StackName, print_json
+
+_DockerHost = Annotated[
+    str | None, typer.Option("--docker-host", metavar="URL", help="unix:///var/run/docker.sock or ssh://user@host.")
+]
+_SecretId = Annotated[
+    str | None, typer.Option("--secret-id", metavar="ID", help="The secret's name or ARN in AWS Secrets Manager.")
+]
+_Accounts = Annotated[
+    list[str] | None, typer.Option("--account", metavar="ID", help="An account that must be there; may be repeated.")
+]
+_From = Annotated[
+    Path | None, typer.Option("--from", metavar="FILE", help="What runs today: a compose file, or its .env alone.")
+]
+
+
+def init(
+    stack: StackName,
+    docker_host: _DockerHost = None,
+    region: Annotated[str | None, typer.Option("--region", metavar="NAME", help="The secret's AWS region.")] = None,
+    secret_id: _SecretId = None,
+    gateway: Annotated[str, typer.Option("--gateway", "-g", metavar="NAME", help="The gateway's name.")] = "main",
+    account: _Accounts = None,
+    source: _From = None,
+    service: Annotated[
+        str | None, typer.Option("--service", metavar="NAME", help="Which service of it is the gateway.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over the stack's file if there is one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a new stack's Pulumi.STACK.yaml, every key with its meaning. Asks for what no option says.
+
+    With --from it says of each setting of today which key takes it, or why it is not kept and what to do instead.
+    Credentials are neither asked for nor written: they go to AWS Secrets Manager.
+    """
+    from deployment.description import Mode
+    from deployment.paths import project_folder
+    from operations.compose_file import Imported, read
+    from operations.prompt import ask
+    from operations.stack_file import mode_of, new, next_commands, render, summary, write
+
+    file = project_folder() / f"Pulumi.{stack}.yaml"
+    mode = mode_of(stack)
+    imported = read(source, service=service) if source else Imported([])
+    host = docker_host or ask("Docker host (unix:///var/run/docker.sock or ssh://user@host):", "--docker-host")
+    place = region or ask("AWS region of the secret:", "--region", "us-east-1")
+    secret = secret_id or ask("The secret's name or ARN:", "--secret-id", f"ibgw/{stack}/{gateway}")
+    accounts = account or ([ask("The user's account:", "--account")] if mode is Mode.LIVE else [])
+    own = {"credentials.secretId": secret, "account.expected": accounts}
+    settings = new(stack, mode, {"dockerHost": host}, gateway, own, imported)
+    write(file, render(place, settings), replace=replace)
+    following = next_commands(stack, secret, place)
+    if as_json:
+        print_json({"file": str(file), "settings": [row._asdict() for row in imported.answers], "next": following})
+    else:
+        typer.echo(summary(file, imported, following))

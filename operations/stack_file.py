@@ -1,0 +1,230 @@
+"""A stack's file, `Pulumi.<stack>.yaml`, as `ibgw init` writes it: every key that the stack can have, with its meaning
+and its default, from the models of the configuration."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from deployment.description import Mode
+from deployment.errors import ExitCode, IbgwError
+from infra.settings import MINIMUM_HEADROOM_MIB, PROJECT, Gateway, Resources, Session, Settings, load
+from infra.settings_errors import explain
+from infra.settings_reference import GATEWAY, MEANINGS, inline, model_of
+from operations.compose_file import Answer, Imported
+
+IMAGE = "ghcr.io/gnzsnz/ib-gateway:10.45.1j"
+"""The gateway that a new paper stack names. Renovate moves it with the one in Pulumi.paper.yaml."""
+
+SCHEMA = "docs/stack.schema.json"
+_WIDTH = 118
+_STACK: Mapping[Mode, Mapping[str, Any]] = {
+    Mode.PAPER: {"image": IMAGE},
+    # Apart from paper's, so that both fit on one host.
+    Mode.LIVE: {"network": {"subnetPool": "10.213.16.0/20"}},
+}
+_GATEWAY: Mapping[Mode, Mapping[str, Any]] = {
+    Mode.PAPER: {},
+    Mode.LIVE: {"secondFactor.method": "push"},
+}
+"""What a new stack has beside the models' defaults."""
+
+_OTHER_MODES_KEY = {Mode.PAPER: "release", Mode.LIVE: "image"}
+"""A stack has one of the two."""
+
+
+def render(region: str, settings: Mapping[str, Any]) -> str:
+    """The file's text. `settings`: by their keys in YAML, as plain data; what is not among them is written with its
+    default, or as a comment where it has none. Validates nothing."""
+    lines = [
+        f"# yaml-language-server: $schema={SCHEMA}",
+        "# Every key that this stack can have. A key behind a # is not set, and has no default.",
+        "config:",
+        f"  aws:region: {inline(region)}",
+        *_section(Settings, settings, "", "  ", skip=_OTHER_MODES_KEY[Mode(settings["mode"])]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def new(
+    stack: str, mode: Mode, given: Mapping[str, Any], gateway: str, own: Mapping[str, Any], imported: Imported
+) -> dict[str, Any]:
+    """The settings of a new stack with one gateway: defaults, then what was imported, then what was `given` for the
+    stack and as the gateway's `own`. Answers of `imported` that fit nothing become notes.
+
+    Raises IbgwError (REFUSED) for what was given, and for an import of the other mode.
+    """
+    _settle(imported, mode)
+    while True:
+        settings = _composed(mode, given, gateway, own, imported)
+        try:
+            Settings.model_validate_json(json.dumps(settings))
+        except ValidationError as error:
+            dropped = [_drop(imported, fault["loc"], explain(fault, Settings, PROJECT)) for fault in error.errors()]
+            if any(dropped):
+                continue
+        load(stack, {f"{PROJECT}:{key}": _as_engine(value) for key, value in settings.items()})
+        return settings
+
+
+def mode_of(stack: str) -> Mode:
+    """The first word of the stack's name. Raises IbgwError (REFUSED)."""
+    first = stack.partition("-")[0]
+    if first not in tuple(Mode):
+        raise IbgwError(
+            f"stack {stack!r}: expected paper, live, paper-NAME or live-NAME; the first word is the trading mode.",
+            exit_code=ExitCode.REFUSED,
+        )
+    return Mode(first)
+
+
+def write(file: Path, text: str, *, replace: bool) -> None:
+    """Raises IbgwError (REFUSED) if there is a file and it is not to be replaced."""
+    try:
+        with file.open("w" if replace else "x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise IbgwError(
+            f"{file} exists, and was not changed; --replace writes over it.", exit_code=ExitCode.REFUSED
+        ) from None
+
+
+def next_commands(stack: str, secret_id: str, region: str) -> list[str]:
+    """From the file to a running gateway."""
+    document = f'{{"user_id": "...", "password": "...", "trading_mode": "{mode_of(stack)}"}}'
+    deploy = f"pulumi up --stack {stack}" if mode_of(stack) is Mode.PAPER else f"ibgw promote --stack {stack}"
+    return [
+        f"umask 077; $EDITOR secret.json  # {document}",
+        f"aws secretsmanager create-secret --region {region} --name {secret_id} --secret-string file://secret.json",
+        "shred -u secret.json",
+        f"pulumi stack init {stack} --secrets-provider=awskms://alias/ibgw-{mode_of(stack)}",
+        f"ibgw plan --stack {stack}",
+        deploy,
+    ]
+
+
+def summary(file: Path, imported: Imported, following: Sequence[str]) -> str:
+    """What was written, what became of today's settings, and the next commands."""
+    kept = [answer for answer in imported.answers if answer.key is not None]
+    lost = [answer for answer in imported.answers if answer.key is None]
+    lines = [f"{file} is written."]
+    for title, answers in (("Kept:", kept), ("Not kept:", lost)):
+        texts: dict[str, list[str]] = {}
+        for answer in answers:
+            becomes = f"{answer.key}: {inline(answer.value)}" if answer.key else ""
+            texts.setdefault("; ".join(filter(None, (becomes, answer.note))), []).append(answer.setting)
+        lines += ["", title] if answers else []
+        lines += [f"  {', '.join(settings)} -> {text}" for text, settings in texts.items()]
+    return "\n".join([*lines, "", "Next:", *(f"  {command}" for command in following)])
+
+
+def _as_engine(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _drop(imported: Imported, location: Sequence[int | str], why: str) -> bool:
+    """Whether something imported stood at the place of a fault; it is dropped then."""
+    below = location[2:] if location[:1] == ("gateways",) else location
+    key = ".".join(str(part) for part in below)
+    before = imported.values()
+    imported.drop(key, why)
+    return bool(key) and imported.values() != before
+
+
+def _settle(imported: Imported, mode: Mode) -> None:
+    """What depends on more than one setting, as the image and the gateway take it."""
+    values = imported.values()
+    named = values.get("mode", mode)
+    if named == "both":
+        imported.drop("mode", "one stack each: run ibgw init for the other as well")
+    elif named != mode:
+        raise IbgwError(
+            f"--from: its trading mode is {named}, and the stack's is {mode}; a stack's name begins with its mode.",
+            exit_code=ExitCode.REFUSED,
+        )
+    if mode is Mode.LIVE:
+        imported.drop("image", "live runs only what ibgw promote has taken there")
+    if "session.autoRestart" in values:
+        imported.drop("session.autoLogoff", "the gateway ignores it beside a daily restart")
+    if ("session.offline.from" in values) != ("session.offline.until" in values):
+        imported.drop("session.offline", "session.offline needs both ends: from and until")
+    session: dict[str, Any] = {"autoRestart": "23:59", "timeZone": values.get("session.timeZone", "America/New_York")}
+    if _accepts(session) and not _accepts(session | {"coldRestart": values.get("session.coldRestart")}):
+        imported.drop(
+            "session.coldRestart", "on Sundays, it must be after 01:00 in New York, when IBKR ends all sessions"
+        )
+    if "secondFactor.device" in values:
+        imported.answers.append(Answer("TWOFA_DEVICE", "secondFactor.method", "push"))
+    elif mode is Mode.PAPER:
+        imported.drop("secondFactor.relogin", "means nothing without a second factor")
+    heap = values.get("resources.javaHeap", Resources().java_heap)
+    if values.get("resources.memory", Resources().memory) < heap + MINIMUM_HEADROOM_MIB:
+        note = f"{MINIMUM_HEADROOM_MIB} MiB beside Java's heap are the least"
+        imported.drop("resources.memory", note)
+        imported.answers.append(Answer("JAVA_HEAP_SIZE", "resources.memory", heap + MINIMUM_HEADROOM_MIB, note))
+
+
+def _composed(
+    mode: Mode, given: Mapping[str, Any], gateway: str, own: Mapping[str, Any], imported: Imported
+) -> dict[str, Any]:
+    stack: dict[str, Any] = {"mode": mode.value, **_STACK[mode]}
+    one: dict[str, Any] = {}
+    values = imported.values()
+    for key, value in {**_GATEWAY[mode], **values, **own}.items():
+        _place(stack if key in ("mode", "image", "platform") else one, key, value)
+    session = one.setdefault("session", {})
+    if "autoLogoff" not in session:
+        session.setdefault("autoRestart", "23:59")
+    # The first hour in the morning at which IBKR's weekly end of all sessions is over, whatever the zone.
+    sundays = (f"{hour:02}:05" for hour in range(7, 24))
+    session.setdefault("coldRestart", next((at for at in sundays if _accepts(session | {"coldRestart": at})), None))
+    return {**stack, **given, "gateways": {gateway: one}}
+
+
+def _accepts(session: Mapping[str, Any]) -> bool:
+    try:
+        Session.model_validate_json(json.dumps(session))
+    except ValidationError:
+        return False
+    return True
+
+
+def _place(target: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        target = target.setdefault(section, {})
+    target[last] = value
+
+
+def _section(
+    model: type[BaseModel], values: Mapping[str, Any], prefix: str, indent: str, skip: str = ""
+) -> Iterator[str]:
+    for field in model.model_fields.values():
+        path = f"{prefix}{field.alias}"
+        key = f"{indent}{field.alias}:" if prefix else f"{indent}{PROJECT}:{field.alias}:"
+        inner = model_of(field)
+        value = values.get(str(field.alias), None if field.is_required() else field.default)
+        if path == skip:
+            continue
+        if path == "gateways":
+            yield from _comment(MEANINGS[path], indent)
+            yield key
+            for name, gateway in value.items():
+                yield f"{indent}  {name}:"
+                yield from _section(Gateway, gateway, GATEWAY, f"{indent}    ")
+        elif inner is not None and isinstance(field.annotation, type):
+            section = list(_section(inner, values.get(str(field.alias), {}), f"{path}.", f"{indent}  "))
+            yield key if any(not line.lstrip().startswith("#") for line in section) else f"{key} {{}}"
+            yield from section
+        else:
+            parts = [f"{path}.{part.alias}" for part in inner.model_fields.values()] if inner else [path]
+            yield from _comment(" ".join(MEANINGS[part] for part in parts), indent)
+            yield f"{key} {inline(value)}" if value is not None else f"{indent}# {key.strip()}"
+
+
+def _comment(text: str, indent: str) -> Iterator[str]:
+    for line in textwrap.wrap(text.replace("`", ""), _WIDTH - len(indent)):
+        yield f"{indent}# {line}"

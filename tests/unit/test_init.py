@@ -1,0 +1,351 @@
+"""`ibgw init`: a new stack's file, from nothing and from what people run today."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployment.errors import ExitCode
+from infra.settings import PROJECT, Credentials, Settings, load
+from infra.settings_reference import MEANINGS, keys, schema
+from operations import cli
+from operations.compose_file import Imported, read
+from operations.stack_file import SCHEMA
+from tests.unit.test_settings import ROOT, as_engine
+
+GIVEN = ("--docker-host", "unix:///var/run/docker.sock", "--region", "us-east-1", "--secret-id", "ibgw/paper/main")
+PASSWORD = "hunter-2-hunter"  # noqa: S105 - to be searched for
+
+GUIDE = """
+ib-gateway:
+  image: ghcr.io/gnzsnz/ib-gateway:latest
+  container_name: spreadpilot-ib-gateway
+  environment:
+    - TWS_USERID=${IB_USERNAME}
+    - TWS_PASSWORD=${IB_PASSWORD}
+    - TRADING_MODE=paper  # or live
+    - TWS_ACCEPT_INCOMING=accept
+    - TWS_LOGOFF_TIME=22:00
+    - TWS_RESTART_TIME=06:00
+    - TWS_TIMEZONE=America/New_York
+  ports: ["4002:4002", "5900:5900"]
+  volumes: [ib_gateway_settings:/root/Jts]
+  restart: unless-stopped
+  healthcheck: {test: ["CMD", "nc", "-z", "localhost", "4002"], interval: 30s}
+"""
+GUIDE_ENV = f"""
+IB_USERNAME=paper123456  # with its prefix
+IB_PASSWORD="{PASSWORD}"
+IB_2FA_SECRET={PASSWORD}
+IB_CLIENT_ID=1
+IB_GATEWAY_PORT=4002
+IB_TRADING_MODE=paper
+IB_READ_ONLY_API=false
+IB_MASTER_CLIENT_ID=100
+"""
+GUIDE_GATEWAY = {
+    "session.offline.from": "22:00",
+    "session.offline.until": "06:00",
+    "session.timeZone": "America/New_York",
+    "api.acceptIncoming": "accept",
+    "api.readOnly": False,
+    "api.masterClientId": 100,
+}
+SAMPLE = """
+name: trader
+services:
+  ib-gateway:
+    restart: always
+    image: ghcr.io/gnzsnz/ib-gateway:10.45.1j
+    environment:
+      TWS_USERID: ${TWS_USERID}
+      TWS_PASSWORD: ${TWS_PASSWORD}
+      TRADING_MODE: ${TRADING_MODE:-paper}
+      TWS_USERID_PAPER: ${TWS_USERID_PAPER:-}
+      READ_ONLY_API: ${READ_ONLY_API:-}
+      VNC_SERVER_PASSWORD: ${VNC_SERVER_PASSWORD:-}
+      TWOFA_TIMEOUT_ACTION: ${TWOFA_TIMEOUT_ACTION:-exit}
+      AUTO_RESTART_TIME: ${AUTO_RESTART_TIME:-}
+      AUTO_LOGOFF_TIME: ${AUTO_LOGOFF_TIME:-}
+      TWS_COLD_RESTART: ${TWS_COLD_RESTART:-}
+      SAVE_TWS_SETTINGS: ${SAVE_TWS_SETTINGS:-}
+      RELOGIN_AFTER_TWOFA_TIMEOUT: ${RELOGIN_AFTER_TWOFA_TIMEOUT:-no}
+      TWOFA_EXIT_INTERVAL: ${TWOFA_EXIT_INTERVAL:-60}
+      TIME_ZONE: ${TIME_ZONE:-Etc/UTC}
+      TZ: ${TIME_ZONE:-Etc/UTC}
+      JAVA_HEAP_SIZE: ${JAVA_HEAP_SIZE:-}
+      X_SCRIPTS: ${X_SCRIPTS:-}
+    ports: ["127.0.0.1:4001:4003", "127.0.0.1:4002:4004"]
+  strategy:
+    image: strategy:1
+"""
+SAMPLE_ENV = f"""
+TWS_USERID=someuser
+TWS_PASSWORD='{PASSWORD}'
+TIME_ZONE=Europe/Zurich
+JAVA_HEAP_SIZE=1280
+TRADING_MODE=paper
+READ_ONLY_API=no
+AUTO_RESTART_TIME=11:59 PM
+AUTO_LOGOFF_TIME=11:00 PM
+TWS_COLD_RESTART=08:15
+SAVE_TWS_SETTINGS=08:00 12:30
+RELOGIN_AFTER_TWOFA_TIMEOUT=yes
+VNC_SERVER_PASSWORD={PASSWORD}
+X_SCRIPTS=scripts
+"""
+SAMPLE_GATEWAY = {
+    "api.readOnly": False,
+    "secondFactor.onTimeout": "exit",
+    "secondFactor.exitInterval": "60s",
+    "session.autoRestart": "23:59",
+    "session.coldRestart": "08:15",
+    "session.timeZone": "Europe/Zurich",
+    "resources.javaHeap": 1280,
+    "resources.memory": 1792,
+}
+# Public shapes: a list with inline credentials and limits, an env_file, and another image with names of its own.
+LIMITS = f"""
+services:
+  ibkr:
+    image: ghcr.io/gnzsnz/ib-gateway@sha256:{"a" * 64}
+    platform: linux/arm64
+    environment:
+      [TWS_USERID=someuser, "TWS_PASSWORD={PASSWORD}", TRADING_MODE=paper, TWOFA_DEVICE=IB Key, READ_ONLY_API=yes]
+    mem_limit: 2g
+    stop_grace_period: 120s
+    logging: {{driver: json-file, options: {{max-size: 50M, max-file: "7"}}}}
+    deploy: {{resources: {{limits: {{cpus: "1"}}}}}}
+"""
+LIMITS_GATEWAY = {
+    "secondFactor.device": "IB Key",
+    "secondFactor.method": "push",
+    "api.readOnly": True,
+    "resources.memory": 2048,
+    "container.stopGrace": "120s",
+    "container.logMaxSize": "50m",
+    "container.logMaxFiles": 7,
+}
+OWN_FILE = """
+services:
+  gw:
+    build: .
+    env_file: [{path: gateway.env}]
+    environment: {TWS_USERID: me, EXISTING_SESSION_DETECTED_ACTION: primaryoverride, ALLOW_BLIND_TRADING: true}
+"""
+OWN_FILE_GATEWAY = {
+    "session.autoLogoff": "23:00",
+    "session.existingSession": "primaryoverride",
+    "api.allowBlindTrading": True,
+}
+OTHER = """
+services:
+  ib:
+    image: other/ibgateway:1.0
+    environment: {IB_USERNAME: me, IB_TRADING_MODE: paper, GATEWAY_OR_TWS: gateway, TWS_OVERRIDE_TIME_ZONE: Asia/Tokyo}
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "Pulumi.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PULUMI_OPTION_CWD", raising=False)
+    return tmp_path
+
+
+def config(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text())["config"])
+
+
+def loaded(path: Path) -> Settings:
+    return load(path.name.split(".")[1], as_engine(config(path)))
+
+
+def at(document: Any, key: str) -> Any:
+    for part in key.split("."):
+        document = document[part]
+    return document
+
+
+def test_from_nothing_the_file_loads_and_has_every_key(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["init", "--stack", "paper", *GIVEN]) == ExitCode.OK
+    written = project / "Pulumi.paper.yaml"
+    assert loaded(written).gateways["main"].credentials == Credentials(secretId="ibgw/paper/main")
+    text = written.read_text()
+    names = {key.path.rpartition(".")[2] for key in keys() if key.path != "release"} - {"from", "until"}
+    # Clients are a list, and offline hours one line.
+    missing = {name for name in names if f"{name}:" not in text} - {"container", "label"}
+    assert missing == set()
+    said = capsys.readouterr().out
+    assert "pulumi up --stack paper" in said
+    assert "aws secretsmanager create-secret --region us-east-1 --name ibgw/paper/main" in said
+
+
+def test_what_no_option_says_is_asked_for(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["ssh://me@host\n", "\n", "\n", "U1234567\n"])
+    monkeypatch.setattr("sys.stdin.readline", lambda: next(answers))
+    assert cli.run(["init", "--stack", "live-x", "--gateway", "one"]) == ExitCode.OK
+    settings = loaded(project / "Pulumi.live-x.yaml")
+    assert settings.docker_host == "ssh://me@host"
+    assert settings.gateways["one"].credentials == Credentials(secretId="ibgw/live-x/one")
+    assert settings.gateways["one"].account.expected == ("U1234567",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--stack", "paper"], ExitCode.BAD_USAGE, "--docker-host"),
+        (["--stack", "demo", *GIVEN], ExitCode.REFUSED, "trading mode"),
+        (["--stack", "paper", *GIVEN, "--docker-host", "tcp://1.2.3.4"], ExitCode.REFUSED, "ibgw:dockerHost"),
+        (["--stack", "paper", *GIVEN, "--gateway", "Main"], ExitCode.REFUSED, "Main"),
+        (["--stack", "paper", *GIVEN, "--from", "nothing.yaml"], ExitCode.BAD_USAGE, "nothing.yaml cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_written(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: ExitCode,
+    said: str,
+) -> None:
+    monkeypatch.setattr("sys.stdin.readline", lambda: "")
+    assert cli.run(["init", *arguments]) == code
+    assert said in capsys.readouterr().err
+    assert list(project.glob("Pulumi.*.yaml")) == []
+
+
+def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(project: Path) -> None:
+    file = project / "Pulumi.paper.yaml"
+    file.write_text("mine")
+    assert cli.run(["init", "--stack", "paper", *GIVEN]) == ExitCode.REFUSED
+    assert file.read_text() == "mine"
+    assert cli.run(["init", "--stack", "paper", *GIVEN, "--replace"]) == ExitCode.OK
+    assert loaded(file).mode == "paper"
+
+
+@pytest.mark.parametrize(
+    ("compose", "env", "expected", "not_kept"),
+    [
+        pytest.param(
+            GUIDE,
+            GUIDE_ENV,
+            GUIDE_GATEWAY,
+            {"TWS_PASSWORD", "IB_2FA_SECRET", "IB_CLIENT_ID", "ports", "volumes", "image", "healthcheck.test"},
+            id="guide",
+        ),
+        pytest.param(
+            SAMPLE,
+            SAMPLE_ENV,
+            SAMPLE_GATEWAY,
+            {
+                *("TWS_PASSWORD", "VNC_SERVER_PASSWORD", "AUTO_LOGOFF_TIME", "SAVE_TWS_SETTINGS", "TZ", "X_SCRIPTS"),
+                *("RELOGIN_AFTER_TWOFA_TIMEOUT", "strategy"),
+            },
+            id="sample",
+        ),
+        pytest.param(LIMITS, "", LIMITS_GATEWAY, {"TWS_PASSWORD", "deploy.resources.limits.cpus"}, id="limits"),
+        pytest.param(OWN_FILE, "", OWN_FILE_GATEWAY, {"build", "env_file", "TWS_PASSWORD"}, id="env-file"),
+        pytest.param(OTHER, "", {"session.timeZone": "Asia/Tokyo"}, {"image", "IB_USERNAME"}, id="other-image"),
+    ],
+)
+def test_what_runs_today_is_kept_or_explained(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    compose: str,
+    env: str,
+    expected: dict[str, Any],
+    not_kept: set[str],
+) -> None:
+    (project / "compose.yaml").write_text(compose)
+    (project / ".env").write_text(env)
+    (project / "gateway.env").write_text(f"TWS_PASSWORD={PASSWORD}\nAUTO_LOGOFF_TIME=11:00 PM\n")
+    arguments = ["init", "--stack", "paper", *GIVEN, "--from", "compose.yaml"]
+    assert cli.run(arguments) == ExitCode.OK
+    said = capsys.readouterr()
+    written = project / "Pulumi.paper.yaml"
+    assert loaded(written)
+    gateway = config(written)["ibgw:gateways"]["main"]
+    assert {key: at(gateway, key) for key in expected} == expected
+    assert cli.run([*arguments, "--replace", "--json"]) == ExitCode.OK
+    rows = json.loads(capsys.readouterr().out)["settings"]
+    assert not_kept <= {row["setting"] for row in rows if row["key"] is None}
+    assert all(row["note"] for row in rows if row["key"] is None)
+    for text in (said.out, said.err, written.read_text(), json.dumps(rows)):
+        assert PASSWORD not in text
+        assert "someuser" not in text
+        assert "paper123456" not in text
+
+
+def taken(text: str, project: Path, name: str = "compose.yaml") -> Imported:
+    (project / name).write_text(text)
+    return read(project / name)
+
+
+def test_an_env_file_alone_is_read(project: Path) -> None:
+    assert taken(SAMPLE_ENV, project, "today.env").values()["session.timeZone"] == "Europe/Zurich"
+
+
+def test_a_variable_that_refers_to_a_credential_is_never_filled_in(project: Path) -> None:
+    (project / ".env").write_text(f"TWS_PASSWORD={PASSWORD}\n")
+    text = "services: {gw: {environment: {TWS_USERID: x, TWOFA_DEVICE: 'my $TWS_PASSWORD'}}}"
+    [device] = [answer for answer in taken(text, project).answers if answer.setting == "TWOFA_DEVICE"]
+    assert device.key is None
+    assert "credential" in device.note
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("services: {a: {image: x/ib-gateway:1}, b: {image: y/ib-gateway:1}}", "a, b"),
+        ("services: {bot: {image: bot}}", "bot"),
+        ("services: [", "not YAML"),
+        ("- a list", "no services"),
+    ],
+)
+def test_a_gateway_that_cannot_be_told_is_asked_for(
+    project: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    (project / "c.yml").write_text(text)
+    assert cli.run(["init", "--stack", "paper", *GIVEN, "--from", "c.yml"]) == ExitCode.BAD_USAGE
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mode", "stack", "code"), [("live", "paper", ExitCode.REFUSED), ("both", "paper", 0), ("paper", "live", 7)]
+)
+def test_the_trading_mode_must_be_the_stacks(project: Path, mode: str, stack: str, code: int) -> None:
+    (project / "today.env").write_text(f"TRADING_MODE={mode}\n")
+    arguments = ["init", "--stack", stack, *GIVEN, "--account", "DU1234567", "--from", "today.env"]
+    assert cli.run(arguments) == code
+
+
+def test_a_value_that_no_stack_may_have_is_left_out_and_explained(project: Path) -> None:
+    lines = ("TIME_ZONE=Mars/Base", "TWS_COLD_RESTART=00:30", "TWS_ACCEPT_INCOMING=perhaps", "READ_ONLY_API=yes")
+    (project / "today.env").write_text("\n".join(lines))
+    assert cli.run(["init", "--stack", "paper", *GIVEN, "--from", "today.env"]) == ExitCode.OK
+    [gateway] = loaded(project / "Pulumi.paper.yaml").gateways.values()
+    assert gateway.session.time_zone == "America/New_York"
+    assert gateway.session.cold_restart == "07:05"
+    assert gateway.api.read_only
+
+
+def test_each_key_has_a_meaning_and_no_other() -> None:
+    assert {key.path for key in keys()} == set(MEANINGS)
+
+
+def test_the_schema_for_editors_is_current() -> None:
+    assert json.loads((ROOT / SCHEMA).read_text()) == schema()
+
+
+def test_the_schema_knows_each_key_of_the_tracked_files() -> None:
+    properties = schema()["properties"]["config"]["properties"]
+    for stack in ("paper", "live"):
+        ours = {key for key in config(ROOT / f"Pulumi.{stack}.yaml") if key.startswith(f"{PROJECT}:")}
+        assert ours <= set(properties)
+        header = (ROOT / f"Pulumi.{stack}.yaml").read_text().splitlines()[0]
+        assert re.fullmatch(rf"# yaml-language-server: \$schema={SCHEMA}", header)
