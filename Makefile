@@ -25,6 +25,7 @@ help:
 	@echo 'make test-exhaustive  the long matrices'
 	@echo 'make mutants          break the program on purpose: does a test notice?'
 	@echo 'make lint, format     check, or rewrite, the sources'
+	@echo 'make reference        write docs/reference.md and the schema of a stack file anew'
 	@echo 'make workflows        check .github/workflows: a part of lint'
 	@echo 'make previews         what this tree would do to both stacks of the sandbox, policies checked'
 	@echo 'make plan STACK=...   what it would do to a real stack; FORMAT=markdown for a pull request'
@@ -82,6 +83,10 @@ NAMED = $(if $(STACK),,$(error name a stack: make $@ STACK=paper))
 .PHONY: no-debugging
 no-debugging: environment
 	@$(BIN)/python -m operations.engine_debugging
+
+.PHONY: reference
+reference: environment
+	@$(BIN)/python -m operations.reference .
 
 .PHONY: plan
 plan: no-debugging

@@ -24,6 +24,24 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+MEANINGS = {
+    ExitCode.OK: "verified, or done",
+    ExitCode.INTERNAL_ERROR: "a bug",
+    ExitCode.BAD_USAGE: "an option or an argument is wrong",
+    ExitCode.FAILED: "a required check failed",
+    ExitCode.WARNINGS: "verified with warnings, under `--strict`",
+    ExitCode.COULD_NOT_RUN: "it could not be found out, or not be done",
+    ExitCode.TIMED_OUT: "timed out on something that may heal, or live waits for its second factor",
+    ExitCode.REFUSED: "refused, and nothing changed",
+    ExitCode.DECLINED: "you said no",
+    ExitCode.GATE_HIT: "`ibgw plan --fail-on` was hit, or `ibgw drift` found something",
+    ExitCode.ROLLED_BACK: "a promotion failed; live runs the release before, verified",
+    ExitCode.NEEDS_A_PERSON: "a promotion failed; live needs a person",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.TERMINATED: "interrupted by a signal to end",
+}
+
+
 class IbgwError(Exception):
     """An expected failure: the message names the setting or object, what was found, what was expected and what to do.
 

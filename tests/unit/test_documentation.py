@@ -9,6 +9,8 @@ import pytest
 
 from operations.commands.doctor import doctor
 from operations.doctor_host import TOPICS
+from operations.reference import REFERENCE, rendered
+from operations.stack_file import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,3 +64,8 @@ def test_an_identity_that_plans_only_reads_and_the_documents_say_the_same() -> N
         text = " ".join((ROOT / "docs" / f"{document}.md").read_text().split())
         assert "neither a plan nor a drift report takes" in text
         assert ".pulumi/locks" not in text
+
+
+@pytest.mark.parametrize("path", [REFERENCE, SCHEMA])
+def test_what_is_generated_is_current(path: str) -> None:
+    assert (ROOT / path).read_text() == rendered()[path], "run make reference"
