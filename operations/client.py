@@ -21,6 +21,15 @@ VARIABLES = {
 """Every variable and its meaning; shown by `ibgw env --help`."""
 
 
+GUIDE = {
+    "IB_CLIENT_ID": "IBGW_CLIENT_ID_MIN",
+    "IB_GATEWAY_HOST": "IBGW_HOST",
+    "IB_GATEWAY_PORT": "IBGW_PORT",
+    "IB_TRADING_MODE": "IBGW_MODE",
+}
+"""The names of setup guides for docker-compose, each with ours."""
+
+
 def client_environment(deployment: "Deployment", gateway: "Gateway") -> dict[str, str]:
     """The variables for one gateway's clients. No value holds a blank or needs quoting."""
     production, development = gateway.client_ids.production, gateway.client_ids.development

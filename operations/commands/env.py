@@ -1,6 +1,9 @@
+from enum import StrEnum
+from typing import Annotated
+
 import typer
 
-from operations.client import VARIABLES, client_environment
+from operations.client import GUIDE, VARIABLES, client_environment
 from operations.commands.shared import GatewayName, Json, StackName, described_stack, print_json
 
 _WIDTH = max(map(len, VARIABLES)) + 2
@@ -12,11 +15,25 @@ HELP = (
 """With every variable that it prints, for which a docstring is too short."""
 
 
-def env(stack: StackName, gateway: GatewayName = None, as_json: Json = False) -> None:
+class Names(StrEnum):
+    IBGW = "ibgw"
+    GUIDE = "guide"
+
+
+def env(
+    stack: StackName,
+    gateway: GatewayName = None,
+    names: Annotated[
+        Names, typer.Option("--names", help=f"These, or those of guides for docker-compose: {', '.join(GUIDE)}.")
+    ] = Names.IBGW,
+    as_json: Json = False,
+) -> None:
     from operations.stack import choose_gateway
 
     deployment = described_stack(stack).deployment
     variables = client_environment(deployment, choose_gateway(deployment, gateway))
+    if names is Names.GUIDE:
+        variables = {name: variables[ours] for name, ours in GUIDE.items()}
     if as_json:
         print_json(variables)
     else:

@@ -25,6 +25,7 @@ from tests.engine.conftest import Completed, Pulumi
 from tests.helpers import free_port, until
 
 BOT = ROOT / "docs" / "examples" / "bot.py"
+ORDER = ROOT / "docs" / "examples" / "order.py"
 # README of the image (gnzsnz/ib-gateway): paper is 4002 inside the container and, through socat, 4004 on its networks.
 PAPER_PORT = "4004"
 FORWARD_SECONDS = 30
@@ -191,6 +192,39 @@ def test_a_bot_on_this_machine_works_while_forward_runs(forwarding: Forwarding, 
     assert done.returncode == 0, done.stderr
     assert_bot_worked(done.stdout)
     forwarding.wait_for("client disconnected")
+
+
+def test_the_example_order_is_seen_and_cancelled_on_paper_and_refused_elsewhere(
+    forwarding: Forwarding, variables: dict[str, str]
+) -> None:
+    def place(mode: str) -> Completed:
+        own = {"IBGW_HOST": "127.0.0.1", "IBGW_PORT": str(forwarding.port), "IBGW_MODE": mode}
+        return subprocess.run(
+            [sys.executable, ORDER],
+            env={**os.environ, **variables, **own},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    placed = place("paper")
+    assert placed.returncode == 0, placed.stderr
+    assert re.search(r"^buy 1 SPY at \S+: (PreS|S)ubmitted$", placed.stdout, re.MULTILINE), placed.stdout
+    assert re.search(r"^afterwards: \w*Cancelled$", placed.stdout, re.MULTILINE), placed.stdout
+    refused = place("live")
+    assert refused.returncode == 1
+    assert "nothing was sent" in refused.stderr
+
+
+def test_the_guides_own_names_are_printed(deployed: Stack, variables: dict[str, str], run: Run) -> None:
+    shown = run(["ibgw", "env", "--stack", deployed.name, "--names", "guide"], stack=deployed).stdout
+    assert dict(line.split("=", 1) for line in shown.splitlines()) == {
+        "IB_CLIENT_ID": "100",
+        "IB_GATEWAY_HOST": variables["IBGW_HOST"],
+        "IB_GATEWAY_PORT": PAPER_PORT,
+        "IB_TRADING_MODE": "paper",
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
