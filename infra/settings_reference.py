@@ -26,6 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "mode": "`paper` or `live`, the first word of the stack's name.",
     "dockerHost": "Where the gateways run: `unix:///var/run/docker.sock`, or `ssh://user@host[:port]` (ssh's options "
     "belong in ~/.ssh/config).",
+    "acceptHost": "What the Docker host may lack: `memoryLimit`, `swapLimit`, `nativeImages` (docs/host.md).",
     "namePrefix": "Every name of this stack begins with it; every object has it as a label.",
     "image": "Paper only, and required there: a full version or a digest. Tags that move (`latest`, `stable`, `10.45`) "
     "are refused.",
@@ -83,12 +84,25 @@ MEANINGS: Mapping[str, str] = {
     "gateways.NAME.container.logMaxFiles": "How many log files Docker keeps.",
     "gateways.NAME.debug.enabled": "More of IBC's logging, and a volume for the gateway's logs.",
     "gateways.NAME.vnc.enabled": "The gateway's screen; paper only, never published.",
+    "gateways.NAME.checks.accountAccess.level": "Whether the accounts have figures: `required`, or `warn` or `off` for "
+    "a user without any, such as one for market data alone. The accounts of `account.expected` are always required.",
     "gateways.NAME.checks.marketData.level": "`required`, `warn` or `off`. At `warn`, causes on IBKR's side warn, and "
     "those on ours (an unknown contract, an API that is unexpectedly read-only) still fail the update.",
-    "gateways.NAME.checks.marketData.contract.symbol": "What is quoted.",
-    "gateways.NAME.checks.marketData.contract.secType": "The API's security type.",
-    "gateways.NAME.checks.marketData.contract.exchange": "The API's exchange.",
-    "gateways.NAME.checks.marketData.contract.currency": "The contract's currency.",
+    "gateways.NAME.checks.marketData.contract.symbol": "What is quoted, and priced by the what-if order.",
+    "gateways.NAME.checks.marketData.contract.secType": "As the API calls it; a future needs its `expiry` and "
+    "`exchange` too, an option `expiry`, `strike` and `right`.",
+    "gateways.NAME.checks.marketData.contract.exchange": "As the API calls it.",
+    "gateways.NAME.checks.marketData.contract.currency": "Its code of three letters.",
+    "gateways.NAME.checks.marketData.contract.conId": "In place of a symbol, with an exchange: "
+    "`{conId: 495512552, exchange: CME}`.",
+    "gateways.NAME.checks.marketData.contract.localSymbol": "In place of a symbol: "
+    "`{secType: FUT, localSymbol: ESZ6, exchange: CME}`.",
+    "gateways.NAME.checks.marketData.contract.primaryExchange": "Tells symbols on SMART apart.",
+    "gateways.NAME.checks.marketData.contract.tradingClass": "Tells options and futures of one symbol apart.",
+    "gateways.NAME.checks.marketData.contract.expiry": "`YYYYMM` or `YYYYMMDD`, as lastTradeDateOrContractMonth.",
+    "gateways.NAME.checks.marketData.contract.strike": "Of an option.",
+    "gateways.NAME.checks.marketData.contract.right": "Of an option: `C` or `P`.",
+    "gateways.NAME.checks.marketData.contract.multiplier": "Tells contracts of one symbol apart.",
     "gateways.NAME.checks.orderCapability.level": "A what-if order, never a real one. Without a level: `warn` on "
     "paper, `off` on live.",
     "gateways.NAME.clients.container": "Who may join this gateway's network: a container by its name,",
