@@ -37,7 +37,9 @@ MEANINGS = {
     ExitCode.GATE_HIT: "`ibgw plan --fail-on` was hit, or `ibgw drift` found something",
     ExitCode.ROLLED_BACK: "a promotion failed; live runs the release before, verified",
     ExitCode.NEEDS_A_PERSON: "a promotion failed; live needs a person",
+    ExitCode.HUNG_UP: "interrupted: the terminal was closed",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.PIPE_CLOSED: "whoever read the output had enough",
     ExitCode.TERMINATED: "interrupted by a signal to end",
 }
 

@@ -24,23 +24,23 @@ GATEWAY = "gateways.NAME."
 
 MEANINGS: Mapping[str, str] = {
     "mode": "`paper` or `live`, the first word of the stack's name.",
-    "dockerHost": "Where the gateways run: `unix:///var/run/docker.sock`, or `ssh://user@host[:port]` (ssh's options "
-    "belong in ~/.ssh/config).",
+    "dockerHost": "Where the gateways run: `unix:///var/run/docker.sock`, or `ssh://user@host[:port]`; without a port "
+    "the one that ssh takes (its options belong in ~/.ssh/config).",
     "acceptHost": "What the Docker host may lack: `memoryLimit`, `swapLimit`, `nativeImages` (docs/host.md).",
     "namePrefix": "Every name of this stack begins with it; every object has it as a label.",
-    "image": "Paper only, and required there: a full version or a digest. Tags that move (`latest`, `stable`, `10.45`) "
-    "are refused.",
+    "image": "Paper only, and required there: a full version or a digest. A tag that names no full version (`latest`, "
+    "`stable`, `10.45`) moves, and is refused.",
     "release": "Live only: the promoted release in `releases/`. Without one, previews work and updates are refused.",
     "platform": "`linux/amd64` or `linux/arm64`.",
     "network.subnetPool": "A private range from /16 to /23. The first /24 is the way out to IBKR; each gateway takes a "
     "/28 behind it: 240 gateways in a /20.",
-    "verifier.baseImage": "What the verifier's image is built on.",
+    "verifier.baseImage": "What the verifier's image is built on; on live a digest is required.",
     "verifier.timeout": "How long `pulumi up` waits for what may heal.",
-    "tradingHours.timeZone": "When you trade: of `open` and `close`. `ibgw promote` keeps away from these hours unless "
-    "it is told otherwise.",
+    "tradingHours.timeZone": "Of `open` and `close`: when you trade. On live, what ends a session keeps away from "
+    "these hours unless told `--during-market`.",
     "tradingHours.days": "From `mon` to `sun`.",
     "tradingHours.open": "When your trading day begins.",
-    "tradingHours.close": "When your trading day ends.",
+    "tradingHours.close": "When your trading day ends. Hours across midnight belong to the day on which they begin.",
     "gateways": "The gateways by name; each has one user.",
     "gateways.NAME.credentials.secretId": "The secret in AWS Secrets Manager, a name or an ARN: a JSON object of "
     "`user_id`, `password` and `trading_mode`.",
@@ -51,12 +51,12 @@ MEANINGS: Mapping[str, str] = {
     "gateways.NAME.api.acceptIncoming": "API connections from elsewhere than the relay: `accept`, `reject`, `manual`.",
     "gateways.NAME.api.allowBlindTrading": "IBC's AllowBlindTrading: orders without market data.",
     "gateways.NAME.api.bypassWarnings": "The nine warnings of the API's precautions are bypassed.",
-    "gateways.NAME.api.masterClientId": "The client id that sees the orders of all.",
+    "gateways.NAME.api.masterClientId": "The id that sees the orders of all; none of the verifier's, 900 to 999.",
     "gateways.NAME.apiSubnet": "A /28 of this gateway's own. Without it: the one it has; for a new one, the first free "
     "one from the name's hashed place on. Changing it moves the network.",
     "gateways.NAME.session.existingSession": "Who wins when the user is logged in elsewhere: `primary`, "
     "`primaryoverride`, `secondary`, `manual`.",
-    "gateways.NAME.session.timeZone": "Of the session's times, and of the gateway itself.",
+    "gateways.NAME.session.timeZone": "Of the session's times, and of the gateway itself: the name of a place, or UTC.",
     "gateways.NAME.session.autoRestart": "The daily restart; it keeps the session. Exactly one of `autoRestart` and "
     "`autoLogoff` is required.",
     "gateways.NAME.session.autoLogoff": "The daily logout, in place of a restart.",

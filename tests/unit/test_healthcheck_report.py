@@ -1,4 +1,4 @@
-"""Verdicts, exit codes and texts (docs/architecture.md, Interfaces; README.md, Commands)."""
+"""Verdicts, exit codes and texts (docs/architecture.md, Interfaces; docs/reference.md)."""
 
 import json
 from typing import Any

@@ -13,7 +13,7 @@ from infra.settings import PROJECT, Credentials, Settings, load
 from infra.settings_reference import MEANINGS, keys, schema
 from operations import cli
 from operations.compose_file import Imported, read
-from operations.stack_file import SCHEMA
+from operations.stack_file import IMAGE, SCHEMA
 from tests.unit.test_settings import ROOT, as_engine
 
 GIVEN = ("--docker-host", "unix:///var/run/docker.sock", "--region", "us-east-1", "--secret-id", "ibgw/paper/main")
@@ -332,6 +332,10 @@ def test_a_value_that_no_stack_may_have_is_left_out_and_explained(project: Path)
     assert gateway.session.time_zone == "America/New_York"
     assert gateway.session.cold_restart == "07:05"
     assert gateway.api.read_only
+
+
+def test_a_new_stack_names_the_gateway_that_is_tracked(project: Path) -> None:
+    assert config(ROOT / "Pulumi.paper.yaml")["ibgw:image"] == IMAGE
 
 
 def test_each_key_has_a_meaning_and_no_other() -> None:

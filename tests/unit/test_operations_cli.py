@@ -272,7 +272,7 @@ def module(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, text: str) 
 
 
 def test_every_exit_code_of_an_error_reaches_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    # README.md, Commands, and deployment/errors.py: the exit codes.
+    # docs/reference.md, and deployment/errors.py: the exit codes.
     for code in (2, 3, 5, 6, 7, 8, 9, 10, 11):
 
         def fail(*_: object, code: int = code) -> None:

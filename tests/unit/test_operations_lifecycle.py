@@ -51,7 +51,7 @@ def test_a_running_gateway_is_not_started_again() -> None:
     assert said == ["ibgw-paper-main runs already."]
 
 
-# `container.stopGrace` is 90 s by default (README.md, Settings); an own value is the container's StopTimeout.
+# `container.stopGrace` is 90 s by default (docs/reference.md); an own value is the container's StopTimeout.
 @pytest.mark.parametrize(("stop_timeout", "grace"), [(75, 75), (None, 90)])
 def test_stop_leaves_time_to_log_out(stop_timeout: int | None, grace: int) -> None:
     fake, said = client(running=True, stop_timeout=stop_timeout), list[str]()

@@ -215,7 +215,7 @@ def test_docker_host_and_prefix_come_from_the_configuration(pulumi: FakePulumi) 
 
 def test_a_stack_without_a_prefix_has_the_default_one(pulumi: FakePulumi) -> None:
     pulumi.answers({"config --json": (0, '{"ibgw:dockerHost": {"value": "ssh://me@host"}}', "")})
-    # README.md, Settings: the default of ibgw:namePrefix.
+    # docs/reference.md: the default of ibgw:namePrefix.
     assert Stack("paper").configured() == Configured(docker_host="ssh://me@host", name_prefix="ibgw")
 
 

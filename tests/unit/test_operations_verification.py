@@ -95,7 +95,7 @@ def test_defaults_wait_ten_minutes_for_all_gateways_and_hide_accounts(
     assert asked == {"stack": "paper", **expected}
 
 
-# README.md, Commands: the exit codes.
+# docs/reference.md: the exit codes.
 @pytest.mark.parametrize(
     ("verdict", "code", "options", "expected"),
     [

@@ -52,7 +52,7 @@ def test_a_scenario_with_a_value_and_back(place: SimulatedGateway) -> None:
 )
 def test_a_wrong_scenario_is_bad_usage(text: str, refusal: str, place: SimulatedGateway) -> None:
     result = ibgw("scenario", text)
-    assert result.exit_code == 2  # bad usage (README.md, Commands)
+    assert result.exit_code == 2  # bad usage (docs/reference.md)
     assert result.stderr.startswith(refusal)
     assert result.stderr.endswith("; ibgw sandbox scenarios lists them\n")
 

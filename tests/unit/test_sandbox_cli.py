@@ -65,7 +65,7 @@ def test_env_twice_does_not_lengthen_the_path(state: Path, monkeypatch: pytest.M
 
 def test_env_before_up_prints_nothing_that_a_shell_would_run(state: Path) -> None:
     result = CliRunner().invoke(cli.app, ["env"])
-    assert result.exit_code == 7  # refused: a precondition is missing (README.md, Commands)
+    assert result.exit_code == 7  # refused: a precondition is missing (docs/reference.md)
     assert result.stdout == ""
     assert result.stderr == "error: the sandbox is not up; run: make sandbox\n"
 
@@ -100,7 +100,7 @@ def test_two_commands_on_one_sandbox_take_turns(tmp_path: Path) -> None:
 def test_a_broker_that_does_not_answer_is_said(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox.internet.Internet.broker", "127.0.0.1")
     result = CliRunner().invoke(cli.app, ["scenario", "wrong-password"])
-    assert result.exit_code == 5  # could not run (README.md, Commands)
+    assert result.exit_code == 5  # could not run (docs/reference.md)
     assert result.stderr == "error: the broker at 127.0.0.1 does not answer; run: make sandbox\n"
 
 
