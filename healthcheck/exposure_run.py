@@ -8,6 +8,7 @@ from deployment.description import Deployment, Gateway
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerError, DockerHost
 from healthcheck.exposure import COMMAND, Exposure
+from healthcheck.janitor import janitor
 from healthcheck.redact import Redactor
 from healthcheck.verifier_container import remove, start
 
@@ -19,8 +20,12 @@ AT_A_TIME = 16
 
 
 def exposures(docker: DockerHost, deployment: Deployment, gateways: Sequence[Gateway]) -> list[Exposure]:
-    """What is open under each gateway, all asked at once. Raises nothing that Docker or a verifier fails with."""
-    with ThreadPoolExecutor(max_workers=AT_A_TIME, thread_name_prefix="exposure") as pool:
+    """What is open under each gateway, all asked at once; a janitor removes what a kill leaves. Raises nothing that
+    Docker or a verifier fails with."""
+    with (
+        janitor(deployment.docker_host),
+        ThreadPoolExecutor(max_workers=AT_A_TIME, thread_name_prefix="exposure") as pool,
+    ):
         return list(pool.map(lambda gateway: _of(docker, deployment, gateway), gateways))
 
 

@@ -3,6 +3,8 @@ nothing can be read. Message layouts: the TWS API reference (reqAllOpenOrders, r
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from ib_async import Client
 
 from deployment.tables import Kind
 from healthcheck import __main__ as program
-from healthcheck import exposure_session
+from healthcheck import exposure_run, exposure_session
 from healthcheck.docker_host import DockerError
 from healthcheck.exposure import TOLD_AT_MOST, Exposure, Order, Position
 from healthcheck.exposure_run import exposures
@@ -153,6 +155,21 @@ def test_the_verifiers_image_is_asked_on_the_api_network_and_its_container_remov
     assert options["command"][:2] == ["exposure", "--gateway-json"]
     assert host.did("remove") == [[options["name"]]]
     assert not host.did("stop")
+
+
+def test_a_janitor_is_there_while_the_container_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It removes what a kill leaves (healthcheck.janitor)."""
+    host, deployment, seen = Host(TOLD.model_dump_json()), stack(), list[object]()
+
+    @contextmanager
+    def janitor(address: str) -> Iterator[None]:
+        seen.append((address, len(host.did("create"))))
+        yield
+        seen.append(len(host.did("remove")))
+
+    monkeypatch.setattr(exposure_run, "janitor", janitor)
+    exposures(host, deployment, list(deployment.gateways.values()))
+    assert seen == [(deployment.docker_host, 0), 1]
 
 
 @pytest.mark.parametrize("said", [[], ["usage: python -m healthcheck"], ['{"gateway": "main"', "[]"]])
