@@ -101,7 +101,7 @@ class Attachments:
         self._volumes: dict[str, Inspected] = {}
         self._asking = ThreadPoolExecutor(max_workers=ASKING, thread_name_prefix="inspect")
         self._asked: list[Future[None]] = []
-        self._made: set[str] = set()
+        self._started: set[str] = set()
         self._lost = False
         self._look_at_events = Shared(self._look)
         self._scanned = Shared(self._scan)
@@ -202,7 +202,7 @@ class Attachments:
         """What happened and could not be seen, after `everyone`."""
         gone = sorted(
             self._known[container_id].name
-            for container_id in list(self._made)
+            for container_id in list(self._started)
             if self._known[container_id].inspected is None
         )
         lost = (f"more than the {REMEMBERED} events that Docker remembers came at once",) if self._lost else ()
@@ -248,8 +248,10 @@ class Attachments:
         elif event["Type"] == Kind.CONTAINER and what in LIFE and not OWN & {actor["ID"], name}:
             attached = self._known.setdefault(actor["ID"], Attached(actor["ID"], name or actor["ID"][:12], attributes))
             self._named.setdefault(attached.name, attached)
+            # One that was made and removed and never ran, as a trial of an update, has shared nothing.
+            if what == "start":
+                self._started.add(attached.id)
             if what in BEGINNING and attached.inspected is None:
-                self._made.add(attached.id)
                 self._asked.append(self._asking.submit(self._learn, attached.id))
 
     def _clock(self) -> float:

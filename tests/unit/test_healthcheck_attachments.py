@@ -227,7 +227,11 @@ def test_a_container_that_is_made_meanwhile_is_inspected_at_once(action: str) ->
 @pytest.mark.parametrize(
     ("events", "missed"),
     [
-        ([("create", "sidecar"), ("destroy", "sidecar")], ("sidecar was gone before Docker could be asked about it",)),
+        (
+            [("create", "sidecar"), ("start", "sidecar"), ("destroy", "sidecar")],
+            ("sidecar was gone before Docker could be asked about it",),
+        ),
+        ([("create", "a trial of an update"), ("destroy", "a trial of an update")], ()),
         ([("start", "sidecar"), ("die", "sidecar")], ("sidecar was gone before Docker could be asked about it",)),
         ([("die", "sidecar"), ("destroy", "sidecar")], ()),  # it had ended when the run began
         ([("create", "ours"), ("destroy", "ours")], ()),
