@@ -115,7 +115,7 @@ def test_scenarios_lists_each_with_one_line() -> None:
 def test_continuous_integration_runs_what_people_run() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & stat.S_IXUSR
-    assert script.read_text().endswith("\nexec make no-debugging test\n")
+    assert script.read_text().endswith("\nmake no-debugging\nexec make test\n")
 
 
 @pytest.mark.parametrize(
