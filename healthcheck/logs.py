@@ -6,7 +6,7 @@ from dataclasses import replace
 from healthcheck.automation import base, choose, supervisor
 from healthcheck.automation.base import REASONS, LoginState, Profile, Reading
 
-__all__ = ["REASONS", "LoginState", "Reading", "classify", "read"]
+__all__ = ["REASONS", "LoginState", "Reading", "classify", "is_routine", "read", "without_stamp"]
 
 
 def read(lines: Iterable[str]) -> Reading:
@@ -23,6 +23,17 @@ def read(lines: Iterable[str]) -> Reading:
 def classify(line: str) -> LoginState | None:
     """What one line says of the login; None for a line that says nothing known."""
     return base.classify(line, _supervised(choose([line])))
+
+
+def is_routine(line: str) -> bool:
+    """Whether it is one of the many that the gateway's saving of its settings makes."""
+    routine = choose([line]).routine
+    return routine is not None and base.matches(routine, line)
+
+
+def without_stamp(line: str) -> str:
+    """Without the time by the gateway's clock that its automation begins its lines with."""
+    return base.STAMP.sub("", line)
 
 
 def _supervised(profile: Profile) -> Profile:

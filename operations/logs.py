@@ -3,10 +3,11 @@
 import json
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import groupby, islice
 
 from deployment.description import Deployment, Gateway
 from healthcheck import logs
@@ -18,17 +19,23 @@ from healthcheck.text import clean
 
 @dataclass(frozen=True)
 class Line:
-    """One line of one gateway's log. `state`: what it says of the login, None where it says nothing known."""
+    """One line of one gateway's log. `state`: what it says of the login, None where it says nothing known. `folded`:
+    how many more lines of the autosave it stands for."""
 
     at: datetime
     gateway: str
     state: logs.LoginState | None
     text: str
+    folded: int = 0
 
-    def human(self, width: int) -> str:
-        """The time in UTC, the gateway padded to `width`, the state, the line."""
-        at = self.at.astimezone(UTC)
-        return f"{at:%m-%d %H:%M:%S}  {self.gateway:<{width}}  {self.state or '':<{STATE_WIDTH}}  {self.text}"
+    def human(self, width: int, zone: tzinfo | None) -> str:
+        """The time in the zone (None: this machine's), the gateway padded to `width`, the state, the line without its
+        own time, which is by another clock."""
+        at = self.at.astimezone(zone)
+        text = logs.without_stamp(self.text)
+        if self.folded:
+            text += f" (and {self.folded} more lines of the settings' autosave)"
+        return f"{at:%m-%d %H:%M:%S %Z}  {self.gateway:<{width}}  {self.state or '':<{STATE_WIDTH}}  {text}"
 
     def json(self) -> str:
         at = self.at.astimezone(UTC).isoformat(timespec="milliseconds")
@@ -46,12 +53,15 @@ def read(
     tail: int,
     since: timedelta | None,
     follow: bool,
+    known: bool,
+    fold: bool,
     show_accounts: bool,
 ) -> Iterator[Line]:
     """The last `tail` lines of each gateway, not older than `since`, in the order of their times; then, with `follow`,
-    each line as it comes, until the containers end. Raises IbgwError (could not run) when Docker fails."""
+    each line as it comes, until the containers end. `known`: those that say something of the login alone. `fold`: each
+    run of the autosave's lines is one. Raises IbgwError (could not run) when Docker fails."""
     started = datetime.now(UTC)
-    sources = [Source(docker, deployment, gateway, show_accounts) for gateway in gateways]
+    sources = [Source(docker, deployment, gateway, known, fold, show_accounts) for gateway in gateways]
     past = [
         line for source in sources for line in source.lines(tail=tail, since=None if since is None else started - since)
     ]
@@ -64,11 +74,15 @@ def read(
 class Source:
     """One gateway's log."""
 
-    def __init__(self, docker: DockerHost, deployment: Deployment, gateway: Gateway, show_accounts: bool) -> None:
+    def __init__(
+        self, docker: DockerHost, deployment: Deployment, gateway: Gateway, known: bool, fold: bool, show_accounts: bool
+    ) -> None:
         self._deployment = deployment
         self._gateway = gateway
         self.name = gateway.name
         self._docker = docker
+        self._known = known
+        self._fold = fold
         with self._errors():
             self._redactor = Redactor(
                 show_accounts=show_accounts,
@@ -77,18 +91,37 @@ class Source:
             )
 
     def lines(self, *, tail: int, since: datetime | None) -> list[Line]:
-        with self._errors():
-            lines = self._docker.log(self._gateway.container.name, timestamps=True, tail=tail, since=since)
-        return [self._line(line) for line in lines]
+        """The last `tail` of those that are wanted, for which more and more of the log is asked."""
+        asked = tail + 1  # so that what the first one stands for is whole
+        while True:
+            with self._errors():
+                raw = self._docker.log(self._gateway.container.name, timestamps=True, tail=asked, since=since)
+            found = list(self._wanted(map(self._line, raw)))
+            if len(found) > tail or len(raw) < asked:
+                return found[len(found) - min(tail, len(found)) :]
+            asked *= 4
 
     def follow(self, after: datetime) -> Iterator[Line]:
         """Lines that are newer than `after`."""
         with self._errors():
-            for line in map(
-                self._line, self._docker.follow(self._gateway.container.name, timestamps=True, since=after)
-            ):
-                if line.at > after:
-                    yield line
+            came = map(self._line, self._docker.follow(self._gateway.container.name, timestamps=True, since=after))
+            yield from self._wanted((line for line in came if line.at > after), counted=False)
+
+    def _wanted(self, lines: Iterable[Line], *, counted: bool = True) -> Iterator[Line]:
+        """`counted`: of lines that are folded into one, whose number is known only when they have all come."""
+        if self._known:
+            lines = (line for line in lines if line.state is not None)
+        if not self._fold:
+            yield from lines
+            return
+        for routine, run in groupby(lines, key=lambda line: logs.is_routine(line.text)):
+            if not routine:
+                yield from run
+            elif counted:
+                first, *others = run
+                yield replace(first, folded=len(others))
+            else:
+                yield from islice(run, 1)
 
     def _errors(self) -> AbstractContextManager[None]:
         return docker_errors(

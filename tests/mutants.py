@@ -885,6 +885,13 @@ MUTATIONS = (
         "tests/unit/test_operations_logs.py::test_a_line_of_a_log_is_text_in_both_forms",
     ),
     Mutation(
+        "known lines are looked for among the last lines alone",
+        "operations/logs.py",
+        "if len(found) > tail or len(raw) < asked:",
+        "if found or len(raw) < asked:",
+        "tests/unit/test_operations_logs.py::test_known_lines_are_chosen_before_the_log_is_cut",
+    ),
+    Mutation(
         "a plan in Markdown quotes nothing",
         "operations/plan/rendering.py",
         "    return clean(text) if plain else code(text)",

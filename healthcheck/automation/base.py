@@ -188,7 +188,7 @@ class Profile:
 
     `lines`: pattern and state; the first pattern that is found in a line counts, whatever the case. All patterns are
     POSIX extended regular expressions which Python reads alike, since a script in the container uses them in bash too.
-    `exit_reasons`: of those codes that name what is to be put right.
+    `exit_reasons`: of those codes that name what is to be put right. `routine`: what it says by the clock, of no login.
     """
 
     name: str
@@ -196,6 +196,7 @@ class Profile:
     lines: Lines
     exit_codes: Mapping[int, str]
     exit_reasons: Mapping[int, Reason] = field(default_factory=dict)
+    routine: str | None = None
 
 
 STAMP = re.compile(r"^([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})[:,.][0-9]{3} ")

@@ -107,4 +107,6 @@ PROFILE = Profile(
         87: Reason.SECOND_FACTOR_TIMEOUT,
         88: Reason.LATE_FORM,
     },
+    # TwsSettingsSaver: 49 lines at each start where it saves every half hour, then one each time
+    routine=r"IBC: (Tws settings will be saved at [0-9:]+|Saving Tws settings)$",
 )  # fmt: skip

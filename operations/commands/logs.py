@@ -1,9 +1,19 @@
 from datetime import timedelta
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
-from operations.commands.shared import GatewayNames, ShowAccounts, StackName, described_stack, docker_of, duration
+from operations.commands.shared import (
+    GatewayNames,
+    ShowAccounts,
+    StackName,
+    described_stack,
+    docker_of,
+    duration,
+    reading,
+    say,
+)
 
 
 def logs(
@@ -15,21 +25,48 @@ def logs(
         str | None, typer.Option("--since", metavar="DURATION", help="Nothing older than this, such as 2h.")
     ] = None,
     known: Annotated[bool, typer.Option("--known", help="Only the lines that say something of the login.")] = False,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            "--zone", metavar="ZONE", help="Such as UTC, Europe/Berlin, or local.", show_default="the gateway's"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     show_accounts: ShowAccounts = False,
 ) -> None:
-    """Show what gateways wrote: when (UTC), which gateway, what the line means for the login, the line.
+    """Show what gateways wrote: when, which gateway, what the line means for the login, the line.
 
-    Credentials are masked, and account numbers unless --show-accounts.
+    Credentials are masked, and account numbers unless --show-accounts. All times are in one zone, the gateway's, or UTC
+    where gateways differ. Lines of the settings' autosave that follow each other are shown as one. With --json each
+    line is there, its time in UTC.
     """
     age = None if since is None else timedelta(seconds=duration(since, "--since"))
+    from infra.values import time_zone
     from operations.logs import read
     from operations.stack import choose_gateways
 
+    if zone not in (None, "local"):
+        with reading("--zone"):
+            time_zone(zone)
     deployment = described_stack(stack).deployment
     chosen = choose_gateways(deployment, gateway or [])
     width = max(len(named.name) for named in chosen)
+    if zone is None:
+        zones = {named.schedule.time_zone for named in chosen}
+        zone = zones.pop() if len(zones) == 1 else "UTC"
+        if not as_json:
+            say(f"Times of {zone}; --zone takes another.")
+    clock = None if zone == "local" else ZoneInfo(zone)
     with docker_of(deployment) as docker:
-        for line in read(docker, deployment, chosen, tail=tail, since=age, follow=follow, show_accounts=show_accounts):
-            if line.state is not None or not known:
-                typer.echo(line.json() if as_json else line.human(width))
+        for line in read(
+            docker,
+            deployment,
+            chosen,
+            tail=tail,
+            since=age,
+            follow=follow,
+            known=known,
+            fold=not as_json,
+            show_accounts=show_accounts,
+        ):
+            typer.echo(line.json() if as_json else line.human(width, clock))

@@ -97,7 +97,8 @@ class FakeDocker(DockerHost):
     def log(self, container: str, **options: Any) -> list[str]:
         self._look("log", container, options)
         self.there(Kind.CONTAINER, container)
-        return self.logs.get(container, [])
+        lines, tail = self.logs.get(container, []), options.get("tail")
+        return lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
 
     def follow(self, container: str, **options: Any) -> Iterator[str]:
         self._look("follow", container, options)

@@ -69,3 +69,10 @@ def test_an_identity_that_plans_only_reads_and_the_documents_say_the_same() -> N
 @pytest.mark.parametrize("path", [REFERENCE, SCHEMA])
 def test_what_is_generated_is_current(path: str) -> None:
     assert (ROOT / path).read_text() == rendered()[path], "run make reference"
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda at: at.name
+)
+def test_logs_are_read_with_what_masks_credentials_and_follows_the_stack_s_host(document: Path) -> None:
+    assert re.findall(r"docker(?:-compose| compose)?(?: --?[\w-]+[= ]\S+)* logs\b", document.read_text()) == []
