@@ -21,7 +21,7 @@ import typer.main
 
 from deployment import VERSION
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import say
+from operations.commands.shared import say, takes_stack
 
 COMMANDS = (
     "init",
@@ -70,7 +70,7 @@ def build_app(chosen: str | None = None) -> typer.Typer:
     ours = (chosen or "").replace("-", "_")
     for name in (ours,) if ours in COMMANDS else COMMANDS:
         module = import_module(f"operations.commands.{name}")
-        app.command(help=getattr(module, "HELP", None))(getattr(module, name))
+        app.command(help=getattr(module, "HELP", None))(takes_stack(getattr(module, name)))
     return app
 
 

@@ -1,7 +1,8 @@
 """What acting on live asks for: that it is outside the trading hours, and the stack's name, typed by somebody who has
 seen what is open.
 
-One way for everything that ends a session there. A stack's name is always given to the command: no default serves.
+One way for everything that ends a session there. A command that acts is always given its stack's name: only those that
+look have a default (operations.commands.shared.looked_at).
 """
 
 from collections.abc import Callable, Sequence

@@ -1,9 +1,18 @@
 import typer
 
-from operations.commands.shared import GatewayNames, Json, StackName, described_stack, docker_of, print_json, say
+from operations.commands.shared import (
+    GatewayNames,
+    Json,
+    StackLookedAt,
+    described_stack,
+    docker_of,
+    looked_at,
+    print_json,
+    say,
+)
 
 
-def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) -> None:
+def doctor(stack: StackLookedAt = None, gateway: GatewayNames = None, as_json: Json = False) -> None:
     """Verify, then walk through what usually is wrong: what was found, and the one command to run next.
 
     Topics of a gateway: container, authentication, lockout, port, firewall, settings, second factor, schedule, time
@@ -16,6 +25,7 @@ def doctor(stack: StackName, gateway: GatewayNames = None, as_json: Json = False
     from operations.formats import human
     from operations.stack import Stack, choose_gateways
 
+    stack = looked_at(stack)
     described = described_stack(stack)
     deployment = described.deployment
     names = [chosen.name for chosen in choose_gateways(deployment, gateway or [])]

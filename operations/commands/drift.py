@@ -1,10 +1,10 @@
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import Json, StackName
+from operations.commands.shared import Json, StackLookedAt, looked_at
 
 
-def drift(stack: StackName, as_json: Json = False) -> None:
+def drift(stack: StackLookedAt = None, as_json: Json = False) -> None:
     """Tell what was changed on the Docker host since the last update, by whomever. Changes nothing itself.
 
     Names what differs and shows no value that could be secret. Exit code: 0 no drift, 9 drift, 5 could not look.
@@ -14,7 +14,7 @@ def drift(stack: StackName, as_json: Json = False) -> None:
     from operations.drift.rendering import human
     from operations.stack import Stack
 
-    seen = look(Stack(stack))
+    seen = look(Stack(looked_at(stack)))
     typer.echo(rendered(seen) if as_json else human(seen))
     if seen.differences:
         raise typer.Exit(ExitCode.GATE_HIT)

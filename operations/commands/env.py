@@ -4,7 +4,7 @@ from typing import Annotated
 import typer
 
 from operations.client import GUIDE, VARIABLES, client_environment
-from operations.commands.shared import GatewayName, Json, StackName, described_stack, print_json
+from operations.commands.shared import GatewayName, Json, StackLookedAt, described_stack, looked_at, print_json
 
 _WIDTH = max(map(len, VARIABLES)) + 2
 _TABLE = "\n".join(f"{name:{_WIDTH}}{meaning}" for name, meaning in VARIABLES.items())
@@ -21,7 +21,7 @@ class Names(StrEnum):
 
 
 def env(
-    stack: StackName,
+    stack: StackLookedAt = None,
     gateway: GatewayName = None,
     names: Annotated[
         Names, typer.Option("--names", help=f"These, or those of guides for docker-compose: {', '.join(GUIDE)}.")
@@ -30,7 +30,7 @@ def env(
 ) -> None:
     from operations.stack import choose_gateway
 
-    deployment = described_stack(stack).deployment
+    deployment = described_stack(looked_at(stack)).deployment
     variables = client_environment(deployment, choose_gateway(deployment, gateway))
     if names is Names.GUIDE:
         variables = {name: variables[ours] for name, ours in GUIDE.items()}

@@ -7,17 +7,18 @@ import typer
 from operations.commands.shared import (
     GatewayNames,
     ShowAccounts,
-    StackName,
+    StackLookedAt,
     described_stack,
     docker_of,
     duration,
+    looked_at,
     reading,
     say,
 )
 
 
 def logs(
-    stack: StackName,
+    stack: StackLookedAt = None,
     gateway: GatewayNames = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with each line as it comes.")] = False,
     tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="How many lines of each gateway.")] = 100,
@@ -48,7 +49,7 @@ def logs(
     if zone not in (None, "local"):
         with reading("--zone"):
             time_zone(zone)
-    deployment = described_stack(stack).deployment
+    deployment = described_stack(looked_at(stack)).deployment
     chosen = choose_gateways(deployment, gateway or [])
     width = max(len(named.name) for named in chosen)
     if zone is None:

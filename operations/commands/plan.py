@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import SameAsFormatJson, StackName, say
+from operations.commands.shared import SameAsFormatJson, StackLookedAt, looked_at, say
 
 if TYPE_CHECKING:
     from operations.plan.model import Plan
@@ -27,7 +27,7 @@ class Gate(StrEnum):
 
 
 def plan(
-    stack: StackName,
+    stack: StackLookedAt = None,
     output: Annotated[
         Format, typer.Option("--format", help="For people, for programs, or for a pull request's comment.")
     ] = Format.HUMAN,
@@ -49,6 +49,7 @@ def plan(
     from operations.plan.rendering import RENDERERS
     from operations.stack import Stack
 
+    stack = looked_at(stack)
     preview = Stack(stack).preview()
     planned = read(stack, preview)
     for text in warnings(preview):

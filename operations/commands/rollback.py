@@ -6,7 +6,7 @@ from operations.commands.shared import DuringMarket, LiveStackName, TypedName, c
 
 
 def rollback(
-    target: LiveStackName = "live",
+    stack: LiveStackName = "live",
     release: Annotated[
         str | None,
         typer.Option("--to", metavar="ID", help="To this release.", show_default="the one that ran before"),
@@ -23,7 +23,7 @@ def rollback(
     from operations.promotion.command import rollback as run
     from operations.promotion.journal import Journal
 
-    if Journal.of(project_folder(), target).read() is None:
+    if Journal.of(project_folder(), stack).read() is None:
         # Out of a promotion that failed or hangs it is the way back, at any hour.
-        check_hours(target, Leave(during_market=during_market), "a rollback logs its gateways in again")
-    raise typer.Exit(run(target, release, say=say, confirm=confirmation(yes)))
+        check_hours(stack, Leave(during_market=during_market), "a rollback logs its gateways in again")
+    raise typer.Exit(run(stack, release, say=say, confirm=confirmation(yes)))

@@ -1,9 +1,11 @@
 """What several commands share: options, how words are read and how answers are printed."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +18,20 @@ if TYPE_CHECKING:
     from operations.lifecycle import Act
     from operations.live import Leave
 
-STACK = typer.Option("--stack", "-s", metavar="NAME", help="The stack, such as paper or live.")
-StackName = Annotated[str, STACK]
-OptionalStackName = Annotated[str | None, STACK]
-LiveStackName = Annotated[str, typer.Option("--stack", "-s", metavar="NAME", help="The live stack.")]
+
+def _stack(text: str) -> Any:
+    return typer.Option("--stack", "-s", metavar="NAME", help=text, show_default=False)
+
+
+StackName = Annotated[str, _stack("The stack, such as paper or live.")]
+"""Of a command that acts: it is always named."""
+
+StackLookedAt = Annotated[
+    str | None, _stack("The stack. By default PULUMI_STACK, or what `pulumi stack select` chose.")
+]
+"""Of a command that looks, which has `looked_at` choose where none is named."""
+
+LiveStackName = Annotated[str, _stack("The live stack. By default: live.")]
 GatewayName = Annotated[
     str | None, typer.Option("--gateway", "-g", metavar="NAME", help="Which gateway; needed if there are several.")
 ]
@@ -38,6 +50,61 @@ TypedNameBesideYes = Annotated[str | None, typer.Option(YES_LIVE, metavar="NAME"
 """Where `--yes` is a switch."""
 
 DuringMarket = Annotated[bool, typer.Option("--during-market", help="On live: also within its ibgw:tradingHours.")]
+
+
+def takes_stack(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, whose stack may also stand without its option: `ibgw verify paper`.
+
+    It raises IbgwError (bad usage) where the stack is named twice, or nowhere and needs to be.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    option = signature.parameters.get("stack")
+    if option is None:
+        return command
+
+    @wraps(command)
+    def run(named: str | None, stack: str | None, **words: object) -> None:
+        if named is not None and stack not in (None, named):
+            raise IbgwError(f"Two stacks: {named} and --stack {stack}. Name one.", exit_code=ExitCode.BAD_USAGE)
+        chosen = named or stack
+        if chosen is None and option.default is option.empty:
+            raise IbgwError(
+                f"Name the stack: {_stacks_here()}. A command that acts takes none by default.",
+                exit_code=ExitCode.BAD_USAGE,
+            )
+        command(stack=chosen or option.default, **words)
+
+    either = option.replace(default=None)
+    argument = option.replace(name="named", default=None, annotation=Annotated[str | None, _ARGUMENT])
+    others = [parameter for parameter in signature.parameters.values() if parameter is not option]
+    run.__signature__ = signature.replace(parameters=[argument, either, *others])  # type: ignore[attr-defined]
+    run.__annotations__ |= {"named": argument.annotation}
+    return run
+
+
+_ARGUMENT = typer.Argument(metavar="STACK", hidden=True)
+
+
+def _stacks_here() -> str:
+    from operations.known_here import stacks
+
+    return " or ".join(stacks()) or "`ibgw init` writes the first one's file"
+
+
+def looked_at(stack: str | None) -> str:
+    """The stack that was named, or the default one, which is told. Raises IbgwError (bad usage) where there is none."""
+    if stack is not None:
+        return stack
+    from operations.known_here import PULUMI_STACK, default_stack
+
+    default = default_stack()
+    if default is None:
+        raise IbgwError(
+            f"Name a stack: {_stacks_here()}. Without one it is {PULUMI_STACK}'s, or what `pulumi stack select` chose.",
+            exit_code=ExitCode.BAD_USAGE,
+        )
+    say(f"ibgw: stack {default.stack} ({default.by})")
+    return default.stack
 
 
 def say(text: str) -> None:

@@ -1,9 +1,9 @@
 import typer
 
-from operations.commands.shared import Json, StackName, described_stack, docker_of, print_json
+from operations.commands.shared import Json, StackLookedAt, described_stack, docker_of, looked_at, print_json
 
 
-def status(stack: StackName, as_json: Json = False) -> None:
+def status(stack: StackLookedAt = None, as_json: Json = False) -> None:
     """Show all gateways of a stack at a glance: state, since when, account, latency, restarts, image, next and last
     planned restart.
 
@@ -14,7 +14,7 @@ def status(stack: StackName, as_json: Json = False) -> None:
     from healthcheck.runner import look
     from operations.status import CHECKS, rows, table
 
-    described = described_stack(stack)
+    described = described_stack(looked_at(stack))
     deployment = described.deployment
     report = look(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
     now = datetime.now(UTC)

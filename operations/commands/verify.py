@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import (
     GatewayNames,
-    OptionalStackName,
     SameAsFormatJson,
     ShowAccounts,
+    StackLookedAt,
     described_stack,
     duration,
+    looked_at,
     reading,
     say,
 )
@@ -27,7 +27,7 @@ class Format(StrEnum):
 
 
 def verify(
-    stack: OptionalStackName = None,
+    stack: StackLookedAt = None,
     gateway: GatewayNames = None,
     deployment: Annotated[
         Path | None,
@@ -66,12 +66,7 @@ def verify(
 
     with reading("--checks"):
         chosen_checks = named(checks or [])
-    if deployment is not None:
-        described = Described(read_contract(deployment))
-    elif stack is not None:
-        described = described_stack(stack)
-    else:
-        raise IbgwError("Say which stack: --stack NAME, or --contract FILE.", exit_code=ExitCode.BAD_USAGE)
+    described = Described(read_contract(deployment)) if deployment else described_stack(looked_at(stack))
     target = described.deployment
     report = verification.run(
         target,

@@ -46,6 +46,8 @@ def install(home: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> FakePul
     home.mkdir()
     (home / "Pulumi.yaml").write_text("name: ibgw\n")
     monkeypatch.setenv("PULUMI_OPTION_CWD", str(home))
+    monkeypatch.setenv("PULUMI_HOME", str(home))
+    monkeypatch.delenv("PULUMI_STACK", raising=False)
     program = home / "pulumi"
     program.write_text(SCRIPT.format(python=python, home=str(home)))
     for executable in (program, home / "uv"):

@@ -38,6 +38,7 @@ def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
 @pytest.fixture(autouse=True)
 def no_foreign_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     foreign(monkeypatch)
+    monkeypatch.delenv("PULUMI_STACK", raising=False)
 
 
 def foreign(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
@@ -95,6 +96,62 @@ def test_env_prints_lines_that_a_shell_can_read(pulumi: FakePulumi, capfd: pytes
     )
     assert shown.stdout == "ibgw-paper-main:4004\n"
     assert "\x1b" not in lines
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["paper"], ["-s", "paper"], ["--stack", "paper"], ["paper", "--stack", "paper"], ["--names", "ibgw", "paper"]],
+)
+def test_a_stack_stands_with_or_without_its_option(
+    pulumi: FakePulumi, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    pulumi.answers({"stack output --json --stack paper": (0, outputs_json(), "")})
+    assert cli.run(["env", *words]) == 0
+    shown = capsys.readouterr()
+    assert "IBGW_STACK=paper" in shown.out
+    assert shown.err == ""
+
+
+def test_a_stack_that_is_named_twice_is_refused(pulumi: FakePulumi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["stop", "paper", "--stack", "live"]) == 2
+    assert "Two stacks: paper and --stack live" in capsys.readouterr().err
+    assert pulumi.calls == []
+
+
+def test_who_looks_may_leave_the_choice_to_pulumi_and_is_told(
+    pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi.answers({"stack output --json --stack paper": (0, outputs_json(), "")})
+    monkeypatch.setenv("PULUMI_STACK", "paper")
+    assert cli.run(["env"]) == 0
+    shown = capsys.readouterr()
+    assert "IBGW_STACK=paper" in shown.out
+    assert shown.err == "ibgw: stack paper (PULUMI_STACK)\n"
+
+
+@pytest.mark.parametrize("command", ["verify", "plan", "drift", "env", "status", "doctor", "logs"])
+def test_each_command_that_looks_has_a_default(
+    command: str, pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi.answers({"": (1, "", "error: no stack named 'paper' found")})
+    monkeypatch.setenv("PULUMI_STACK", "paper")
+    assert cli.run([command]) == 5
+    assert "no stack 'paper'" in capsys.readouterr().err
+
+
+ACTING = ("start", "stop", "restart", "login", "forward", "rollout", "repair", "destroy", "reset-settings", "init")
+
+
+@pytest.mark.parametrize("command", ACTING)
+def test_who_acts_names_the_stack(
+    command: str, pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is selected, which may be live."""
+    monkeypatch.setenv("PULUMI_STACK", "live")
+    (pulumi.home / "Pulumi.paper-2.yaml").touch()
+    assert cli.run([command]) == 2
+    assert "Name the stack: paper-2." in capsys.readouterr().err
+    assert pulumi.calls == []
 
 
 def test_env_as_json(pulumi: FakePulumi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,81 @@
+"""What this machine knows of the project's stacks, out of files alone: quick, and nobody is asked.
+
+For the default stack and for completion. What is known here may be out of date; whoever uses a name finds out.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deployment.paths import find_project
+
+PULUMI_STACK = "PULUMI_STACK"
+"""Pulumi's own variable for the stack that it uses without `--stack`."""
+
+
+class Default(NamedTuple):
+    """The stack that a command without `--stack` looks at, and who chose it."""
+
+    stack: str
+    by: str
+
+
+def stacks() -> list[str]:
+    """Those that have a file in the project."""
+    project = find_project()
+    if project is None:
+        return []
+    return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in project.glob("Pulumi.*.yaml"))
+
+
+def default_stack() -> Default | None:
+    """As the Pulumi CLI chooses it: by its variable, then by what `pulumi stack select` left."""
+    if named := os.environ.get(PULUMI_STACK):
+        return Default(_short(named), PULUMI_STACK)
+    project = find_project()
+    if project is not None and (selected := _selected(project)):
+        return Default(_short(selected), "pulumi stack select")
+    return None
+
+
+def _short(stack: str) -> str:
+    """Without the organization and the project that may stand before it."""
+    return stack.rpartition("/")[2]
+
+
+def _selected(project: Path) -> str | None:
+    """Out of the CLI's file for a project folder, which has one stack for each backend (sdk/go/common/workspace)."""
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    # The CLI takes the folder as the shell calls it, which may be a link.
+    called = Path(os.environ.get("PWD", project))
+    folders = {project, *(folder for folder in (called, *called.parents) if folder.resolve() == project)}
+    files = (
+        file
+        for folder in folders
+        for file in (home / "workspaces").glob(f"*-{_sha1(folder / 'Pulumi.yaml')}-workspace.json")
+    )
+    for file in files:
+        settings = _read(file)
+        by_backend: dict[str, str] = settings.get("stacks") or {}
+        backend = os.environ.get("PULUMI_BACKEND_URL") or _read(home / "credentials.json").get("current")
+        if backend in by_backend:
+            return by_backend[backend]
+        # Pulumi.yaml may name the backend, and an older CLI keeps one stack for all of them.
+        names = set(by_backend.values())
+        return names.pop() if len(names) == 1 else settings.get("stack")
+    return None
+
+
+def _sha1(path: Path) -> str:
+    return hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Empty for a file that is not there or holds something else: then nothing is selected."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
