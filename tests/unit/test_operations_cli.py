@@ -370,7 +370,7 @@ def test_who_has_read_enough_of_a_log_ends_it_quietly(monkeypatch: pytest.Monkey
         "command.docker_of = lambda _: __import__('contextlib').nullcontext()"
     )
     run = [sys.executable, "-c", f"import sys; {endless}; from operations.cli import main; main()"]
-    done = piped(f"{shlex.join(run)} logs --stack paper", "| head -n 1 >/dev/null", tmp_path)
+    done = piped(f"{shlex.join(run)} logs --stack paper --zone UTC", "| head -n 1 >/dev/null", tmp_path)
     assert (done.stdout, done.stderr) == ("code 141\n", "")
 
 
