@@ -29,9 +29,11 @@ Say = Callable[[str], None]
 
 
 def relay_command(docker_host: str, gateway: Gateway, inner_port: int) -> list[str]:
-    """The process behind one connection to a port of the container. socat ends when either side closes."""
+    """The process behind one connection to a port of the container. socat ends when either side closes.
+
+    By name, so that a port that stays open leads to the gateway's container after an update has replaced it."""
     return [
-        *("docker", "--host", docker_host, "exec", "--interactive", gateway.container.id),
+        *("docker", "--host", docker_host, "exec", "--interactive", gateway.container.name),
         *("socat", "-", f"TCP:127.0.0.1:{inner_port}"),
     ]
 

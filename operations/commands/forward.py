@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import GatewayName, StackName, described_stack, say
+from operations.commands.shared import GatewayName, StackName, TypedName, described_stack, say
 
 
 def forward(
@@ -15,21 +15,42 @@ def forward(
     vnc: Annotated[
         bool, typer.Option("--vnc", help="The gateway's screen, where it is on, instead of its API.")
     ] = False,
+    service: Annotated[
+        bool, typer.Option("--service", help="Write a systemd user unit that does so and comes back, and end.")
+    ] = False,
+    yes_live: TypedName = None,
 ) -> None:
     """Open a port on this machine's loopback that leads to a gateway, until Ctrl-C. Nothing is published.
 
     Whoever can open a connection to 127.0.0.1 on this machine can use the gateway meanwhile.
     """
     from deployment.description import VNC_PORT, Mode
+    from deployment.errors import ExitCode, IbgwError
+    from deployment.paths import project_folder
     from operations.forward import forward as run
-    from operations.prompt import confirm_by_name
+    from operations.forward_service import how_to_enable, unit, unit_file
+    from operations.live import by_name
     from operations.stack import choose_gateway
 
+    if service and vnc:
+        raise IbgwError(
+            "--service --vnc: expected one of them; the screen's password is new at each start, and shown by "
+            "`ibgw forward --vnc`.",
+            exit_code=ExitCode.BAD_USAGE,
+        )
     deployment = described_stack(stack).deployment
     chosen = choose_gateway(deployment, gateway)
     if deployment.mode is Mode.LIVE:
-        confirm_by_name(
+        by_name(
             f"Stack {deployment.stack!r} is live: while this runs, anyone on this machine can trade with real money.",
             deployment.stack,
+            yes_live,
         )
-    run(deployment, chosen, port or (VNC_PORT if vnc else chosen.api.inner_port), say, vnc=vnc)
+    port = port or (VNC_PORT if vnc else chosen.api.inner_port)
+    if not service:
+        run(deployment, chosen, port, say, vnc=vnc)
+        return
+    path = unit_file(chosen)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(unit(stack, chosen, port, project_folder()), encoding="utf-8")
+    say(how_to_enable(path))

@@ -39,7 +39,7 @@ def test_each_connection_is_socat_inside_the_container_through_the_docker_cli() 
         "ssh://me@host:2222",
         "exec",
         "--interactive",
-        "a" * 64,
+        "ibgw-paper-main",
         "socat",
         "-",
         "TCP:127.0.0.1:4002",

@@ -1,0 +1,75 @@
+"""`ibgw forward --service`: a systemd user unit that keeps a forwarded port open. It holds no secret."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployment.description import Gateway, Mode
+from deployment.errors import IbgwError
+
+UNIT = """\
+# Written by `ibgw forward --service`, which writes it anew.
+[Unit]
+Description=127.0.0.1:{port} leads to the Interactive Brokers gateway {container}
+# It never gives up: a gateway may be stopped for a weekend.
+StartLimitIntervalSec=0
+
+[Service]
+WorkingDirectory={folder}
+Environment={path}
+ExecStart={command}
+Restart=always
+RestartSec=10
+# Longer and longer, up to 5 minutes (since systemd 254; older ones try every 10 seconds and name these two lines).
+RestartSteps=6
+RestartMaxDelaySec=300
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def unit_file(gateway: Gateway) -> Path:
+    """Where the user's systemd looks for it (systemd.unit(5)). A container's name is one on its host."""
+    configuration = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(configuration) / "systemd" / "user" / f"{gateway.container.name}-forward.service"
+
+
+def unit(stack: str, gateway: Gateway, port: int, folder: Path) -> str:
+    """Its text. `folder`: the project's. Raises IbgwError where this program has no path of its own."""
+    # Beside the interpreter, also where it was started by a link.
+    program = Path(sys.executable).with_name("ibgw")
+    if not program.exists():
+        raise IbgwError(f"{program} is not there: expected ibgw to be installed; see the README, 'Setting up'.")
+    command = [str(program), "forward", "--stack", stack, "--gateway", gateway.name, "--port", str(port)]
+    if gateway.mode is Mode.LIVE:
+        # Somebody typed it when this was written.
+        command += ["--yes-live", stack]
+    return UNIT.format(
+        port=port,
+        container=gateway.container.name,
+        folder=str(folder).replace("%", "%%"),
+        path=_quoted([f"PATH={os.environ['PATH']}"]),
+        command=_quoted(command).replace("$", "$$"),
+    )
+
+
+def _quoted(words: Sequence[str]) -> str:
+    """As systemd reads words (systemd.syntax(7)), in which % begins a specifier."""
+    escaped = (word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for word in words)
+    return " ".join(f'"{word}"' for word in escaped)
+
+
+def how_to_enable(path: Path) -> str:
+    return (
+        f"Wrote {path}. To have it run now and from each login on:\n"
+        f"  systemctl --user daemon-reload\n"
+        f"  systemctl --user enable --now {path.name}\n"
+        "Also while you are not logged in, from the machine's start on:\n"
+        "  loginctl enable-linger\n"
+        "What it says:\n"
+        f"  journalctl --user --unit {path.name}\n"
+        "Where it cannot read the state, it goes by the description that the last update left in this folder. Over "
+        "ssh:// the key has to work without a question."
+    )
