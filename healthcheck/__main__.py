@@ -130,6 +130,7 @@ def _verify(options: argparse.Namespace) -> int:
             options.stack,
             replace(attempt, checks=(*attempt.checks, *without_docker(wanted))),
             waited=options.wait > 0,
+            took_ms=attempt.waited_ms + attempt.duration_ms,
             vantage=Vantage(api=True, docker=False),
             asked=names,
         )

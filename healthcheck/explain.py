@@ -12,11 +12,11 @@ from pydantic import JsonValue
 
 from deployment.description import Gateway
 from healthcheck.automation.base import OUTCOMES, REASONS, LoginState, Reading
-from healthcheck.automation.launcher import PUSH
+from healthcheck.automation.launcher import PUSH as PUSH_MESSAGE
 from healthcheck.automation.status import Status
 from healthcheck.maintenance import reset_at
-from healthcheck.observation import HELD, CheckObservation, Observation, timestamp
-from healthcheck.reasons import Reason
+from healthcheck.observation import HELD, UNTIL, CheckObservation, Observation, timestamp
+from healthcheck.reasons import PUSH, START, Reason
 from healthcheck.schedule import just_planned
 from healthcheck.verdict import SEEN_THROUGH_API
 
@@ -53,9 +53,8 @@ CUT_OFF = frozenset({Reason.CONNECTIVITY_LOST, Reason.SERVER_UNREACHABLE})
 # What passes by itself, within START_TAKES.
 PASSING = frozenset({Reason.STARTING, Reason.PLANNED_RESTART, Reason.HEALING})
 
-START_TAKES = timedelta(minutes=10)
-"""A start that has written nothing for so long stands still: IBC waits 60 s for the login form and as long for the
-login (LoginDialogDisplayTimeout, SecondFactorAuthenticationExitInterval), and the supervisor says when it waits."""
+START_TAKES = timedelta(seconds=START)
+"""A start that has written nothing for so long stands still."""
 
 # Where the log tells less than the gateway's first process: it remembers how the attempts before ended, and counts its
 # clients.
@@ -73,9 +72,8 @@ TOLD_BY_STATUS = frozenset(
 MOST_CLIENTS = 32
 """Places of the gateway's API (ibapi, errors.py, 502)."""
 
-PUSH_LASTS = timedelta(seconds=200)
-"""A push message is over after 180 s (IBC, SecondFactorAuthenticationTimeout); a dialog that stays longer wants a code
-to be typed, which its log lines do not say."""
+PUSH_LASTS = timedelta(seconds=PUSH)
+"""A dialog that stays longer than a push message wants a code to be typed, which its log lines do not say."""
 
 
 def explained(
@@ -153,13 +151,19 @@ def _cause(
     note = f"; the lock lasts {reading.retry_after} s" if reading.retry_after else ""
     if reading.second_factor is not None:
         data["second_factor"] = reading.second_factor
-    if reading.until is not None:
-        data["until"] = timestamp(reading.until)
-        text += f" ({reading.until.astimezone(ZoneInfo(gateway.schedule.time_zone)):%a %H:%M %Z})"
+    until = reading.until or _pause_ends(reading, status)
+    if until is not None:
+        data[UNTIL] = timestamp(until)
+        text += f" (until {until.astimezone(ZoneInfo(gateway.schedule.time_zone)):%a %H:%M %Z})"
     if reading.held:
         data[HELD] = True
     reason = Reason.SECOND_FACTOR_CODE if _wants_code(reading, gateway, now) else reading.reason
     return Observation(text, reason, data, note, because=_remembered(reading, status), retry=reading.retry)
+
+
+def _pause_ends(reading: Reading, status: Status | None) -> datetime | None:
+    """When a gateway that waits for its next login begins it, where its first process says so."""
+    return status.until if status is not None and reading.state is LoginState.WAITING else None
 
 
 def _remembered(reading: Reading, status: Status | None) -> Reason | None:
@@ -175,7 +179,11 @@ def _remembered(reading: Reading, status: Status | None) -> Reason | None:
 
 
 def _wants_code(reading: Reading, gateway: Gateway, now: datetime) -> bool:
-    if reading.state is not LoginState.SECOND_FACTOR_PENDING or reading.at is None or reading.second_factor == PUSH:
+    if (
+        reading.state is not LoginState.SECOND_FACTOR_PENDING
+        or reading.at is None
+        or reading.second_factor == PUSH_MESSAGE
+    ):
         return False
     # Where clocks are put back, the later of two hours: too short a wait is the safe mistake.
     began = reading.at.replace(tzinfo=ZoneInfo(gateway.schedule.time_zone), fold=1)

@@ -19,11 +19,11 @@ from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import DockerError, DockerHost, Inspected
 from healthcheck.explain import PASSING, TOLD_BY_STATUS, explained, vague
 from healthcheck.gateway_container import GatewayContainer, Obstacle
-from healthcheck.observation import HELD, Attempt, CheckName, CheckObservation, Observation, skipped, timestamp
+from healthcheck.observation import HELD, UNTIL, Attempt, CheckName, CheckObservation, Observation, skipped, timestamp
 from healthcheck.reachability import ProbeTarget, Reachability, ReachabilityRounds
 from healthcheck.reasons import EXPLANATIONS, Reason, Retry
 from healthcheck.redact import Redactor
-from healthcheck.report import GatewayReport, Vantage, gateway_report
+from healthcheck.report import GatewayReport, Vantage, check_result, gateway_report
 from healthcheck.text import clean
 from healthcheck.verdict import failing, heals
 from healthcheck.verifier_container import BUDGET, VerifierFailed, Verifiers
@@ -31,6 +31,10 @@ from healthcheck.verifier_container import BUDGET, VerifierFailed, Verifiers
 POLL = 1.0  # seconds between two looks at Docker while the verifier works
 WATCH_STEP = 5.0  # seconds between two judgements of who is attached, and two readings of launcher.log
 HEARTBEAT = 15.0  # seconds after which an unchanged situation is told again
+
+LONGEST = 900
+"""Seconds for which a verification waits at most where nobody says for how long: a start, and a push message after it,
+with a reserve."""
 
 LOOKS = 3
 """How often a gateway is tried from every origin, at most, before its isolation counts as unproven."""
@@ -41,13 +45,15 @@ STOPPING = frozenset({Reason.LOGIN_FAILED, Reason.LOCKED_OUT})
 
 @dataclass(frozen=True)
 class Verification:
-    """What the runs of all gateways share. `wait`, `watch`: seconds; `asked`: the checks to report, none for all;
-    `acts`: whether a gateway whose credentials were rejected is stopped; `host`: what Docker says of its host; `image`:
-    the verifier's, None where it is gone; `recorded`: asks the stack's state (healthcheck.runner)."""
+    """What the runs of all gateways share. `began`: when, by the monotonic clock; `wait`, `watch`: seconds, a `wait` of
+    None as long as it is worth it for what is wrong; `asked`: the checks to report, none for all; `acts`: whether a
+    gateway whose credentials were rejected is stopped; `host`: what Docker says of its host; `image`: the verifier's,
+    None where it is gone; `recorded`: asks the stack's state (healthcheck.runner)."""
 
     docker: DockerHost
     deployment: Deployment
-    wait: float
+    began: float
+    wait: float | None
     watch: float
     asked: Collection[CheckName] | None
     show_accounts: bool
@@ -82,6 +88,10 @@ class GatewayRun:
         self._note: str | None = None
         self._first_look: isolation.Surroundings | None = None
         self._said, self._said_at = "", 0.0
+        self._awaited: Reason | None = None
+        self._awaited_since = 0.0
+        self._looked_on_waiting = False
+        self._waited_out = False
 
     @property
     def can_be_asked(self) -> bool:
@@ -144,7 +154,8 @@ class GatewayRun:
             self.gateway,
             self._shared.deployment.stack,
             replace(attempt, checks=tuple(checks)),
-            waited=attempt.last and self._shared.wait > 0,
+            waited=self._waited_out or (attempt.last and self._shared.wait != 0),
+            took_ms=round((time.monotonic() - self._shared.began) * 1000),
             vantage=Vantage(api=attempt.last or attempt.waited_ms > 0, docker=docker_answered),
             asked=self._shared.asked,
             image_id=self._shared.deployment.verifier.image_id,
@@ -154,12 +165,15 @@ class GatewayRun:
             redactor=self._redactor,
         )
 
-    def _say(self, text: str, time_used: str = "") -> None:
-        """Tells what the gateway waits for: when it changes, and now and then while it does not."""
+    def _say(self, text: str, time_used: str = "", *, once: str = "") -> None:
+        """Tells what the gateway waits for: when it changes, then with what need be said `once`, and now and then while
+        it does not."""
         now = time.monotonic()
-        if text != self._said or now - self._said_at >= HEARTBEAT:
+        changed = text != self._said
+        if changed or now - self._said_at >= HEARTBEAT:
             self._said, self._said_at = text, now
-            self._shared.progress(f"{self.gateway.name}: {clean(self._redactor.text(text))}{time_used}")
+            told = clean(self._redactor.text(f"{text}{once if changed else ''}"))
+            self._shared.progress(f"{self.gateway.name}: {told}{time_used}")
 
     # --- over the API -------------------------------------------------------------------------------------------------
 
@@ -184,7 +198,7 @@ class GatewayRun:
             elapsed = time.monotonic() - began
             if self._shared.interrupted.is_set():
                 return self._blocked(Obstacle(Reason.VERIFIER_FAILED, "interrupted"))
-            if elapsed > self._shared.wait + BUDGET:
+            if elapsed > (LONGEST if self._shared.wait is None else self._shared.wait) + BUDGET:
                 return self._blocked(Obstacle(Reason.VERIFIER_FAILED, f"no report after {elapsed:.0f} s"))
             obstacle = self._container.obstacle()
             if obstacle is not None:
@@ -192,15 +206,48 @@ class GatewayRun:
             if latest is not None:
                 checks = self._explained(latest.checks)
                 red = failing(checks, self.gateway)
-                if not all(map(heals, red)):
+                if not all(map(heals, red)) or self._broken_in_docker():
                     return self._given_up(checks, waited=elapsed)
-                self._tell(red, elapsed)
+                if not all(self._worth_waiting(check, began) for check in red[:1]):
+                    self._waited_out = True
+                    return self._given_up(checks, waited=elapsed)
 
-    def _tell(self, red: Sequence[CheckObservation], elapsed: float) -> None:
-        for check in red[:1]:
-            waiting = EXPLANATIONS[check.reason].meaning if check.reason else check.seen
-            time_used = f" ({elapsed:.0f} of {self._shared.wait:.0f} s)"
-            self._say(f"waiting for {check.name} ({check.reason}): {waiting}", time_used)
+    def _worth_waiting(self, check: CheckObservation, began: float) -> bool:
+        """Whether to go on; then it tells for what and how long, and what to do if that does not help. `began`: when
+        the verifier was waited for."""
+        assert check.reason is not None
+        now, explanation = time.monotonic(), EXPLANATIONS[check.reason]
+        if check.reason is not self._awaited:
+            self._awaited, self._awaited_since = check.reason, now
+        given = self._shared.wait
+        limit, since = (explanation.patience, self._awaited_since) if given is None else (given, began)
+        left = limit - (now - since)
+        ends = check.data.get(UNTIL)
+        too_late = isinstance(ends, str) and _seconds_to(ends, self._shared.attachments.now()) > left
+        # A wait that somebody gave is the verifier's to keep, whose last attempt is the report.
+        if too_late or (given is None and left <= 0):
+            return False
+        deployment = self._shared.deployment
+        result = check_result(check, self.gateway, deployment.stack, deployment.docker_host, self._redactor)
+        self._say(
+            f"waiting for {check.name} ({check.reason})",
+            f" ({now - since:.0f} of {limit:.0f} s)",
+            once=f": {explanation.meaning} If it stays so: {result.remedy}",
+        )
+        return True
+
+    def _broken_in_docker(self) -> bool:
+        """Looks once, before the first wait: something that Docker shows fails the gateway whatever its API comes to
+        say, and no waiting puts that right."""
+        if self._looked_on_waiting:
+            return False
+        self._looked_on_waiting = True
+        seen: list[CheckObservation] = []
+        if CheckName.ISOLATION in self._wanted and self._first_look is not None:
+            seen.append(self._judged(self._first_look).by(CheckName.ISOLATION))
+        if CheckName.HYGIENE in self._wanted and (found := self._hygiene()) is not None:
+            seen.append(found.by(CheckName.HYGIENE))
+        return not all(map(heals, failing(seen, self.gateway)))
 
     def _explained(self, checks: tuple[CheckObservation, ...]) -> tuple[CheckObservation, ...]:
         """The same checks; where the API alone could not tell what is wrong, with what the logs and the clock say."""
@@ -384,6 +431,10 @@ class GatewayRun:
             image_id = self._shared.deployment.verifier.image_id
             return Obstacle(Reason.VERIFIER_IMAGE_MISSING, f"no image {image_id} on the Docker host")
         return None
+
+
+def _seconds_to(moment: str, now: datetime) -> float:
+    return (datetime.fromisoformat(moment) - now).total_seconds()
 
 
 def _connected(checks: Iterable[CheckObservation]) -> bool:

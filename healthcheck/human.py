@@ -58,6 +58,7 @@ def _gateway_block(gateway: GatewayReport, stack: str, colour: bool) -> str:
             lines.append(f"  {'':<4}  {'':<{NAME_WIDTH}}  -> {check.remedy}")
     if gateway.note:
         lines.append(f"  {_paint(f'note  {gateway.note}', 'yellow', colour)}")
-    waited = f", after waiting {gateway.waited_ms / 1000:.1f} s" if gateway.waited_ms >= 100 else ""
-    lines.append(f"  checked in {gateway.duration_ms / 1000:.1f} s{waited}, {gateway.started_at}")
+    took = max(gateway.took_ms, gateway.waited_ms + gateway.duration_ms) / 1000
+    waited = f", {gateway.waited_ms / 1000:.1f} s of it waiting" if gateway.waited_ms >= 1000 else ""
+    lines.append(f"  took {took:.1f} s{waited}; {gateway.started_at}")
     return "\n".join(lines)

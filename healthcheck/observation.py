@@ -11,6 +11,9 @@ from healthcheck.reasons import Reason, Retry
 HELD = "held"
 """In an observation's data: the gateway holds back until somebody does something."""
 
+UNTIL = "until"
+"""There too: when that ends by itself, as `timestamp` writes it."""
+
 STRANGERS = "attached_strangers"
 """In the data of an isolation check: the names of those who are attached to the api network still and not declared."""
 

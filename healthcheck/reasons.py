@@ -129,12 +129,24 @@ class Retry(StrEnum):
     AGAIN = "again"  # its start guard holds it back
 
 
+START = 600
+"""Seconds within which a start is over: IBC waits 60 s for the login form and as long for the login
+(LoginDialogDisplayTimeout, SecondFactorAuthenticationExitInterval), and the supervisor says when it waits."""
+
+PUSH = 200
+"""Seconds within which a push message is over: it lasts 180 (IBC, SecondFactorAuthenticationTimeout)."""
+
+SOON = 120
+"""Seconds for what is over soon, or only when somebody does something: whoever waits should hear of it by then."""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """What a reason means, whose it is and what to do: `remedy`, steps in the order in which to take them.
 
     A step may hold the names of `healthcheck.remedies.names`; commands stand in backquotes. `before`: steps that come
-    even before the cause is put right, where that is known. `heals`: waiting alone may put it right.
+    even before the cause is put right, where that is known. `heals`: waiting alone may put it right; `patience`: for
+    how many seconds to wait then, unless somebody says for how long.
     """
 
     meaning: str
@@ -142,6 +154,7 @@ class Explanation:
     side: Side = Side.OURS
     heals: bool = False
     before: tuple[str, ...] = ()
+    patience: int = START
 
 
 NEW_SECRET = "put a new version of the secret {secret} into Secrets Manager: {put_secret}"  # noqa: S105
@@ -186,12 +199,14 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             "start it: {start}",
         ),
         heals=True,
+        patience=SOON,
     ),
     Reason.SESSION_STRANDED: Explanation(
         "The gateway was ended before it had logged out, and its session may be open at IBKR still: the next login "
         "may meet it.",
         ("log in to the IBKR Mobile app as the gateway's user, which ends the session, and out again",),
         heals=True,
+        patience=SOON,
     ),
     Reason.CRASH_LOOPING: Explanation(
         "The gateway's container ends again and again, and Docker restarts it each time.",
@@ -252,6 +267,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             "disconnect clients that use ids from {testing_ids}, the verifier's range",
         ),
         heals=True,
+        patience=SOON,
     ),
     Reason.CLIENTS_FULL: Explanation(
         "All 32 places for clients of the gateway are taken. It is logged in; nobody else gets in.",
@@ -261,6 +277,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             VERIFY,
         ),
         heals=True,
+        patience=SOON,
     ),
     Reason.CONNECTION_DROPPED: Explanation(
         "The gateway closed the connection in the middle of the verification.",
@@ -277,6 +294,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             VERIFY,
         ),
         heals=True,
+        patience=SOON,
     ),
     Reason.TOO_SLOW: Explanation(
         "The gateway answers, and so slowly that the time for all checks together was used up.",
@@ -377,6 +395,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             LOG_IN,
         ),
         heals=True,
+        patience=SOON,
     ),
     Reason.LOGIN_ENDED: Explanation(
         "The gateway's program ended before its login was complete.",
@@ -464,6 +483,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             VERIFY,
         ),
         heals=True,
+        patience=PUSH,
     ),
     Reason.SECOND_FACTOR_TIMEOUT: Explanation(
         "Nobody approved the second factor in time.",
@@ -472,6 +492,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             "have it ask again: {login}",
         ),
         heals=True,
+        patience=SOON,
     ),
     Reason.SECOND_FACTOR_DENIED: Explanation(
         "The second factor's dialog was closed and the login has not completed: it was denied, or it completes now.",
@@ -480,6 +501,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             "if it does not, take the phone with the IBKR Mobile app and have it ask again: {login}",
         ),
         heals=True,
+        patience=SOON,
     ),
     Reason.SECOND_FACTOR_CODE: Explanation(
         "IBKR waits for a second factor longer than a push message lasts: it wants a code to be typed, which the "
@@ -505,6 +527,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             "where it refuses this version of the gateway, {other_image}; where not, {login}",
         ),
         heals=True,
+        patience=SOON,
     ),
     Reason.VERSION_REFUSED: Explanation(
         "IBKR no longer supports this version of the gateway.",
@@ -518,6 +541,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
         side=Side.IBKR,
         heals=True,
+        patience=SOON,
     ),
     Reason.SESSION_TAKEN_OVER: Explanation(
         "The same user logged in elsewhere, and this gateway's session ended.",
@@ -527,6 +551,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
         side=Side.IBKR,
         heals=True,
+        patience=SOON,
     ),
     Reason.RELOGIN_REQUIRED: Explanation(
         "IBKR ended the session, as it does each week, and asks the gateway to log in again.",
@@ -600,6 +625,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
         side=Side.IBKR,
         heals=True,
+        patience=SOON,
     ),
     Reason.IMPLAUSIBLE_SUMMARY: Explanation(
         "An account has no usable numbers, neither in the summary of all accounts nor asked by itself.",
@@ -611,6 +637,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
         side=Side.IBKR,
         heals=True,
+        patience=SOON,
     ),
     Reason.MARKET_CLOSED: Explanation(
         "The market of the configured contract is closed.",
@@ -633,6 +660,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
         side=Side.IBKR,
         heals=True,
+        patience=SOON,
     ),
     Reason.NOT_PERMITTED: Explanation(
         "The user may not trade the configured contract: the account or its country does not allow it, or there is "
@@ -659,6 +687,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
         side=Side.IBKR,
         heals=True,
+        patience=SOON,
     ),
     Reason.FARM_BROKEN: Explanation(
         "IBKR's market data farm is disconnected.",
@@ -677,6 +706,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
         side=Side.IBKR,
         heals=True,
+        patience=SOON,
     ),
     Reason.CONTRACT_UNKNOWN: Explanation(
         "IBKR does not know the configured contract, or knows several.",
@@ -705,6 +735,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
         side=Side.IBKR,
         heals=True,
+        patience=SOON,
     ),
     Reason.EXPOSED: Explanation(
         "The API can be reached from outside its own network, and it has no password.",

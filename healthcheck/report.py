@@ -62,6 +62,7 @@ class VerifierVersion(Model):
 
 class GatewayReport(Model):
     """One gateway. `waited_ms` passed until the last attempt began, `duration_ms` is the last attempt's own time.
+    `took_ms`: from the beginning of the verification until the gateway was judged; 0 in a report of an earlier version.
 
     `stopped`: the verification stopped it. `note`: that, or that it was left as it is, in words.
     """
@@ -72,6 +73,7 @@ class GatewayReport(Model):
     started_at: Text
     waited_ms: int
     duration_ms: int
+    took_ms: int = 0
     vantage: Vantage
     verifier: VerifierVersion
     checks: tuple[CheckResult, ...]
@@ -133,6 +135,7 @@ def gateway_report(
     attempt: Attempt,
     *,
     waited: bool,
+    took_ms: int,
     vantage: Vantage,
     asked: Collection[CheckName] | None = None,
     image_id: str | None = None,
@@ -141,7 +144,8 @@ def gateway_report(
     docker_host: str = remedies.LOCAL,
     redactor: Redactor | None = None,
 ) -> GatewayReport:
-    """What the last attempt at a gateway comes to. `waited`: the time allowed for healing was used up.
+    """What the last attempt at a gateway comes to. `waited`: the time allowed for healing was used up, or was known to
+    be too short. `took_ms`: all of the time.
 
     `asked`: the checks to show, None for all; what went wrong is shown always. `docker_host`: where it runs.
     """
@@ -154,6 +158,7 @@ def gateway_report(
         started_at=attempt.started_at,
         waited_ms=attempt.waited_ms,
         duration_ms=attempt.duration_ms,
+        took_ms=took_ms,
         vantage=vantage,
         verifier=VerifierVersion(version=VERSION, image_id=image_id),
         checks=tuple(result for result in results if asked is None or result.name in asked or result.verdict in amiss),

@@ -46,7 +46,8 @@ _NAMES = names(Gateway.model_construct(**_FIELDS), "STACK", data={STRANGERS: ["C
 
 def _section(reason: Reason, explanation: Explanation) -> str:
     steps = "; then ".join((*explanation.before, *explanation.remedy)).format_map(_NAMES)
-    heals = " It may heal by itself: `--wait` goes on asking." if explanation.heals else ""
+    waits = f"a verification waits up to {explanation.patience} s for it, or as long as `--wait` says"
+    heals = f" It may heal by itself: {waits}." if explanation.heals else ""
     return f"\n## {reason}\n\n{explanation.meaning} {_SIDES[explanation.side]}{heals}\n\nWhat to do: {steps}.\n"
 
 

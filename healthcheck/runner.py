@@ -1,6 +1,7 @@
 """On the operator's machine: runs the verifiers beside the gateways, adds what Docker knows, and judges both."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from deployment.tables import Kind
 from healthcheck.attachments import Attachments
 from healthcheck.check_sequence import OVER_API, with_needs
 from healthcheck.docker_host import DockerHost, docker_errors
-from healthcheck.gateway_run import GatewayRun, Verification
+from healthcheck.gateway_run import LONGEST, GatewayRun, Verification
 from healthcheck.janitor import janitor
 from healthcheck.observation import CheckName
 from healthcheck.reachability import ReachabilityRounds
@@ -25,7 +26,7 @@ def verify(
     deployment: Deployment,
     *,
     gateways: Sequence[str] = (),
-    wait: float,
+    wait: float | None,
     progress: Callable[[str], None],
     show_accounts: bool = False,
     watch: float = 0,
@@ -44,14 +45,16 @@ def verify(
     thread reads Docker's events. However it ends, all threads are waited for and all containers removed, by a janitor
     where this process is killed.
 
-    `gateways`: names, none for all. `wait`: seconds to go on while something may heal; 0 is one attempt. `progress`
-    gets one line of text at a time, from several threads, already redacted. `watch`: seconds for which isolation is
-    watched at least. `checks`: to run these and what they need, and report these and what went wrong before them; none
-    means all. `interrupted`: set it from another thread, and all ends soon and leaves nothing behind. `acts`: a gateway
-    whose credentials were rejected is stopped, and the report says so; `look` leaves it as it is. `recorded`: asks for
-    the ids of the containers that the stack's state holds now, once at most, and only where somebody is found whom the
-    description does not know; it may raise IbgwError. Raises IbgwError when nothing could be run.
+    `gateways`: names, none for all. `wait`: seconds to go on while something may heal; 0 is one attempt, None as long
+    as it is worth it for what is wrong (`Explanation.patience`). `progress` gets one line of text at a time, from
+    several threads, already redacted. `watch`: seconds for which isolation is watched at least. `checks`: to
+    run these and what they need, and report these and what went wrong before them; none means all. `interrupted`: set
+    it from another thread, and all ends soon and leaves nothing behind. `acts`: a gateway whose credentials were
+    rejected is stopped, and the report says so; `look` leaves it as it is. `recorded`: asks for the ids of the
+    containers that the stack's state holds now, once at most, and only where somebody is found whom the description
+    does not know; it may raise IbgwError. Raises IbgwError when nothing could be run.
     """
+    began = time.monotonic()
     chosen = _chosen(deployment, gateways)
     over = interrupted or threading.Event()
     with DockerHost(deployment.docker_host) as docker:
@@ -78,6 +81,7 @@ def verify(
             shared = Verification(
                 docker=docker,
                 deployment=deployment,
+                began=began,
                 wait=wait,
                 watch=watch,
                 asked=checks,
@@ -96,7 +100,7 @@ def verify(
             targets = [target for target in pool.map(GatewayRun.begin, runs) if target is not None]
             names = [name for name in CheckName if name in with_needs(checks) & OVER_API]
             askable = [run.gateway for run in runs if run.can_be_asked]
-            verifiers.start(askable, names, wait=wait, show_accounts=show_accounts)
+            verifiers.start(askable, names, wait=LONGEST if wait is None else wait, show_accounts=show_accounts)
             first_round = pool.submit(rounds.ask, targets)
             reports = list(pool.map(lambda run: run.report(first_round), runs))
     return Report.of(deployment.stack, reports)

@@ -90,7 +90,8 @@ def may_heal(checks: Iterable[CheckObservation], gateway: Gateway) -> bool:
 def gateway_verdict(
     checks: Sequence[CheckObservation], gateway: Gateway, *, waited: bool, asked: Collection[CheckName] | None = None
 ) -> GatewayVerdict:
-    """A gateway's verdict from its checks. `waited`: the time allowed for healing was used up.
+    """A gateway's verdict from its checks. `waited`: the time allowed for healing was used up, or was known
+    to be too short.
 
     `asked`: the checks that somebody wants to know (None: all). Where none of them ran, there is no success.
     """

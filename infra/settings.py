@@ -172,7 +172,7 @@ class Verifier(_Settings):
         "docker.io/library/python:3.11.16-slim-bookworm"
         "@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84"
     )
-    timeout: Annotated[Duration, AfterValidator(lambda value: _between(value, "10s", "1h"))] = timedelta(minutes=10)
+    timeout: Annotated[Duration, AfterValidator(lambda value: _between(value, "10s", "1h"))] | None = None
 
 
 class TradingHours(_Settings):

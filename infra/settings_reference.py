@@ -35,7 +35,7 @@ MEANINGS: Mapping[str, str] = {
     "network.subnetPool": "A private range from /16 to /23. The first /24 is the way out to IBKR; each gateway takes a "
     "/28 behind it: 240 gateways in a /20.",
     "verifier.baseImage": "What the verifier's image is built on; on live a digest is required.",
-    "verifier.timeout": "How long `pulumi up` waits for what may heal.",
+    "verifier.timeout": "How long `pulumi up` waits for what may heal; without it, as long as that takes.",
     "tradingHours.timeZone": "Of `open` and `close`: when you trade. On live, what ends a session keeps away from "
     "these hours unless told `--during-market`.",
     "tradingHours.days": "From `mon` to `sun`.",

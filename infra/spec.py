@@ -113,7 +113,7 @@ class StackSpec:
     """What the configuration accepts, whether the Docker host has it or not."""
     accepted: tuple[Lacking, ...]
     """Of that, what the host lacks."""
-    verification_timeout: timedelta
+    verification_timeout: timedelta | None
     hosts: tuple[HostSpec, ...]
 
     @property

@@ -92,7 +92,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
                     verify,
                     described,
                     gateways=chosen_gateways(),
-                    wait=spec.verification_timeout.total_seconds(),
+                    wait=spec.verification_timeout.total_seconds() if spec.verification_timeout else None,
                     progress=_progress,
                     interrupted=interrupted,
                     recorded=lambda: asyncio.run_coroutine_threadsafe(_recorded(spec.stack), loop).result(),

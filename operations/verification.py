@@ -18,7 +18,7 @@ def run(
     gateways: Sequence[str],
     *,
     checks: Collection[CheckName] | None,
-    wait: float,
+    wait: float | None,
     watch: float,
     strict: bool,
     show_accounts: bool,
@@ -27,8 +27,8 @@ def run(
     note: str | None = None,
 ) -> Report:
     """Verifies, and writes the report beside Pulumi.yaml where there is one: a deployment may be read from a file
-    anywhere. `wait` and `watch` in seconds; `checks`: None for all; `looking`: no gateway is stopped;
-    `note`: for the report.
+    anywhere. `wait` and `watch` in seconds, a `wait` of None fits what is wrong; `checks`: None for all; `looking`: no
+    gateway is stopped; `note`: for the report.
 
     Raises IbgwError when it could not run at all.
     """

@@ -1261,6 +1261,20 @@ MUTATIONS = (
         "tests/stack/test_update_verification.py::test_an_update_of_some_gateways_is_verified_by_those",
     ),
     Mutation(
+        "a gateway whose next login begins after the wait is waited for",
+        "healthcheck/gateway_run.py",
+        "self._shared.attachments.now()) > left\n",
+        "self._shared.attachments.now()) > left + 9999\n",
+        "tests/unit/test_healthcheck_supervised.py::test_what_ends_after_the_wait_is_not_waited_for",
+    ),
+    Mutation(
+        "what to do is told at the end of a wait only",
+        "healthcheck/gateway_run.py",
+        " If it stays so: {result.remedy}",
+        "",
+        f"{RUNNER}::test_a_wait_is_told_with_what_to_do_about_it_once",
+    ),
+    Mutation(
         "who looks stops a gateway",
         "healthcheck/gateway_run.py",
         "        if not self._shared.acts:\n",

@@ -12,6 +12,6 @@ async def look(context: Context) -> Observation:
     latency_ms = round((time.monotonic() - started) * 1000)
     version = context.session.server_version
     return Observation(
-        f"server version {version} in {latency_ms} ms, client id {context.session.client_id}",
+        f"server version {version}, client id {context.session.client_id}",
         data={"server_version": version, "client_id": context.session.client_id, "latency_ms": latency_ms},
     )

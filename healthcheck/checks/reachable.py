@@ -14,4 +14,4 @@ async def look(context: Context) -> Observation:
     await context.session.reach()
     latency_ms = round((time.monotonic() - started) * 1000)
     api = context.gateway.api
-    return Observation(f"{api.host}:{api.port} accepts, in {latency_ms} ms", data={"latency_ms": latency_ms})
+    return Observation(f"{api.host}:{api.port} accepts", data={"latency_ms": latency_ms})

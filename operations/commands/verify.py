@@ -34,8 +34,13 @@ def verify(
         typer.Option("--contract", metavar="FILE", help="Read the contract from a file (- for stdin), without Pulumi."),
     ] = None,
     wait: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long to retry what may heal by itself, such as 90s; 0s: once.")
-    ] = "10m",
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How long to retry what may heal by itself, such as 90s; 0s: once. By default as long as that takes: "
+            "10m for a start, 200s for a second factor.",
+        ),
+    ] = None,
     watch: Annotated[
         str, typer.Option(metavar="DURATION", help="Watch at least so long, such as 5m, who attaches to the API.")
     ] = "0s",
@@ -57,7 +62,8 @@ def verify(
     The report is also written to .ibgw/reports/NAME.json beside Pulumi.yaml. Exit code: 0 verified, 3 failed,
     4 warnings (--strict), 5 could not run, 6 timed out.
     """
-    seconds, watched = duration(wait, "--wait"), duration(watch, "--watch")
+    seconds = duration(wait, "--wait") if wait is not None else None
+    watched = duration(watch, "--watch")
     from healthcheck.check_sequence import named
     from operations import verification
     from operations.described import Described

@@ -33,9 +33,6 @@ from operations.promotion.live import REFUSED, LiveStack
 from operations.promotion.paper import Watch, refuse
 from operations.stack import Stack
 
-WAIT = 600.0
-"""Seconds for which one verification of paper waits out what heals, such as a planned restart."""
-
 Confirm = Callable[[str, str], None]
 """Shows a question and raises IbgwError (declined) unless the name is typed."""
 
@@ -268,7 +265,7 @@ def _verified(options: Options, folder: Path, live: Stack, say: Say, watch: Watc
             source.deployment(),
             [],
             checks=None,
-            wait=WAIT,
+            wait=None,
             watch=0,
             strict=False,
             show_accounts=False,

@@ -34,6 +34,7 @@ def of_gateway(name: str, verdict: GatewayVerdict, checks: list[CheckResult] | N
         started_at="2026-11-22T17:58:03Z",
         waited_ms=1900,
         duration_ms=640,
+        took_ms=4200,
         vantage=Vantage(api=True, docker=True),
         verifier=VerifierVersion(version="0.1.0", image_id="sha256:" + "0" * 64),
         checks=tuple(checks if checks is not None else healthy()),
@@ -83,8 +84,8 @@ def test_json_has_the_agreed_shape_and_reads_back() -> None:
     assert list(found) == ["schema", "stack", "verdict", "exit_code", "gateways", "note"]
     assert found["schema"] == 1
     assert list(found["gateways"][0]) == [
-        "gateway", "mode", "verdict", "started_at", "waited_ms", "duration_ms", "vantage", "verifier", "checks",
-        "stopped", "note",
+        "gateway", "mode", "verdict", "started_at", "waited_ms", "duration_ms", "took_ms", "vantage", "verifier",
+        "checks", "stopped", "note",
     ]  # fmt: skip
     assert list(found["gateways"][0]["checks"][0]) == [
         "name", "verdict", "required", "reason", "seen", "data", "skipped_because", "remedy", "steps", "runbook",
@@ -120,7 +121,7 @@ def test_the_text_has_a_block_a_gateway_with_six_checks_and_remedies() -> None:
         "                          -> none needed",
         "  ok    order_capability  seen",
         "  ok    isolation         seen",
-        "  checked in 0.6 s, after waiting 1.9 s, 2026-11-22T17:58:03Z",
+        "  took 4.2 s, 1.9 s of it waiting; 2026-11-22T17:58:03Z",
         "",
         "paper/second  paper  VERIFIED",
         "  ok    connected         seen",
@@ -129,7 +130,7 @@ def test_the_text_has_a_block_a_gateway_with_six_checks_and_remedies() -> None:
         "  ok    market_data       seen",
         "  ok    order_capability  seen",
         "  ok    isolation         seen",
-        "  checked in 0.6 s, after waiting 1.9 s, 2026-11-22T17:58:03Z",
+        "  took 4.2 s, 1.9 s of it waiting; 2026-11-22T17:58:03Z",
         "",
         "stack paper, 2 gateways: VERIFIED, with warnings",
     ]

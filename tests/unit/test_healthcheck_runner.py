@@ -3,7 +3,9 @@
 import json
 import signal
 import threading
+import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from deployment.tables import Kind
 from healthcheck import gateway_run, owner, runner, verifier_container
 from healthcheck.docker_host import DockerError
 from healthcheck.human import render_human
+from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.report import Report
 from tests.unit.docker_host import FakeContainer, FakeHost
 from tests.unit.gateways import HEX, checks, entry, gateway, stack
@@ -93,7 +96,7 @@ def add_gateway(host: FakeHost, **state: Any) -> FakeContainer:
     return container
 
 
-def verify(host: FakeHost, *, wait: float = 60, told: list[str] | None = None, **changes: Any) -> Report:
+def verify(host: FakeHost, *, wait: float | None = 60, told: list[str] | None = None, **changes: Any) -> Report:
     said = told if told is not None else []
     report = runner.verify(stack(gateway(**changes)), wait=wait, progress=said.append)
     assert host.closed
@@ -342,6 +345,67 @@ def test_a_pending_second_factor_is_waited_for_told_and_times_out(host: FakeHost
     assert first(report) == ("fail", "second_factor_pending")
     assert any("approve the login in the IBKR Mobile app" in line for line in told)
     assert all(line.startswith("main: ") for line in told)
+
+
+def test_a_wait_is_told_with_what_to_do_about_it_once(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person could do is said at the beginning of the wait, not only at its end."""
+    monkeypatch.setattr(gateway_run, "HEARTBEAT", 0)
+    add_gateway(host, log=PUSH)
+    found = failing("connected", "relay_only")
+    host.verifier_lines = [progress_line(found), progress_line(found), report_line(found)]
+    told: list[str] = []
+    remedy = next(check.remedy for check in verify(host, told=told).gateways[0].checks if check.remedy)
+    first, again = [line for line in told if "waiting for connected" in line]
+    assert f"If it stays so: {remedy} (0 of 60 s)" in first
+    assert again == "main: waiting for connected (second_factor_pending) (0 of 60 s)"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    pending = Reason.SECOND_FACTOR_PENDING
+    monkeypatch.setitem(EXPLANATIONS, pending, replace(EXPLANATIONS[pending], patience=0))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_by_default_a_wait_is_as_long_as_what_is_wrong_is_worth(host: FakeHost) -> None:
+    add_gateway(host, log=PUSH)
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
+    told: list[str] = []
+    report = verify(host, wait=None, told=told)
+    assert (report.exit_code, first(report)) == (6, ("fail", "second_factor_pending"))
+    assert host.verifiers[0].options["command"][1:3] == ["--wait", "900"]
+    assert host.verifiers[0].options["labels"]["ibgw.lifetime"] == "1020"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_wait_that_somebody_gave_is_kept(host: FakeHost) -> None:
+    add_gateway(host, log=PUSH)
+    host.verifier_lines = [progress_line(failing("connected", "relay_only")), HEALTHY]
+    assert verify(host, wait=60).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "check", "reason"),
+    [
+        ({"ports": {"4004/tcp": [{"HostIp": "", "HostPort": "4002"}]}}, "isolation", "exposed"),
+        ({"host_config": {"CapDrop": None}}, "hygiene", "rule_broken"),
+    ],
+)
+def test_what_docker_shows_and_no_wait_puts_right_is_not_waited_for(
+    host: FakeHost, state: dict[str, Any], check: str, reason: str
+) -> None:
+    add_gateway(host, **state)
+    host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
+    report = verify(host, wait=3600)
+    found = {one.name.value: one for one in report.gateways[0].checks}
+    assert (report.exit_code, found[check].reason, found["reachable"].reason) == (3, reason, "port_closed")
+
+
+def test_the_report_s_time_is_all_of_it(host: FakeHost) -> None:
+    """Not the last attempt's alone."""
+    report = runner.verify(stack(), wait=0, progress=lambda _line: time.sleep(0.7))
+    [found] = report.gateways
+    assert found.took_ms >= 700 > found.duration_ms
 
 
 def test_a_gateway_that_stops_during_the_wait_ends_it(host: FakeHost) -> None:

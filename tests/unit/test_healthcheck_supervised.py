@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
-from healthcheck import gateway_run
+from healthcheck import gateway_run, runner
 from healthcheck.attachments import Attachments
+from healthcheck.automation.status import PATH
 from healthcheck.docker_host import DockerError
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckResult, Report
 from tests.unit.docker_host import SETTINGS, FakeHost
-from tests.unit.gateways import gateway
+from tests.unit.gateways import gateway, stack
 from tests.unit.test_healthcheck_runner import (
     API,
     EGRESS,
@@ -110,13 +111,35 @@ def test_a_guard_that_holds_is_no_matter_of_time(host: FakeHost) -> None:
     assert verify(host).exit_code == 3
 
 
+@pytest.mark.parametrize(("given", "waits"), [(None, False), (900, False), (3600, True)])
+def test_what_ends_after_the_wait_is_not_waited_for(host: FakeHost, given: float | None, waits: bool) -> None:
+    """It is 18:30, and the next login begins at 18:50."""
+    add_gateway(host, log="ibgw: waiting: pause")
+    host.files[PATH] = LINE.replace("until=0", "until=1795373400")
+    waiting(host)
+    told: list[str] = []
+
+    def come_up(line: str) -> None:
+        told.append(line)
+        if "waiting for connected" in line:
+            host.all[0].attrs["State"] |= {"Status": "exited"}
+
+    report = runner.verify(stack(), wait=given, progress=come_up)
+    assert (report.verdict.value, failed(report).reason) == (
+        ("failed", "stopped") if waits else ("timed_out", "login_delayed")
+    )
+    if not waits:
+        assert failed(report).data["until"] == "2026-11-22T18:50:00Z"
+        assert not any("waiting for connected" in line for line in told)
+
+
 @pytest.mark.parametrize("word", ["offline", "paused"])
 def test_a_pause_is_told_with_its_end(host: FakeHost, word: str) -> None:
     add_gateway(host, log=f"ibgw: {word} until 1795453200")
     waiting(host)
     check = failed(verify(host, wait=3600))
     assert check.data["until"] == "2026-11-23T17:00:00Z"
-    assert "(Mon 12:00 EST)" in check.seen
+    assert "(until Mon 12:00 EST)" in check.seen
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_rich_markup_is_no_markup() -> None:
     check = CheckObservation(seen, Reason.NO_QUOTE, name=CheckName.MARKET_DATA)
     attempt = Attempt("main", "2026-11-23T15:00:00Z", 0, 1, last=True, checks=(check,))
     vantage = Vantage(api=True, docker=True)
-    report = Report.of("paper", [gateway_report(gateway(), "paper", attempt, waited=False, vantage=vantage)])
+    report = Report.of("paper", [gateway_report(gateway(), "paper", attempt, waited=False, took_ms=1, vantage=vantage)])
     assert seen in formats.human(report)
 
 

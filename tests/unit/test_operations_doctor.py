@@ -30,7 +30,7 @@ def check(name: CheckName, reason: Reason | None = None, **data: Any) -> CheckOb
 
 def report(*checks: CheckObservation) -> GatewayReport:
     attempt = Attempt("main", "2026-11-20T17:00:00Z", waited_ms=0, duration_ms=640, last=True, checks=checks)
-    return gateway_report(GATEWAY, "paper", attempt, waited=False, vantage=Vantage(api=True, docker=True))
+    return gateway_report(GATEWAY, "paper", attempt, waited=False, took_ms=640, vantage=Vantage(api=True, docker=True))
 
 
 GOOD = (

@@ -86,12 +86,12 @@ def test_an_unknown_check_is_bad_usage_and_the_known_ones_are_named(
     )
 
 
-def test_defaults_wait_ten_minutes_for_all_gateways_and_hide_accounts(
+def test_defaults_wait_as_it_is_worth_it_for_all_gateways_and_hide_accounts(
     verifier: Callable[[Report], dict[str, Any]],
 ) -> None:
     asked = verifier(report("verified", 0))
     assert cli.run(VERIFY) == 0
-    expected = {"gateways": ["main", "other"], "wait": 600.0, "watch": 0.0, "show_accounts": False, "checks": None}
+    expected = {"gateways": ["main", "other"], "wait": None, "watch": 0.0, "show_accounts": False, "checks": None}
     assert asked == {"stack": "paper", **expected}
 
 
