@@ -26,6 +26,9 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
+    def as_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
+
 
 class CheckResult(Model):
     """One check. Times in milliseconds.
@@ -114,9 +117,6 @@ class Report(Model):
     def strict(self) -> "Report":
         """The same report with the exit code that `--strict` asks for."""
         return Report.of(self.stack, self.gateways, strict=True, note=self.note)
-
-    def as_json(self) -> str:
-        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
 
     def write(self, path: Path, say: Callable[[str], None]) -> None:
         """Keep it as JSON, whole or not at all. Where that fails it says so: the verdict is not lost with the file."""

@@ -1,13 +1,45 @@
-"""A verification's report in the formats that people and programs ask for. No verdict is made here."""
+"""How answers look: to whom a terminal belongs, tables, and a verification's report in its formats. No verdict is made
+here."""
 
 import os
+import shutil
 import sys
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from xml.etree import ElementTree as Xml
 
 from healthcheck.human import render_human
 from healthcheck.report import CheckResult, GatewayReport, Report
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
+
+
+def terminal_width() -> int | None:
+    """Of standard output, in columns; None for a pipe or a file, where programs want all."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def columns(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    width: int | None = None,
+    dispensable: Collection[str] = (),
+) -> str:
+    """Plain text, each column as wide as what stands in it. Where that is more than `width`, the dispensable ones go,
+    the first of them first, and a line says which."""
+    lines = [headings, *rows]
+    widths = {heading: max(len(line[at]) for line in lines) for at, heading in enumerate(headings)}
+    left_out = list[str]()
+    for heading in dispensable:
+        if width is None or sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+            break
+        left_out.append(heading)
+        del widths[heading]
+    shown = [(headings.index(heading), wide) for heading, wide in widths.items()]
+    text = ["  ".join(f"{line[at]:<{wide}}" for at, wide in shown).rstrip() for line in lines]
+    if left_out:
+        text.append(f"(a wider terminal, or --json, shows: {', '.join(left_out)})")
+    return "\n".join(text)
 
 
 def human(report: Report) -> str:

@@ -51,6 +51,10 @@ class Configured:
     name_prefix: str
 
 
+class NotDeployedError(IbgwError):
+    """The stack is not in this backend, or no update of it has succeeded yet."""
+
+
 class StackLockedError(IbgwError):
     """Another update holds the stack's lock, or held it when it was killed."""
 
@@ -76,7 +80,7 @@ class Stack:
         """
         outputs = self._outputs(seconds)
         if OUTPUT not in outputs:
-            raise IbgwError(
+            raise NotDeployedError(
                 f"Stack {self.name!r} has no output {OUTPUT!r} yet: it was never deployed, or its first update failed. "
                 f"Deploy it with `{self.first_deployment}`."
             )
@@ -314,7 +318,7 @@ class Stack:
             todo = f"`pulumi stack init {self.name}` makes it, then `{self.first_deployment}` deploys it."
         else:
             todo = f"There are: {', '.join(sorted(made)) or 'none yet'}; Pulumi.{self.name}.yaml is not there either."
-        return IbgwError(f"There is no stack {self.name!r} in this backend. {todo}")
+        return NotDeployedError(f"There is no stack {self.name!r} in this backend. {todo}")
 
     def _names(self) -> set[str]:
         """The project's stacks, without what a backend may put before them; none where they cannot be listed."""

@@ -1,21 +1,24 @@
 """`ibgw status`: all gateways of a stack at a glance, as they are now."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from deployment.description import Deployment, Gateway
+from deployment.errors import ExitCode
 from deployment.tables import Kind
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors, moment
 from healthcheck.gateway_container import status_of
 from healthcheck.observation import CheckName
-from healthcheck.report import CheckResult, GatewayReport, Report, red
+from healthcheck.report import CheckResult, GatewayReport, Model, Report, red
 from healthcheck.schedule import next_planned
 from healthcheck.text import clean
-from healthcheck.verdict import CheckVerdict
+from healthcheck.verdict import EXIT_CODES, CheckVerdict
+from operations.answers import Answer, Moment
+from operations.formats import columns
 
 CHECKS = (CheckName.CONNECTED, CheckName.AUTHENTICATED)
 """What a glance asks of the API."""
@@ -27,7 +30,7 @@ class Row:
 
     gateway: str
     state: str
-    since: datetime | None
+    since: Moment | None
     accounts: str
     latency_ms: int | None
     restarts: int | None
@@ -53,9 +56,39 @@ class Row:
         )
         return tuple(map(clean, cells))
 
-    def json(self) -> dict[str, Any]:
-        return asdict(self) | {"since": self.since and self.since.isoformat(timespec="seconds")}
 
+class StackStatus(Model):
+    """One stack. `description`: where what is known of it comes from, if not from its state. `error`: why nothing is
+    known."""
+
+    stack: str
+    exit_code: int
+    description: str | None = None
+    error: str | None = None
+    gateways: tuple[Row, ...] = ()
+
+
+class StatusAnswer(Answer):
+    """`exit_code`: the worst of the stacks'."""
+
+    exit_code: int
+    stacks: tuple[StackStatus, ...]
+
+    @classmethod
+    def of(cls, stacks: Sequence[StackStatus]) -> "StatusAnswer":
+        worst_first = list(EXIT_CODES.values())
+        codes = [stack.exit_code for stack in stacks] or [ExitCode.OK]
+        worst = min(codes, key=lambda code: worst_first.index(ExitCode(code)) if code in worst_first else -1)
+        return cls(exit_code=worst, stacks=tuple(stacks))
+
+    def former_json(self) -> list[dict[str, Any]]:
+        """As version 0.2 printed it."""
+        told = self.model_dump(mode="json")["stacks"]
+        return [row | {"description": stack["description"]} for stack in told for row in stack["gateways"]]
+
+
+DISPENSABLE = ("image", "last planned", "restarts", "latency", "next planned", "account")
+"""Columns that go first where a terminal has no room for all."""
 
 HEADINGS = ("gateway", "state", "since", "account", "latency", "restarts", "image", "next planned", "last planned")
 
@@ -72,14 +105,21 @@ def rows(docker: DockerHost, deployment: Deployment, report: Report, now: dateti
     return status_rows
 
 
-def table(status_rows: Sequence[Row], now: datetime) -> str:
-    """Plain text in columns as wide as what stands in them, and the notes below."""
-    lines = [HEADINGS, *(row.cells(now) for row in status_rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    columns = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+def table(stacks: Sequence[StackStatus], now: datetime, width: int | None = None) -> str:
+    """In columns, as many as `width` takes (None: all), and the notes below. Of several stacks each gateway has its
+    stack's name too."""
+    shown = [
+        row if len(stacks) == 1 else replace(row, gateway=f"{stack.stack}/{row.gateway}")
+        for stack in stacks
+        for row in stack.gateways
     ]
-    return "\n".join([*columns, *(f"{row.gateway}: {row.note}" for row in status_rows if row.note)])
+    return "\n".join(
+        [
+            columns(HEADINGS, [row.cells(now) for row in shown], width=width, dispensable=DISPENSABLE),
+            *(clean(f"{row.gateway}: {row.note}") for row in shown if row.note),
+            *(clean(f"{stack.stack}: {stack.error}") for stack in stacks if stack.error),
+        ]
+    )
 
 
 def age(length: timedelta) -> str:

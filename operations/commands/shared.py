@@ -14,6 +14,7 @@ from deployment.errors import ExitCode, IbgwError
 if TYPE_CHECKING:
     from deployment.description import Deployment
     from healthcheck.docker_host import DockerHost
+    from healthcheck.report import Model
     from operations.described import Described
     from operations.lifecycle import Act
     from operations.live import Leave
@@ -42,6 +43,7 @@ ShowAccounts = Annotated[
     bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+FormerJson = Annotated[bool, typer.Option("--json-0.2", help="Print the JSON that version 0.2 printed.")]
 SameAsFormatJson = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 YES_LIVE = "--yes-live"
 TYPED = "On live: do not ask; the stack's name, as one would type it."
@@ -117,6 +119,10 @@ def answer(text: str, *, err: bool = False) -> None:
     from healthcheck.text import clean_lines
 
     typer.echo(clean_lines(text), err=err)
+
+
+def print_answer(answer: "Model") -> None:
+    typer.echo(answer.as_json())
 
 
 def print_json(value: object) -> None:

@@ -1,27 +1,75 @@
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from operations.commands.shared import Json, StackLookedAt, described_stack, docker_of, looked_at, print_json
+from deployment.errors import ExitCode, IbgwError
+from operations.commands.shared import (
+    FormerJson,
+    Json,
+    StackLookedAt,
+    described_stack,
+    docker_of,
+    looked_at,
+    print_answer,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from operations.status import StackStatus
 
 
-def status(stack: StackLookedAt = None, as_json: Json = False) -> None:
+def status(
+    stack: StackLookedAt = None,
+    all_: Annotated[bool, typer.Option("--all", "-A", help="All stacks that have a file in the project.")] = False,
+    as_json: Json = False,
+    former_json: FormerJson = False,
+) -> None:
     """Show all gateways of a stack at a glance: state, since when, account, latency, restarts, image, next and last
     planned restart.
 
-    Asks each gateway now, by its API; the exit code is that of the answers, as for verify.
+    Asks each gateway now, by its API; the exit code is that of the answers, as for verify. With --all a stack that was
+    never deployed counts for nothing.
     """
     from datetime import UTC, datetime
 
-    from healthcheck.runner import look
-    from operations.status import CHECKS, rows, table
+    from operations.formats import terminal_width
+    from operations.known_here import stacks
+    from operations.status import StatusAnswer, table
 
-    described = described_stack(looked_at(stack))
+    if all_ and stack is not None:
+        raise IbgwError(f"--all and {stack} exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
+    answer = StatusAnswer.of([_tried(name) for name in stacks()] if all_ else [_look(looked_at(stack))])
+    if former_json:
+        print_json(answer.former_json())
+    elif as_json:
+        print_answer(answer)
+    else:
+        typer.echo(table(answer.stacks, datetime.now(UTC), terminal_width()))
+    raise typer.Exit(answer.exit_code)
+
+
+def _look(stack: str) -> "StackStatus":
+    from datetime import UTC, datetime
+
+    from healthcheck.runner import look
+    from operations.status import CHECKS, StackStatus, rows
+
+    described = described_stack(stack)
     deployment = described.deployment
     report = look(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
-    now = datetime.now(UTC)
     with docker_of(deployment) as docker:
-        shown = rows(docker, deployment, report, now)
-    if as_json:
-        print_json([row.json() | {"description": described.note} for row in shown])
-    else:
-        typer.echo(table(shown, now))
-    raise typer.Exit(report.exit_code)
+        shown = rows(docker, deployment, report, datetime.now(UTC))
+    return StackStatus(stack=stack, exit_code=report.exit_code, description=described.note, gateways=tuple(shown))
+
+
+def _tried(stack: str) -> "StackStatus":
+    """One of several: what cannot be known of it is told, and keeps nobody from the others."""
+    from operations.stack import NotDeployedError
+    from operations.status import StackStatus
+
+    try:
+        return _look(stack)
+    except NotDeployedError as error:
+        return StackStatus(stack=stack, exit_code=ExitCode.OK, error=str(error))
+    except IbgwError as error:
+        return StackStatus(stack=stack, exit_code=error.exit_code, error=str(error))

@@ -60,7 +60,8 @@ def ibgw(run: Run, stack: Stack, *words: str, check: bool = True) -> Completed:
 
 
 def test_status_shows_what_the_api_and_docker_say(stack: Stack, run: Run) -> None:
-    [row] = json.loads(ibgw(run, stack, "status", "--json").stdout)
+    [of_stack] = json.loads(ibgw(run, stack, "status", "--json").stdout)["stacks"]
+    [row] = of_stack["gateways"]
     assert (row["gateway"], row["state"], row["restarts"]) == ("main", "logged in", 0)
     assert re.fullmatch(r"D[A-Z]\*\*\*\d{3}", row["accounts"])
     assert row["latency_ms"] >= 0
@@ -162,11 +163,12 @@ def test_with_the_cloud_away_a_gateway_is_looked_at_stopped_and_started(
         return done
 
     full, _ = logins()
-    [row] = json.loads(without("status", "--json").stdout)
-    assert (row["state"], "Not known: " in row["description"]) == ("logged in", True)
+    [of_stack] = json.loads(without("status", "--json").stdout)["stacks"]
+    assert of_stack["gateways"][0]["state"] == "logged in"
+    assert "Not known: " in of_stack["description"]
     assert "IBC: Login has completed" in without("logs", "--tail", "1000").stdout
     without("restart")
-    assert json.loads(without("verify", "--wait", "60s", "--json").stdout)["note"] == row["description"]
+    assert json.loads(without("verify", "--wait", "60s", "--json").stdout)["note"] == of_stack["description"]
     without("doctor")
     without("stop")
     without("start")

@@ -76,7 +76,7 @@ def test_some_checks_alone_run_and_are_reported(stack: Stack, run: Callable[...,
 
 def test_a_glance_says_that_it_is_logged_in(stack: Stack, run: Callable[..., Completed]) -> None:
     done = run(["ibgw", "status", "--stack", stack.name, "--json"], stack=stack)
-    (row,) = json.loads(done.stdout)
+    (row,) = json.loads(done.stdout)["stacks"][0]["gateways"]
     assert (row["gateway"], row["state"]) == ("main", "logged in")
     assert row["latency_ms"] is not None
 

@@ -228,10 +228,10 @@ def test_json_says_so_too(pulumi: FakePulumi, host: Host, looked: Any, capsys: p
     for words in (["status", "--json"], ["doctor", "--json"], ["verify", "--wait", "0s", "--json"]):
         cli.run([*words, "--stack", "paper"])
         told.append(json.loads(capsys.readouterr().out))
-    [row], findings, verified = told
+    status, findings, verified = told
     of_host = findings["unix:///var/run/docker.sock"][0]
     assert of_host["topic"] == "description"
-    for note in (row["description"], of_host["found"], verified["note"]):
+    for note in (status["stacks"][0]["description"], of_host["found"], verified["note"]):
         assert "Going by the description of" in note
 
 

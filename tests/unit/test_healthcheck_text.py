@@ -33,7 +33,7 @@ from operations.commands import shared
 from operations.plan import rendering
 from operations.plan.model import Cause, Change, Effect, GatewayPlan, Plan, PlanVerdict
 from operations.plan.model import Reason as PlanReason
-from operations.status import Row, table
+from operations.status import Row, StackStatus, table
 from tests.unit.gateways import gateway, run_checks
 from tests.unit.tws_server import Script, error, serving
 
@@ -207,7 +207,7 @@ def test_a_status_is_one_line_a_gateway() -> None:
     now = datetime(2026, 11, 23, 15, tzinfo=UTC)
     everything = " ".join(HOSTILE.values())
     row = Row("main", everything, now - timedelta(days=1), everything, 3, 0, everything, everything, everything)
-    shown = table([row], now)
+    shown = table([StackStatus(stack="paper", exit_code=0, gateways=(row,))], now)
     assert len(shown.split("\n")) == 2
     assert all(map(harmless, shown.split("\n")))
 

@@ -13,7 +13,7 @@ from operations import cli, verification
 from operations.promotion.live import LiveStack
 from operations.stack import Stack, parse_contract
 from tests.unit.docker_host import FakeHost
-from tests.unit.operations_pulumi import install
+from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_healthcheck_runner import LOCKED, REJECTED, add_gateway, failing, healthy_host, report_line
 
 GATEWAY = "a" * 64
@@ -79,8 +79,32 @@ def test_status_says_what_would_stop_it(host: FakeHost, capsys: pytest.CaptureFi
     cli.run(["status", "--stack", "paper"])
     assert command in capsys.readouterr().out
     cli.run(["status", "--stack", "paper", "--json"])
-    [row] = json.loads(capsys.readouterr().out)
+    [of_stack] = json.loads(capsys.readouterr().out)["stacks"]
+    [row] = of_stack["gateways"]
     assert command in row["note"]
+    cli.run(["status", "--stack", "paper", "--json-0.2"])
+    assert json.loads(capsys.readouterr().out) == [row | {"description": None}]
+
+
+def test_status_of_all_stacks_passes_by_what_was_never_deployed(
+    host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = tmp_path / "pulumi"
+    for name in ("live", "paper"):
+        (project / f"Pulumi.{name}.yaml").touch()
+    FakePulumi(project).answers(
+        {
+            "stack output --json --stack live": (1, "", "error: no stack named 'live' found"),
+            "stack output --json --stack paper": (0, json.dumps({"contract": json.loads(contract())}), ""),
+            "stack ls": (0, '[{"name": "paper"}]', ""),
+        }
+    )
+    assert cli.run(["status", "--all", "--json"]) == 3
+    live, paper = json.loads(capsys.readouterr().out)["stacks"]
+    assert (live["exit_code"], live["gateways"]) == (0, [])
+    assert "no stack 'live' in this backend" in live["error"]
+    assert [row["gateway"] for row in paper["gateways"]] == ["main"]
+    assert cli.run(["status", "--all", "paper"]) == 2
 
 
 def test_verify_stops_it_and_says_so_to_people_and_to_programs(

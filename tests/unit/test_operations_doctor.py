@@ -1,10 +1,12 @@
 """`ibgw doctor` and `ibgw status`: what each is told, and the one command to run next."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from deployment.errors import ExitCode
 from deployment.tables import Kind
 from healthcheck.automation.status import parse
 from healthcheck.explain import VAGUE
@@ -14,7 +16,7 @@ from healthcheck.reasons import Reason
 from healthcheck.report import GatewayReport, Report, Vantage, gateway_report
 from operations.doctor import Evidence, Observation, collect, examine, next_step, render
 from operations.stack import parse_contract
-from operations.status import Row, age, rows, table
+from operations.status import Row, StackStatus, StatusAnswer, age, rows, table
 from tests.unit.commands import check_text
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
@@ -262,7 +264,8 @@ def test_a_glance_at_a_healthy_gateway() -> None:
         "Fri 23:59 America/New_York auto restart",
         "Thu 23:59 auto restart: done after 12s",
     )
-    assert row.json()["since"] == "2026-11-20T14:58:30+00:00"
+    answer = StatusAnswer.of([StackStatus(stack="paper", exit_code=0, gateways=(row,))])
+    assert '"since": "2026-11-20T14:58:30+00:00"' in answer.as_json()
 
 
 def test_a_planned_restart_that_did_not_happen_is_told() -> None:
@@ -280,8 +283,35 @@ def test_a_glance_names_the_reason_of_what_is_red() -> None:
     assert status(check(CheckName.CONNECTED, Reason.CONTAINER_MISSING), inspected=None).state == "container_missing"
 
 
+def shown(row: Row, width: int | None = None) -> str:
+    return table([StackStatus(stack="paper", exit_code=0, gateways=(row,))], NOW, width)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_table_leaves_out_what_a_terminal_has_no_room_for(width: int) -> None:
+    heading, line, left_out = shown(status(*GOOD, inspected=RUNNING), width).splitlines()
+    assert max(len(heading), len(line), len(left_out)) <= width
+    assert "logged in" in line
+    assert "image" not in heading
+    assert "--json, shows: image" in left_out
+
+
+def test_of_several_stacks_each_gateway_has_its_stacks_name() -> None:
+    row = replace(status(*GOOD, inspected=RUNNING), note="paused")
+    stacks = [
+        StackStatus(stack="live", exit_code=ExitCode.OK, error="Stack 'live' has no output yet."),
+        StackStatus(stack="paper", exit_code=ExitCode.TIMED_OUT, gateways=(row,)),
+        StackStatus(stack="paper-2", exit_code=ExitCode.FAILED, gateways=(row,)),
+    ]
+    lines = table(stacks, NOW).splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["paper/main", "paper-2/main"]
+    assert lines[3:] == ["paper/main: paused", "paper-2/main: paused", "live: Stack 'live' has no output yet."]
+    assert StatusAnswer.of(stacks).exit_code == ExitCode.FAILED
+    assert StatusAnswer.of([]).exit_code == ExitCode.OK
+
+
 def test_the_table_is_plain_and_aligned() -> None:
-    heading, line = table([status(*GOOD, inspected=RUNNING)], NOW).splitlines()
+    heading, line = shown(status(*GOOD, inspected=RUNNING)).splitlines()
     assert heading.index("state") == line.index("logged in")
     assert heading.index("image") == line.index("10.45.1j")
 
