@@ -10,7 +10,9 @@ UV := $(CACHE)/uv/bin/uv
 BIN := .venv/bin
 SANDBOX := $(BIN)/python -m sandbox.cli
 TOOLCHAIN := $(BIN)/python -m sandbox.toolchain
-DEPLOY := pulumi up --yes --skip-preview --suppress-outputs --stack paper
+
+# Before what may be silent for long: a line each 10 s, until the recipe's end.
+ALIVE := SECONDS=0; { while sleep 10 >/dev/null 2>&1; do echo "still at work ($$SECONDS s)"; done & } && trap "kill $$!" EXIT;
 
 # uv trusts what the machine trusts, as apt and pip do (by its new name and by its old one).
 export UV_SYSTEM_CERTS := true
@@ -36,27 +38,26 @@ help:
 .PHONY: environment
 environment: uv
 	@$(UV) sync --frozen --check --quiet >/dev/null 2>&1 \
-		|| { echo 'installing what uv.lock names into .venv (up to a minute)' && $(UV) sync --frozen --quiet; }
+		|| { echo 'installing what uv.lock names into .venv (up to a minute)'; $(ALIVE) $(UV) sync --frozen --quiet; }
 
 # Not the one on PATH, which may be any: it installs everything else, also where a job holds an identity.
 .PHONY: uv
 uv:
 	@grep -qF "uv==$$($(UV) --version 2>/dev/null | cut -d ' ' -f 2) " $(UV_PIN) || { \
-		echo 'installing uv into $(CACHE)/uv (half a minute)'; \
+		echo 'installing uv into $(CACHE)/uv (half a minute)'; $(ALIVE) \
 		python3 -m venv --clear $(CACHE)/uv >/dev/null 2>&1 \
 		|| { apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv >/dev/null \
 		&& python3 -m venv --clear $(CACHE)/uv; }; \
 		$(CACHE)/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(UV_PIN); }
 
-# The environment is read first and only then used: were it empty, pulumi would work on something else than the sandbox.
 .PHONY: sandbox
 sandbox: environment
-	@$(SANDBOX) up
-	@environment="$$($(SANDBOX) env)" && eval "$$environment" && echo '$$ $(DEPLOY)' && $(DEPLOY)
+	@$(SANDBOX) up --deploy paper
 
+# What fails prints `false`, for `eval` to fail as well: of nothing it makes a success.
 .PHONY: sandbox-env
 sandbox-env:
-	@$(SANDBOX) env
+	@$(SANDBOX) env || { echo false; exit 1; }
 
 .PHONY: sandbox-down
 sandbox-down: environment

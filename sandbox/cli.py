@@ -1,20 +1,26 @@
 """`ibgw sandbox ...`: the sandbox from the command line. Joins `ibgw` through an entry point; nothing imports it."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deployment.errors import ExitCode, IbgwError
+from sandbox import deploy as deployment
+from sandbox import toolchain
 from sandbox.broker.control import BrokerControl, ControlError
-from sandbox.environment import ROOT, Sandbox
+from sandbox.environment import FOLDER, ROOT, Sandbox
 from sandbox.project import PROJECT_FILE
+from sandbox.record import Record
+from sandbox.secrets_manager import Content
 
 app = typer.Typer(
     name="sandbox",
@@ -42,6 +48,21 @@ def _explained() -> Iterator[None]:
         raise typer.Exit(int(error.exit_code)) from error
 
 
+def _sandbox() -> Sandbox:
+    """The one that this shell works on (`ibgw sandbox env`), else the checkout's. Raises IbgwError."""
+    folder = Path(os.environ.get(toolchain.VARIABLE) or FOLDER)
+    if folder == FOLDER:
+        return Sandbox(say=_say)
+    record = folder / "record.json"
+    if not folder.is_relative_to(ROOT) or not record.exists():
+        raise IbgwError(
+            f"{toolchain.VARIABLE} is {str(folder)!r}, which is no sandbox of {ROOT}; run: unset {toolchain.VARIABLE}",
+            exit_code=ExitCode.REFUSED,
+        )
+    known = Record.model_validate_json(record.read_text())
+    return Sandbox(folder, known.prefix, known.index, say=_say)
+
+
 @contextmanager
 def _asking(sandbox: Sandbox, refused: str = "") -> Iterator[BrokerControl]:
     """The broker. `refused` is added to what it says where it refuses."""
@@ -63,19 +84,34 @@ def needs_a_checkout() -> None:
             )
 
 
+NEXT = """
+enter it         eval "$(make -s sandbox-env)"
+look             ibgw status --stack {stack}
+break something  ibgw sandbox secret wrong-password && pulumi up --yes --stack {stack}
+leave            make sandbox-down"""
+
+
 @app.command()
-def up() -> None:
+def up(
+    deploy: Annotated[str | None, typer.Option(metavar="STACK", help="Then deploy this stack and verify it.")] = None,
+) -> None:
     """Bring everything up that a stack needs, or find it up. Prints what it does and how long it may take."""
     with _explained():
-        Sandbox(say=_say).up()
-    _say("the sandbox is up")
+        sandbox = _sandbox()
+        sandbox.up()
+        _say("the sandbox is up")
+        if deploy is None:
+            return
+        failed = deployment.deploy(deploy, sandbox.env(), _say)
+    _say(NEXT.format(stack=deploy))
+    raise typer.Exit(failed)
 
 
 @app.command()
 def down() -> None:
     """Remove everything that the sandbox made and stop everything that it started, and nothing else."""
     with _explained():
-        Sandbox(say=_say).down()
+        _sandbox().down()
     _say("the sandbox is gone")
 
 
@@ -83,14 +119,15 @@ def down() -> None:
 def env() -> None:
     """Print the environment for a shell: eval "$(make -s sandbox-env)"."""
     with _explained():
-        for name, value in Sandbox(say=_say).env().items():
+        for name, value in _sandbox().env().items():
             typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()
 def status() -> None:
     """Say which parts run. Exit code 5 when one does not."""
-    parts = Sandbox(say=_say).status()
+    with _explained():
+        parts = _sandbox().status()
     for name, runs in parts.items():
         typer.echo(f"{name:16} {'up' if runs else 'down'}")
     if not all(parts.values()):
@@ -101,7 +138,7 @@ def status() -> None:
 def scenario(name: str, gateway: GatewayOption = None, stack: StackOption = "paper") -> None:
     """Put the broker into a state, by its name or `NAME:VALUE`; `normal` is the way back."""
     with _explained():
-        sandbox = Sandbox(say=_say)
+        sandbox = _sandbox()
         user = None if gateway is None else sandbox.user_of(stack, gateway)
         with _asking(sandbox, "; ibgw sandbox scenarios lists them") as broker:
             broker.scenario(name, user_id=user)
@@ -114,7 +151,7 @@ COUNTED = ("attempts", "logins", "soft_logins", "logouts", "sessions", "stranded
 @app.command()
 def users(as_json: Annotated[bool, typer.Option("--json", help="As JSON, by user id.")] = False) -> None:
     """Show what the broker has counted of each user; `stranded`: sessions that went without a logout."""
-    with _explained(), _asking(Sandbox(say=_say)) as broker:
+    with _explained(), _asking(_sandbox()) as broker:
         status = broker.status()["users"]
     rows = {
         user_id: {**user, "sessions": len(user["sessions"]), "stranded": user["stranded_sessions"]}
@@ -138,6 +175,21 @@ def scenarios() -> None:
         typer.echo(f"{name:32} {line}")
 
 
+@app.command()
+def secret(
+    content: Annotated[Content, typer.Argument(help="What the version holds.")] = Content.NEW_PASSWORD,
+    gateway: Annotated[str, typer.Option("--gateway", help="Whose secret.")] = "main",
+    stack: StackOption = "paper",
+) -> None:
+    """Put a new version of a gateway's secret into Secrets Manager; `pulumi up` deploys it. A new password is the
+    broker's too, and what the scenario did to the user is over."""
+    with _explained():
+        sandbox = _sandbox()
+        with _asking(sandbox):
+            put = sandbox.put_secret(stack, gateway, content)
+    _say(f"{put.secret_id}: version {put.version_id} ({content})")
+
+
 class Answer(StrEnum):
     APPROVE = "approve"
     DENY = "deny"
@@ -150,7 +202,7 @@ def second_factor(answer: Answer, gateway: GatewayOption = None, stack: StackOpt
     from sandbox.broker.users import code_at
 
     with _explained():
-        sandbox = Sandbox(say=_say)
+        sandbox = _sandbox()
         user = None if gateway is None else sandbox.user_of(stack, gateway)
         with _asking(sandbox) as broker:
             match answer:
@@ -177,7 +229,7 @@ def clock(
     """Show the time that the broker and all its gateways live by, or change it."""
     with _explained():
         wanted = None if at is None else _seconds(at)
-        with _asking(Sandbox(say=_say)) as broker:
+        with _asking(_sandbox()) as broker:
             shown = broker.clock(at=wanted, speed=speed, real=real)
     _say(f"{datetime.fromtimestamp(shown['now'], UTC).isoformat(timespec='seconds')}, speed {shown['speed']:g}")
 

@@ -7,10 +7,11 @@ several never meet: `make sandbox` has one, each test run has its own.
 import fcntl
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -26,7 +27,7 @@ from sandbox.internet import Internet
 from sandbox.locks import locked
 from sandbox.processes import Processes, alive, run, this_process
 from sandbox.record import Record, RecordFile
-from sandbox.secrets_manager import Vault, write_private
+from sandbox.secrets_manager import Content, Credential, Vault, write_private
 from sandbox.steps import Say, Steps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,20 @@ FOLDER = ROOT / ".sandbox"
 POLICY_PACK = ROOT / "infra" / "policy"
 PREFIX = "ibgw-sandbox"
 DEFAULT_STACK = "paper"
+EDITED = (project.PROJECT_FILE, *map(project.stack_file, project.STACKS))
+"""The checkout's files that the sandbox's project is made from."""
+
+PULUMI = """\
+#!/bin/sh
+# The engine on the sandbox. What was edited in the checkout since the last command is taken over first.
+for name in {names}; do
+    if ! cmp -s {root}/"$name" {taken}/"$name"; then
+        {variable}={folder} {python} -m sandbox.cli up >&2 || exit
+        break
+    fi
+done
+exec {engine} "$@"
+"""
 
 POOL_PREFIX = 20
 """The size of a stack's subnet pool, as in the tracked stack files."""
@@ -96,17 +111,18 @@ class Sandbox:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
             self._record.update(lambda record: setattr(record, "owner", this_process()))
-            self._add_logins()
+            edited = {name: (ROOT / name).read_bytes() for name in EDITED}
+            new = self._add_logins()
             with Steps(self._say) as steps:
                 tools = steps.start("toolchain", self._toolchain)
-                vault = steps.start("secrets", self._secrets_manager)
+                vault = steps.start("secrets", lambda say: self._secrets_manager(new, say))
                 installed = steps.start("packages", self._packages)
                 engine = steps.start("docker", self._docker, after=[installed])
                 steps.start("internet", self._internet, after=[engine])
                 store = steps.start("registry", self._registry, after=[installed])
                 base = steps.start("base image", self._base_image, after=[engine, store])
                 image = steps.start("gateway image", self._gateway_image, after=[base])
-                steps.start("project", self._project, after=[tools, vault, image])
+                steps.start("project", lambda say: self._project(edited, say), after=[tools, vault, image])
 
     # What a machine has once: of several sandboxes that come up at the same time one makes it, and the others wait.
 
@@ -142,8 +158,11 @@ class Sandbox:
     def _registry(self, say: Say) -> None:
         registry.ensure(self._processes, port=self._port(registry.PROCESS), state=self.folder / "registry", say=say)
 
-    def _secrets_manager(self, say: Say) -> None:
-        secrets_manager.ensure(self._processes, self._vault, port=self._port(secrets_manager.PROCESS), say=say)
+    def _secrets_manager(self, new: Sequence[Credential], say: Say) -> None:
+        """Starts it with all secrets, or puts the `new` ones into the one that runs."""
+        port = self._port(secrets_manager.PROCESS)
+        if not secrets_manager.ensure(self._processes, self._vault, port=port, say=say):
+            secrets_manager.fill(new, port=port)
 
     def _internet(self, say: Say) -> None:
         internet.ensure(self.internet, self._processes, users=self._vault.users, root=ROOT, say=say)
@@ -168,11 +187,12 @@ class Sandbox:
             )
         self._record.update(lambda record: setattr(record, "gateway_image", name))
 
-    def _project(self, say: Say) -> None:
-        """The generated project folder, and the stacks in the sandbox's own backend."""
-        self._write_project(
-            self.project_folder, {stack: self._with_accounts(self._document(stack)) for stack in project.STACKS}
-        )
+    def _project(self, edited: Mapping[str, bytes], say: Say) -> None:
+        """The generated project folder, and the stacks in the sandbox's own backend. `edited`: what it is made from."""
+        documents = {stack: self._with_accounts(self._document(stack)) for stack in project.STACKS}
+        for name in self._write_project(self.project_folder, documents):
+            say(f"{name} of the checkout is what is used now")
+        self._write_engine(edited)
         passphrase = self.folder / "passphrase"
         if not passphrase.exists():
             write_private(passphrase, secrets.token_urlsafe(24))
@@ -180,11 +200,42 @@ class Sandbox:
         for stack in project.STACKS:
             self._init_stack(stack, self.env(), say, select=stack == DEFAULT_STACK)
 
+    def _write_engine(self, edited: Mapping[str, bytes]) -> None:
+        """The command `pulumi` of the sandbox's environment, and what it compares the checkout's files with."""
+        taken = self.folder / "taken"
+        taken.mkdir(exist_ok=True)
+        for name, content in edited.items():
+            (taken / name).write_bytes(content)
+        engine = self.folder / "bin" / "pulumi"
+        engine.parent.mkdir(exist_ok=True)
+        draft = engine.with_suffix(".new")
+        draft.write_text(
+            PULUMI.format(
+                names=" ".join(edited),
+                root=shlex.quote(str(ROOT)),
+                taken=shlex.quote(str(taken)),
+                folder=shlex.quote(str(self.folder)),
+                variable=toolchain.VARIABLE,
+                python=shlex.quote(sys.executable),
+                engine=shlex.quote(self._engine()),
+            )
+        )
+        draft.chmod(0o755)
+        os.replace(draft, engine)
+
+    def _engine(self) -> str:
+        """The engine itself, without what the command of this name in front of it does."""
+        path = os.pathsep.join((*self._record.current.tool_folders, *toolchain.search_path()))
+        found = shutil.which("pulumi", path=path)
+        if found is None:
+            raise IbgwError(f"the command pulumi is gone from {path}; run: make sandbox")
+        return found
+
     def _init_stack(self, stack: str, env: Mapping[str, str], say: Say, *, select: bool) -> None:
         if (self.folder / "state" / ".pulumi" / "stacks" / self._project_name() / f"{stack}.json").exists():
             return
         say(f"creating the stack {stack} (a second or two)")
-        command = ["pulumi", "stack", "init", stack, "--non-interactive", *([] if select else ["--no-select"])]
+        command = [self._engine(), "stack", "init", stack, "--non-interactive", *([] if select else ["--no-select"])]
         run(command, doing=f"creating the stack {stack}", env={**os.environ, **env})
 
     # What it is
@@ -194,10 +245,11 @@ class Sandbox:
         record = self._record.current
         if not (self.project_folder / project.PROJECT_FILE).exists():
             raise IbgwError("the sandbox is not up; run: make sandbox", exit_code=ExitCode.REFUSED)
-        ours = [*record.tool_folders, str(Path(sys.executable).parent)]
+        ours = [str(self.folder / "bin"), *record.tool_folders, str(Path(sys.executable).parent)]
         path = [*ours, *(entry for entry in os.environ.get("PATH", os.defpath).split(":") if entry not in ours)]
         endpoint = secrets_manager.endpoint(record.ports[secrets_manager.PROCESS])
         return {
+            toolchain.VARIABLE: str(self.folder),
             "PATH": ":".join(path),
             "PULUMI_HOME": str(self.folder / "pulumi"),
             "PULUMI_BACKEND_URL": (self.folder / "state").as_uri(),
@@ -246,6 +298,9 @@ class Sandbox:
 
     def user_of(self, stack: str, gateway: str) -> str:
         """The user id that a gateway logs in with."""
+        return self._credential_of(stack, gateway).user_id
+
+    def _credential_of(self, stack: str, gateway: str) -> Credential:
         name = project.stack_file(stack)
         files = (self.project_folder / name, *(self.folder / "stacks").glob(f"*/{name}"))
         found = next((path for path in files if path.exists()), None)
@@ -256,9 +311,20 @@ class Sandbox:
             known = ", ".join(gateways)
             raise IbgwError(f"the stack {stack} has no gateway {gateway}, only {known}", exit_code=ExitCode.BAD_USAGE)
         secret_id = gateways[gateway]["credentials"]["secretId"]
-        return next(credential.user_id for credential in self.credentials() if credential.secret_id == secret_id)
+        return next(credential for credential in self.credentials() if credential.secret_id == secret_id)
 
-    def credentials(self) -> list[secrets_manager.Credential]:
+    def put_secret(self, stack: str, gateway: str, content: Content) -> Credential:
+        """Puts a new version of a gateway's secret into Secrets Manager. A new password is the broker's too, and the
+        user's scenario is over."""
+        with self.alone():
+            changed = self._vault.put(self._credential_of(stack, gateway), content)
+            secrets_manager.fill([changed], port=self._port(secrets_manager.PROCESS))
+            if content is Content.NEW_PASSWORD:
+                self.broker().reload_users()
+                self.broker().clear(changed.user_id)
+        return changed
+
+    def credentials(self) -> list[Credential]:
         return self._vault.credentials()
 
     # Further stacks
@@ -360,15 +426,17 @@ class Sandbox:
             pool=None if self.index == 0 else self.pool(stack),
         )
 
-    def _add_logins(self) -> None:
-        for stack in project.STACKS:
-            self._vault.add(project.logins(self._with_own_secrets(self._tracked(stack))))
+    def _add_logins(self) -> list[Credential]:
+        documents = [self._with_own_secrets(self._tracked(stack)) for stack in project.STACKS]
+        return self._vault.add(login for document in documents for login in project.logins(document))
 
-    def _write_project(self, folder: Path, stacks: Mapping[str, project.Document]) -> None:
-        tracked = project.read(ROOT / project.PROJECT_FILE)
-        project.write(folder / project.PROJECT_FILE, project.project(tracked, root=ROOT, folder=folder))
-        for name, document in stacks.items():
-            project.write(folder / project.stack_file(name), document)
+    def _write_project(self, folder: Path, stacks: Mapping[str, project.Document]) -> list[str]:
+        """Returns the names of the files that have changed; at first none, since all are new."""
+        tracked = project.project(project.read(ROOT / project.PROJECT_FILE), root=ROOT, folder=folder)
+        documents = {project.PROJECT_FILE: tracked, **{project.stack_file(name): stacks[name] for name in stacks}}
+        first = not (folder / project.PROJECT_FILE).exists()
+        written = [name for name, document in documents.items() if project.write(folder / name, document, source=name)]
+        return [] if first else written
 
     def _port(self, name: str) -> int:
         """The port of a service, kept so that what refers to it stays valid over a restart; another one only if

@@ -17,6 +17,7 @@ from sandbox.secrets_manager import Login
 
 PROJECT_FILE = "Pulumi.yaml"
 SALT = "encryptionsalt"
+RELEASE = "ibgw:release"
 STACKS = ("paper", "live")
 PLACEHOLDER = "U0000000"
 """The account in the tracked live file, which a person replaces by the user's own."""
@@ -100,16 +101,21 @@ def logins(document: Document) -> list[Login]:
     ]
 
 
-def write(path: Path, document: Document) -> None:
-    """Writes the file if its contents changed; what Pulumi added to it for its own use stays."""
-    kept = dict(document)
+def write(path: Path, document: Document, *, source: str = "") -> bool:
+    """Writes the file if its contents changed, and says whether. What was added to it stays: Pulumi's own key, and the
+    release that a promotion names. `source`: the file to edit instead of this one, which its first line says."""
+    kept = copy.deepcopy(document)
     if path.exists():
         before = read(path)
         if SALT in before:
             kept[SALT] = before[SALT]
+        if RELEASE in before.get("config", {}):
+            kept["config"].setdefault(RELEASE, before["config"][RELEASE])
         if before == kept:
-            return
+            return False
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
-    draft.write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
+    head = f"# Made by the sandbox out of {source}: edit that one, since this one is written anew.\n" if source else ""
+    draft.write_text(head + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
     os.replace(draft, path)
+    return True

@@ -12,7 +12,8 @@ import os
 import secrets
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, Field, TypeAdapter
@@ -26,6 +27,15 @@ SERVER = Path(__file__).resolve().parent / "secrets_server.py"
 START_SECONDS = 60
 ACCESS_KEY = "sandbox"
 """moto takes any but that of `sandbox.secrets_server`; botocore insists on one."""
+
+
+class Content(StrEnum):
+    """What a new version of a secret holds."""
+
+    NEW_PASSWORD = "new-password"  # noqa: S105 - a word for one
+    WRONG_PASSWORD = "wrong-password"  # noqa: S105 - likewise
+    WRONG_MODE = "wrong-mode"
+    NO_JSON = "no-json"
 
 
 class Login(BaseModel):
@@ -46,9 +56,14 @@ class Credential(Login):
     account: str
     totp_secret: str = Field(default="", repr=False)
     """What the user's authenticator app would hold, in base32; the gateway's image has no use for it."""
+    content: Content = Content.NEW_PASSWORD
 
     def secret(self) -> str:
-        return json.dumps({"user_id": self.user_id, "password": self.password, "trading_mode": self.mode.value})
+        other = Mode.LIVE if self.mode is Mode.PAPER else Mode.PAPER
+        mode = other if self.content is Content.WRONG_MODE else self.mode
+        password = self.password[::-1] if self.content is Content.WRONG_PASSWORD else self.password
+        text = json.dumps({"user_id": self.user_id, "password": password, "trading_mode": mode.value})
+        return text[:-1] if self.content is Content.NO_JSON else text
 
     def user(self) -> dict[str, object]:
         """In the form of the broker's file of users."""
@@ -66,13 +81,17 @@ class Credential(Login):
 Credentials = TypeAdapter(list[Credential])
 
 
+def new_password() -> str:
+    return secrets.token_urlsafe(18)
+
+
 def generate(login: Login) -> Credential:
     number = "".join(secrets.choice("0123456789") for _ in range(7))
     return Credential(
         **login.model_dump(),
         version_id=str(uuid.uuid4()),
         user_id=f"{login.mode.value}{secrets.token_hex(4)}",
-        password=secrets.token_urlsafe(18),
+        password=new_password(),
         account=f"{'DU' if login.mode is Mode.PAPER else 'U'}{number}",
         totp_secret=base64.b32encode(secrets.token_bytes(20)).decode(),
     )
@@ -90,15 +109,33 @@ class Vault:
 
     def add(self, logins: Iterable[Login]) -> list[Credential]:
         """Generates what is new and keeps what is there; returns the new ones."""
-        known = self.credentials()
-        names = {(credential.region, credential.secret_id) for credential in known}
-        new = [generate(login) for login in logins if (login.region, login.secret_id) not in names]
-        if new or not self.users.exists():
-            write_private(self._secrets, Credentials.dump_json([*known, *new], indent=2).decode())
-            write_private(
-                self.users, json.dumps({"users": [credential.user() for credential in (*known, *new)]}, indent=2)
-            )
+        known = {(credential.region, credential.secret_id): credential for credential in self.credentials()}
+        before, new = dict(known), []
+        for login in logins:
+            name = (login.region, login.secret_id)
+            if name not in known:
+                known[name] = generate(login)
+                new.append(known[name])
+            known[name] = known[name].model_copy(update={"second_factor": login.second_factor})
+        if known != before or not self.users.exists():
+            self._write(known.values())
         return new
+
+    def put(self, credential: Credential, content: Content) -> Credential:
+        """A new version of what is there for this user, with a new password or with what is wrong about the known one.
+
+        Returns it.
+        """
+        made = credential.model_copy(update={"version_id": str(uuid.uuid4()), "content": content})
+        if content is Content.NEW_PASSWORD:
+            made = made.model_copy(update={"password": new_password()})
+        self._write([made if one == credential else one for one in self.credentials()])
+        return made
+
+    def _write(self, credentials: Iterable[Credential]) -> None:
+        every = list(credentials)
+        write_private(self._secrets, Credentials.dump_json(every, indent=2).decode())
+        write_private(self.users, json.dumps({"users": [credential.user() for credential in every]}, indent=2))
 
 
 def write_private(path: Path, text: str) -> None:
@@ -115,11 +152,11 @@ def endpoint(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def ensure(processes: Processes, vault: Vault, *, port: int, say: Say) -> None:
-    """Starts moto on `port` of 127.0.0.1, if it does not run from the sources of now, and fills it."""
+def ensure(processes: Processes, vault: Vault, *, port: int, say: Say) -> bool:
+    """Starts moto on `port` of 127.0.0.1, if it does not run from the sources of now, and fills it. Returns whether."""
     version = hashlib.sha256(SERVER.read_bytes()).hexdigest()
     if processes.ready(PROCESS, version):
-        return
+        return False
     say(f"starting Secrets Manager on 127.0.0.1:{port} (about 5 s)")
     processes.start(
         PROCESS,
@@ -130,9 +167,13 @@ def ensure(processes: Processes, vault: Vault, *, port: int, say: Say) -> None:
         version=version,
         cwd=SERVER.parent.parent,
     )
+    return True
 
 
-def fill(credentials: Iterable[Credential], *, port: int) -> None:
+def fill(credentials: Sequence[Credential], *, port: int) -> None:
+    """Puts each secret in, or a new version of it."""
+    if not credentials:
+        return
     import boto3  # takes most of a second to load, and a sandbox that is up already does not need it
 
     for credential in credentials:
@@ -143,6 +184,8 @@ def fill(credentials: Iterable[Credential], *, port: int) -> None:
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=ACCESS_KEY,
         )
-        client.create_secret(
-            Name=credential.secret_id, SecretString=credential.secret(), ClientRequestToken=credential.version_id
-        )
+        name, text, version = credential.secret_id, credential.secret(), credential.version_id
+        try:
+            client.create_secret(Name=name, SecretString=text, ClientRequestToken=version)
+        except client.exceptions.ResourceExistsException:
+            client.put_secret_value(SecretId=name, SecretString=text, ClientRequestToken=version)

@@ -1505,6 +1505,20 @@ MUTATIONS = (
         f"{SETTINGS}::test_bad_configuration_is_refused_by_name",
     ),
     Mutation(
+        "an edited stack file is passed over by the sandbox",
+        "sandbox/environment.py",
+        "    if ! cmp -s",
+        "    if false && ! cmp -s",
+        "tests/unit/test_sandbox_cli.py::test_the_next_command_of_the_engine_takes_over_what_was_edited",
+    ),
+    Mutation(
+        "a sandbox-env that fails leaves the shell where it was, and its eval succeeds",
+        "Makefile",
+        "{ echo false; exit 1; }",
+        "exit 1",
+        "tests/unit/test_sandbox_cli.py::test_an_eval_of_a_sandbox_env_that_fails_fails",
+    ),
+    Mutation(
         "uv is installed without its hashes",
         "Makefile",
         "--require-hashes --requirement",

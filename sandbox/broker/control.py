@@ -49,7 +49,8 @@ class BrokerControl:
         return {"now": float(found["now"]), "speed": float(found["speed"])}
 
     def reload_users(self) -> int:
-        """Makes the broker read its users file again; sessions and counters stay. Returns how many users are new."""
+        """Makes the broker read its users file again, with passwords; sessions and counters stay. Returns how many are
+        new."""
         return int(self._call({"command": "reload-users"}))
 
     def status(self) -> dict[str, Any]:

@@ -507,8 +507,10 @@ class Broker:
         return {"now": self.clock.now(), "speed": self.clock.speed}
 
     def reload_users(self) -> int:
-        """Takes in users that are new; known ones keep their state, passwords included. Returns how many were new."""
+        """Takes in users that are new, and known ones' new passwords; their state stays. Returns how many were new."""
         users = self._reload() if self._reload is not None else {}
+        for user_id in users.keys() & self.states.keys():
+            self.states[user_id].user = users[user_id]
         new = {user_id: UserState(user) for user_id, user in users.items() if user_id not in self.states}
         self.states |= new
         return len(new)

@@ -34,6 +34,9 @@ PLUGIN_VERSIONS = {name: version(f"pulumi-{name}") for name in ("docker", "aws")
 
 _LANGUAGE_HOST = "pulumi-language-python"
 
+VARIABLE = "IBGW_SANDBOX"
+"""In the environment of a sandbox: its folder. Its `bin`, first on PATH, holds a `pulumi` that calls the engine."""
+
 
 @dataclass(frozen=True)
 class Toolchain:
@@ -98,7 +101,7 @@ def _ensure(cache: Path, say: Say) -> Toolchain:
     if embedded:
         stand_ins = tuple(name for name in embedded if name != "pulumi")
         path.insert(0, _bin_folder(cache, links, stand_ins))
-        say(f"not official releases: {', '.join(embedded)}")
+        say(f"{', '.join(embedded)}: built or simulated here, which is all that a sandbox needs")
     return Toolchain(tuple(path), tuple(embedded))
 
 
@@ -140,9 +143,15 @@ def _uv_folder(cache: Path) -> Path | None:
     return folder
 
 
+def search_path() -> list[str]:
+    """PATH, without the commands of the sandbox that this shell works on."""
+    own = os.path.join(os.environ.get(VARIABLE, ""), "bin")
+    return [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder and folder != own]
+
+
 def _find(name: str, cache: Path) -> Path | None:
     """The executable on PATH, without what this module made itself."""
-    folders = [f for f in os.environ.get("PATH", "").split(os.pathsep) if f and not Path(f).is_relative_to(cache)]
+    folders = [folder for folder in search_path() if not Path(folder).is_relative_to(cache)]
     found = shutil.which(name, path=os.pathsep.join(folders))
     return Path(found) if found else None
 

@@ -13,6 +13,8 @@ import pytest
 
 from sandbox.broker import scenarios, server
 from sandbox.broker.control import BrokerControl, ControlError
+from sandbox.broker.server import Broker
+from sandbox.broker.users import User
 from tests.unit.simulated_gateway import simulated_gateway
 
 
@@ -149,6 +151,15 @@ def test_status_of_a_logged_in_user() -> None:
         "stranded": [],
         "second_factor_waiting": False,
     }
+
+
+def test_a_known_users_new_password_is_read_and_the_state_stays() -> None:
+    one, changed = User("u", "old", (), ("DU1",)), User("u", "new", (), ("DU1",))
+    broker = Broker({"u": one}, reload=lambda: {"u": changed})
+    broker.states["u"].counters.logins = 3
+    assert broker.reload_users() == 0
+    assert broker.states["u"].user is changed
+    assert broker.states["u"].counters.logins == 3
 
 
 def test_process_serves_and_stops_cleanly(tmp_path: Path) -> None:

@@ -1,18 +1,22 @@
 """`ibgw sandbox`, without bringing anything up."""
 
 import os
+import re
 import shlex
 import stat
 import subprocess
+import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from sandbox import cli
+from deployment.errors import IbgwError
+from sandbox import cli, environment
 from sandbox.environment import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -52,7 +56,8 @@ def test_env_prints_exports_only_and_a_shell_reads_them(state: Path) -> None:
     assert seen["PULUMI_CONFIG_PASSPHRASE_FILE"] == f"{state}/passphrase"
     assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:5123"
     assert seen["AWS_REGION"] == "us-east-1"
-    assert seen["PATH"].split(":")[:2] == ["/opt/tool box", str(ROOT / ".venv" / "bin")]
+    assert seen["PATH"].split(":")[:3] == [f"{state}/bin", "/opt/tool box", str(ROOT / ".venv" / "bin")]
+    assert seen["IBGW_SANDBOX"] == str(state)
     assert "PASSWORD" not in shlex.quote(result.stdout).upper()
 
 
@@ -137,7 +142,84 @@ def test_pytests_summary_is_the_last_thing_that_make_test_prints() -> None:
     assert "pytest" in dry_run("test")[-1]
 
 
+def test_an_eval_of_a_sandbox_env_that_fails_fails() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    script = 'eval "$(make -s sandbox-env SANDBOX=false)"'
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 def test_a_failing_sandbox_env_never_lets_pulumi_run_in_the_callers_own_environment() -> None:
     """`eval "$(false)"` succeeds; `pulumi up` would then work on whatever the shell is logged in to."""
-    lines = "\n".join(dry_run("sandbox"))
+    lines = "\n".join(dry_run("previews"))
     assert 'environment="$(.venv/bin/python -m sandbox.cli env)" && eval "$environment"' in lines
+
+
+def test_a_long_installation_is_not_silent() -> None:
+    """The makefile's own words, with shorter pauses."""
+    [alive] = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("ALIVE := ")]
+    script = alive.removeprefix("ALIVE := ").replace("$$", "$").replace("sleep 10", "sleep 0.05") + " sleep 0.5"
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert len(re.findall(r"^still at work \(\d+ s\)$", done.stdout, re.MULTILINE)) > 1
+
+
+# Which sandbox, and with which files
+
+
+def test_another_checkouts_sandbox_is_not_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IBGW_SANDBOX", str(tmp_path))
+    result = CliRunner().invoke(cli.app, ["status"])
+    assert result.exit_code == 7  # refused (docs/reference.md)
+    assert f"IBGW_SANDBOX is '{tmp_path}', which is no sandbox of {ROOT}; run: unset IBGW_SANDBOX" in result.stderr
+
+
+@pytest.fixture
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A checkout whose files the sandbox has taken over; and its `pulumi`, where taking over again only says so."""
+    checkout, tools = tmp_path / "a checkout", tmp_path / "tools"
+    checkout.mkdir()
+    tools.mkdir()
+    for name, script in {"pulumi": 'echo "engine $*"', "python": 'echo "taken over: $* in $IBGW_SANDBOX" >&2'}.items():
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
+    for name in environment.EDITED:
+        (checkout / name).write_text(name)
+    monkeypatch.setattr(environment, "ROOT", checkout)
+    monkeypatch.setattr("sys.executable", str(tools / "python"))
+    monkeypatch.setenv("PATH", f"{tools}:{os.defpath}")
+    made = Sandbox(tmp_path / "a sandbox", "ibgw-unit", 63, say=lambda text: None, cache=tmp_path / "cache")
+    made.folder.mkdir()
+    made._write_engine({name: name.encode() for name in environment.EDITED})
+    return checkout, made.folder / "bin" / "pulumi"
+
+
+@pytest.mark.parametrize("name", environment.EDITED)
+def test_the_next_command_of_the_engine_takes_over_what_was_edited(edited: tuple[Path, Path], name: str) -> None:
+    checkout, pulumi = edited
+    run = partial(subprocess.run, [str(pulumi), "up"], capture_output=True, text=True)
+    assert (run().stdout, run().stderr) == ("engine up\n", "")
+    (checkout / name).write_text("another line")
+    sandbox = pulumi.parent.parent
+    assert (run().stdout, run().stderr) == ("engine up\n", f"taken over: -m sandbox.cli up in {sandbox}\n")
+
+
+def test_what_was_edited_and_cannot_be_taken_over_is_not_passed_over(edited: tuple[Path, Path]) -> None:
+    checkout, pulumi = edited
+    Path(sys.executable).write_text("#!/bin/sh\nexit 7\n")
+    (checkout / "Pulumi.live.yaml").unlink()
+    done = subprocess.run([str(pulumi), "up"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "")
+
+
+def test_the_engine_is_not_looked_for_in_a_sandboxs_own_commands(
+    edited: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, pulumi = edited
+    monkeypatch.setenv("IBGW_SANDBOX", str(pulumi.parent.parent))
+    monkeypatch.setenv("PATH", f"{pulumi.parent}:{os.environ['PATH']}")
+    made = Sandbox(tmp_path / "s", "ibgw-unit", 63, say=lambda text: None, cache=tmp_path / "cache")
+    assert made._engine() == str(tmp_path / "tools" / "pulumi")
+    monkeypatch.setenv("PATH", f"{pulumi.parent}:/usr/bin")
+    with pytest.raises(IbgwError, match="the command pulumi is gone"):
+        made._engine()

@@ -17,7 +17,7 @@ from sandbox import base_image, docker_engine, images, packages
 from sandbox.environment import free_index
 from sandbox.images import ContextFile
 from sandbox.internet import Internet
-from sandbox.secrets_manager import Login, Vault, generate
+from sandbox.secrets_manager import Content, Login, Vault, generate
 
 
 def login(mode: Mode, second_factor: SecondFactor) -> Login:
@@ -278,6 +278,39 @@ def test_users_are_kept_and_only_new_ones_generated(tmp_path: Path) -> None:
     assert [new.secret_id for new in vault.add([PAPER, LIVE])] == ["ibgw/live/main"]
     assert vault.credentials()[:1] == before
     assert len(json.loads(vault.users.read_text())["users"]) == 2
+
+
+def test_a_users_second_factor_is_that_of_the_stack_file(tmp_path: Path) -> None:
+    vault = Vault(tmp_path)
+    vault.add([LIVE])
+    before = vault.credentials()[0]
+    assert vault.add([login(Mode.LIVE, SecondFactor.NONE)]) == []
+    assert vault.credentials() == [before.model_copy(update={"second_factor": SecondFactor.NONE})]
+    assert json.loads(vault.users.read_text())["users"][0]["second_factor"] == "none"
+
+
+def test_a_new_password_is_the_brokers_too_and_a_wrong_one_is_not(tmp_path: Path) -> None:
+    vault = Vault(tmp_path)
+    vault.add([PAPER, LIVE])
+    paper, live = vault.credentials()
+
+    def passwords() -> list[str]:
+        return [user["password"] for user in json.loads(vault.users.read_text())["users"]]
+
+    put = {content: vault.put(vault.credentials()[0], content) for content in Content}
+    assert len({paper.version_id, *(one.version_id for one in put.values())}) == 1 + len(Content)
+    assert vault.credentials() == [put[Content.NO_JSON], live]
+    new = put[Content.NEW_PASSWORD]
+    right = {"user_id": paper.user_id, "password": new.password, "trading_mode": "paper"}
+    assert new.password != paper.password
+    assert passwords() == [new.password, live.password]
+    assert json.loads(new.secret()) == right
+    wrong = json.loads(put[Content.WRONG_PASSWORD].secret())
+    assert wrong["password"] != new.password
+    assert {**wrong, "password": new.password} == right
+    assert json.loads(put[Content.WRONG_MODE].secret()) == {**right, "trading_mode": "live"}
+    with pytest.raises(ValueError, match="Expecting"):
+        json.loads(put[Content.NO_JSON].secret())
 
 
 def test_every_sandbox_has_its_own_passwords() -> None:

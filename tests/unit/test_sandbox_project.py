@@ -72,6 +72,22 @@ def test_what_pulumi_wrote_for_itself_is_kept(tmp_path: Path) -> None:
     }
 
 
+def test_a_release_that_a_promotion_names_stays_until_another_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.live.yaml"
+    project.write(path, {"config": {"ibgw:mode": "live", "ibgw:release": "promoted"}})
+    project.write(path, {"config": {"ibgw:mode": "live", "ibgw:namePrefix": "p"}})
+    assert project.read(path)["config"] == {"ibgw:mode": "live", "ibgw:namePrefix": "p", "ibgw:release": "promoted"}
+    project.write(path, {"config": {"ibgw:mode": "live", "ibgw:release": "of the checkout"}})
+    assert project.read(path)["config"]["ibgw:release"] == "of the checkout"
+
+
+def test_who_opens_a_generated_file_reads_which_one_to_edit(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.paper.yaml"
+    assert project.write(path, {"config": {}}, source="Pulumi.paper.yaml")
+    assert not project.write(path, {"config": {}}, source="Pulumi.paper.yaml")
+    assert path.read_text().startswith("# Made by the sandbox out of Pulumi.paper.yaml: edit that one")
+
+
 def test_an_unchanged_file_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "Pulumi.paper.yaml"
     project.write(path, {"config": {"a": 1}})

@@ -1,5 +1,6 @@
 """Steps run side by side, wait for what they need, and say what they do."""
 
+import re
 import threading
 
 import pytest
@@ -69,4 +70,25 @@ def test_a_step_that_has_nothing_to_do_says_nothing() -> None:
     with Steps(said.append) as steps:
         steps.start("quiet", lambda say: None)
         steps.start("busy", lambda say: say("working (a second)"))
-    assert [text.partition("] ")[2] for text in said] == ["busy: working (a second)", "busy: ready"]
+    assert [text.partition("] ")[2] for text in said][:1] == ["busy: working (a second)"]
+    assert re.fullmatch(r"busy: ready \([12] of 2\)", said[1].partition("] ")[2])
+
+
+def test_nobody_is_silent_for_long() -> None:
+    said: list[str] = []
+    heard = threading.Event()
+
+    def hear(text: str) -> None:
+        said.append(text.partition("] ")[2])
+        if len(said) > 2:
+            heard.set()
+
+    def take_long(say: Say) -> None:
+        say("begins")
+        heard.wait(PATIENCE)
+
+    with Steps(hear, quiet=0.05) as steps:
+        long = steps.start("long", take_long)
+        steps.start("later", lambda say: None, after=[long])
+    assert said == ["long: begins", *["still at work: long (0 s)"] * (len(said) - 2), "long: ready (1 of 2)"]
+    assert heard.is_set()
