@@ -122,10 +122,12 @@ class GatewayContainer:
         if state.status in ELSE:
             return Obstacle(ELSE[state.status], f"the container is {state.status}")
         reading = self._read(container, state)
-        last = f"; its log ended with: {reading.line}" if reading.line else ""
         because = reading.reason_of_login if reading.state in STANDING else _memory(state)
         if reading.stop is LoginState.STOPPED_STRANDED:
             because = because or Reason.SESSION_STRANDED
+        # Where it stopped for no cause, how it did says more than what it wrote before.
+        told = reading.line and (reading.stop is None or because is not None)
+        last = f"; its log ended with: {reading.line}" if told else ""
         seen = f"the container is {state.status} ({state.ended(reading)}){last}"
         return Obstacle(Reason.STOPPED, seen, because, _retry(reading))
 

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,12 @@ from sandbox import images
 from sandbox.environment import ROOT, Sandbox
 from tests.engine.conftest import Completed, Tools
 from tests.engine.docker_proxy import Call, DockerProxy, Moment
-from tests.engine.stacks import StackUnderTest
+from tests.engine.stacks import StackUnderTest, not_now
 from tests.helpers import git
 
 PATIENCE = 240
 """Seconds for an update to come to a chosen call."""
 COMMENT = "# What a person wrote into live's file stays there."
-DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 VERIFICATION = {"timeout": "40s"}
 
 # Of each image, by its tag, what its Dockerfile adds to the sandbox's gateway.
@@ -194,15 +192,13 @@ def promotions(tools: Tools, name: str) -> Iterator[PaperAndLive]:
         build(tools.sandbox, tools.client, version)
     paper_name, live_name = f"paper-{name}", f"live-{name}"
     paper = tools.project(paper_name)
-    # Trading hours that are not now, whatever the time zone.
-    never = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
     # A short path: the address of a Unix socket has room for 107 bytes (unix(7)).
     with tempfile.TemporaryDirectory(prefix="ibgw-") as folder, DockerProxy(Path(folder) / "docker.sock") as proxy:
         live = tools.project(
             live_name,
             beside=paper_name,
             verifier=VERIFICATION,
-            tradingHours={"days": [never]},
+            tradingHours=not_now(),
             dockerHost=proxy.url,
         )
         environment = {"PYTHONPATH": str(paper.folder)}

@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import docker
@@ -12,6 +13,12 @@ from sandbox.environment import Sandbox, Stack
 from tests.engine.conftest import Completed, Tools
 
 UP = ["up", "--yes", "--skip-preview"]
+DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+def not_now() -> dict[str, list[str]]:
+    """Trading hours that do not hold now, whatever the time zone."""
+    return {"days": [DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]]}
 
 
 @dataclass(frozen=True)

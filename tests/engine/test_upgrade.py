@@ -39,9 +39,10 @@ class Upgrade:
 
 ADDED: dict[str, Any] = {"acceptHost": None}
 ADDED_TO_GATEWAYS: dict[str, Any] = {"checks": {"accountAccess": None}}
-# The next change moves the first to the last commit before itself.
+# The first is what was last published. The next change adds the last commit before itself, marked exhaustive.
 UPGRADES = [
-    pytest.param(Upgrade("9416b3ced481071fb778d01c01ad563db00fc181", 0, ADDED, ADDED_TO_GATEWAYS), id="last-commit"),
+    pytest.param(Upgrade("9416b3ced481071fb778d01c01ad563db00fc181", 0, ADDED, ADDED_TO_GATEWAYS), id="9416b3c"),
+    pytest.param(Upgrade("81fe9c3c795c80ca3e6ac2481a72b5e56729a3bd"), id="81fe9c3", marks=pytest.mark.exhaustive),
     pytest.param(
         Upgrade(
             "833c0bd692fdfd59de29b4d079bb03fe57f76c4f",

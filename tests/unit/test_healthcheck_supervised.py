@@ -166,6 +166,7 @@ def test_what_passes_is_waited_for(host: FakeHost, line: str, reason: str) -> No
     ("lines", "code", "seen", "steps"),
     [
         ("ibgw: stopped: clean", 143, "(exit code 143, stopped after its logout)", [START]),
+        ("ibgw: logged in\nibgw: stopped: clean", 143, "(exit code 143, stopped after its logout)", [START]),
         ("ibgw: stopped: no session", 143, "(exit code 143, stopped without a session)", [START]),
         ("ibgw: stopped: stranded", 143, "its session may be open at IBKR still", ["the IBKR Mobile app", START]),
         (f"{REJECTED}\nibgw: stopping\nibgw: stopped: no session", 143, "stopped without a session", [SECRET, START]),
@@ -187,6 +188,8 @@ def test_a_stopped_gateway_was_stopped_and_did_not_crash(
     check = report.gateways[0].checks[0]
     assert first(report) == ("fail", "stopped")
     assert seen in check.seen
+    # What an orderly stop was preceded by is no cause of it.
+    assert "ibgw: logged in" not in check.seen
     for wanted, step in zip(steps, check.steps, strict=True):
         assert wanted in step
 
