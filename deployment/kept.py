@@ -8,11 +8,7 @@ import os
 from pathlib import Path
 
 from deployment.description import Deployment
-from deployment.paths import written
-
-
-def kept_file(project: Path, stack: str) -> Path:
-    return written(project) / "descriptions" / f"{stack}.json"
+from deployment.paths import kept_file
 
 
 def keep(deployment: Deployment, project: Path) -> None:

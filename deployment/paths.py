@@ -8,6 +8,9 @@ from pathlib import Path
 
 from deployment.errors import IbgwError
 
+RELEASES = "releases"
+"""The folder of the records, in the project's own; git has it."""
+
 
 def find_project() -> Path | None:
     """Where Pulumi.yaml lies, as the CLI finds it: from the working directory (or the one that `--cwd` has been given
@@ -36,6 +39,11 @@ def reports(project: Path) -> Path:
 def update_report(project: Path, stack: str) -> Path:
     """Where `pulumi up` leaves its report. Apart from the others: a promotion must take no other for it."""
     return reports(project) / f"{stack}.update.json"
+
+
+def kept_file(project: Path, stack: str) -> Path:
+    """What a stack's last update exported (deployment.kept)."""
+    return written(project) / "descriptions" / f"{stack}.json"
 
 
 def backups(project: Path) -> Path:

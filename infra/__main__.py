@@ -12,6 +12,7 @@ import pulumi
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
+from deployment.paths import RELEASES
 from infra import credentials, failure, host, release, rules, settings, spec
 from infra.verification import verify_after_update
 
@@ -40,7 +41,7 @@ def _load() -> Callable[..., spec.StackSpec]:
     if loaded.mode is Mode.LIVE:
         image = None
         if loaded.release is not None:
-            folder = Path(pulumi.get_root_directory()) / release.RELEASES
+            folder = Path(pulumi.get_root_directory()) / RELEASES
             image = release.read_release(folder, loaded.release).reference
         elif not pulumi.runtime.is_dry_run():
             raise IbgwError(f"stack {stack!r} was not updated: {UNRELEASED}", exit_code=ExitCode.REFUSED)

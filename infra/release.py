@@ -13,9 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from deployment.description import DIGEST_PATTERN, Mode
 from deployment.errors import ExitCode, IbgwError
-
-RELEASES = "releases"
-"""The folder's name."""
+from deployment.paths import RELEASES
 
 NO_RELEASE = "unreleased@sha256:" + "0" * 64
 """Stands in a live preview where no release was promoted: visibly no image, and never deployed."""

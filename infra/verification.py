@@ -13,8 +13,8 @@ import pulumi
 
 from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
-from deployment.kept import keep, kept_file
-from deployment.paths import update_report
+from deployment.kept import keep
+from deployment.paths import kept_file, update_report
 from deployment.tables import Token
 from infra.failure import failed, uncoloured
 from infra.spec import StackSpec

@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.completion
 import typer.main
 
 from deployment import VERSION
@@ -27,12 +28,16 @@ COMMANDS = (
     "init",
     *("verify", "plan", "rollout", "drift", "env", "forward", "status", "doctor", "logs", "start", "stop", "restart"),
     *("login", "reset_settings", "repair", "destroy", "promote", "rollback", "releases"),
+    *("completion", "help"),
 )
 """In the order of the help; each is a module of `operations.commands` and the function of that name in it. What a
 docstring is too short for stands in its `HELP`."""
 
 GROUP = "ibgw.commands"
 """The entry point group of the subcommands that other packages bring."""
+
+COMPLETE = "_IBGW_COMPLETE"
+"""Set by what `ibgw completion` prints."""
 
 TRACE = "IBGW_TRACE"
 """Set to 1, this variable makes an internal error show where it happened: files, lines and functions, no values."""
@@ -62,7 +67,7 @@ def build_app(chosen: str | None = None) -> typer.Typer:
     @app.callback()
     def ibgw(
         _version: Annotated[
-            bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+            bool, typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Print the version.")
         ] = False,
     ) -> None:
         """Deploy and look after Interactive Brokers gateways. Stacks are deployed with `pulumi up --stack NAME`."""
@@ -140,6 +145,19 @@ def could_not_write(error: OSError) -> int | None:
     return ExitCode.COULD_NOT_RUN
 
 
+def know_shells() -> None:
+    """What typer does for applications that have its own options for completion."""
+    typer.completion.get_completion_inspect_parameters()
+
+
+def _completed() -> list[str]:
+    """The words of the command line that a shell asks to complete; none where this is no such question."""
+    if COMPLETE not in os.environ:
+        return []
+    know_shells()
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+
+
 def interrupted(number: int, _frame: FrameType | None) -> NoReturn:
     """These end the program like Ctrl-C does: what it started is cleaned up on the way, which a second one, as a shell
     that is closed sends it, does not break off."""
@@ -150,7 +168,7 @@ def interrupted(number: int, _frame: FrameType | None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code of one command line. Unexpected exceptions pass through."""
-    chosen = arguments[0] if arguments else None
+    chosen = next(iter(arguments or _completed()), None)
     app = build_app(chosen)
     try:
         add_foreign_commands(app, chosen)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from deployment.description import Container, Deployment, Gateway
 from deployment.errors import IbgwError
-from deployment.kept import keep, kept_file
+from deployment.kept import keep
 from deployment.names import Label, Names, Role
-from deployment.paths import find_project, project_folder
+from deployment.paths import find_project, kept_file, project_folder
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors
 from operations.stack import SECONDS, Stack, StateUnreadableError, parse_contract

@@ -9,7 +9,9 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deployment.paths import find_project
+import yaml
+
+from deployment.paths import RELEASES, find_project, kept_file
 
 PULUMI_STACK = "PULUMI_STACK"
 """Pulumi's own variable for the stack that it uses without `--stack`."""
@@ -28,6 +30,29 @@ def stacks() -> list[str]:
     if project is None:
         return []
     return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in project.glob("Pulumi.*.yaml"))
+
+
+def gateways(stack: str) -> list[str]:
+    """As deployed last, else as configured; none where neither is known."""
+    project = find_project()
+    if project is None:
+        return []
+    deployed = _read(kept_file(project, stack)).get("gateways")
+    return sorted(deployed or _configured(project / f"Pulumi.{stack}.yaml"))
+
+
+def _configured(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]["ibgw:gateways"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return {}
+    return found
+
+
+def releases() -> list[str]:
+    """Newest first."""
+    project = find_project()
+    return sorted((file.stem for file in (project / RELEASES).glob("*.json")), reverse=True) if project else []
 
 
 def default_stack() -> Default | None:

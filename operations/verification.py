@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from deployment.description import Deployment
-from deployment.kept import keep, kept_file
-from deployment.paths import find_project, project_folder, reports, update_report
+from deployment.kept import keep
+from deployment.paths import find_project, kept_file, project_folder, reports, update_report
 from healthcheck.observation import CheckName
 from healthcheck.report import Report
 from healthcheck.runner import look, verify

@@ -3,17 +3,24 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import DuringMarket, TypedName, confirmation, duration, say
+from operations.commands.shared import DuringMarket, TypedName, confirmation, duration, releases_here, say, stacks_here
 
 
 def promote(
-    source: Annotated[str, typer.Option("--from", metavar="NAME", help="The paper stack.")] = "paper",
-    target: Annotated[str, typer.Option("--to", metavar="NAME", help="The live stack.")] = "live",
+    source: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="The paper stack.", autocompletion=stacks_here)
+    ] = "paper",
+    target: Annotated[
+        str, typer.Option("--to", metavar="NAME", help="The live stack.", autocompletion=stacks_here)
+    ] = "live",
     soak: Annotated[
         str, typer.Option(metavar="DURATION", help="For how long paper must stay verified: at least three times.")
     ] = "30m",
     release: Annotated[
-        str | None, typer.Option("--release", metavar="ID", help="Deploy this one, which was prepared.")
+        str | None,
+        typer.Option(
+            "--release", metavar="ID", help="Deploy this one, which was prepared.", autocompletion=releases_here
+        ),
     ] = None,
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Verify paper and write the release; deploy nothing.")

@@ -8,8 +8,7 @@ def releases(
     as_json: Json = False,
 ) -> None:
     """List the releases: what was verified on paper, by whom, and when live was brought to it. * is what it runs."""
-    from deployment.paths import project_folder
-    from infra.release import RELEASES
+    from deployment.paths import RELEASES, project_folder
     from operations.promotion.journal import Journal
     from operations.releases import listed, table
     from operations.stack import Stack

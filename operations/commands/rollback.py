@@ -2,14 +2,20 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import DuringMarket, LiveStackName, TypedName, confirmation, say
+from operations.commands.shared import DuringMarket, LiveStackName, TypedName, confirmation, releases_here, say
 
 
 def rollback(
     stack: LiveStackName = "live",
     release: Annotated[
         str | None,
-        typer.Option("--to", metavar="ID", help="To this release.", show_default="the one that ran before"),
+        typer.Option(
+            "--to",
+            metavar="ID",
+            help="To this release.",
+            show_default="the one that ran before",
+            autocompletion=releases_here,
+        ),
     ] = None,
     yes: TypedName = None,
     during_market: DuringMarket = False,

@@ -2,13 +2,30 @@ from typing import Annotated
 
 import typer
 
-from operations.commands.shared import DuringMarket, Json, StackName, TypedName, answer, docker_of, print_json, say
+from operations.commands.shared import (
+    DuringMarket,
+    Json,
+    StackName,
+    TypedName,
+    answer,
+    docker_of,
+    gateways_here,
+    print_json,
+    say,
+)
 
 
 def rollout(
     stack: StackName,
     gateway: Annotated[
-        str, typer.Option("--gateway", "-g", metavar="PATTERN", help="Only those of this name; * and ? stand for any.")
+        str,
+        typer.Option(
+            "--gateway",
+            "-g",
+            metavar="PATTERN",
+            help="Only those of this name; * and ? stand for any.",
+            autocompletion=gateways_here,
+        ),
     ] = "*",
     max_failures: Annotated[
         int, typer.Option("--max-failures", metavar="N", min=0, help="Go on after so many that are not verified.")

@@ -20,8 +20,31 @@ if TYPE_CHECKING:
     from operations.live import Leave
 
 
+def stacks_here() -> list[str]:
+    from operations.known_here import stacks
+
+    return stacks()
+
+
+def gateways_here(context: typer.Context) -> list[str]:
+    """Of the stack that the command line names so far, or of the default one."""
+    from operations.known_here import default_stack, gateways
+
+    default = default_stack()
+    # Behind `-g` without a value click does not get as far as the arguments, and leaves them.
+    named = context.params.get("stack") or next(iter(context.args), None)
+    stack = named or (default and default.stack)
+    return gateways(stack) if stack else []
+
+
+def releases_here() -> list[str]:
+    from operations.known_here import releases
+
+    return releases()
+
+
 def _stack(text: str) -> Any:
-    return typer.Option("--stack", "-s", metavar="NAME", help=text, show_default=False)
+    return typer.Option("--stack", "-s", metavar="NAME", help=text, show_default=False, autocompletion=stacks_here)
 
 
 StackName = Annotated[str, _stack("The stack, such as paper or live.")]
@@ -33,12 +56,14 @@ StackLookedAt = Annotated[
 """Of a command that looks, which has `looked_at` choose where none is named."""
 
 LiveStackName = Annotated[str, _stack("The live stack. By default: live.")]
-GatewayName = Annotated[
-    str | None, typer.Option("--gateway", "-g", metavar="NAME", help="Which gateway; needed if there are several.")
-]
-GatewayNames = Annotated[
-    list[str] | None, typer.Option("--gateway", "-g", metavar="NAME", help="Only this gateway; may be repeated.")
-]
+
+
+def _gateway(text: str) -> Any:
+    return typer.Option("--gateway", "-g", metavar="NAME", help=text, autocompletion=gateways_here)
+
+
+GatewayName = Annotated[str | None, _gateway("Which gateway; needed if there are several.")]
+GatewayNames = Annotated[list[str] | None, _gateway("Only this gateway; may be repeated.")]
 ShowAccounts = Annotated[
     bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
 ]
@@ -71,7 +96,7 @@ def takes_stack(command: Callable[..., None]) -> Callable[..., None]:
         chosen = named or stack
         if chosen is None and option.default is option.empty:
             raise IbgwError(
-                f"Name the stack: {_stacks_here()}. A command that acts takes none by default.",
+                f"Name the stack: {_choice()}. A command that acts takes none by default.",
                 exit_code=ExitCode.BAD_USAGE,
             )
         command(stack=chosen or option.default, **words)
@@ -84,13 +109,11 @@ def takes_stack(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-_ARGUMENT = typer.Argument(metavar="STACK", hidden=True)
+_ARGUMENT = typer.Argument(metavar="STACK", hidden=True, autocompletion=stacks_here)
 
 
-def _stacks_here() -> str:
-    from operations.known_here import stacks
-
-    return " or ".join(stacks()) or "`ibgw init` writes the first one's file"
+def _choice() -> str:
+    return " or ".join(stacks_here()) or "`ibgw init` writes the first one's file"
 
 
 def looked_at(stack: str | None) -> str:
@@ -102,7 +125,7 @@ def looked_at(stack: str | None) -> str:
     default = default_stack()
     if default is None:
         raise IbgwError(
-            f"Name a stack: {_stacks_here()}. Without one it is {PULUMI_STACK}'s, or what `pulumi stack select` chose.",
+            f"Name a stack: {_choice()}. Without one it is {PULUMI_STACK}'s, or what `pulumi stack select` chose.",
             exit_code=ExitCode.BAD_USAGE,
         )
     say(f"ibgw: stack {default.stack} ({default.by})")

@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deployment.errors import ExitCode, IbgwError
-from infra.release import RELEASES, Release
+from deployment.paths import RELEASES
+from infra.release import Release
 from operations.stack import Stack, program_folder
 
 SHOWN = 5

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
-from deployment.paths import project_folder
-from infra.release import RELEASES, Release, read_release, write_release
+from deployment.paths import RELEASES, project_folder
+from infra.release import Release, read_release, write_release
 from infra.settings import Settings
 from operations import releases, verification
 from operations.live import Leave, check_hours

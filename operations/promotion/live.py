@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from deployment.errors import IbgwError
 from deployment.names import Label, Role
-from deployment.paths import project_folder
+from deployment.paths import RELEASES, project_folder
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.report import Report
 from healthcheck.runner import look
-from infra.release import RELEASES, read_release
+from infra.release import read_release
 from infra.settings import PROJECT
 from operations import lifecycle
 from operations.promotion.checkout import program_of

@@ -11,7 +11,8 @@ import pytest
 
 from deployment.description import Deployment
 from deployment.errors import IbgwError
-from deployment.kept import keep, kept_file
+from deployment.kept import keep
+from deployment.paths import kept_file
 from deployment.tables import Kind
 from healthcheck import docker_host, runner
 from operations import cli, described, verification

@@ -71,9 +71,22 @@ def test_bad_usage_is_2(words: list[str]) -> None:
     assert cli.run(words) == 2
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["--version"]) == 0
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([option]) == 0
     assert capsys.readouterr().out.strip()[0].isdigit()
+
+
+@pytest.mark.parametrize("words", [[], ["verify"], ["reset-settings"]])
+def test_help_as_a_command_is_help_as_an_option(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["help", *words]) == 0
+    asked = capsys.readouterr().out
+    assert cli.run([*words, "--help"]) == 0
+    assert asked == capsys.readouterr().out
+
+
+def test_help_of_no_command_is_bad_usage() -> None:
+    assert cli.run(["help", "nonsense"]) == 2
 
 
 def test_an_expected_failure_is_one_message_and_its_code(

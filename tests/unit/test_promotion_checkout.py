@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployment.errors import ExitCode, IbgwError
-from infra.release import RELEASES, PaperReport, Release, Soak, write_release
+from deployment.paths import RELEASES
+from infra.release import PaperReport, Release, Soak, write_release
 from operations.promotion.checkout import Program, changed_program, check_commit, program_of
 from operations.stack import Stack
 from tests.helpers import git

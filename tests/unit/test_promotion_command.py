@@ -11,7 +11,8 @@ import pytest
 
 from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
-from infra.release import RELEASES, PaperReport, Release, Soak, write_release
+from deployment.paths import RELEASES
+from infra.release import PaperReport, Release, Soak, write_release
 from infra.settings import Settings, load
 from operations import cli, verification
 from operations.commands.shared import confirmation
