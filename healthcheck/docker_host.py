@@ -5,9 +5,10 @@ What Docker says of an object is handed on as it is (`docker inspect`, Docker En
 
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import IO, Any, Literal, Self, cast
 
 import docker
@@ -67,6 +68,16 @@ def _words(error: BaseException) -> str:
     while cause is not None and not isinstance(cause, SshFailed):
         cause = cause.__cause__ or cause.__context__
     return str(cause or error)
+
+
+@dataclass(frozen=True)
+class File:
+    """`text`: of its last bytes, as many as were asked for; None where it was not wanted."""
+
+    name: str
+    size: int
+    modified: datetime
+    text: str | None
 
 
 class DockerHost:
@@ -208,6 +219,17 @@ class DockerHost:
         with self._entries(container, path) as entries:
             return {f"{parent}/{entry.name}": _text(content) for entry, content in entries if content is not None}
 
+    def list_folder(self, container: str, path: str, *, wanted: Callable[[str], bool], last: int) -> list[File]:
+        """What lies under a folder, with the `last` bytes of those whose names are wanted; none where there is no such
+        folder or container."""
+        found = []
+        with self._archives, closing(self._unpacked(container, path, wanted, last)) as entries:  # type: ignore[type-var]
+            for entry, content in entries:
+                if entry.isfile():
+                    name, modified = entry.name.rpartition("/")[2], datetime.fromtimestamp(entry.mtime, UTC)
+                    found.append(File(name, entry.size, modified, None if content is None else _text(content)))
+        return found
+
     def owner(self, container: str, path: str) -> tuple[int, int] | None:
         """User and group of a file or folder, of whose content little is read; None where there is none."""
         with self._entries(container, path) as entries:
@@ -232,12 +254,14 @@ class DockerHost:
         with self._archives, closing(self._unpacked(container, path)) as entries:  # type: ignore[type-var]
             yield entries
 
-    def _unpacked(self, container: str, path: str) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+    def _unpacked(
+        self, container: str, path: str, wanted: Callable[[str], bool] = lambda _: True, last: int | None = None
+    ) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
         try:
             with tarfile.open(fileobj=_Chunks(self.read_archive(container, path)), mode="r|") as archive:  # type: ignore[call-overload]
                 for entry in archive:
-                    file = archive.extractfile(entry) if entry.isfile() else None
-                    yield entry, None if file is None else file.read()
+                    file = archive.extractfile(entry) if entry.isfile() and wanted(entry.name) else None
+                    yield entry, None if file is None else _end(file, entry.size, last)
         except NotFound:
             return
         except tarfile.TarError as error:
@@ -358,6 +382,14 @@ class _Chunks:
 
     def read(self, size: int) -> bytes:
         return next(self._chunks, b"")
+
+
+def _end(file: IO[bytes], size: int, last: int | None) -> bytes:
+    """A stream cannot be wound forward; what is passed over is not kept."""
+    over = 0 if last is None else max(0, size - last)
+    while over > 0:
+        over -= len(file.read(min(over, CHUNK)))
+    return file.read()
 
 
 def _text(content: bytes) -> str:

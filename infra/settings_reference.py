@@ -82,7 +82,9 @@ MEANINGS: Mapping[str, str] = {
     "gateways.NAME.container.stopGrace": "Time to log out; a killed gateway leaves its session open at IBKR.",
     "gateways.NAME.container.logMaxSize": "The size at which Docker begins a new log file.",
     "gateways.NAME.container.logMaxFiles": "How many log files Docker keeps.",
-    "gateways.NAME.debug.enabled": "More of IBC's logging, and a volume for the gateway's logs.",
+    "gateways.NAME.debug.enabled": (
+        "More of IBC's logging, and a volume for the gateway's logs (`ibgw logs --files`): of 14 days, at most 256 MiB."
+    ),
     "gateways.NAME.vnc.enabled": "The gateway's screen; paper only, never published.",
     "gateways.NAME.checks.accountAccess.level": "Whether the accounts have figures: `required`, or `warn` or `off` for "
     "a user without any, such as one for market data alone. The accounts of `account.expected` are always required.",

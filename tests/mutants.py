@@ -484,6 +484,13 @@ MUTATIONS = (
         f"{SUPERVISED}::test_debugging_logs_no_window_that_holds_the_user_id",
     ),
     Mutation(
+        "the gateway's own logs fill the disk",
+        SUPERVISOR,
+        "sum > LOG_MEBIBYTES * 1048576 && sum > bytes",
+        "0",
+        f"{SUPERVISED}::test_of_the_gateway_s_own_logs_the_newest_are_kept",
+    ),
+    Mutation(
         "a login to accounts of the wrong kind stays",
         SUPERVISOR,
         "\t\t\tif [[ $MODE == paper && $account != D* || $MODE == live && $account == D* ]]; then",

@@ -1,7 +1,7 @@
 """`launcher.log`, which the gateway's own program writes from its start until its login succeeds. Pure.
 
 A witness that no automation can take away. Undocumented; the lines are those seen with 10.45 and 10.50. The file holds
-addresses, session ids and hashes: nothing of a line leaves this module, only which state it stands for.
+addresses, session ids and hashes: nothing of a line leaves this module, only which state it stands for, and when.
 """
 
 import re
@@ -59,6 +59,15 @@ class Witness:
 
     state: LoginState = LoginState.UNKNOWN
     second_factor: str | None = None
+
+
+def line(text: str) -> tuple[datetime, LoginState | None] | None:
+    """When one line was written, naive, by the gateway's clock, and what it says of the login; None for others."""
+    found = LINE.match(text)
+    if found is None:
+        return None
+    state = next((state for pattern, state in LINES if pattern.search(found[2])), None)
+    return datetime.fromisoformat(found[1]), state
 
 
 def read(text: str, since: datetime) -> Witness:

@@ -17,6 +17,9 @@ LOGINS_AN_HOUR = 5
 HEALS_A_DAY = 3
 UNWELL_SECONDS = 180
 """For how long the API is wedged or half open before the gateway is restarted."""
+LOG_DAYS = 14
+LOG_MEBIBYTES = 256
+"""Of the gateway's own logs, where debugging is on: what is older, and then the oldest of more, is deleted."""
 FORM_SECONDS = 300
 """IBC's LoginDialogDisplayTimeout. Its own 60 s are too short where a dozen gateways start on two cores at once."""
 
@@ -59,6 +62,8 @@ def script(*, paths: dict[str, str]) -> str:
         "HEALS_A_DAY": HEALS_A_DAY,
         "UNWELL_SECONDS": UNWELL_SECONDS,
         "FORM_SECONDS": FORM_SECONDS,
+        "LOG_DAYS": LOG_DAYS,
+        "LOG_MEBIBYTES": LOG_MEBIBYTES,
         "LINES": "\n".join(f"\t{quote(row)}" for row in line_table()),
     }
     text = _SCRIPT.read_text(encoding="utf-8")

@@ -32,6 +32,7 @@ source "@VALUES@"
 readonly SCREEN_PORT=@SCREEN_PORT@ COMMANDS=@COMMANDS@ STATUS_PORT=@STATUS_PORT@
 readonly CLIENT_ID=@CLIENT_ID@ LIMIT=@LIMIT@ LOGINS_AN_HOUR=@LOGINS_AN_HOUR@
 readonly HEALS_A_DAY=@HEALS_A_DAY@ UNWELL_SECONDS=@UNWELL_SECONDS@ FORM_SECONDS=@FORM_SECONDS@
+readonly LOG_DAYS=@LOG_DAYS@ LOG_MEBIBYTES=@LOG_MEBIBYTES@
 readonly SECRETS=@SECRETS@ LOGS=@LOGS@
 # The image has no time zones, so this shell is told the rules of its own; Java knows the zone by its name.
 readonly ZONE="${TZ:-}"
@@ -948,6 +949,23 @@ each_second() {
 	fi
 }
 
+# The gateway writes its logs among its settings; kept apart they outlive a reset of those. Only the newest are kept, and
+# what was too much is not copied again.
+LOGS_SINCE=0
+keep_logs() {
+	local since=$((EPOCHSECONDS - LOG_DAYS * 86400)) sum=0 seconds bytes path
+	((since > LOGS_SINCE)) && LOGS_SINCE=$since
+	find "$SETTINGS" -maxdepth 2 -type f \( -name '*.log*' -o -name '*.ibenc' -o -name '*.ibgzenc' \) \
+		-newermt "@$LOGS_SINCE" -exec cp -u --preserve=timestamps --parents {} "$LOGS/" \; || return
+	while read -r seconds bytes path; do
+		((sum += bytes))
+		if ((seconds < LOGS_SINCE || sum > LOG_MEBIBYTES * 1048576 && sum > bytes)); then
+			rm -f "$path"
+			((seconds >= LOGS_SINCE)) && LOGS_SINCE=$((seconds + 1))
+		fi
+	done < <(find "$LOGS" -type f -printf '%Ts %s %p\n' | sort -rn)
+}
+
 main() {
 	trap 'STOP=yes' TERM INT
 	say starting
@@ -966,10 +984,8 @@ main() {
 	before_login || end again "IBC's settings could not be written"
 	launch
 	if [[ $DEBUG == yes ]]; then
-		# The gateway writes its logs among its settings; kept apart they outlive a reset of those.
 		while sleep 30; do
-			find "$SETTINGS" -maxdepth 2 \( -name '*.log' -o -name '*.ibenc' \) -exec cp -u --parents {} "$LOGS/" \; ||
-				say "debug: logs could not be copied to $LOGS"
+			keep_logs || say "debug: logs could not be copied to $LOGS"
 		done &
 	fi
 	while true; do

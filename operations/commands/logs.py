@@ -1,9 +1,11 @@
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
+from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import (
     GatewayNames,
     ShowAccounts,
@@ -32,6 +34,9 @@ def logs(
             "--zone", metavar="ZONE", help="Such as UTC, Europe/Berlin, or local.", show_default="the gateway's"
         ),
     ] = None,
+    files: Annotated[
+        bool, typer.Option("--files", help="The gateway's own log files, where debug.enabled keeps them, instead.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     show_accounts: ShowAccounts = False,
 ) -> None:
@@ -40,12 +45,19 @@ def logs(
     Credentials are masked, and account numbers unless --show-accounts. All times are in one zone, the gateway's, or UTC
     where gateways differ. Lines of the settings' autosave that follow each other are shown as one. With --json each
     line is there, its time in UTC.
+
+    Files may also hold addresses and session ids of IBKR's.
     """
     age = None if since is None else timedelta(seconds=duration(since, "--since"))
     from infra.values import time_zone
-    from operations.logs import read
+    from operations.log_files import read as read_files
+    from operations.logs import Line, read
     from operations.stack import choose_gateways
 
+    if files and follow:
+        raise IbgwError(
+            "--files --follow: expected one of them; files are read as they are.", exit_code=ExitCode.BAD_USAGE
+        )
     if zone not in (None, "local"):
         with reading("--zone"):
             time_zone(zone)
@@ -58,16 +70,15 @@ def logs(
         if not as_json:
             say(f"Times of {zone}; --zone takes another.")
     clock = None if zone == "local" else ZoneInfo(zone)
+    options: Any = {"tail": tail, "since": age, "known": known, "show_accounts": show_accounts}
     with docker_of(deployment) as docker:
-        for line in read(
-            docker,
-            deployment,
-            chosen,
-            tail=tail,
-            since=age,
-            follow=follow,
-            known=known,
-            fold=not as_json,
-            show_accounts=show_accounts,
-        ):
+        lines: Iterable[Line]
+        notes: list[str] = []
+        if files:
+            lines, notes = read_files(docker, deployment, chosen, **options)
+        else:
+            lines = read(docker, deployment, chosen, follow=follow, fold=not as_json, **options)
+        for line in lines:
             typer.echo(line.json() if as_json else line.human(width, clock))
+        for note in notes:
+            say(note)

@@ -1,11 +1,11 @@
 """A Docker host in memory, for whatever is handed a `DockerHost`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from deployment.tables import Kind
-from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, NotFound, moment
+from healthcheck.docker_host import Conflict, DockerError, DockerHost, File, Inspected, NotFound, moment
 
 
 class FakeDocker(DockerHost):
@@ -114,6 +114,13 @@ class FakeDocker(DockerHost):
     def read_folder(self, container: str, path: str) -> dict[str, str]:
         self._look("read_folder", container, path)
         return {name: str(text) for name, text in self.files.items() if name.startswith(f"{path}/")}
+
+    def list_folder(self, container: str, path: str, *, wanted: Callable[[str], bool], last: int) -> list[File]:
+        self._look("list_folder", container, path)
+        return [
+            File(name.rpartition("/")[2], len(text), moment(self.time), text[-last:] if wanted(name) else None)
+            for name, text in self.read_folder(container, path).items()
+        ]
 
     def owner(self, container: str, path: str) -> tuple[int, int] | None:
         self._look("owner", container, path)

@@ -161,6 +161,7 @@ class Supervised:
             ("COMMANDS=7462", f"COMMANDS={self.ports['commands']}"),
             ("=/run/secrets", f"={self.home}/secrets"),
             ("/tmp/ibgw", f"{self.home}/run"),
+            ("=/home/ibgateway/debug_logs", f"={self.home}/debug_logs"),
         ):
             assert before in text, before
             text = text.replace(before, after, 1)

@@ -23,7 +23,7 @@ import pytest
 from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck import docker_connections
-from healthcheck.docker_host import ARCHIVES, Conflict, DockerError, DockerHost, Inspected, NotFound
+from healthcheck.docker_host import ARCHIVES, Conflict, DockerError, DockerHost, File, Inspected, NotFound
 
 SSH = """\
 #!{python}
@@ -362,6 +362,13 @@ def test_a_folder_is_read_with_its_owner_and_all_files(engine: StandIn, local: D
     assert local.read_file("main", "/run/secrets") is None
 
 
+def test_of_a_folder_s_files_the_ends_are_read_of_those_that_are_wanted(engine: StandIn, local: DockerHost) -> None:
+    engine.answers["/containers/main/archive"] = 200, archive({"a.log": "x" * 50_000 + "end", "deep/b.enc": "secret"})
+    files = local.list_folder("main", "/run/secrets", wanted=lambda name: name.endswith(".log"), last=3)
+    epoch = datetime.fromtimestamp(0, UTC)
+    assert files == [File("a.log", 50_003, epoch, "end"), File("b.enc", 6, epoch, None)]
+
+
 def test_of_an_owner_little_is_read(engine: StandIn, local: DockerHost) -> None:
     engine.answers["/containers/main/archive"] = 200, archive({"log": "x" * 100_000})[:50_000]
     assert local.owner("main", "/run/secrets") == (1000, 1001)
@@ -377,6 +384,7 @@ def test_what_is_not_there_is_none(engine: StandIn, local: DockerHost) -> None:
     assert local.read_file("main", "/x") is None
     assert local.owner("main", "/x") is None
     assert local.read_folder("main", "/x") == {}
+    assert local.list_folder("main", "/x", wanted=bool, last=1) == []
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (403, Conflict), (409, Conflict), (500, DockerError)])

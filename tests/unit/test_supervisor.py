@@ -126,6 +126,42 @@ def test_debugging_logs_no_window_that_holds_the_user_id(tmp_path: Path) -> None
     assert {"LogStructureScope=unknown", "IncludeStackTraceForExceptions=yes"} <= set(lines)
 
 
+def test_of_the_gateway_s_own_logs_the_newest_are_kept(tmp_path: Path) -> None:
+    """By age and by size; what was too much is not copied again, whatever the settings still hold."""
+    box = Supervised(tmp_path, **{"ibgw:gateways.main.debug": {"enabled": True}})
+    box.script.write_text(box.script.read_text().replace("LOG_MEBIBYTES=256", "LOG_MEBIBYTES=3", 1))
+    logs = box.home / "debug_logs"
+    logs.mkdir()
+    (box.settings / "abc").mkdir()
+
+    def wrote(name: str, days_ago: int, mebibytes: int) -> None:
+        with (box.settings / name).open("w") as file:
+            file.truncate(mebibytes * 2**20)
+        at = time.time() - days_ago * 86400
+        os.utime(box.settings / name, (at, at))
+
+    def kept(rounds: int) -> list[str]:
+        box.bash(";".join(["keep_logs", f"find {logs} -type f | xargs -rn1 basename | sort >{box.home}/kept"] * rounds))
+        return (box.home / "kept").read_text().split()
+
+    wrote("launcher.log", 0, 1)
+    wrote("launcher.log.1", 15, 1)
+    wrote("abc/ibgateway.1.ibgzenc", 3, 1)
+    wrote("abc/ibgateway.2.ibgzenc", 2, 1)
+    wrote("jts.ini", 0, 1)
+    assert kept(1) == ["ibgateway.1.ibgzenc", "ibgateway.2.ibgzenc", "launcher.log"]
+    wrote("abc/ibgateway.3.ibgzenc", 1, 1)
+    for rounds in (1, 3):
+        assert kept(rounds) == ["ibgateway.2.ibgzenc", "ibgateway.3.ibgzenc", "launcher.log"]
+    os.utime(next(logs.rglob("ibgateway.2.ibgzenc")), (0, 0))
+    for number in (1, 2):
+        (box.settings / "abc" / f"ibgateway.{number}.ibgzenc").unlink()
+    assert kept(1) == ["ibgateway.3.ibgzenc", "launcher.log"]
+    # However large, the newest stays.
+    wrote("launcher.log", -1, 4)
+    assert kept(2) == ["launcher.log"]
+
+
 def test_an_existing_jts_ini_gets_the_configured_time_zone(box: Supervised) -> None:
     jts = box.settings / "jts.ini"
     jts.write_text("[Logon]\nTimeZone=Etc/UTC\nLocale=en\n")
