@@ -9,11 +9,11 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -21,7 +21,7 @@ import typer.completion
 import typer.main
 
 from deployment import VERSION
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import MEANINGS, ExitCode, IbgwError
 from operations.commands.shared import say, takes_stack
 
 COMMANDS = (
@@ -64,7 +64,7 @@ def build_app(chosen: str | None = None) -> typer.Typer:
     """With the chosen command alone if it is one of ours, which is quicker, else with all."""
     app = typer.Typer(name="ibgw", no_args_is_help=True, **PLAIN)
 
-    @app.callback()
+    @app.callback(epilog=exit_codes(ExitCode))
     def ibgw(
         _version: Annotated[
             bool, typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Print the version.")
@@ -75,8 +75,19 @@ def build_app(chosen: str | None = None) -> typer.Typer:
     ours = (chosen or "").replace("-", "_")
     for name in (ours,) if ours in COMMANDS else COMMANDS:
         module = import_module(f"operations.commands.{name}")
-        app.command(help=getattr(module, "HELP", None))(takes_stack(getattr(module, name)))
+        app.command(help=getattr(module, "HELP", None), epilog=epilog(module))(takes_stack(getattr(module, name)))
     return app
+
+
+def epilog(command: ModuleType) -> str:
+    """What stands below a command's options: how it is called, and how it ends."""
+    examples = "\n".join(("\b", "Examples:", *(f"  {example}" for example in command.EXAMPLES)))
+    codes = {ExitCode.OK, ExitCode.BAD_USAGE, ExitCode.COULD_NOT_RUN, *getattr(command, "EXIT_CODES", ())}
+    return f"{examples}\n\n{exit_codes(codes)}"
+
+
+def exit_codes(codes: Iterable[ExitCode]) -> str:
+    return "\n".join(("\b", "Exit codes:", *(f"  {code:>3}  {MEANINGS[code]}" for code in sorted(codes))))
 
 
 def add_foreign_commands(app: typer.Typer, chosen: str | None) -> None:

@@ -4,6 +4,8 @@ from typing import Annotated
 import typer
 import typer.completion
 
+EXAMPLES = ('eval "$(ibgw completion bash)"', "ibgw completion fish | source")
+
 
 class Shell(StrEnum):
     BASH = "bash"

@@ -2,7 +2,11 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import DuringMarket, StackName, TypedNameBesideYes, say
+
+EXAMPLES = ("ibgw destroy paper",)
+EXIT_CODES = (ExitCode.FAILED, ExitCode.REFUSED, ExitCode.DECLINED)
 
 
 def destroy(
@@ -11,10 +15,10 @@ def destroy(
     yes_live: TypedNameBesideYes = None,
     during_market: DuringMarket = False,
 ) -> None:
-    """Destroy a stack: `pulumi destroy`, once nothing is in its way. The settings volumes stay.
+    """Destroy a stack. The settings volumes stay.
 
-    Names the containers that are attached to its networks, which would make it fail, and removes what verifications
-    left.
+    Runs `pulumi destroy` once nothing is in its way: names the containers that are attached to its networks, which
+    would make it fail, and removes what verifications left.
     """
     from operations.destroy import destroy as run
     from operations.live import Leave, by_name, check_hours, is_live, tell_open_of

@@ -1,5 +1,6 @@
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import (
     GatewayNames,
     Json,
@@ -11,9 +12,14 @@ from operations.commands.shared import (
     say,
 )
 
+EXAMPLES = ("ibgw doctor paper", "ibgw doctor paper --gateway main")
+EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT)
+
 
 def doctor(stack: StackLookedAt = None, gateway: GatewayNames = None, as_json: Json = False) -> None:
-    """Verify, then walk through what usually is wrong: what was found, and the one command to run next.
+    """Find out what is wrong, and what to run next.
+
+    Verifies, then walks through what usually is wrong: what was found, and the one command to run next.
 
     Topics of a gateway: container, authentication, lockout, port, firewall, settings, second factor, schedule, time
     zone, debugging. Of the Docker host: clock, limits, memory, disk, forwarding, live restore, stop time, upgrades,

@@ -3,11 +3,15 @@ import typer
 from deployment.errors import ExitCode
 from operations.commands.shared import Json, StackLookedAt, looked_at
 
+EXAMPLES = ("ibgw drift paper",)
+EXIT_CODES = (ExitCode.GATE_HIT,)
+
 
 def drift(stack: StackLookedAt = None, as_json: Json = False) -> None:
-    """Tell what was changed on the Docker host since the last update, by whomever. Changes nothing itself.
+    """Tell what was changed on the host since the last update.
 
-    Names what differs and shows no value that could be secret. Exit code: 0 no drift, 9 drift, 5 could not look.
+    By whomever. Changes nothing itself.
+    Names what differs and shows no value that could be secret.
     """
     from operations.drift.reading import look
     from operations.drift.rendering import as_json as rendered

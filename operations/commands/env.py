@@ -6,10 +6,12 @@ import typer
 from operations.client import GUIDE, VARIABLES, client_environment
 from operations.commands.shared import GatewayName, Json, StackLookedAt, described_stack, looked_at, print_json
 
+EXAMPLES = ("ibgw env paper > gateway.env", 'eval "$(ibgw env paper --gateway main)"')
+
 _WIDTH = max(map(len, VARIABLES)) + 2
 _TABLE = "\n".join(f"{name:{_WIDTH}}{meaning}" for name, meaning in VARIABLES.items())
 HELP = (
-    "Print what a client needs, as KEY=value lines for a shell or a compose env file.\n\n"
+    "Print what a client needs, as KEY=value lines.\n\nFor a shell or a compose env file: "
     f"docs/examples has a bot and a compose file that use them.\n\n\b\n{_TABLE}"
 )
 """With every variable that it prints, for which a docstring is too short."""

@@ -2,7 +2,11 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import GatewayName, StackName, TypedName, described_stack, say
+
+EXAMPLES = ("ibgw forward paper", "ibgw forward paper --gateway main --port 4002")
+EXIT_CODES = (ExitCode.REFUSED, ExitCode.DECLINED)
 
 
 def forward(
@@ -20,9 +24,10 @@ def forward(
     ] = False,
     yes_live: TypedName = None,
 ) -> None:
-    """Open a port on this machine's loopback that leads to a gateway, until Ctrl-C. Nothing is published.
+    """Open a local port that leads to a gateway, until Ctrl-C.
 
-    Whoever can open a connection to 127.0.0.1 on this machine can use the gateway meanwhile.
+    It is on this machine's loopback; nothing is published. Whoever can open a connection to 127.0.0.1 on this machine
+    can use the gateway meanwhile.
     """
     from deployment.description import VNC_PORT, Mode
     from deployment.errors import ExitCode, IbgwError

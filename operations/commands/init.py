@@ -3,7 +3,11 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import Json, StackName, print_json
+
+EXAMPLES = ("ibgw init paper", "ibgw init paper --from docker-compose.yml")
+EXIT_CODES = (ExitCode.REFUSED,)
 
 _DockerHost = Annotated[
     str | None, typer.Option("--docker-host", metavar="URL", help="unix:///var/run/docker.sock or ssh://user@host.")
@@ -33,7 +37,9 @@ def init(
     replace: Annotated[bool, typer.Option("--replace", help="Write over the stack's file if there is one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a new stack's Pulumi.STACK.yaml, every key with its meaning. Asks for what no option says.
+    """Write a new stack's file, every key with its meaning.
+
+    It is Pulumi.STACK.yaml, beside Pulumi.yaml. Asks for what no option says.
 
     With --from it says of each setting of today which key takes it, or why it is not kept and what to do instead.
     Credentials are neither asked for nor written: they go to AWS Secrets Manager.

@@ -14,6 +14,9 @@ from operations.commands.shared import (
     say,
 )
 
+EXAMPLES = ("ibgw login paper --gateway main --again",)
+EXIT_CODES = (ExitCode.REFUSED, ExitCode.DECLINED)
+
 
 def login(
     stack: StackName,
@@ -24,9 +27,10 @@ def login(
     yes: TypedName = None,
     during_market: DuringMarket = False,
 ) -> None:
-    """Let a gateway log in that the start guard holds back after two failed attempts with one version of its secret.
+    """Grant a gateway one more login after failed attempts.
 
-    Check the credentials first, by logging in at IBKR's site: too many wrong attempts lock the account.
+    For one that the start guard holds back after two with one version of its secret. Check the credentials first, by
+    logging in at IBKR's site: too many wrong attempts lock the account.
     """
     from operations import lifecycle
     from operations.live import Leave, consent

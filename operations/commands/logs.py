@@ -18,6 +18,8 @@ from operations.commands.shared import (
     say,
 )
 
+EXAMPLES = ("ibgw logs paper --follow", "ibgw logs paper --known --since 2h")
+
 
 def logs(
     stack: StackLookedAt = None,
@@ -40,8 +42,9 @@ def logs(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     show_accounts: ShowAccounts = False,
 ) -> None:
-    """Show what gateways wrote: when, which gateway, what the line means for the login, the line.
+    """Show what gateways wrote, and what it means.
 
+    When, which gateway, what the line means for the login, the line.
     Credentials are masked, and account numbers unless --show-accounts. All times are in one zone, the gateway's, or UTC
     where gateways differ. Lines of the settings' autosave that follow each other are shown as one. With --json each
     line is there, its time in UTC.

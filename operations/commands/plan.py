@@ -9,6 +9,9 @@ from operations.commands.shared import SameAsFormatJson, StackLookedAt, looked_a
 if TYPE_CHECKING:
     from operations.plan.model import Plan
 
+EXAMPLES = ("ibgw plan paper", "ibgw plan paper --fail-on relogin --format markdown")
+EXIT_CODES = (ExitCode.GATE_HIT,)
+
 
 class Format(StrEnum):
     """Of a plan, which operations.plan renders."""
@@ -41,9 +44,10 @@ def plan(
         ),
     ] = None,
 ) -> None:
-    """Show what `pulumi up` would do to each gateway: who logs in again, for how long it is away, and why.
+    """Show what `pulumi up` would do to each gateway.
 
-    Changes nothing. Verdicts: none, in_place, relogin, relogin_second_factor, create, remove.
+    Who logs in again, for how long it is away, and why. Changes nothing. Verdicts: none, in_place, relogin,
+    relogin_second_factor, create, remove.
     """
     from operations.plan.reading import read, warnings
     from operations.plan.rendering import RENDERERS

@@ -5,6 +5,9 @@ import typer
 from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import DuringMarket, TypedName, confirmation, duration, releases_here, say, stacks_here
 
+EXAMPLES = ("ibgw promote --from paper --to live", "ibgw promote --continue")
+EXIT_CODES = (ExitCode.TIMED_OUT, ExitCode.REFUSED, ExitCode.DECLINED, ExitCode.ROLLED_BACK, ExitCode.NEEDS_A_PERSON)
+
 
 def promote(
     source: Annotated[
@@ -32,12 +35,10 @@ def promote(
     during_market: DuringMarket = False,
     yes: TypedName = None,
 ) -> None:
-    """Take what runs verified on paper to live: verify it for a while, write the release, show the plan, ask, deploy,
-    verify, keep it, or go back.
+    """Take what runs verified on paper to live.
 
-    Exit code: 0 live runs it, verified; 6 live waits for a second factor or for IBKR (then --continue); 7 refused,
-    nothing was changed; 8 you said no; 10 it failed, and live runs the release before, verified; 11 it failed, and
-    live needs a person.
+    Verifies it for a while, writes the release, shows the plan, asks, deploys, verifies, and keeps it or goes back. A
+    live that waits for its second factor, or for IBKR, goes on with --continue.
     """
     if sum((resume, prepare, release is not None)) > 1:
         raise IbgwError(

@@ -2,12 +2,17 @@ import typer
 
 from operations.commands.shared import Json, LiveStackName, answer, print_json
 
+EXAMPLES = ("ibgw releases", "ibgw releases --json")
+
 
 def releases(
     stack: LiveStackName = "live",
     as_json: Json = False,
 ) -> None:
-    """List the releases: what was verified on paper, by whom, and when live was brought to it. * is what it runs."""
+    """List the releases, and when live was brought to each.
+
+    What was verified on paper, and by whom. * is what live runs.
+    """
     from deployment.paths import RELEASES, project_folder
     from operations.promotion.journal import Journal
     from operations.releases import listed, table

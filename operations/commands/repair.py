@@ -2,10 +2,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import DuringMarket, Json, StackName, TypedNameBesideYes, answer, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+EXAMPLES = ("ibgw repair paper",)
+EXIT_CODES = (ExitCode.FAILED, ExitCode.REFUSED, ExitCode.DECLINED)
 
 
 def repair(

@@ -3,6 +3,7 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import (
     DuringMarket,
     GatewayName,
@@ -13,6 +14,9 @@ from operations.commands.shared import (
     docker_of,
     say,
 )
+
+EXAMPLES = ("ibgw reset-settings paper --gateway main", "ibgw reset-settings paper --restore .ibgw/backups/FILE")
+EXIT_CODES = (ExitCode.REFUSED, ExitCode.DECLINED)
 
 
 def reset_settings(
@@ -25,9 +29,9 @@ def reset_settings(
     yes_live: TypedNameBesideYes = None,
     during_market: DuringMarket = False,
 ) -> None:
-    """Empty a gateway's settings volume, after a backup to .ibgw/backups. The gateway logs in anew.
+    """Empty a gateway's settings volume, after a backup.
 
-    Says what is lost and asks first. The start guard's counts stay.
+    It goes to .ibgw/backups. The gateway logs in anew. Says what is lost and asks first. The start guard's counts stay.
     """
     from deployment.description import Mode
     from deployment.paths import backups, project_folder

@@ -2,7 +2,11 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import DuringMarket, GatewayNames, StackName, TypedName, for_each_gateway
+
+EXAMPLES = ("ibgw restart paper --gateway main", "ibgw restart paper --soft")
+EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT, ExitCode.REFUSED, ExitCode.DECLINED)
 
 
 def restart(

@@ -2,7 +2,11 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import DuringMarket, LiveStackName, TypedName, confirmation, releases_here, say
+
+EXAMPLES = ("ibgw rollback live", "ibgw rollback live --to 20261124-1")
+EXIT_CODES = (ExitCode.TIMED_OUT, ExitCode.REFUSED, ExitCode.DECLINED, ExitCode.NEEDS_A_PERSON)
 
 
 def rollback(
@@ -20,9 +24,9 @@ def rollback(
     yes: TypedName = None,
     during_market: DuringMarket = False,
 ) -> None:
-    """Take live back to an earlier release, also out of a promotion that failed or hangs. One login.
+    """Take live back to an earlier release.
 
-    Exit code: 0 live runs it, verified; 6 and 11 as for promote; 7 refused, nothing was changed; 8 you said no.
+    Also out of a promotion that failed or hangs. It costs one login.
     """
     from deployment.paths import project_folder
     from operations.live import Leave, check_hours

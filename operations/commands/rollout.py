@@ -2,6 +2,7 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import (
     DuringMarket,
     Json,
@@ -13,6 +14,9 @@ from operations.commands.shared import (
     print_json,
     say,
 )
+
+EXAMPLES = ("ibgw rollout paper", "ibgw rollout paper --gateway 'us-*' --max-failures 1")
+EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT, ExitCode.REFUSED, ExitCode.DECLINED)
 
 
 def rollout(
@@ -34,12 +38,12 @@ def rollout(
     during_market: DuringMarket = False,
     as_json: Json = False,
 ) -> None:
-    """Take what waits to be deployed to running gateways, one after the other: the first is the canary, and each is
-    verified before the next. What is as declared already is verified only, and first.
+    """Update running gateways, one verified after the other.
+
+    Takes what waits to be deployed to them. The first is the canary; what is as declared already is verified only, and
+    before it.
 
     Stops after more failures than allowed, and while a second factor is pending; the same command goes on.
-    Exit code: 0 all are verified, 3 some failed, 5 an update broke off, 6 one waits for its second factor,
-    7 refused, nothing was changed.
     """
     from fnmatch import fnmatchcase
 

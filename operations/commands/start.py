@@ -1,4 +1,8 @@
+from deployment.errors import ExitCode
 from operations.commands.shared import GatewayNames, StackName, for_each_gateway
+
+EXAMPLES = ("ibgw start paper", "ibgw start paper --gateway main")
+EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT, ExitCode.REFUSED)
 
 
 def start(stack: StackName, gateway: GatewayNames = None) -> None:

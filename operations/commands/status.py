@@ -17,6 +17,9 @@ from operations.commands.shared import (
 if TYPE_CHECKING:
     from operations.status import StackStatus
 
+EXAMPLES = ("ibgw status paper", "ibgw status --all --json")
+EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT)
+
 
 def status(
     stack: StackLookedAt = None,
@@ -24,11 +27,11 @@ def status(
     as_json: Json = False,
     former_json: FormerJson = False,
 ) -> None:
-    """Show all gateways of a stack at a glance: state, since when, account, latency, restarts, image, next and last
-    planned restart.
+    """Show the gateways of a stack at a glance.
 
-    Asks each gateway now, by its API; the exit code is that of the answers, as for verify. With --all a stack that was
-    never deployed counts for nothing.
+    State, since when, account, latency, restarts, image, next and last planned restart. Asks each gateway now, by its
+    API; the exit code is that of the answers, as for verify. With --all a stack that was never deployed counts for
+    nothing.
     """
     from datetime import UTC, datetime
 

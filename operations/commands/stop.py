@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from deployment.description import Deployment, Gateway
     from healthcheck.docker_host import DockerHost
 
+EXAMPLES = ("ibgw stop paper", "ibgw stop paper --gateway main --for 2h", "ibgw stop live --yes-live live")
+EXIT_CODES = (ExitCode.REFUSED, ExitCode.DECLINED)
+
 
 def stop(
     stack: StackName,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from deployment.errors import ExitCode
 from operations.commands.shared import (
     GatewayNames,
     SameAsFormatJson,
@@ -15,6 +16,9 @@ from operations.commands.shared import (
     reading,
     say,
 )
+
+EXAMPLES = ("ibgw verify paper", "ibgw verify paper --gateway main --checks reachable,connected --wait 0s")
+EXIT_CODES = (ExitCode.FAILED, ExitCode.WARNINGS, ExitCode.TIMED_OUT)
 
 
 class Format(StrEnum):
@@ -55,12 +59,12 @@ def verify(
     as_json: SameAsFormatJson = False,
     show_accounts: ShowAccounts = False,
 ) -> None:
-    """Prove that a trader could trade, by these checks in this order:
+    """Prove that a trader could trade.
 
-    reachable, connected, authenticated, account_access, market_data, order_capability, isolation, hygiene.
+    By these checks in this order: reachable, connected, authenticated, account_access, market_data, order_capability,
+    isolation, hygiene.
 
-    The report is also written to .ibgw/reports/NAME.json beside Pulumi.yaml. Exit code: 0 verified, 3 failed,
-    4 warnings (--strict), 5 could not run, 6 timed out.
+    The report is also written to .ibgw/reports/NAME.json beside Pulumi.yaml.
     """
     seconds = duration(wait, "--wait") if wait is not None else None
     watched = duration(watch, "--watch")
