@@ -28,6 +28,7 @@ help:
 	@echo 'make mutants          break the program on purpose: does a test notice?'
 	@echo 'make lint, format     check, or rewrite, the sources'
 	@echo 'make reference        write docs/reference.md, docs/identities.md and the schema of a stack file anew'
+	@echo 'make diagrams         draw docs/images anew, out of docs/diagrams (needs Graphviz)'
 	@echo 'make workflows        check .github/workflows: a part of lint'
 	@echo 'make previews         what this tree would do to both stacks of the sandbox, policies checked'
 	@echo 'make plan STACK=...   what it would do to a real stack; FORMAT=markdown for a pull request'
@@ -88,6 +89,16 @@ no-debugging: environment
 .PHONY: reference
 reference: environment
 	@$(BIN)/python -m operations.reference .
+
+# The last line names what an image was drawn from, so that a test without Graphviz knows whether it is current.
+.PHONY: diagrams
+diagrams:
+	@command -v dot >/dev/null || { echo 'dot is missing: apt-get install graphviz'; exit 1; }
+	@mkdir -p docs/images
+	@for source in docs/diagrams/*.dot; do \
+		image=docs/images/$$(basename $$source .dot).svg; \
+		{ dot -Tsvg $$source; echo "<!-- $$(sha256sum $$source) -->"; } >$$image; \
+	done
 
 .PHONY: plan
 plan: no-debugging

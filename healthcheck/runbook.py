@@ -29,6 +29,10 @@ update, and Pulumi's plug-ins, which outlive a killed engine by a minute and mor
 
 Whatever is wrong, do not debug the engine of a real stack: `-v=9`, `--logtostderr`, `--tracing`, `PULUMI_DEBUG_GRPC`
 and their like write the credentials in plain text (docs/security.md). `ibgw doctor` names the files that they left.
+
+Where a login may stand, and what leads on:
+
+![The start guard lets a start through or holds it; an attempt is counted, then logged in or rejected](images/login.svg)
 """
 
 

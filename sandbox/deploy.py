@@ -26,7 +26,7 @@ def command(stack: str) -> list[str]:
 def deploy(stack: str, env: Mapping[str, str], say: Say) -> int:
     """Returns the engine's exit code."""
     words = command(stack)
-    say(f"$ {shlex.join(words)}")
+    say(f"deploying it: {shlex.join(words)}")
     with subprocess.Popen(words, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True) as engine:
         summary: list[str] = []
         with Steps(say) as steps:

@@ -93,7 +93,7 @@ def test_the_variables_describe_the_gateways_network(variables: dict[str, str], 
     assert variables["IBGW_NETWORK"] == f"{prefix}-paper-clients-main-api"
     assert variables["IBGW_HOST"] == f"{prefix}-paper-clients-main"
     assert variables["IBGW_PORT"] == PAPER_PORT
-    # README.md, Clients: 100 to 199 are production bots.
+    # docs/clients.md: 100 to 199 are production bots.
     assert (variables["IBGW_CLIENT_ID_MIN"], variables["IBGW_CLIENT_ID_MAX"]) == ("100", "199")
 
 

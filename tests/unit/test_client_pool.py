@@ -456,7 +456,7 @@ def test_closing_sends_what_waits_and_tells_who_still_borrows(gateway: Simulated
 
 
 def test_the_environment_of_a_bot_describes_the_pool(gateway: SimulatedGateway) -> None:
-    # As `ibgw env` prints it (README.md, Clients).
+    # As `ibgw env` prints it (docs/clients.md).
     environ = {
         "IBGW_HOST": "127.0.0.1",
         "IBGW_PORT": str(gateway.api_port),
@@ -479,7 +479,7 @@ def test_the_environment_of_a_bot_describes_the_pool(gateway: SimulatedGateway) 
 
 def test_the_example_runs_and_the_readme_shows_it(gateway: SimulatedGateway) -> None:
     example = ROOT / "docs" / "examples" / "pool.py"
-    [shown] = re.findall(r"```python\n(async def .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [shown] = re.findall(r"```python\n(async def .*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL)
     assert example.read_text().endswith(shown)
     environ = {
         "PYTHONPATH": str(ROOT),

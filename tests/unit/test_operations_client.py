@@ -7,7 +7,7 @@ from tests.unit.operations_contract import contract_json
 
 def test_variables_of_a_paper_gateway() -> None:
     deployment = parse_contract(contract_json(), "x")
-    # Ranges: README.md, Clients (100 to 199 production, 200 to 299 development).
+    # Ranges: docs/clients.md (100 to 199 production, 200 to 299 development).
     assert client_environment(deployment, deployment.gateways["main"]) == {
         "IBGW_STACK": "paper",
         "IBGW_GATEWAY": "main",

@@ -49,9 +49,11 @@ def test_the_compose_file_joins_the_gateways_network_and_publishes_nothing() -> 
     assert "ports" not in bot
 
 
-def test_the_readme_shows_the_examples_as_they_are() -> None:
+def test_the_page_for_clients_shows_the_examples_as_they_are() -> None:
     blocks = dict(
-        re.findall(r"```(yaml|python)\n((?:services|import).*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        re.findall(
+            r"```(yaml|python)\n((?:services|import).*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL
+        )
     )
     assert (EXAMPLES / "bot.py").read_text().endswith(blocks["python"])
     assert yaml.safe_load(blocks["yaml"]) == yaml.safe_load((EXAMPLES / "compose.yaml").read_text())

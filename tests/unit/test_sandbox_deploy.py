@@ -59,7 +59,7 @@ def test_the_engines_command_and_its_exit_code_are_told(tmp_path: Path) -> None:
     said: list[str] = []
     assert deploy("paper", {"PATH": f"{tmp_path}:{os.defpath}", "STATE": "this one"}, said.append) == 4
     assert said == [
-        "$ pulumi up --yes --skip-preview --suppress-outputs --stack paper",
+        "deploying it: pulumi up --yes --skip-preview --suppress-outputs --stack paper",
         "Diagnostics:",
         "this one is locked",
     ]

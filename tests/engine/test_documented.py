@@ -1,0 +1,60 @@
+"""The README and the documents, read at a terminal: each of their commands as it stands there, one after the other."""
+
+import os
+import re
+import secrets
+import shlex
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from sandbox.environment import PREFIX, ROOT, Sandbox, free_index
+from tests.documented import ACCOUNT, WALKED, Command, blocks
+from tests.engine.conftest import SANDBOXES
+
+SECONDS = 1800
+DONE = "the exit code of it is"
+
+
+def walked() -> list[Command]:
+    every = [block for document in WALKED for block in blocks(document)]
+    here = [block for block in every if not any(words[0] in ACCOUNT for command in block for words in command.words)]
+    return [command for block in here for command in block]
+
+
+def expected(command: Command) -> int:
+    """As the document shows it: a verification that fails."""
+    return 3 if re.search(r"^\S+/\S+  \w+  FAILED$", command.printed, re.MULTILINE) else 0
+
+
+@pytest.mark.exhaustive
+def test_each_command_of_the_documents_runs_as_it_stands_there(say: Callable[[str], None]) -> None:
+    """In one shell, on a sandbox beside the run's own, whose name stands for the usual one."""
+    prefix = f"ibgw-test-{secrets.token_hex(3)}"
+    made = Sandbox(SANDBOXES / prefix, prefix, free_index(), say=say)
+    commands = walked()
+    ours = ("MAKE", "MFLAGS", "AWS_", "PULUMI_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    script = "".join(
+        f'echo {shlex.quote(f"$ {command.text}")}\n{command.text.replace(PREFIX, prefix)}\necho "{DONE} $?"\n'
+        for command in commands
+    )
+    try:
+        made.up()
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env={**environment, "IBGW_SANDBOX": str(made.folder)},
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+        )
+    finally:
+        made.down()
+    codes = [int(code) for code in re.findall(rf"^{DONE} (\d+)$", done.stdout, re.MULTILINE)]
+    assert codes == [expected(command) for command in commands], done.stdout
+    assert "accounts: DU" in done.stdout, "what the client's example prints"
+    assert not made.folder.exists()
