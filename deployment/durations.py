@@ -11,6 +11,8 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _LONGEST = 366 * 24 * 3600.0
 """Seconds. More overflows a clock somewhere."""
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|h|m|s))+$"
+"""The same of a whole text, for a schema."""
 
 
 def parse_duration(text: str) -> timedelta:

@@ -3,6 +3,7 @@
 What Docker says of an object is handed on as it is (`docker inspect`, Docker Engine API 1.41).
 """
 
+import errno
 import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,12 +63,25 @@ def _failures() -> Iterator[None]:
         raise DockerError(_words(error)) from error
 
 
+_SOCKET = {
+    errno.ENOENT: "there is no such socket; start Docker (`sudo systemctl start docker`), or name the socket that "
+    "`docker context inspect --format '{{.Endpoints.docker.Host}}'` prints",
+    errno.EACCES: "this user may not use the socket; `sudo usermod -aG docker $USER`, and log in again",
+    errno.ECONNREFUSED: "nobody answers at the socket; start Docker (`sudo systemctl start docker`)",
+}
+"""Why a connection to a socket of this machine fails, and what to do."""
+
+
 def _words(error: BaseException) -> str:
-    """Its text; where an ssh failed, what that was, without the words of those that passed it on."""
+    """Its text; where an ssh or a socket failed, what that was, without the words of those that passed it on."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, SshFailed):
+    while cause is not None:
+        if isinstance(cause, SshFailed):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno in _SOCKET:
+            return _SOCKET[cause.errno]
         cause = cause.__cause__ or cause.__context__
-    return str(cause or error)
+    return str(error)
 
 
 @dataclass(frozen=True)
@@ -421,7 +435,7 @@ def _open(url: str, timeout: float) -> docker.APIClient:
     hint = "expected an answer; check that the daemon runs and that you may use its socket (`docker version`)"
     if address is not None:
         hint = f"expected an answer; check that `{address.by_hand('docker version')}` works without a question"
-    # An ssh that failed has said all that.
+    # An ssh or a socket that failed has said all that.
     told = failure if failures and failure != str(failures[0]) else f"{failure}; {hint}"
     raise IbgwError(f"Docker host {url}: {told}", exit_code=ExitCode.COULD_NOT_RUN)
 

@@ -13,17 +13,26 @@ from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from deployment import docker_address
 from deployment.abilities import Lacking
 from deployment.description import CheckLevel, Client, Mode, SecondFactor
 from deployment.description import QuoteContract as QuoteContractDescription
-from deployment.durations import parse_duration
+from deployment.durations import DURATION_PATTERN, parse_duration
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import OWN_LABELS
-from infra import values
+from infra import elsewhere, values
 from infra.settings_errors import explain
 from infra.times import apart, in_new_york, parse_time_of_day
 
@@ -32,6 +41,7 @@ PROJECT = "ibgw"
 MINIMUM_HEADROOM_MIB = 512
 """Memory that Java needs beyond its heap, with Xvfb and the relay (users' reports: heap + 512 MiB)."""
 SUNDAY = 6
+COMPOSE_LABELS = "com.docker."
 _DNS_LABEL_MAX = 63
 _DEEPEST = 16
 _LONGEST = 2048
@@ -130,20 +140,42 @@ def _docker_host(value: str) -> str:
     return value
 
 
-def _client_label(value: str) -> str:
+def _not_ours(value: str) -> str:
     if value.startswith(OWN_LABELS):
         raise ValueError(
-            f"{value!r} is one of the labels that ibgw gives to its own objects; expected a label of the client's own"
+            f"{value!r} is one of the labels that ibgw gives to its own objects; expected a label of your own"
         )
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+def _not_composes(value: str) -> str:
+    """By these labels compose knows what is its own, and removes what its file does not have."""
+    if value.startswith(COMPOSE_LABELS):
+        raise ValueError(
+            f"{value!r} is one of compose's own labels, by which it would remove the gateway; leave it out"
+        )
+    return value
+
+
+def _save_settings(value: object) -> object:
+    if not isinstance(value, list):
+        return _between(_duration(value), "5m", "12h")
+    if not value:
+        raise ValueError('no time; expected times such as ["08:00", "17:30"], or how often, such as 30m')
+    return tuple(_time_of_day(str(at)) for at in value)
+
+
+def _mode(value: object) -> object:
+    if value == "both":
+        raise ValueError(f"found 'both'; {elsewhere.OTHER_STACK}")
+    return value
+
+
+_DURATION = WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
+Duration = Annotated[timedelta, BeforeValidator(_duration), _DURATION]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 TimeZone = Annotated[str, AfterValidator(values.time_zone)]
-API_TEXT = r"^[!-~]([ -~]*[!-~])?$"
-"""Printable ASCII, all that the API's own clients send of a contract (error 579), without blanks around it."""
-Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=30)]
+Name = Annotated[str, Field(pattern=values.NAME, max_length=30)]
 
 
 def _between(value: timedelta, low: str, high: str) -> timedelta:
@@ -203,13 +235,13 @@ class Credentials(_Settings):
     """The secret in AWS Secrets Manager. Without `versionId`, its current version (AWSCURRENT)."""
 
     secret_id: Annotated[str, AfterValidator(values.secret_id)]
-    version_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{32,64}$")] | None = None
+    version_id: Annotated[str, Field(pattern=values.VERSION_ID)] | None = None
 
 
 class Account(_Settings):
     """Accounts that must be there; empty accepts any account of the stack's kind."""
 
-    expected: tuple[Annotated[str, Field(pattern=r"^[A-Z]{1,3}[0-9]{3,12}$")], ...] = ()
+    expected: tuple[Annotated[str, Field(pattern=values.ACCOUNT)], ...] = ()
 
 
 class Api(_Settings):
@@ -236,6 +268,11 @@ class Offline(_Settings):
         return self
 
 
+_SAVING = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"type": "array", "items": {"type": "string"}}]}
+)
+
+
 class Session(_Settings):
     """When the gateway restarts, logs off or is logged out, what heals by itself, and who wins when the user is logged
     in elsewhere."""
@@ -247,7 +284,7 @@ class Session(_Settings):
     cold_restart: TimeOfDay | None = None
     offline: Offline | None = None
     heal: bool = True
-    save_settings: Annotated[Duration, AfterValidator(lambda value: _between(value, "5m", "12h"))] | None = timedelta(
+    save_settings: Annotated[timedelta | tuple[str, ...], BeforeValidator(_save_settings), _SAVING] | None = timedelta(
         minutes=30
     )
 
@@ -278,7 +315,7 @@ class SecondFactorSettings(_Settings):
     """How a login is confirmed, and what happens when nobody confirms it."""
 
     method: SecondFactor = SecondFactor.NONE
-    device: Annotated[str, Field(min_length=1, pattern=r"\S")] | None = None
+    device: Annotated[str, Field(min_length=1, pattern=values.NOT_BLANK)] | None = None
     on_timeout: OnTimeout = OnTimeout.EXIT
     relogin: bool = False
     exit_interval: Annotated[Duration, AfterValidator(lambda value: _between(value, "10s", "10m"))] = timedelta(
@@ -327,6 +364,16 @@ class ContainerSettings(_Settings):
     stop_grace: Annotated[Duration, AfterValidator(lambda value: _between(value, "60s", "10m"))] = timedelta(seconds=90)
     log_max_size: Annotated[str, AfterValidator(values.log_size)] = "10m"
     log_max_files: Annotated[int, Field(ge=1, le=100)] = 5
+    labels: tuple[
+        Annotated[str, Field(pattern=values.LABEL), AfterValidator(_not_ours), AfterValidator(_not_composes)], ...
+    ] = ()
+
+    @model_validator(mode="after")
+    def _each_label_once(self) -> Self:
+        keys = [label.partition("=")[0] for label in self.labels]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"labels: {', '.join(twice)} is there twice; expected each key once")
+        return self
 
 
 class Debug(_Settings):
@@ -348,7 +395,7 @@ class Right(StrEnum):
     PUT = "P"
 
 
-ContractText = Annotated[str, Field(pattern=API_TEXT, max_length=40)]
+ContractText = Annotated[str, Field(pattern=values.API_TEXT, max_length=40)]
 """Such as `ESZ6`, `P ESTX 50  DEC 26`, `FESX DEC 26`."""
 
 _OPTION = ("expiry", "strike", "right")
@@ -360,10 +407,10 @@ class QuoteContract(_Settings):
     """What is quoted, in the API's words (`expiry`: lastTradeDateOrContractMonth). `conId` and an exchange name any
     contract, a localSymbol with its secType and exchange as well, and a symbol with what belongs to its secType."""
 
-    symbol: Annotated[str, Field(pattern=API_TEXT, max_length=64)] = "SPY"
+    symbol: Annotated[str, Field(pattern=values.API_TEXT, max_length=64)] = "SPY"
     sec_type: SecurityType = SecurityType.STOCK
-    exchange: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=32)] = "SMART"
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    exchange: Annotated[str, Field(pattern=values.EXCHANGE, max_length=32)] = "SMART"
+    currency: Annotated[str, Field(pattern=values.CURRENCY)] = "USD"
     con_id: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     local_symbol: ContractText | None = None
     primary_exchange: ContractText | None = None
@@ -371,7 +418,7 @@ class QuoteContract(_Settings):
     expiry: Annotated[str, BeforeValidator(_digits), AfterValidator(values.expiry)] | None = None
     strike: Annotated[float, Field(gt=0, lt=1e9)] | None = None
     right: Right | None = None
-    multiplier: Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{1,7}(\.[0-9]{1,4})?$")] | None = None
+    multiplier: Annotated[str, Field(pattern=values.MULTIPLIER), BeforeValidator(_digits)] | None = None
 
     @model_validator(mode="after")
     def _names_one_contract(self) -> Self:
@@ -431,8 +478,8 @@ class Checks(_Settings):
 class ClientSettings(_Settings):
     """Who may be attached to the gateway's `api` network: one container by name, or all that carry a label."""
 
-    container: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")] | None = None
-    label: Annotated[str, Field(pattern=r"^[^=\s]+=[^\s]*$"), AfterValidator(_client_label)] | None = None
+    container: Annotated[str, Field(pattern=values.CONTAINER_NAME)] | None = None
+    label: Annotated[str, Field(pattern=values.LABEL), AfterValidator(_not_ours)] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -464,11 +511,11 @@ class Gateway(_Settings):
 class Settings(_Settings):
     """All of a stack's configuration in the `ibgw` namespace."""
 
-    mode: Mode
+    mode: Annotated[Mode, BeforeValidator(_mode)]
     docker_host: Annotated[str, AfterValidator(_docker_host)]
     name_prefix: Name = "ibgw"
     image: Annotated[str, AfterValidator(values.pinned_image)] | None = None
-    release: Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}$")] | None = None
+    release: Annotated[str, Field(pattern=values.RELEASE)] | None = None
     platform: Platform = Platform.AMD64
     accept_host: tuple[Lacking, ...] = ()
     network: Network = Network()
@@ -571,26 +618,27 @@ def _unfit(where: str, value: Any, depth: int = 0) -> Iterator[str]:
             yield from _unfit(f"{where}.{place}", inner, depth + 1)
 
 
-def check_stack_name(stack: str, settings: Settings) -> None:
-    """A stack's name begins with its mode. Raises IbgwError (REFUSED)."""
+def _check_stack_name(stack: str, mode: object) -> None:
+    """A stack's name begins with its mode, so another mode is told before what the other kind of stack must have."""
     first = stack.split("-", 1)[0]
     if first not in tuple(Mode) or not re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", stack):
-        raise IbgwError(
-            f"stack {stack!r}: expected paper, live, paper-NAME or live-NAME (lower case, digits, single hyphens)",
-            exit_code=ExitCode.REFUSED,
+        raise _refused(
+            f"stack {stack!r}: expected paper, live, paper-NAME or live-NAME (lower case, digits, single hyphens)"
         )
-    if settings.mode != first:
-        raise IbgwError(
-            f"ibgw:mode is {settings.mode.value!r}, but the stack is {stack!r}; a stack's name begins with its mode",
-            exit_code=ExitCode.REFUSED,
+    if mode in tuple(Mode) and mode != first:
+        raise _refused(
+            f"ibgw:mode is {mode!r}, but the stack is {stack!r}; a stack's name begins with its mode: set it to "
+            f"{first}, or make a stack of its own for the other (`ibgw init --stack {mode}`)"
         )
+
+
+def _check_host_names(stack: str, settings: Settings) -> None:
     for name in settings.gateways:
         host = f"{settings.name_prefix}-{stack}-{name}"
         if len(host) > _DNS_LABEL_MAX:
-            raise IbgwError(
+            raise _refused(
                 f"ibgw:gateways.{name}: {host!r} has {len(host)} characters, a host name has at most {_DNS_LABEL_MAX}; "
-                "choose a shorter name",
-                exit_code=ExitCode.REFUSED,
+                "choose a shorter name"
             )
 
 
@@ -607,6 +655,7 @@ def load(stack: str, config: Mapping[str, str]) -> Settings:
     }
     faults = [*_unfit(PROJECT, document)]
     if not faults:
+        _check_stack_name(stack, document.get("mode"))
         try:
             settings = Settings.model_validate_json(json.dumps(document))
         except ValidationError as error:
@@ -614,5 +663,5 @@ def load(stack: str, config: Mapping[str, str]) -> Settings:
     if faults:
         listed = "".join(f"\n  - {fault}" for fault in faults)
         raise _refused(f"the configuration of stack {stack!r} was refused:{listed}")
-    check_stack_name(stack, settings)
+    _check_host_names(stack, settings)
     return settings

@@ -1,13 +1,32 @@
 """What is wrong with a configuration, in words: the key as it is in YAML, what is there and what was expected."""
 
 import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from infra import elsewhere
+from infra.values import PATTERNS
+
 _SHOWN = 120
+_EXPECTED = {
+    "bool_type": "expected true or false, without quotes",
+    "int_type": "expected a whole number, without quotes",
+    "float_type": "expected a number, without quotes",
+    "string_type": "expected a text; put it in quotes",
+    "model_type": "expected keys and their values below it",
+    "dict_type": "expected keys and their values below it",
+    "tuple_type": "expected a list, such as [a, b]",
+    "too_short": "expected at least one",
+}
+"""By pydantic's names of what is wrong; for all others, its own words."""
+_WHOLE = ("model_type", "dict_type")
+"""A text in the place of several settings may be anything, a password too."""
 
 
 def explain(fault: ErrorDetails, schema: type[BaseModel], namespace: str) -> str:
@@ -19,20 +38,85 @@ def explain(fault: ErrorDetails, schema: type[BaseModel], namespace: str) -> str
         case "missing":
             return f"{where}: missing; set it, there is no default"
         case "extra_forbidden":
-            known = _keys(schema, location[:-1])
-            near = difflib.get_close_matches(str(location[-1]), known, n=1)
-            return f"{where}: unknown key; " + (
-                f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-            )
+            return f"{where}: unknown key; {_instead(location, fault['input'], schema, namespace)}"
         case "value_error":
             # Our own words; a rule between top-level keys names them itself.
             said = str(fault["ctx"]["error"])
             return f"{where}: {said}" if location else said
-        case _:
-            value = fault["input"]
-            shown = repr(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
-            shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-            return f"{where}: found {shown}; {fault['msg']}"
+        case kind:
+            hidden = "credentials" in location or kind in _WHOLE
+            return f"{where}: found {_shown(fault['input'], hidden)}; {_expected(fault)}"
+
+
+def _shown(value: Any, hidden: bool) -> str:
+    if isinstance(value, str):
+        text = "a text" if hidden else repr(value)
+    elif isinstance(value, int | float):
+        text = json.dumps(value)
+    else:
+        text = "nothing" if value is None else "a list" if isinstance(value, list) else "keys and values"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _expected(fault: ErrorDetails) -> str:
+    value, context = fault["input"], fault.get("ctx", {})
+    match fault["type"]:
+        case "string_pattern_mismatch":
+            pattern = context["pattern"]
+            meant = next((text for text in (value.lower(), value.upper()) if re.search(pattern, text)), None)
+            return f"expected {PATTERNS[pattern]}{_meant(meant)}"
+        case "enum":
+            words = re.findall("'([^']*)'", context["expected"])
+            near = difflib.get_close_matches(str(value).lower(), words, n=1, cutoff=0.7)
+            return f"expected {context['expected']}{_meant(*near)}"
+        case kind:
+            return _EXPECTED.get(kind) or fault["msg"]
+
+
+def _meant(meant: str | None = None) -> str:
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def _instead(location: tuple[int | str, ...], value: Any, schema: type[BaseModel], namespace: str) -> str:
+    """What an unknown key may have been meant for: a key beside it, another program's setting, a key elsewhere."""
+    name = str(location[-1])
+    known = _keys(schema, location[:-1])
+    gateway = str(location[1]) if location[0] == "gateways" and len(location) > 1 else "NAME"
+
+    def full(key: str) -> str:
+        return (
+            f"{namespace}:{key}" if key.split(".")[0] in _keys(schema, ()) else f"{namespace}:gateways.{gateway}.{key}"
+        )
+
+    def answer(name: str) -> str | None:
+        row = elsewhere.row(name)
+        return row and "; ".join(filter(None, (row.key and f"it is {full(row.key)} here", row.note)))
+
+    if beside := next((key for key in known if key.lower() == name.lower()), None):
+        return f"did you mean {beside}?"
+    if others := [path for path in _paths(schema) if path.rpartition(".")[2] == name]:
+        return f"did you mean {' or '.join(map(full, others))}?"
+    if answered := answer(name):
+        variables = _variables(value) if name == "environment" else ()
+        return "\n      ".join((answered, *(f"{each}: {answer(each) or 'nothing takes it'}" for each in variables)))
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+
+
+def _variables(environment: Any) -> list[str]:
+    """The names in a container's environment, as compose files write it: a mapping, or a list of NAME=value."""
+    lines = environment if isinstance(environment, list | Mapping) else ()
+    return [str(line).partition("=")[0] for line in lines]
+
+
+def _paths(schema: Any, above: str = "") -> Iterator[str]:
+    """All keys; those of a gateway without where it stands."""
+    for field in schema.model_fields.values():
+        path = f"{above}{field.alias}"
+        yield path
+        inner = field.annotation if _is_model(field.annotation) else _held(field.annotation)
+        if inner is not None:
+            yield from _paths(inner, "" if path == "gateways" else f"{path}.")
 
 
 def _keys(schema: Any, location: tuple[int | str, ...]) -> list[str]:

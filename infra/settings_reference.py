@@ -66,7 +66,8 @@ MEANINGS: Mapping[str, str] = {
     "gateways.NAME.session.offline.until": "When it logs in again.",
     "gateways.NAME.session.heal": "An API that is wedged or half open for 3 minutes gets a restart that keeps the "
     "session, once an outage; a refused saved session one full login; three a day in all.",
-    "gateways.NAME.session.saveSettings": "How often the gateway's settings are saved.",
+    "gateways.NAME.session.saveSettings": "How often the gateway's settings are saved, or at which times of day: "
+    '`["08:00", "17:30"]`.',
     "gateways.NAME.secondFactor.method": "`none`, or `push`: approve in IBKR Mobile. The image can type no codes.",
     "gateways.NAME.secondFactor.device": "The device's name in IBKR's list.",
     "gateways.NAME.secondFactor.onTimeout": "What IBC's script does when IBC has ended after `exitInterval`: `exit` or "
@@ -82,6 +83,7 @@ MEANINGS: Mapping[str, str] = {
     "gateways.NAME.container.stopGrace": "Time to log out; a killed gateway leaves its session open at IBKR.",
     "gateways.NAME.container.logMaxSize": "The size at which Docker begins a new log file.",
     "gateways.NAME.container.logMaxFiles": "How many log files Docker keeps.",
+    "gateways.NAME.container.labels": "Labels of your own, as KEY=VALUE, such as a log collector's.",
     "gateways.NAME.debug.enabled": (
         "More of IBC's logging, and a volume for the gateway's logs (`ibgw logs --files`): of 14 days, at most 256 MiB."
     ),

@@ -173,8 +173,11 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
         variables["AUTO_LOGOFF_TIME"] = twelve_hour(session.auto_logoff)
     if session.cold_restart is not None:
         variables["TWS_COLD_RESTART"] = session.cold_restart
-    if session.save_settings is not None:
+    # SaveTwsSettingsAt, in IBC's config.ini.
+    if isinstance(session.save_settings, timedelta):
         variables["SAVE_TWS_SETTINGS"] = f"Every {round(session.save_settings.total_seconds() / 60)} mins"
+    elif session.save_settings is not None:
+        variables["SAVE_TWS_SETTINGS"] = " ".join(session.save_settings)
     if gateway.vnc.enabled:
         variables["VNC_SERVER_PASSWORD_FILE"] = VNC_PASSWORD_PATH
     return dict(sorted(variables.items()))
@@ -262,7 +265,9 @@ def describe(
             stop_grace=gateway.container.stop_grace,
             log=LogSpec(gateway.container.log_max_size, gateway.container.log_max_files),
             restart=Restart.UNLESS_STOPPED,
-            labels=labelled(Role.GATEWAY, name) | {str(Label.SECRET_ID): gateway.credentials.secret_id},
+            labels=dict(label.split("=", 1) for label in gateway.container.labels)
+            | labelled(Role.GATEWAY, name)
+            | {str(Label.SECRET_ID): gateway.credentials.secret_id},
         )
 
     def gateway_spec(name: str, gateway: config.Gateway) -> GatewaySpec:

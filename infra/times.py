@@ -12,7 +12,10 @@ def parse_time_of_day(text: str) -> time:
     """Reads `07:05`. Raises ValueError, naming what was found."""
     match = _TIME_OF_DAY.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a time of day in the form HH:MM (24 hours), such as 23:59")
+        meant = re.fullmatch(r"(0?[0-9]|1[0-2]):([0-5][0-9]) ?([AP])M", text.upper())
+        hour = int(meant[1]) % 12 + (12 if meant[3] == "P" else 0) if meant else None
+        example = "such as 23:59" if meant is None else f"did you mean {hour:02}:{meant[2]}?"
+        raise ValueError(f"{text!r} is not a time of day in the form HH:MM (24 hours); {example}")
     return time(int(match[1]), int(match[2]))
 
 

@@ -27,6 +27,36 @@ def unseen(text: str) -> str | None:
     return None
 
 
+# --- texts --------------------------------------------------------------------------------------------------------
+
+NAME = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
+ACCOUNT = r"^[A-Z]{1,3}[0-9]{3,12}$"
+VERSION_ID = r"^[A-Za-z0-9-]{32,64}$"
+CONTAINER_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"
+LABEL = r"^[^=\s]+=[^\s]*$"
+RELEASE = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}$"
+API_TEXT = r"^[!-~]([ -~]*[!-~])?$"
+EXCHANGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+CURRENCY = r"^[A-Z]{3}$"
+MULTIPLIER = r"^[0-9]{1,7}(\.[0-9]{1,4})?$"
+NOT_BLANK = r"\S"
+
+PATTERNS = {
+    NAME: "a name of lower-case letters, digits and hyphens, such as main; a letter first, no hyphen last",
+    ACCOUNT: "an account such as DU1234567",
+    VERSION_ID: "the id of a secret's version, as `aws secretsmanager list-secret-version-ids` prints it",
+    CONTAINER_NAME: "a container's name",
+    LABEL: "a label as KEY=VALUE without blanks, such as role=bot",
+    RELEASE: "a release's name, as `ibgw releases` prints it",
+    # All that the API's own clients send of a contract (error 579).
+    API_TEXT: "printable ASCII without blanks around it",
+    EXCHANGE: "an exchange's name, such as SMART",
+    CURRENCY: "a currency's code of three letters, such as USD",
+    MULTIPLIER: "a number such as 100",
+    NOT_BLANK: "a text",
+}
+"""What each of these wants, in words."""
+
 # --- images -------------------------------------------------------------------------------------------------------
 
 # The grammar of distribution/reference. What stands before the first / is a registry only with a dot, a port, or as
@@ -169,7 +199,16 @@ def expiry(value: str) -> str:
     return value
 
 
-_ABBREVIATIONS = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu"}
+_ABBREVIATIONS = {
+    **dict.fromkeys(("EST", "EDT", "ET", "EASTERN", "NYC"), "America/New_York"),
+    **dict.fromkeys(("CST", "CDT", "CT", "CENTRAL"), "America/Chicago"),
+    **dict.fromkeys(("MST", "MDT", "MT", "MOUNTAIN"), "America/Denver"),
+    **dict.fromkeys(("PST", "PDT", "PT", "PACIFIC"), "America/Los_Angeles"),
+    **{"HST": "Pacific/Honolulu", "BST": "Europe/London", "CEST": "Europe/Berlin", "EEST": "Europe/Athens"},
+    **{"IST": "Asia/Kolkata", "HKT": "Asia/Hong_Kong", "SGT": "Asia/Singapore", "JST": "Asia/Tokyo"},
+    **dict.fromkeys(("AEST", "AEDT"), "Australia/Sydney"),
+}
+"""What people write for a place. Some are several places': the one whose exchange most will mean."""
 
 
 def time_zone(value: str) -> str:
@@ -177,13 +216,17 @@ def time_zone(value: str) -> str:
     gateway's times would part from those of the place that is meant."""
     # The package's own list, so that every machine has the same; a system's folders hold files such as localtime.
     names = files("tzdata").joinpath("zones").read_text(encoding="ascii").split()
+    place = value.strip().replace(" ", "_")
+    meant = _ABBREVIATIONS.get(value.strip().upper()) or next(
+        (name for name in names if place and place.casefold() in (name.casefold(), name.rpartition("/")[2].casefold())),
+        None,
+    )
     if value == "Factory" or value in _ABBREVIATIONS or re.fullmatch(r"(Etc/)?GMT[+-][1-9][0-9]*", value):
-        meant = f"; did you mean {_ABBREVIATIONS[value]!r}?" if value in _ABBREVIATIONS else ", such as 'Europe/Berlin'"
         raise ValueError(
-            f"{value!r} is no place's time and knows no summer time; name the place whose time it is{meant}"
+            f"{value!r} is no place's time and knows no summer time; name the place whose time it is"
+            + (f"; did you mean {meant!r}?" if meant else ", such as 'Europe/Berlin'")
         )
     if value not in names:
-        near = [name for name in names if name.casefold() == value.casefold()]
-        near = near or difflib.get_close_matches(value, names, n=1)
-        raise ValueError(f"{value!r} is not an IANA time zone" + (f"; did you mean {near[0]!r}?" if near else ""))
+        meant = meant or next(iter(difflib.get_close_matches(value, names, n=1)), None)
+        raise ValueError(f"{value!r} is not an IANA time zone" + (f"; did you mean {meant!r}?" if meant else ""))
     return value

@@ -9,13 +9,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
+from infra import elsewhere
+from infra.elsewhere import Row
+from operations.yaml_text import read as read_yaml
+from operations.yaml_text import what_is_wrong
 
 # Compose's interpolation: $$, ${NAME}, ${NAME:-default} and its kin, $NAME.
 _REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?:(?P<how>:?[-+?])(?P<word>[^}]*))?\}|(?P<bare>\w+))")
@@ -44,11 +48,15 @@ class Imported:
         return {answer.key: answer.value for answer in self.answers if answer.key is not None}
 
     def drop(self, key: str, note: str) -> None:
-        """What would have taken `key`, or a key below it, is not kept after all."""
+        """What would have taken `key`, a key below it, or what it is a part of, is not kept after all."""
         self.answers = [
-            Answer(answer.setting, note=note) if f"{answer.key}.".startswith(f"{key}.") else answer
+            Answer(answer.setting, note=note) if _touch(f"{answer.key}.", f"{key}.") else answer
             for answer in self.answers
         ]
+
+
+def _touch(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _yes(text: str) -> bool:
@@ -71,11 +79,13 @@ def _seconds(text: str) -> str:
     return f"{int(text)}s"
 
 
-def _interval(text: str) -> str:
-    match = re.fullmatch(r"every (\d+) mins?", text, re.IGNORECASE)
-    if match is None:
-        raise ValueError("times of day are not supported; every 30 minutes instead, and at each stop")
-    return f"{match[1]}m"
+def _saving(text: str) -> str | list[str]:
+    """SaveTwsSettingsAt of IBC's config.ini."""
+    if every := re.fullmatch(r"every (\d+)(?: (mins?|hours?))?( .*)?", text.strip(), re.IGNORECASE):
+        if every[3]:
+            raise ValueError("a part of the day is not supported; how often, or times of day")
+        return f"{every[1]}{'h' if (every[2] or '').lower().startswith('h') else 'm'}"
+    return [_time(at) for at in text.split()]
 
 
 def _mode(text: str) -> str:
@@ -97,92 +107,31 @@ def _image(text: str) -> str:
     return text
 
 
-class _Row(NamedTuple):
-    key: str
-    read: Callable[[str], Any] = str
-    note: str = ""
+def _debugging(text: str) -> bool:
+    return text.lower() in ("debug", "trace") or (
+        text.lower() not in ("info", "warn", "warning", "error") and _yes(text)
+    )
 
 
-_UNKNOWN_TO_THE_IMAGE = "the image does not know this variable, so it had no effect until now"
-_VARIABLES: Mapping[str, _Row] = {
-    "TRADING_MODE": _Row("mode", _mode),
-    "TWS_ACCEPT_INCOMING": _Row("api.acceptIncoming", note="reject will do: clients come through the image's relay"),
-    "TWS_MASTER_CLIENT_ID": _Row("api.masterClientId", int),
-    "READ_ONLY_API": _Row("api.readOnly", _yes),
-    "ALLOW_BLIND_TRADING": _Row("api.allowBlindTrading", _yes),
-    "BYPASS_WARNING": _Row("api.bypassWarnings", _yes),
-    "EXISTING_SESSION_DETECTED_ACTION": _Row("session.existingSession"),
-    "TIME_ZONE": _Row("session.timeZone"),
-    "AUTO_RESTART_TIME": _Row("session.autoRestart", _time),
-    "AUTO_LOGOFF_TIME": _Row("session.autoLogoff", _time),
-    "TWS_COLD_RESTART": _Row("session.coldRestart", _time),
-    "SAVE_TWS_SETTINGS": _Row("session.saveSettings", _interval),
-    "TWOFA_DEVICE": _Row("secondFactor.device"),
-    "TWOFA_TIMEOUT_ACTION": _Row("secondFactor.onTimeout"),
-    "RELOGIN_AFTER_TWOFA_TIMEOUT": _Row("secondFactor.relogin", _yes),
-    "TWOFA_EXIT_INTERVAL": _Row("secondFactor.exitInterval", _seconds),
-    "JAVA_HEAP_SIZE": _Row("resources.javaHeap", int),
-    "IB_TRADING_MODE": _Row("mode", _mode),
-    "IB_READ_ONLY_API": _Row("api.readOnly", _yes, _UNKNOWN_TO_THE_IMAGE),
-    "IB_MASTER_CLIENT_ID": _Row("api.masterClientId", int, _UNKNOWN_TO_THE_IMAGE),
-    "TWS_LOGOFF_TIME": _Row("session.offline.from", _time, _UNKNOWN_TO_THE_IMAGE),
-    "TWS_RESTART_TIME": _Row("session.offline.until", _time, _UNKNOWN_TO_THE_IMAGE),
-    "TWS_TIMEZONE": _Row("session.timeZone", note=_UNKNOWN_TO_THE_IMAGE),
-    "TWS_OVERRIDE_TIME_ZONE": _Row("session.timeZone", note=_UNKNOWN_TO_THE_IMAGE),
-    "TWS_DEBUG": _Row("debug.enabled", _yes, _UNKNOWN_TO_THE_IMAGE),
-    "LOG_LEVEL": _Row("debug.enabled", lambda text: text.lower() in ("debug", "trace"), _UNKNOWN_TO_THE_IMAGE),
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "mode": _mode,
+    "image": _image,
+    "api.masterClientId": int,
+    **dict.fromkeys(("api.readOnly", "api.allowBlindTrading", "api.bypassWarnings", "secondFactor.relogin"), _yes),
+    **dict.fromkeys(("session.autoRestart", "session.autoLogoff", "session.coldRestart"), _time),
+    **dict.fromkeys(("session.offline.from", "session.offline.until"), _time),
+    "session.saveSettings": _saving,
+    "secondFactor.exitInterval": _seconds,
+    "resources.javaHeap": int,
+    "resources.memory": _mebibytes,
+    "container.logMaxSize": str.lower,
+    "container.logMaxFiles": int,
+    "debug.enabled": _debugging,
 }
-"""Variables of the image and of guides, each to the key that takes it."""
+"""How what a key takes is written elsewhere; a text as it is where nothing is said."""
 
-_SERVICE: Mapping[str, _Row] = {
-    "image": _Row("image", _image),
-    "platform": _Row("platform"),
-    "mem_limit": _Row("resources.memory", _mebibytes),
-    "deploy.resources.limits.memory": _Row("resources.memory", _mebibytes),
-    "stop_grace_period": _Row("container.stopGrace"),
-    "logging.options.max-size": _Row("container.logMaxSize", str.lower),
-    "logging.options.max-file": _Row("container.logMaxFiles", int),
-}
-"""Keys of a service in a compose file; below them, dots."""
-
-_SECRET = "put it into AWS Secrets Manager (the next commands say how); user id and password are files here"  # noqa: S105
-_NOT_KEPT: Mapping[str, str] = {
-    r"TWS_(USERID|PASSWORD)_PAPER(_FILE)?": "paper and live are two stacks here, each with a secret of its own: "
-    "run ibgw init for the other as well",
-    r"(TWS_(USERID|PASSWORD)|IB_(USERNAME|PASSWORD))(_FILE)?": _SECRET,
-    r"IB_2FA_(SECRET|METHOD)|.*TOTP.*": "the image can type no codes: secondFactor.method is none, or push for "
-    "IBKR Mobile",
-    r"IB_(CLIENT_ID|GATEWAY_PORT)": "a client's; ibgw env prints what a client needs",
-    r"TWS_SETTINGS_PATH": "the settings lie in a volume of the gateway's own, which is kept",
-    r"TZ": "the same as session.timeZone, always: two zones would make the restart come at the wrong hour",
-    r"VNC_SERVER_PASSWORD(_FILE)?|SSH_VNC_PORT": "off; on paper vnc.enabled makes a password at each start, and ibgw "
-    "forward --vnc leads there",
-    r"SSH_.*": "no tunnel out of the container: ibgw:dockerHost takes ssh://, and ibgw forward works through it",
-    r"CUSTOM_CONFIG": "config.ini and jts.ini are made from these settings at each start; what has no key here is not "
-    "changed",
-    r"(START|X|IBC)_SCRIPTS": "the container runs the image's scripts and our first process, nothing else: other "
-    "scripts could read the password",
-    r"(PUID|PGID|PASSWD(_FILE)?|SSH_RDP_PORT)": "of the remote desktop's image, which is another program",
-    r"GATEWAY_OR_TWS|MINIMIZE_MAIN_WINDOW|TWS_TIMING_OF_RUN": _UNKNOWN_TO_THE_IMAGE,
-    # A service's keys.
-    r"build(\..*)?": "the published image is used, pinned",
-    r"container_name": "the new one is called PREFIX-STACK-GATEWAY, such as ibgw-paper-main; ibgw env prints it",
-    r"ports": "no port is published, since whoever reaches it can trade: clients join the gateway's network, and "
-    "ibgw forward opens a port of this machine's loopback",
-    r"expose|networks(\..*)?|network_mode|hostname|extra_hosts|links|dns.*": "each gateway has an internal network of "
-    "its own; name under clients: who may join it",
-    r"volumes": "the settings volume is made and kept by the stack; a folder's settings are not taken along: nothing "
-    "is lost but windows' places",
-    r"restart|deploy\.restart_policy.*": "unless stopped, always; each start passes the start guard",
-    r"healthcheck(\..*)?": "the API's own handshake; container.probeInterval says how often",
-    r"env_file": "read for this, not kept",
-    r"secrets(\..*)?": _SECRET,
-    r"depends_on(\..*)?|profiles|labels(\..*)?|develop(\..*)?": "compose's own",
-    r"(user|privileged|cap_add|cap_drop|security_opt|devices|shm_size|init|tty|stdin_open|read_only|tmpfs|ulimits|"
-    r"sysctls|pid|ipc|entrypoint|command|cpus|cpu_.*|deploy\..*|logging\..*)(\..*)?": "the container is as confined as "
-    "the image allows, and the same for all (docs/architecture.md)",
-}
-"""What is not kept, as patterns over the whole name; the first that fits answers."""
+_MOUNTED = ("jts.ini", "config.ini", ".ssh", "init-scripts")
+"""What people mount into the container beside the settings, by the last part of the place there."""
 
 
 def read(path: Path, *, service: str | None = None) -> Imported:
@@ -194,9 +143,9 @@ def read(path: Path, *, service: str | None = None) -> Imported:
     if path.suffix not in (".yaml", ".yml"):
         return Imported(list(_answers(_assignments(_text(path)))))
     try:
-        document = yaml.safe_load(_text(path))
-    except yaml.YAMLError:
-        raise _bad(f"{path} is not YAML") from None
+        document = read_yaml(_text(path))
+    except yaml.YAMLError as error:
+        raise _bad(f"{path} is not YAML: {what_is_wrong(error)}") from None
     # A guide may show the service alone.
     services = document.get("services", document) if isinstance(document, dict) else None
     if not isinstance(services, dict):
@@ -211,8 +160,13 @@ def read(path: Path, *, service: str | None = None) -> Imported:
     settings = {key: _interpolated(value, known) for key, value in environment.items()}
     # What stands in .env for others to read, such as IB_CLIENT_ID, is a setting too.
     settings |= {key: value for key, value in known.items() if key not in referred | set(settings)}
+    labels = [_interpolated(label, known) for label in _lines(definition.pop("labels", ()))]
+    mounts = definition.pop("volumes", ())
+    settings |= dict.fromkeys(map(_mounted, mounts if isinstance(mounts, list) else ()), "listed")
     settings |= {key: _interpolated(value, known) for key, value in _flat(definition) if key != "environment"}
     imported = Imported(list(_answers(settings)))
+    if kept := [label for label in labels if label]:
+        imported.answers.append(Answer("labels", "container.labels", kept))
     if others := sorted(other for other in services if other != name):
         note = "name those that trade under clients:, as - container: NAME, and join them to the gateway's network"
         imported.answers.append(Answer(", ".join(others), note=note))
@@ -223,20 +177,18 @@ def _answers(settings: Mapping[str, str | None]) -> Iterable[Answer]:
     """One for each setting that has a value. The value of what is not kept is in none of them."""
     taken: dict[str, str] = {}
     for name, text in settings.items():
-        row = _VARIABLES.get(name) or _SERVICE.get(name)
+        row = elsewhere.row(name) or Row(None, _NONE)
         if text == "":
             continue
-        if row is None:
-            yield Answer(
-                name, note=next((why for pattern, why in _NOT_KEPT.items() if re.fullmatch(pattern, name)), _NONE)
-            )
+        if row.key is None:
+            yield Answer(name, note=row.note)
         elif text is None:
             yield Answer(name, note=f"refers to what .env does not have, or to a credential; set {row.key}")
         elif row.key in taken:
             yield Answer(name, note=f"{taken[row.key]} says it already")
         else:
             try:
-                yield Answer(name, row.key, row.read(text), row.note)
+                yield Answer(name, row.key, _READ.get(row.key, str)(text), row.note)
                 taken[row.key] = name
             except ValueError as error:
                 yield Answer(name, note=f"not understood: {error} ({row.key})")
@@ -268,17 +220,22 @@ def _environment(path: Path, service: Mapping[str, Any]) -> dict[str, str]:
         file = path.parent / str(entry.get("path", "") if isinstance(entry, dict) else entry)
         if file.is_file():
             variables |= _assignments(_text(file))
-    own = service.get("environment") or {}
-    if isinstance(own, list):
-        own = dict(str(line).partition("=")[::2] for line in own)
-    return variables | {str(key): _scalar(value) for key, value in own.items()}
+    own = _lines(service.get("environment") or {})
+    return variables | dict(line.partition("=")[::2] for line in own)
 
 
-def _scalar(value: object) -> str:
-    """YAML's own kinds, as compose hands them over."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _lines(values: Any) -> list[str]:
+    """NAME=value, as compose files have them in a list, or in a mapping."""
+    if isinstance(values, dict):
+        return [f"{key}={value}" for key, value in values.items()]
+    return [str(line) for line in values] if isinstance(values, list) else []
+
+
+def _mounted(volume: Any) -> str:
+    """The name by which what is mounted there is answered."""
+    target = volume.get("target", "") if isinstance(volume, dict) else [*str(volume).split(":"), ""][1]
+    name = PurePosixPath(str(target)).name
+    return name if name in _MOUNTED else "volumes"
 
 
 def _interpolated(text: str, known: Mapping[str, str]) -> str | None:
@@ -308,7 +265,7 @@ def _flat(definition: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str
         if isinstance(value, dict) and value and key != "environment":
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", _scalar(value) if not isinstance(value, list | dict) else "listed"
+            yield f"{prefix}{key}", str(value) if not isinstance(value, list | dict) else "listed" if value else ""
 
 
 def _assignments(text: str) -> dict[str, str]:

@@ -57,7 +57,7 @@ def consent(
 
 
 def is_live(stack: str) -> bool:
-    """By its name, which begins with its mode (infra.settings.check_stack_name)."""
+    """By its name, which begins with its mode (infra.settings.load)."""
     return stack.partition("-")[0] == Mode.LIVE
 
 
@@ -109,7 +109,8 @@ def check_hours(
         ) from None
     if trading(known, now or datetime.now(UTC)):
         raise IbgwError(
-            f"It is within {stack}'s trading hours ({known.open} to {known.close} {known.time_zone}, "
+            f"It is within {stack}'s trading hours ({known.open} to {known.close}"
+            f"{' of the next day' if known.close < known.open else ''} {known.time_zone}, "
             f"ibgw:tradingHours), and {why}. {remedy}",
             exit_code=ExitCode.REFUSED,
         )

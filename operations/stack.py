@@ -24,6 +24,7 @@ from deployment.description import Deployment, Gateway, Mode
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
 from infra.settings import PROJECT, Settings, TradingHours, load
+from operations import yaml_text
 from operations.repair.state import read_state
 
 OUTPUT = "contract"
@@ -32,6 +33,9 @@ OUTPUT = "contract"
 SECONDS = 20
 """How long whoever only asks what is deployed waits for the state's backend, its key and their retries: nobody waits
 longer to stop a gateway."""
+
+_NO_LOGIN = "PULUMI_ACCESS_TOKEN must be set"
+"""The CLI's word for that no backend is logged in to, where it has no terminal to ask on."""
 
 RELEASE = f"{PROJECT}:release"
 """The setting that names the promoted release."""
@@ -148,7 +152,7 @@ class Stack:
         file = project_folder() / f"Pulumi.{self.name}.yaml"
         key = f"{PROJECT}:tradingHours"
         try:
-            document = yaml.safe_load(file.read_text(encoding="utf-8"))
+            document = yaml_text.read(file.read_text(encoding="utf-8"))
             value = document["config"].get(key, {})
             return TradingHours.model_validate_json(value if isinstance(value, str) else json.dumps(value))
         except OSError as error:
@@ -302,10 +306,32 @@ class Stack:
                 )
         if done.stdout.startswith("{"):
             return self._preview_failure(json.loads(done.stdout).get("diagnostics") or [])
+        if (fault := self._file_fault()) is not None:
+            return StateUnreadableError(fault)
         # For people: a provider's failure is a list below "error: 1 error occurred:".
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines()]
         said = " ".join(line for line in lines if line.startswith(("error:", "* ")))
+        if _NO_LOGIN in said:
+            return StateUnreadableError(
+                "Nobody is logged in to a Pulumi backend here, which keeps what is known of a stack. Log in where that "
+                "is (`pulumi login s3://BUCKET`; `pulumi login --local` is this machine), or set PULUMI_BACKEND_URL."
+            )
         return StateUnreadableError(f"`{command}` failed for stack {self.name!r}. It said: {said or 'nothing'}")
+
+    def _file_fault(self) -> str | None:
+        """What keeps the stack's file from being read, which the engine tells without the file's name."""
+        file = project_folder() / f"Pulumi.{self.name}.yaml"
+        try:
+            yaml_text.read(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"{file} cannot be read: {error.strerror}."
+        except UnicodeDecodeError:
+            return f"{file} is not UTF-8."
+        except yaml.YAMLError as error:
+            return f"{file} is not YAML: {yaml_text.what_is_wrong(error)}."
+        return None
 
     def _missing(self) -> IbgwError:
         """That there is no such stack: one of a similar name, or how one that is configured comes to be."""

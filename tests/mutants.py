@@ -746,9 +746,30 @@ MUTATIONS = (
     Mutation(
         "mode and stack may differ",
         "infra/settings.py",
-        "    if settings.mode != first:",
+        "    if mode in tuple(Mode) and mode != first:",
         "    if False:",
         f"{SETTINGS}::test_the_stack_name_must_fit_the_mode",
+    ),
+    Mutation(
+        "what stands in the place of credentials is repeated",
+        "infra/settings_errors.py",
+        'hidden = "credentials" in location or kind in _WHOLE',
+        "hidden = False",
+        "tests/unit/test_elsewhere.py::test_what_stands_where_credentials_are_named_is_not_repeated",
+    ),
+    Mutation(
+        "the gateway may carry labels by which compose removes it",
+        "infra/settings.py",
+        "    if value.startswith(COMPOSE_LABELS):",
+        "    if False:",
+        "tests/unit/test_elsewhere.py::test_what_was_meant_is_said",
+    ),
+    Mutation(
+        "a stack's file that is not YAML is repeated",
+        "operations/yaml_text.py",
+        """    problem = re.sub("'[^'<]{2,}'", "a text", problem)""",
+        "",
+        "tests/unit/test_operations_stack.py::test_a_stacks_file_that_is_not_yaml_is_told_with_its_name_and_the_reason",
     ),
     Mutation(
         "the heap may fill the container",

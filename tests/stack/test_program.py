@@ -218,6 +218,20 @@ def test_everything_an_operator_sets_reaches_the_environment(program: Program) -
     assert found["memory"] == 2048
 
 
+def test_times_of_day_to_save_at_and_labels_of_ones_own_reach_the_container(program: Program) -> None:
+    config = tracked("paper")
+    main = config["ibgw:gateways"]["main"]
+    main["session"]["saveSettings"] = ["08:00", "17:30"]
+    main["container"]["labels"] = ["team=quant", "com.example.logs=json=lines"]
+    found = container(program.run(config=config).engine)
+    assert "SAVE_TWS_SETTINGS=08:00 17:30" in found["envs"]
+    labels = {entry["label"]: entry["value"] for entry in found["labels"]}
+    assert (labels["team"], labels["com.example.logs"]) == ("quant", "json=lines")
+    assert labels["ibgw.stack"] == "paper"
+    main["container"]["labels"] = ["password=x"]
+    assert "no_credential_in_sight" in refused(program, config=config)
+
+
 def test_live_uses_its_own_ports_and_runs_only_a_release(program: Program) -> None:
     preview = program.run("live", preview=True)
     image = preview.engine.declared("RemoteImage", "gateway-image").inputs["name"]

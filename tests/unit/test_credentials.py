@@ -49,7 +49,7 @@ ROWS = [
     ("SignatureDoesNotMatch: The request signature we calculated does not match", "the secret access key is wrong"),
     ("NoCredentialProviders: no valid providers in chain", "no AWS credentials were found"),
     ("failed to refresh cached credentials, no EC2 IMDS role found", "no AWS credentials were found"),
-    ("Missing Region: failed to resolve; missing AWS region", "set AWS_REGION"),
+    ("Missing Region: failed to resolve; missing AWS region", "aws:region in the stack's file"),
     ("ThrottlingException: Rate exceeded", "try again in a minute"),
     ("InternalServiceError: An error occurred on the server side.", "try again in a minute"),
     ("request send failed, Post \"https://secretsmanager.eu.amazonaws.com/\": dial tcp: lookup x: no such host",

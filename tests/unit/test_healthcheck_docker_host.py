@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import socket
 import socketserver
 import struct
 import subprocess
@@ -251,6 +252,17 @@ def refusal_of(tmp_path: Path, script: str, url: str = "ssh://me@host") -> str:
         DockerHost(url)
     assert refusal.value.exit_code == 5
     return str(refusal.value)
+
+
+def test_a_socket_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path) -> None:
+    nobody = socket.socket(socket.AF_UNIX)
+    nobody.bind(str(tmp_path / "nobody.sock"))
+    for name, said in (("none.sock", "there is no such socket"), ("nobody.sock", "nobody answers at the socket")):
+        with pytest.raises(IbgwError, match=said) as refusal:
+            DockerHost(f"unix://{tmp_path}/{name}")
+        assert "systemctl start docker" in str(refusal.value)
+        assert "Error" not in str(refusal.value)
+    nobody.close()
 
 
 def test_what_ssh_said_is_in_the_message_with_the_command_to_try(ssh: str, tmp_path: Path) -> None:

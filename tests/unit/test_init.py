@@ -103,6 +103,7 @@ SAMPLE_GATEWAY = {
     "secondFactor.exitInterval": "60s",
     "session.autoRestart": "23:59",
     "session.coldRestart": "08:15",
+    "session.saveSettings": ["08:00", "12:30"],
     "session.timeZone": "Europe/Zurich",
     "resources.javaHeap": 1280,
     "resources.memory": 1792,
@@ -243,7 +244,7 @@ def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(project: Path) -
             SAMPLE_ENV,
             SAMPLE_GATEWAY,
             {
-                *("TWS_PASSWORD", "VNC_SERVER_PASSWORD", "AUTO_LOGOFF_TIME", "SAVE_TWS_SETTINGS", "TZ", "X_SCRIPTS"),
+                *("TWS_PASSWORD", "VNC_SERVER_PASSWORD", "AUTO_LOGOFF_TIME", "TZ", "X_SCRIPTS"),
                 *("RELOGIN_AFTER_TWOFA_TIMEOUT", "strategy"),
             },
             id="sample",

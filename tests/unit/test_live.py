@@ -243,7 +243,7 @@ def test_hours_may_lie_across_midnight(hours: dict[str, Any], moment: str, withi
 
 def test_hours_come_from_the_stacks_file_without_a_backend(pulumi: FakePulumi, tmp_path: Path) -> None:
     (tmp_path / "Pulumi.live.yaml").write_text(
-        'config:\n  ibgw:tradingHours: {timeZone: Asia/Tokyo, days: [sat], open: "01:00", close: "02:00"}\n'
+        "config:\n  ibgw:tradingHours: {timeZone: Asia/Tokyo, days: [sat], open: 01:00, close: 02:00}\n"
     )
     assert Stack("live").trading_hours().time_zone == "Asia/Tokyo"
     assert Stack("paper").trading_hours() == TradingHours()
@@ -252,6 +252,22 @@ def test_hours_come_from_the_stacks_file_without_a_backend(pulumi: FakePulumi, t
     with pytest.raises(IbgwError, match=r"01:00 to 02:00 Asia/Tokyo.*--during-market"):
         check_hours("live", Leave(), "this ends sessions", now=datetime(2026, 11, 27, 16, 30, tzinfo=UTC))
     check_hours("live", Leave(), "this ends sessions", now=datetime(2026, 11, 27, 15, 30, tzinfo=UTC))
+
+
+def test_hours_of_futures_without_quotes_keep_live_alone_from_evening_to_evening(
+    pulumi: FakePulumi, tmp_path: Path
+) -> None:
+    (tmp_path / "Pulumi.live.yaml").write_text(
+        "config:\n  ibgw:tradingHours:\n    days: [sun, mon, tue, wed, thu]\n    open: 18:00\n    close: 17:00\n"
+    )
+    # In New York, UTC-5: Sunday 17:59 and 18:00, Friday 16:59 and 17:00.
+    for moment, within in (("22T22:59", False), ("22T23:00", True), ("27T21:59", True), ("27T22:00", False)):
+        now = datetime.fromisoformat(f"2026-11-{moment}").replace(tzinfo=UTC)
+        if within:
+            with pytest.raises(IbgwError, match=r"18:00 to 17:00 of the next day America/New_York"):
+                check_hours("live", Leave(), "this ends sessions", now=now)
+        else:
+            check_hours("live", Leave(), "this ends sessions", now=now)
 
 
 def test_what_cannot_be_read_is_told_before_the_name_is_asked_for(

@@ -342,6 +342,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "container.stopGrace": ({}, "60s", "replaces"),
     "container.logMaxSize": ({}, "20m", "replaces"),
     "container.logMaxFiles": ({}, 3, "replaces"),
+    "container.labels": ({}, ["team=quant"], "replaces"),
     "debug.enabled": ({}, True, "replaces"),
     "vnc.enabled": ({}, True, "replaces"),
     "checks.accountAccess.level": ({}, "off", "nothing"),

@@ -148,6 +148,11 @@ def test_a_stack_that_is_configured_and_not_made_yet_is_made_first(
         ("error: [409] Conflict: Another update is currently in progress.", "ibgw repair --stack paper", 7),
         ("warning: noise\nerror: something new", "It said: error: something new", 5),
         (
+            "error: PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI",
+            "`pulumi login s3://BUCKET`",
+            5,
+        ),
+        (
             "error: 1 error occurred:\n\t* Unable to inspect volume: broken\n",
             "It said: error: 1 error occurred: * Unable to inspect volume: broken",
             5,
@@ -160,6 +165,25 @@ def test_pulumis_complaints_say_what_to_do(pulumi: FakePulumi, complaint: str, e
         Stack("paper").deployment()
     assert expected in str(refusal.value)
     assert refusal.value.exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("config:\n\tibgw:mode: paper\n", "line 2 is indented with a tab"),
+        ('config:\n  ibgw:mode: "paper\n  other: s3cret\n', "a quote that opens in line 2 is never closed"),
+        ("config:\n  ibgw:mode: 'a' b\n", "line 2: .* a quote, colon or bracket is missing"),
+        ("config:\n  x: *s3cret\n", "line 2: found undefined alias a text"),
+    ],
+)
+def test_a_stacks_file_that_is_not_yaml_is_told_with_its_name_and_the_reason(
+    pulumi: FakePulumi, text: str, reason: str
+) -> None:
+    (pulumi.home / "Pulumi.paper.yaml").write_text(text)
+    pulumi.answers({"stack output": (255, "", "error: getting stack configuration: invalid YAML file\n")})
+    with pytest.raises(IbgwError, match=rf"Pulumi\.paper\.yaml is not YAML: {reason}") as refusal:
+        Stack("paper").deployment()
+    assert "s3cret" not in str(refusal.value)
 
 
 def test_a_failure_outside_of_a_project_says_so(
