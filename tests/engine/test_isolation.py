@@ -370,7 +370,12 @@ def test_traffic_between_gateways_over_egress_is_exposure(
 
 
 @pytest.mark.parametrize(
-    ("updated", "verified"), [(signal.SIGHUP, signal.SIGKILL), (signal.SIGINT, signal.SIGHUP)], ids=str
+    ("updated", "verified"),
+    [
+        (signal.SIGHUP, signal.SIGKILL),
+        pytest.param(signal.SIGINT, signal.SIGHUP, marks=pytest.mark.exhaustive),
+    ],
+    ids=str,
 )
 def test_nothing_is_left_of_a_verification_that_is_broken_off(
     stack: Stack,

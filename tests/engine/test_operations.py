@@ -214,6 +214,7 @@ def test_what_docker_paused_is_let_run_on(stack: Stack, run: Run, container: Con
     follow(run, stack, check)
 
 
+@pytest.mark.exhaustive
 def test_a_gateway_without_a_free_place_is_told_from_one_that_is_not_logged_in(
     stack: Stack, run: Run, container: Container
 ) -> None:

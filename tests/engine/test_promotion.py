@@ -159,17 +159,6 @@ def test_a_login_server_that_is_down_is_waited_for(pair: PaperAndLive, broker: B
     assert (pair.version_on_live(), pair.journal()) == (FIRST, None)
 
 
-def test_an_image_that_is_broken_on_live_is_taken_back(pair: PaperAndLive) -> None:
-    pair.paper_runs(BROKEN)
-    with pair.costs(logins=1):
-        done = pair.promote("", 10)
-    assert "crash_looping" in done.stderr
-    assert pair.version_on_live() == FIRST
-    assert (pair.named, pair.journal()) == (pair.release(FIRST), None)
-    rows = {one["version"]: one for one in pair.releases()}
-    assert (rows[BROKEN]["deployed"], rows[FIRST]["current"]) == (None, True)
-
-
 def test_a_program_whose_first_process_fails_on_live_is_taken_back_with_its_image(pair: PaperAndLive) -> None:
     command, before = pair.live.container()["Config"]["Cmd"], pair.releases()
     with pair.program(FAILING):

@@ -54,6 +54,17 @@ def killed(pair: PaperAndLive, effect: str, call: int, moment: str, line: str) -
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
+@pytest.mark.exhaustive
+def test_an_image_that_is_broken_on_live_is_taken_back(settled: PaperAndLive) -> None:
+    with settled.costs(logins=1):
+        done = settled.live.ibgw(settled.promotion_of(BROKEN), 10)
+    assert "crash_looping" in done.stderr
+    assert settled.version_on_live() == FIRST
+    assert (settled.named, settled.journal()) == (settled.release(FIRST), None)
+    rows = {one["version"]: one for one in settled.releases()}
+    assert (rows[BROKEN]["deployed"], rows[FIRST]["current"]) == (None, True)
+
+
 # Each call of each side effect, in the course of a promotion that is good, one that is taken back, one that waits.
 GOOD = [("journal", 1), ("file", 1), ("deploy", 1), ("close", 1)]
 BACK = [("journal", 2), ("file", 2), ("deploy", 2), ("close", 1)]
