@@ -5,8 +5,6 @@ would reject must not cost a login attempt. A preview by who may not read them g
 """
 
 import asyncio
-import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -16,14 +14,14 @@ import pulumi
 
 from deployment.description import Mode
 from deployment.errors import IbgwError
+from infra import aws_errors
 from infra.properties import escape
-from infra.secret_document import parse, refused
+from infra.secret_document import binary, parse, refused
 
 _PLUGIN_VERSION = metadata.version("pulumi-aws")
 _VALUE = "aws:secretsmanager/getSecretVersion:getSecretVersion"
 _VERSIONS = "aws:secretsmanager/getSecretVersions:getSecretVersions"
 _CURRENT = "AWSCURRENT"
-_DENIED = "AccessDenied"
 _NOT_READ = "not read"
 """In place of a value in a preview without values. Nothing is ever created with it: an update insists on values."""
 
@@ -44,64 +42,13 @@ class _DeniedError(IbgwError):
     """What was asked for is there, perhaps, but not for this identity."""
 
 
-_SIGN_IN = "sign in again (`aws sso login`, or new keys), and check it with `aws sts get-caller-identity`"
-# What the engine raises is a bare Exception with the provider's text in it, so that AWS's codes and words can only be
-# looked for there. First match counts: KMS speaks through Secrets Manager's AccessDeniedException too, and where a
-# policy denies outright, allowing more beside it helps nothing. {} is the secret's id.
-_MEANINGS: tuple[tuple[str, str], ...] = (
-    (r"KMSInvalidState|DisabledException|:kms:\S+ is (disabled|pending deletion)",
-     "its KMS key is disabled or marked for deletion; enable that key"),
-    (r"AccessDenied.*(Access to KMS|perform: kms:|ciphertext refers to a)|DecryptionFailure",
-     "its KMS key does not decrypt it for this identity; allow kms:Decrypt on the secret's key, in the key's own "
-     "policy too"),
-    (r"AccessDenied.*perform: sts:|AssumeRole.*AccessDenied",
-     "the role cannot be assumed; allow sts:AssumeRole on it for this identity, in the role's trust policy too"),
-    (r"AccessDenied.*explicit deny",
-     "a policy denies it outright (the organisation's, a permissions boundary's, an endpoint's or the secret's own); "
-     "change that policy"),
-    (r"AccessDenied.*ListSecretVersionIds",
-     "access denied; allow secretsmanager:ListSecretVersionIds on it for this identity, or, for one that deploys, "
-     "secretsmanager:GetSecretValue"),
-    (r"AccessDenied",
-     "access denied; allow secretsmanager:GetSecretValue on it for this identity (to one that only previews, "
-     "secretsmanager:ListSecretVersionIds is enough)"),
-    (r"can't find the specified secret value",
-     "it has no such version, or no value yet; correct credentials.versionId, or put a value in: `aws secretsmanager "
-     "put-secret-value --secret-id {} --secret-string file://secret.json`"),
-    (r"ResourceNotFoundException|couldn't find resource",
-     "there is no such secret or version in this region; create it, or correct the id"),
-    (r"InvalidRequestException.*for deletion",
-     "it is marked for deletion; restore it: `aws secretsmanager restore-secret --secret-id {}`"),
-    (r"InvalidRequestException",
-     "it is not readable now; see what state it is in: `aws secretsmanager describe-secret --secret-id {}`"),
-    (r"ExpiredToken|token( included in the request)? (is|has) expired|SSO\b.*(expired|invalid)|cached SSO token",
-     f"the AWS session has expired; {_SIGN_IN}"),
-    (r"RequestExpired|SignatureDoesNotMatch|InvalidSignature|RequestTimeTooSkewed",
-     "AWS does not accept the request's signature: the secret access key is wrong, or this machine's clock; correct "
-     "that"),
-    (r"InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|security token\b.* invalid",
-     f"AWS does not know the access key; {_SIGN_IN}"),
-    (r"NoCredentialProviders|no valid credential|cached credentials|Unable to locate credentials|no EC2 IMDS role",
-     f"no AWS credentials were found; set AWS_PROFILE, or {_SIGN_IN}"),
-    (r"missing AWS region|MissingRegion|specify a region|invalid AWS region",
-     "no AWS region is set; set aws:region in the stack's file, or AWS_REGION"),
-    (r"Throttling|TooManyRequests|InternalService|ServiceUnavailable|StatusCode: 5\d\d",
-     "Secrets Manager cannot answer now; try again in a minute"),
-    (r"no such host|dial tcp|connection refused|i/o timeout|deadline exceeded|request send failed|Could not connect",
-     "Secrets Manager cannot be reached from here; check the network, the region (AWS_REGION) and the proxy, if any"),
-)  # fmt: skip
-
-
 def _refusal(secret_id: str, error: Exception) -> IbgwError:
     """Without the provider's text, which may hold more than AWS's error code."""
-    said = str(error).replace(secret_id, "")
-    meaning = next(
-        (meaning for pattern, meaning in _MEANINGS if re.search(pattern, said, re.IGNORECASE | re.DOTALL)),
-        f"Secrets Manager did not answer as expected ({type(error).__name__}); check the AWS set-up and try again",
+    said = aws_errors.explain(secret_id, str(error))
+    todo = said.todo or (
+        f"Secrets Manager did not answer as expected ({type(error).__name__}); check the AWS set-up and try again"
     )
-    denied = re.search(_DENIED, said) is not None
-    todo = meaning.format(shlex.quote(secret_id))
-    return refused(secret_id, "could not be read", todo, _DeniedError if denied else IbgwError)
+    return refused(secret_id, "could not be read", todo, _DeniedError if said.denied else IbgwError)
 
 
 async def _ask(function: str, secret_id: str, **arguments: Any) -> Any:
@@ -123,6 +70,8 @@ async def _fetch(secret_id: str, version_id: str | None) -> tuple[str | None, st
         if not pulumi.runtime.is_dry_run():
             raise
         return None, await _listed_version(secret_id, version_id)
+    if secret.get("secretBinary") and not secret.get("secretString"):
+        raise binary(secret_id)
     return secret.get("secretString") or "", secret["versionId"]
 
 

@@ -31,6 +31,10 @@ def refused(secret_id: str, fault: str, remedy: str, kind: type[IbgwError] = Ibg
     return kind(f"secret {secret_id!r}: {fault}; {remedy}", exit_code=ExitCode.REFUSED)
 
 
+def binary(secret_id: str) -> IbgwError:
+    return refused(secret_id, "its value is binary", "put the JSON document in as text")
+
+
 def _is_placeholder(value: str) -> bool:
     """Whether somebody left it to be filled in. The broker's passwords have letters and digits, and its user ids have
     letters, so that one character over and over (`...`, `xxxx`) and what has no letter (`12345678`) are none."""
@@ -63,9 +67,16 @@ def _check_text(secret_id: str, key: str, value: object) -> str:
     return value
 
 
+def render(user_id: str, password: str, mode: Mode) -> str:
+    """The document of these values, as `parse` reads it."""
+    return json.dumps(dict(zip(_KEYS, (user_id, password, mode.value), strict=True)))
+
+
 def parse(secret_id: str, text: str, mode: Mode) -> tuple[str, str]:
     """User id and password out of a secret's JSON. Raises IbgwError (REFUSED) that never holds any of its values."""
     form = 'expected {"user_id": "...", "password": "...", "trading_mode": "' + mode.value + '"}'
+    if text.startswith("\ufeff"):
+        raise refused(secret_id, "its value begins with a byte-order mark", "save it as UTF-8 without one")
     try:
         document = json.loads(text)
     # RecursionError: nested without end; ValueError: also a number of thousands of digits.

@@ -27,11 +27,11 @@ from operations.commands.shared import say, takes_stack
 COMMANDS = (
     "init",
     *("verify", "plan", "rollout", "drift", "env", "forward", "status", "doctor", "logs", "start", "stop", "restart"),
-    *("login", "reset_settings", "repair", "destroy", "promote", "rollback", "releases"),
+    *("login", "credentials", "reset_settings", "repair", "destroy", "promote", "rollback", "releases"),
     *("completion", "help"),
 )
-"""In the order of the help; each is a module of `operations.commands` and the function of that name in it. What a
-docstring is too short for stands in its `HELP`."""
+"""In the order of the help; each is a module of `operations.commands` and the function of that name in it, or the
+typer app, where it has subcommands. What a docstring is too short for stands in its `HELP`."""
 
 GROUP = "ibgw.commands"
 """The entry point group of the subcommands that other packages bring."""
@@ -75,7 +75,11 @@ def build_app(chosen: str | None = None) -> typer.Typer:
     ours = (chosen or "").replace("-", "_")
     for name in (ours,) if ours in COMMANDS else COMMANDS:
         module = import_module(f"operations.commands.{name}")
-        app.command(help=getattr(module, "HELP", None), epilog=epilog(module))(takes_stack(getattr(module, name)))
+        command = getattr(module, name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, no_args_is_help=True, epilog=epilog(module))
+        else:
+            app.command(help=getattr(module, "HELP", None), epilog=epilog(module))(takes_stack(command))
     return app
 
 

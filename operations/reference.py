@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer.core
 import typer.main
@@ -66,7 +67,7 @@ def _reference() -> Iterator[str]:
     yield from ("", "## Commands", "")
     group = typer.main.get_command(build_app())
     assert isinstance(group, typer.core.TyperGroup)
-    for name, command in group.commands.items():
+    for name, command in _flat(group):
         with command.context_class(command, info_name=f"ibgw {name}", terminal_width=100) as context:
             yield from (f"### ibgw {name}", "", "```text", command.get_help(context), "```", "")
 
@@ -93,6 +94,14 @@ def _identities() -> Iterator[str]:
 
 def _json(title: str, document: iam.Document) -> Iterator[str]:
     yield from (title, "", "```json", json.dumps(document, indent=2), "```", "")
+
+
+def _flat(group: typer.core.TyperGroup) -> Iterator[tuple[str, Any]]:
+    """Its commands, each group followed by its own."""
+    for name, command in group.commands.items():
+        yield name, command
+        if isinstance(command, typer.core.TyperGroup):
+            yield from ((f"{name} {below}", one) for below, one in _flat(command))
 
 
 if __name__ == "__main__":

@@ -142,10 +142,14 @@ class Stack:
         answer: dict[str, str] = json.loads(self._pulumi("whoami", "--verbose", "--json", stack=False))
         return answer["url"]
 
+    def configuration(self) -> dict[str, str]:
+        """Full keys, those of other namespaces included, to text; without what is encrypted."""
+        config: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
+        return {key: entry["value"] for key, entry in config.items() if "value" in entry}
+
     def settings(self) -> Settings:
         """The validated configuration. Raises IbgwError (REFUSED) that lists every fault."""
-        config: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
-        return load(self.name, {key: entry["value"] for key, entry in config.items() if "value" in entry})
+        return load(self.name, self.configuration())
 
     def trading_hours(self) -> TradingHours:
         """Those of the stack's file, for which no backend is asked. Raises IbgwError where it does not tell them."""

@@ -1,13 +1,14 @@
 """`python -m sandbox.secrets_server --port PORT`: the process behind `sandbox.secrets_manager`.
 
-It is moto's server, which asks nobody for permission, and one identity that is denied what CI's is.
+It is moto's server, which asks nobody for permission, and one identity that is denied what CI's is. Where moto keeps
+stages otherwise than Secrets Manager, it is put right here.
 """
 
 import argparse
 import json
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,6 +41,33 @@ class Permissions:
         return [body]
 
 
+def correct_stages() -> None:
+    """Has the current version be the one with the stage AWSCURRENT, also after UpdateSecretVersionStage, and a stage
+    that another version has not be given away unless that one is named (API reference, UpdateSecretVersionStage)."""
+    from moto.secretsmanager.exceptions import InvalidParameterException
+    from moto.secretsmanager.models import SecretsManagerBackend
+
+    update = SecretsManagerBackend.update_secret_version_stage
+
+    def corrected(
+        backend: Any, secret_id: str, version_stage: str, remove_from_version_id: str, move_to_version_id: str
+    ) -> tuple[str, str]:
+        versions = backend.secrets[secret_id].versions if secret_id in backend.secrets else {}
+        holders = [name for name, version in versions.items() if version_stage in version["version_stages"]]
+        if move_to_version_id and holders and remove_from_version_id not in holders:
+            raise InvalidParameterException(
+                f"The parameter RemoveFromVersionId can't be empty. Staging label {version_stage} is currently "
+                f"attached to version {holders[0]}, so you must explicitly reference that version in "
+                "RemoveFromVersionId."
+            )
+        answer = update(backend, secret_id, version_stage, remove_from_version_id, move_to_version_id)
+        if version_stage == "AWSCURRENT" and move_to_version_id:
+            backend.secrets[secret_id].set_default_version_id(move_to_version_id)
+        return answer
+
+    setattr(SecretsManagerBackend, update.__name__, corrected)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
@@ -48,6 +76,7 @@ def main() -> None:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import run_simple
 
+    correct_stages()
     server = Permissions(DomainDispatcherApplication(create_backend_app))
     run_simple("127.0.0.1", port, server, threaded=True, request_handler=MotoRequestHandler)
 

@@ -858,10 +858,31 @@ MUTATIONS = (
     ),
     Mutation(
         "a key that is denied is a secret that is denied",
-        "infra/credentials.py",
+        "infra/aws_errors.py",
         "(Access to KMS|perform: kms:|ciphertext refers to a)",
         "(never)",
         "tests/unit/test_credentials.py::test_what_aws_says_leads_to_what_helps",
+    ),
+    Mutation(
+        "what AWS says is shown as boto3 raises it",
+        "operations/credentials/secrets_manager.py",
+        "    raise refused(secret_id, fault, todo, kind)",
+        "    raise refused(secret_id, fault, said, kind)",
+        "tests/unit/test_credentials_tool.py::test_what_aws_refuses_is_said_with_what_to_do",
+    ),
+    Mutation(
+        "boto3 logs what it sends",
+        "operations/credentials/secrets_manager.py",
+        'logging.getLogger("botocore").setLevel(logging.WARNING)',
+        'logging.getLogger("botocore").setLevel(logging.NOTSET)',
+        "tests/unit/test_credentials_tool.py::test_nothing_is_logged_and_no_exception_carries_a_value",
+    ),
+    Mutation(
+        "put adds a version while a rotation is under way",
+        "operations/credentials/putting.py",
+        "if known.staged(PENDING) not in (None, known.staged(CURRENT)):",
+        "if False:",
+        "tests/unit/test_credentials_tool.py::test_put_keeps_out_of_a_rotation",
     ),
     Mutation(
         "a gateway without a free place is not logged in",

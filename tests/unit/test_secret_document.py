@@ -28,6 +28,7 @@ def test_a_good_secret_gives_both_values() -> None:
         pytest.param(f"{USER}:{SECRET}", "not JSON", id="not-json"),
         pytest.param(json.dumps([USER, SECRET]), "not a JSON object", id="array"),
         pytest.param("", "not JSON", id="empty"),
+        pytest.param(f"\ufeff{document()}", "begins with a byte-order mark", id="byte-order-mark"),
         pytest.param(document(password=...), "password missing", id="no-password"),
         pytest.param(document(user_id=..., password=...), "user_id and password missing", id="nothing"),
         pytest.param(document(password=""), "password is empty", id="empty-password"),

@@ -1,0 +1,112 @@
+"""A Secrets Manager as the sandbox has it, in this process, which writes down what it was asked; and a scanner for
+values that must not be seen."""
+
+import base64
+import io
+import json
+import re
+import threading
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request
+
+from infra.properties import escape
+from sandbox.secrets_server import Permissions, correct_stages
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+@dataclass
+class Trail:
+    """Each request as CloudTrail keeps it: the action and its parameters, without the value. `refusals`: the next
+    answers to an action, in place of the server's."""
+
+    server: "WSGIApplication"
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    refusals: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        request = Request(environ)
+        body = request.get_data()
+        environ["wsgi.input"] = io.BytesIO(body)
+        parameters = json.loads(body or b"{}")
+        parameters.pop("SecretString", None)
+        heads = {name: value for name, value in request.headers.items() if name != "Authorization"}
+        self.events.append((action, {**parameters, "": heads, "path": request.full_path}))
+        if action not in self.refusals:
+            return self.server(environ, start_response)
+        code, message = self.refusals[action]
+        start_response("400 Bad Request", [("Content-Type", "application/x-amz-json-1.1")])
+        return [json.dumps({"__type": code, "Message": message}).encode()]
+
+    @property
+    def actions(self) -> list[str]:
+        return [action for action, _ in self.events]
+
+
+@dataclass
+class Server:
+    url: str
+    trail: Trail
+
+    def client(self, region: str = "us-east-1") -> "SecretsManagerClient":
+        return boto3.client(
+            "secretsmanager",
+            endpoint_url=self.url,
+            region_name=region,
+            aws_access_key_id="any",
+            aws_secret_access_key="any",  # noqa: S106 - the server looks at none
+        )
+
+
+@contextmanager
+def served() -> Iterator[Server]:
+    correct_stages()
+    trail = Trail(Permissions(DomainDispatcherApplication(create_backend_app)))
+    server = make_server("127.0.0.1", 0, trail, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield Server(f"http://127.0.0.1:{server.server_port}", trail)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def forms(value: str) -> dict[str, str]:
+    """How a value may be met: as it is, and as programs write it."""
+    raw = value.encode()
+    return {
+        "plain": value,
+        "hex": raw.hex(),
+        "url": urllib.parse.quote(value, safe=""),
+        "properties": escape(value),
+        "json": json.dumps(value)[1:-1],
+        "repr": repr(value)[1:-1],
+        "base64": base64.b64encode(raw).decode().rstrip("="),
+        # Inside of a longer text that was encoded as a whole, at the two other offsets.
+        "base64 at 1": base64.b64encode(b"\0" + raw).decode()[2:].rstrip("=")[:-1],
+        "base64 at 2": base64.b64encode(b"\0\0" + raw).decode()[3:].rstrip("=")[:-1],
+    }
+
+
+def leaks(text: str, *values: str) -> list[str]:
+    """The forms in which any of these values stands in a text."""
+    squeezed = re.sub(r"\s", "", text)
+    return [
+        form
+        for value in values
+        for form, written in forms(value).items()
+        if written in text or written in squeezed or (form == "hex" and written in squeezed.lower())
+    ]
