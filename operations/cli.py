@@ -132,7 +132,9 @@ def explain_crash(kind: type[BaseException], error: BaseException, trace: Traceb
     frames = traceback.extract_tb(trace)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
     with suppress(OSError):
-        say(f"ibgw: sorry, this is a bug in ibgw, not a verdict: {kind.__name__} at {where}.")
+        what = f"this is a bug in ibgw, not a verdict: {kind.__name__} at {where}"
+        say(f"ibgw: sorry, {what}.")
+        tell_program(sys.argv, ExitCode.INTERNAL_ERROR, what)
         if os.environ.get(TRACE) == "1":
             say("".join(f"  {frame.filename}:{frame.lineno} in {frame.name}\n" for frame in frames).rstrip())
         else:
@@ -173,6 +175,14 @@ def _completed() -> list[str]:
     return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
 
 
+def tell_program(arguments: Sequence[str], code: ExitCode, text: str) -> None:
+    """A failure as JSON where JSON was asked for: standard output holds nothing else then."""
+    if "--json" in arguments or "--format json" in " ".join(arguments).replace("=", " "):
+        from operations.answers import Failed
+
+        typer.echo(Failed(exit_code=code, error=text).model_dump_json(by_alias=True))
+
+
 def interrupted(number: int, _frame: FrameType | None) -> NoReturn:
     """These end the program like Ctrl-C does: what it started is cleaned up on the way, which a second one, as a shell
     that is closed sends it, does not break off."""
@@ -190,6 +200,7 @@ def run(arguments: Sequence[str]) -> int:
         typer.main.get_command(app).main(list(arguments), prog_name="ibgw")
     except IbgwError as error:
         say(f"ibgw: {error}")
+        tell_program(arguments, error.exit_code, str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
@@ -197,6 +208,8 @@ def run(arguments: Sequence[str]) -> int:
         # Where a pipe is closed typer ends with 1, which means a bug.
         if isinstance(end.__context__, BrokenPipeError):
             raise end.__context__ from None
+        if end.code == ExitCode.BAD_USAGE:
+            tell_program(arguments, ExitCode.BAD_USAGE, "The command line is wrong; standard error says where.")
         return end.code if isinstance(end.code, int) else ExitCode.INTERNAL_ERROR
     return ExitCode.OK
 

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from healthcheck.verdict import CheckVerdict
 from infra.spec import SETTINGS_PATH
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from operations import engine_debugging
+from operations.answers import Answer
 from operations.lifecycle import guard_attempts
 from operations.status import age, last_planned
 
@@ -44,8 +45,21 @@ class Observation:
     found: str
     next: str | None = None
 
-    def json(self) -> dict[str, Any]:
-        return asdict(self)
+
+class DoctorAnswer(Answer):
+    """Of each gateway, and of the Docker host. `next`: what to do first, up to its one command."""
+
+    stack: str
+    exit_code: int
+    docker_host: str
+    gateways: dict[str, tuple[Observation, ...]]
+    host: tuple[Observation, ...]
+    next: str
+
+    def former_json(self) -> dict[str, Any]:
+        """As version 0.2 printed it. No gateway's name is an address."""
+        told = self.model_dump(mode="json")
+        return {**told["gateways"], self.docker_host: told["host"]}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """`ibgw logs`: what gateways wrote, each line with what it means, and with nothing in it that is secret."""
 
-import json
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from healthcheck import logs
 from healthcheck.credential_files import credentials_of
 from healthcheck.docker_host import DockerHost, docker_errors, moment
 from healthcheck.redact import Redactor
+from healthcheck.report import Model
 from healthcheck.text import clean
 
 
@@ -39,7 +39,16 @@ class Line:
 
     def json(self) -> str:
         at = self.at.astimezone(UTC).isoformat(timespec="milliseconds")
-        return json.dumps({"at": at, "gateway": self.gateway, "state": self.state, "text": self.text})
+        return LineAnswer(at=at, gateway=self.gateway, state=self.state, text=self.text).model_dump_json()
+
+
+class LineAnswer(Model):
+    """`at`: in UTC, by ISO 8601."""
+
+    at: str
+    gateway: str
+    state: logs.LoginState | None
+    text: str
 
 
 STATE_WIDTH = max(len(state) for state in logs.LoginState)

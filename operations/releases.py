@@ -5,16 +5,21 @@ When a release was deployed is not written down a second time: Pulumi keeps each
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from deployment.errors import IbgwError
+from healthcheck.report import Model
 from healthcheck.text import clean, clean_lines
-from infra.release import Release, read_release
+from infra.release import Release, Soak, read_release
+from operations.answers import Answer
+from operations.promotion.journal import Entry
 from operations.stack import RELEASE
 
 History = Sequence[Mapping[str, Any]]
@@ -32,16 +37,45 @@ class Listed:
     deployed: str | None
     current: bool
 
-    def json(self) -> dict[str, Any]:
-        known = self.release.model_dump(mode="json", by_alias=True, exclude={"report"}) if self.release else {}
-        return {
-            "id": self.name,
+    @property
+    def answer(self) -> "ListedAnswer":
+        known = dict(self.release) if self.release else {}
+        report = known.pop("report", None)
+        return ListedAnswer(
+            id=self.name,
             **known,
-            "verdict": self.release.report.verdict if self.release else None,
-            "deployed": self.deployed,
-            "current": self.current,
-            "fault": self.fault,
-        }
+            verdict=report and report.verdict,
+            deployed=self.deployed,
+            current=self.current,
+            fault=self.fault,
+        )
+
+
+class ListedAnswer(Model):
+    """A release's record, without its report; nothing of it where it is refused, and `fault` says why."""
+
+    id: str
+    schema_version: int | None = Field(None, alias="schema")
+    image: str | None = None
+    digest: str | None = None
+    version: str | None = None
+    commit: str | None = None
+    created: datetime | None = None
+    who: str | None = None
+    soak: Soak | None = None
+    live_quote: bool | None = None
+    verdict: str | None
+    deployed: str | None
+    current: bool
+    fault: str | None
+
+
+class ReleasesAnswer(Answer):
+    """`under_way`: the promotion that is not at its end, as its journal has it."""
+
+    stack: str
+    under_way: Entry | None
+    releases: tuple[ListedAnswer, ...]
 
 
 def listed(folder: Path, history: History, current: str | None) -> list[Listed]:

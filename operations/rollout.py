@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any
+
+from pydantic import computed_field
 
 from deployment.description import COMMAND_PORT
 from deployment.errors import ExitCode, IbgwError
@@ -21,6 +22,7 @@ from healthcheck.gateway_container import stop_grace
 from healthcheck.report import Report, red
 from healthcheck.verdict import GatewayVerdict
 from infra.verification import ONLY
+from operations.answers import Answer
 from operations.plan.model import REPLACED, GatewayPlan, Plan, PlanVerdict
 from operations.plan.reading import by_owner, read
 from operations.plan.rendering import WORDS
@@ -58,27 +60,20 @@ class Outcome:
         why = f" ({', '.join(self.why)})" if self.why else ""
         return f"{self.gateway}: {self.result.replace('_', ' ')}{why}"
 
-    def json(self) -> dict[str, Any]:
-        return {"gateway": self.gateway, "plan": self.plan, "result": self.result, "why": list(self.why)}
 
-
-@dataclass(frozen=True)
-class Rollout:
+class Rollout(Answer):
     """In the order in which the gateways were due."""
 
     stack: str
     gateways: tuple[Outcome, ...]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def exit_code(self) -> ExitCode:
         results = {outcome.result for outcome in self.gateways}
         if Result.WAITING in results:
             return ExitCode.TIMED_OUT
         return ExitCode.FAILED if results - {Result.VERIFIED} else ExitCode.OK
-
-    def json(self) -> dict[str, Any]:
-        gateways = [outcome.json() for outcome in self.gateways]
-        return {"schema": 1, "stack": self.stack, "exit_code": self.exit_code, "gateways": gateways}
 
 
 def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollout:
@@ -132,7 +127,7 @@ def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollo
             told = f"{', '.join(waiting)}: waits for an approval" if waiting else f"{', '.join(failed)}: failed"
             say(f"{told}. Stopped, with {len(rest)} left as they were; the same command goes on with them.")
             break
-    return Rollout(stack.name, tuple(outcomes))
+    return Rollout(stack=stack.name, gateways=tuple(outcomes))
 
 
 def _check_apart(plan: Plan, chosen: Sequence[GatewayPlan], shared: Mapping[str, str]) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
+from healthcheck.report import Model
 from infra.settings import MINIMUM_HEADROOM_MIB, PROJECT, Gateway, Resources, Session, Settings, load
 from infra.settings_errors import explain
 from infra.settings_reference import GATEWAY, MEANINGS, inline, model_of
+from operations.answers import Answer as JsonAnswer
 from operations.compose_file import Answer, Imported
 
 IMAGE = "ghcr.io/gnzsnz/ib-gateway:10.45.1j"
@@ -92,10 +94,27 @@ def write(file: Path, text: str, *, replace: bool) -> None:
         ) from None
 
 
+class SettingAnswer(Model):
+    """What becomes of one setting of today. `key`: what takes it; None if it is not kept, and `note` says why."""
+
+    setting: str
+    key: str | None
+    value: JsonValue
+    note: str
+
+
+class InitAnswer(JsonAnswer):
+    """`next`: the commands from the file to a running gateway."""
+
+    file: str
+    settings: tuple[SettingAnswer, ...]
+    next: tuple[str, ...]
+
+
 def next_commands(stack: str, secret_id: str, region: str) -> list[str]:
     """From the file to a running gateway."""
     document = f'{{"user_id": "...", "password": "...", "trading_mode": "{mode_of(stack)}"}}'
-    deploy = f"pulumi up --stack {stack}" if mode_of(stack) is Mode.PAPER else f"ibgw promote --stack {stack}"
+    deploy = f"pulumi up --stack {stack}" if mode_of(stack) is Mode.PAPER else f"ibgw promote --to {stack}"
     return [
         f"umask 077; $EDITOR secret.json  # {document}",
         f"aws secretsmanager create-secret --region {region} --name {secret_id} --secret-string file://secret.json",

@@ -2,12 +2,14 @@ import typer
 
 from deployment.errors import ExitCode
 from operations.commands.shared import (
+    FormerJson,
     GatewayNames,
     Json,
     StackLookedAt,
     described_stack,
     docker_of,
     looked_at,
+    print_answer,
     print_json,
     say,
 )
@@ -16,7 +18,9 @@ EXAMPLES = ("ibgw doctor paper", "ibgw doctor paper --gateway main")
 EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT)
 
 
-def doctor(stack: StackLookedAt = None, gateway: GatewayNames = None, as_json: Json = False) -> None:
+def doctor(
+    stack: StackLookedAt = None, gateway: GatewayNames = None, as_json: Json = False, former_json: FormerJson = False
+) -> None:
     """Find out what is wrong, and what to run next.
 
     Verifies, then walks through what usually is wrong: what was found, and the one command to run next.
@@ -26,7 +30,7 @@ def doctor(stack: StackLookedAt = None, gateway: GatewayNames = None, as_json: J
     boot; a question mark is what Docker does not tell (docs/host.md).
     """
     from healthcheck.runner import look
-    from operations.doctor import Observation, collect, examine, next_step, render
+    from operations.doctor import DoctorAnswer, Observation, collect, examine, next_step, render
     from operations.doctor_host import collect_host, examine_host
     from operations.formats import human
     from operations.stack import Stack, choose_gateways
@@ -44,14 +48,22 @@ def doctor(stack: StackLookedAt = None, gateway: GatewayNames = None, as_json: J
             Observation("description", False, described.note, f"`pulumi stack output --stack {stack}`"),
             *of_host,
         ]
-    if as_json:
-        # No gateway's name is an address.
-        told = {**findings, deployment.docker_host: of_host}
-        print_json({name: [finding.json() for finding in of_one] for name, of_one in told.items()})
+    answer = DoctorAnswer(
+        stack=stack,
+        exit_code=report.exit_code,
+        docker_host=deployment.docker_host,
+        gateways={name: tuple(of_gateway) for name, of_gateway in findings.items()},
+        host=tuple(of_host),
+        next=next_step(stack, report, findings, of_host),
+    )
+    if former_json:
+        print_json(answer.former_json())
+    elif as_json:
+        print_answer(answer)
     else:
         typer.echo(human(report))
         for name, of_gateway in findings.items():
             typer.echo(f"\n{render(f'{stack}/{name}', of_gateway)}")
         typer.echo(f"\n{render(deployment.docker_host, of_host)}")
-        typer.echo(f"\nnext: {next_step(stack, report, findings, of_host)}")
+        typer.echo(f"\nnext: {answer.next}")
     raise typer.Exit(report.exit_code)

@@ -14,11 +14,10 @@ def drift(stack: StackLookedAt = None, as_json: Json = False) -> None:
     Names what differs and shows no value that could be secret.
     """
     from operations.drift.reading import look
-    from operations.drift.rendering import as_json as rendered
     from operations.drift.rendering import human
     from operations.stack import Stack
 
     seen = look(Stack(looked_at(stack)))
-    typer.echo(rendered(seen) if as_json else human(seen))
+    typer.echo(seen.as_json() if as_json else human(seen))
     if seen.differences:
         raise typer.Exit(ExitCode.GATE_HIT)

@@ -4,7 +4,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import Json, StackName, print_json
+from operations.commands.shared import Json, StackName, print_answer
 
 EXAMPLES = ("ibgw init paper", "ibgw init paper --from docker-compose.yml")
 EXIT_CODES = (ExitCode.REFUSED,)
@@ -48,7 +48,7 @@ def init(
     from deployment.paths import project_folder
     from operations.compose_file import Imported, read
     from operations.prompt import ask
-    from operations.stack_file import mode_of, new, next_commands, render, summary, write
+    from operations.stack_file import InitAnswer, SettingAnswer, mode_of, new, next_commands, render, summary, write
 
     file = project_folder() / f"Pulumi.{stack}.yaml"
     mode = mode_of(stack)
@@ -62,6 +62,7 @@ def init(
     write(file, render(place, settings), replace=replace)
     following = next_commands(stack, secret, place)
     if as_json:
-        print_json({"file": str(file), "settings": [row._asdict() for row in imported.answers], "next": following})
+        settings_told = tuple(SettingAnswer(**row._asdict()) for row in imported.answers)
+        print_answer(InitAnswer(file=str(file), settings=settings_told, next=tuple(following)))
     else:
         typer.echo(summary(file, imported, following))

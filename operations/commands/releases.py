@@ -1,6 +1,6 @@
 import typer
 
-from operations.commands.shared import Json, LiveStackName, answer, print_json
+from operations.commands.shared import Json, LiveStackName, answer, print_answer
 
 EXAMPLES = ("ibgw releases", "ibgw releases --json")
 
@@ -15,7 +15,7 @@ def releases(
     """
     from deployment.paths import RELEASES, project_folder
     from operations.promotion.journal import Journal
-    from operations.releases import listed, table
+    from operations.releases import ReleasesAnswer, listed, table
     from operations.stack import Stack
 
     live, folder = Stack(stack), project_folder()
@@ -23,8 +23,7 @@ def releases(
     rows = listed(folder / RELEASES, live.history(), current)
     under_way = Journal.of(folder, stack).read()
     if as_json:
-        entry = None if under_way is None else under_way.model_dump(mode="json", by_alias=True)
-        print_json({"schema": 1, "stack": stack, "under_way": entry, "releases": [row.json() for row in rows]})
+        print_answer(ReleasesAnswer(stack=stack, under_way=under_way, releases=tuple(row.answer for row in rows)))
         return
     typer.echo(table(rows))
     if under_way is not None:

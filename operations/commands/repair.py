@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import DuringMarket, Json, StackName, TypedNameBesideYes, answer, print_json, say
+from operations.commands.shared import DuringMarket, Json, StackName, TypedNameBesideYes, answer, print_answer, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def repair(
 
     outcome = run(Stack(stack), yes=yes, say=say, ask=confirm, ends=ends)
     if as_json:
-        print_json(outcome.as_json())
+        print_answer(outcome.answer)
         return
     for note in outcome.notes:
         answer(f"Note: {note}.")

@@ -11,7 +11,7 @@ from operations.commands.shared import (
     answer,
     docker_of,
     gateways_here,
-    print_json,
+    print_answer,
     say,
 )
 
@@ -58,7 +58,7 @@ def rollout(
             consent(docker, deployment, chosen, Leave(yes, during_market), say)
     outcome = run(Stack(stack), gateway, max_failures=max_failures, say=say)
     if as_json:
-        print_json(outcome.json())
+        print_answer(outcome)
     else:
         answer("\n".join(gateway_outcome.human() for gateway_outcome in outcome.gateways))
     raise typer.Exit(outcome.exit_code)

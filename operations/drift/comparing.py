@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 
 from deployment.properties import Inspected, Property
 from deployment.tables import TABLES, Kind
+from operations.answers import Answer
 
 HIDDEN = "[secret]"
 """What the engine's JSON has in place of a secret."""
@@ -54,9 +55,14 @@ class Difference(BaseModel, frozen=True):
     found: str | None = None
 
 
-class Drift(BaseModel, frozen=True):
+class Drift(Answer):
     stack: str
     differences: tuple[Difference, ...]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def drift(self) -> bool:
+        return bool(self.differences)
 
 
 @dataclass(frozen=True)

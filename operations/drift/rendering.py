@@ -1,6 +1,4 @@
-"""A drift for people and for programs. Pure."""
-
-import json
+"""A drift for people. Pure."""
 
 from healthcheck.text import clean
 from operations.drift.comparing import Difference, Drift
@@ -18,7 +16,3 @@ def _line(difference: Difference) -> str:
     values = f": {difference.recorded} -> {difference.found}" if difference.recorded is not None else ""
     # Whoever named a variable or a label may have had a terminal in mind.
     return clean(f"{difference.kind} {difference.name}: {said}{values}")
-
-
-def as_json(drift: Drift) -> str:
-    return json.dumps({"schema": 1, "drift": bool(drift.differences), **drift.model_dump(mode="json")}, indent=2)

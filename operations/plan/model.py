@@ -2,9 +2,10 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, Field, model_serializer
+from pydantic import BaseModel, Field, computed_field, model_serializer
 
 from deployment.tables import Kind
+from operations.answers import Answer
 
 
 class PlanVerdict(StrEnum):
@@ -91,11 +92,12 @@ class GatewayPlan(BaseModel, frozen=True):
     version: Change | None
 
 
-class Plan(BaseModel, frozen=True):
+class Plan(Answer):
     stack: str
     gateways: tuple[GatewayPlan, ...]
     others: tuple[OtherChange, ...]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def changes(self) -> bool:
         return bool(self.others) or any(

@@ -1,6 +1,5 @@
 """A plan for people, for a pull request and for programs. Pure."""
 
-import json
 import re
 from collections.abc import Callable, Iterable
 
@@ -70,10 +69,6 @@ def _cell(text: str) -> str:
     return text.replace("\\|", "\\ |").replace("|", "\\|")
 
 
-def as_json(plan: Plan) -> str:
-    return json.dumps({"schema": 1, "changes": plan.changes, **plan.model_dump(mode="json")}, indent=2)
-
-
 def effects_table() -> str:
     """The table of docs/plan.md."""
     rows = [f"| `{setting}` | {_EFFECTS[effect_of(setting)]} |" for setting in every_setting()]
@@ -105,5 +100,5 @@ def _others(plan: Plan, quote: Callable[[str], str]) -> list[str]:
     return [f"also: {', '.join(quote(str(other)) for other in plan.others)}"] if plan.others else []
 
 
-RENDERERS = {"human": human, "json": as_json, "markdown": markdown}
+RENDERERS = {"human": human, "json": Plan.as_json, "markdown": markdown}
 """By what `--format` calls them."""

@@ -3,12 +3,13 @@
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
 from healthcheck.docker_host import DockerHost, docker_errors
+from healthcheck.report import Model
 from infra.settings import PROJECT
+from operations.answers import Answer
 from operations.repair import lock, processes
 from operations.repair.execute import execute
 from operations.repair.inventory import Scope, take_inventory
@@ -36,12 +37,25 @@ class Outcome:
     done: tuple[Action, ...]
     notes: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        actions = [
-            {"action": action.verb.value, "name": action.name, "id": action.id, "text": action.text}
-            for action in self.done
-        ]
-        return {"schema": 1, "stack": self.stack, "done": actions, "notes": list(self.notes)}
+    @property
+    def answer(self) -> "RepairAnswer":
+        done = tuple(Done(action=action.verb, name=action.name, id=action.id, text=action.text) for action in self.done)
+        return RepairAnswer(stack=self.stack, done=done, notes=self.notes)
+
+
+class Done(Model):
+    action: Verb
+    name: str
+    id: str
+    text: str
+
+
+class RepairAnswer(Answer):
+    """`notes`: what the operator should know or do."""
+
+    stack: str
+    done: tuple[Done, ...]
+    notes: tuple[str, ...]
 
 
 def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask, ends: Ends | None = None) -> Outcome:

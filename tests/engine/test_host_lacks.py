@@ -82,7 +82,7 @@ def test_once_accepted_all_agree_and_the_limit_comes_back_without_a_login(
     verified = json.loads(run(["ibgw", "verify", "--stack", STACK, "--wait", "0s", "--json"], stack=stack).stdout)
     assert "lacks memoryLimit, as ibgw:acceptHost accepts" in json.dumps(verified)
     assert '"memory_limited": "accepted"' in json.dumps(verified)
-    told = json.loads(run(["ibgw", "doctor", "--stack", STACK, "--json"], stack=stack).stdout)[proxy.url]
+    told = json.loads(run(["ibgw", "doctor", "--stack", STACK, "--json"], stack=stack).stdout)["host"]
     topics = {one["topic"]: one for one in told}
     assert topics["limits"]["found"].startswith("accepted by ibgw:acceptHost")
     assert "MiB left" in topics["disk"]["found"] or "GiB left" in topics["disk"]["found"]

@@ -80,11 +80,10 @@ def test_logs_show_the_login_and_no_credential(stack: Stack, sandbox: Sandbox, r
 
 def test_doctor_finds_nothing_to_do(stack: Stack, run: Run) -> None:
     told = json.loads(ibgw(run, stack, "doctor", "--json").stdout)
-    findings = told.pop("main")
+    findings = told["gateways"]["main"]
     assert [finding for finding in findings if not finding["ok"]] == []
     assert len(findings) == 10
-    [of_host] = told.values()
-    host = {finding["topic"]: finding for finding in of_host}
+    host = {finding["topic"]: finding for finding in told["host"]}
     assert host["clock"]["ok"] is True
     assert "left where volumes lie" in host["disk"]["found"]
 

@@ -230,7 +230,7 @@ def test_json_says_so_too(pulumi: FakePulumi, host: Host, looked: Any, capsys: p
         cli.run([*words, "--stack", "paper"])
         told.append(json.loads(capsys.readouterr().out))
     status, findings, verified = told
-    of_host = findings["unix:///var/run/docker.sock"][0]
+    of_host = findings["host"][0]
     assert of_host["topic"] == "description"
     for note in (status["stacks"][0]["description"], of_host["found"], verified["note"]):
         assert "Going by the description of" in note

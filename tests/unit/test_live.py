@@ -69,7 +69,7 @@ def host(pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch) -> Host:
 
     def rollout(*_: Any, **__: Any) -> operations.rollout.Rollout:
         act()
-        return operations.rollout.Rollout("live", ())
+        return operations.rollout.Rollout(stack="live", gateways=())
 
     def reset(*_: Any, ask: Callable[[str], None], **__: Any) -> None:
         ask("What the gateway has saved is lost.")

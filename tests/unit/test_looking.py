@@ -86,6 +86,17 @@ def test_status_says_what_would_stop_it(host: FakeHost, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out) == [row | {"description": None}]
 
 
+def test_doctor_tells_programs_the_next_step_and_what_it_told_before(
+    host: FakeHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["doctor", "--stack", "paper", "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["exit_code"] == 3
+    assert "secret ibgw/paper/main into Secrets Manager" in told["next"]
+    cli.run(["doctor", "--stack", "paper", "--json-0.2"])
+    assert json.loads(capsys.readouterr().out).keys() == {*told["gateways"], told["docker_host"]}
+
+
 def test_status_of_all_stacks_passes_by_what_was_never_deployed(
     host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,10 @@ from deployment.description import Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck import docker_host
 from operations import cli, lifecycle
+from operations.answers import Failed
+from operations.reference import ANSWERS
 from tests.helpers import until
+from tests.unit.commands import GROUP
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import outputs_json
 from tests.unit.operations_pulumi import FakePulumi, install
@@ -47,6 +50,45 @@ def foreign(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
 
 def entry(name: str, value: str) -> EntryPoint:
     return EntryPoint(name=name, value=value, group="ibgw.commands")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["env", "paper", "--json"], 5, "no stack 'paper' in this backend"),
+        (["status", "--json", "paper"], 5, "no stack 'paper' in this backend"),
+        (["verify", "paper", "--format", "json"], 5, "no stack 'paper' in this backend"),
+        (["plan", "paper", "--format=json"], 5, "no stack 'paper' in this backend"),
+        (["rollout", "--json"], 2, "Name the stack"),
+        (["doctor", "--json", "--nonsense"], 2, "The command line is wrong"),
+    ],
+)
+def test_a_failure_is_json_too_where_json_is_asked_for(
+    pulumi: FakePulumi, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    pulumi.answers({"stack ls": (0, "[]", ""), "": (1, "", "error: no stack named 'paper' found")})
+    assert cli.run(words) == code
+    shown = capsys.readouterr()
+    told = Failed.model_validate_json(shown.out)
+    assert (told.schema_version, told.exit_code) == (1, code)
+    assert said in told.error
+    assert shown.err
+
+
+def test_a_bug_is_json_too_where_json_is_asked_for() -> None:
+    done = crash({}, "status", "--json")
+    assert Failed.model_validate_json(done.stdout).exit_code == done.returncode == 1
+    assert "hunter2" not in done.stdout
+    assert crash({}).stdout == ""
+
+
+def test_each_json_has_a_schema() -> None:
+    speaking = {
+        name
+        for name, command in GROUP.commands.items()  # type: ignore[attr-defined]
+        if any("--json" in option.opts for option in command.params)
+    }
+    assert speaking == set(ANSWERS) - {"error"}
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +299,7 @@ def test_the_trace_on_demand_has_places_but_no_text_of_the_exception() -> None:
     assert "hunter2" not in done.stderr
 
 
-def crash(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def crash(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     program = (
         "from operations import cli\n"
         "def broken(words): raise ZeroDivisionError('hunter2')\n"
@@ -265,7 +307,7 @@ def crash(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         "cli.main()\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *words],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -309,7 +309,7 @@ def test_each_input_is_compared_with_what_docker_shows(kind: Kind, path: str, va
     # The provider is no help here: it reads what it read before.
     found = compare(recorded(kind), seen(kind, path, value))
     assert lines(found) == [f"{kind} {name}: {text}" for text in told]
-    assert SECRET not in rendering.as_json(Drift(stack="paper", differences=tuple(found)))
+    assert SECRET not in Drift(stack="paper", differences=tuple(found)).as_json()
 
 
 def test_what_was_never_declared_counts_too() -> None:

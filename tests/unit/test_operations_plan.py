@@ -15,7 +15,7 @@ from operations import cli
 from operations.commands import plan as command
 from operations.plan.model import Change, GatewayPlan, Plan, PlanVerdict
 from operations.plan.reading import THIS_VERSION, read
-from operations.plan.rendering import RENDERERS, as_json, effects_table, human, markdown
+from operations.plan.rendering import RENDERERS, effects_table, human, markdown
 from operations.plan.settings import changed_settings, completed, effect_of, every_setting
 from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_settings import changed
@@ -61,7 +61,7 @@ def test_no_change_is_one_line_in_every_format_for_people() -> None:
     found = recorded("no_change")
     assert human(found) == "paper-plan: no change"
     assert markdown(found) == "**paper-plan**: no change"
-    assert json.loads(as_json(found))["changes"] is False
+    assert json.loads(found.as_json())["changes"] is False
 
 
 def test_a_gateway_that_comes_and_one_that_goes() -> None:
@@ -74,7 +74,7 @@ def test_a_gateway_that_comes_and_one_that_goes() -> None:
     assert goes["main"].verdict is PlanVerdict.NONE
     others = ["delete second-api", "delete second-settings-owner", "leave second-settings"]
     assert list(map(str, recorded("removed").others)) == others
-    assert json.loads(as_json(recorded("removed")))["others"] == others
+    assert json.loads(recorded("removed").as_json())["others"] == others
 
 
 def test_a_replacement_says_for_how_long_and_whether_the_phone_will_ask() -> None:
@@ -126,7 +126,7 @@ def test_formats_for_people_say_who_why_and_for_how_long() -> None:
         "| main | `relogin` | is replaced and logs in again<br>because of session.timeZone (replaces the container)"
         "<br>away: up to 1m30s to log out, then the login |"
     )
-    assert json.loads(as_json(found))["gateways"][0]["verdict"] == "relogin"
+    assert json.loads(found.as_json())["gateways"][0]["verdict"] == "relogin"
 
 
 def test_a_stack_of_an_older_version_of_this_program_gives_a_plan_without_guesses() -> None:
@@ -165,7 +165,7 @@ def test_a_replacement_by_another_version_of_this_program_says_so_and_which() ->
         "  away: up to 1m30s to log out, then the login",
     ]
     assert human(found).splitlines()[1:4] == told
-    assert json.loads(as_json(found))["gateways"][0]["version"] == {"before": None, "after": "0.2.0"}
+    assert json.loads(found.as_json())["gateways"][0]["version"] == {"before": None, "after": "0.2.0"}
 
 
 def test_another_program_of_the_same_version_does_not_tell_it_from_and_to() -> None:

@@ -90,7 +90,7 @@ def lock(backend: Path, *, pid: int, hostname: str) -> None:
 def test_a_stack_is_put_right_and_the_second_run_finds_nothing(host: FakeDocker, tmp_path: Path) -> None:
     stack = FakeStack(tmp_path)
     outcome = go(stack)
-    assert [action["action"] for action in outcome.as_json()["done"]] == ["remove_network", "clear_pending"]
+    assert [done.action for done in outcome.answer.done] == ["remove_network", "clear_pending"]
     assert not host.objects[Kind.NETWORK]
     assert go(stack).done == ()
 

@@ -77,7 +77,7 @@ def test_the_table_marks_what_runs_and_shows_what_is_refused(tmp_path: Path) -> 
     assert second.split() == [
         *("*", SECOND, "10.45.1b", "0123456789ab", "trader@example.com", "verified", "with", "warnings", "no", "t5")
     ]
-    assert json.loads(json.dumps(rows[2].json()))["live_quote"] is True
+    assert json.loads(rows[2].answer.as_json())["live_quote"] is True
 
 
 @pytest.mark.parametrize("who", ["[red]x[/red]", "[link=http://evil.example]x[/link]", "[/]", "x\x1b[2J", "\u202ex"])
