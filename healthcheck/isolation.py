@@ -70,8 +70,8 @@ def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> 
     on_api = _others(own, _staying(listed[0]), seen.came_to_api, seen.waiting_for_api)
     on_egress = _others(own, _staying(listed[1]), seen.came_to_egress, seen.waiting_for_egress)
     verifiers = [other for other in on_api if seen.is_verifier(other)]
-    on_api += _through(own, on_api, seen.everyone)
-    clients = [other for other in on_api if other not in verifiers and _declared(other, gateway.clients)]
+    on_api += [other for other in _through(own, on_api, seen.everyone) if not seen.is_verifier(other)]
+    clients = [other for other in on_api if other not in verifiers and declared(other, gateway.clients)]
     strangers = [other for other in on_api if other not in verifiers and other not in clients]
     strange_on_egress = [other for other in on_egress if not seen.is_verifier(other) and other.id not in known]
     exposed = [*_exposed(deployment, gateway, seen.looks, strange_on_egress), *_replaced(gateway, own - known)]
@@ -194,7 +194,10 @@ def _shared(gateway: Gateway, own: set[str], known: set[str], seen: IsolationEvi
     for container_id in own & seen.everyone.keys():
         inspected = seen.everyone[container_id].inspected
         for other in seen.everyone.values():
-            if other.inspected is None or inspected is None or other.id in own | known or seen.is_verifier(other):
+            if other.inspected is None or inspected is None or other.id in own | known:
+                continue
+            # None of ours is in a gateway's own network namespace.
+            if seen.is_verifier(other) and container_id not in holders(other.inspected, "NetworkMode", seen.everyone):
                 continue
             if prepares(other.inspected, inspected):
                 continue
@@ -241,7 +244,8 @@ def _host(address: str) -> str:
     return address.rpartition(":")[0]
 
 
-def _declared(attached: Attached, clients: Sequence[Client]) -> bool:
+def declared(attached: Attached, clients: Sequence[Client]) -> bool:
+    """Whether it is one of these."""
     return any(
         attached.name == client.container or (client.label is not None and _has_label(attached.labels, client.label))
         for client in clients

@@ -17,6 +17,7 @@ from healthcheck import owner
 from healthcheck.attachments import OWN
 from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, NotFound, moment
 from healthcheck.events import read_attempt
+from healthcheck.neighbours import JOINS
 from healthcheck.observation import Attempt, CheckName
 from healthcheck.probe import Answer
 from healthcheck.redact import Redactor
@@ -194,7 +195,8 @@ class Verifiers:
 
 
 def run_probe(docker: DockerHost, deployment: Deployment, network: str, addresses: Sequence[str]) -> dict[str, Answer]:
-    """What answers at addresses (`HOST:PORT`) as seen from a container of its own on a network.
+    """What answers at addresses (`HOST:PORT`) as seen from a container of its own on a network, or, by `container:ID`,
+    from where that container is.
 
     Raises DockerError, and VerifierFailed when the container ran and gave no answers.
     """
@@ -278,8 +280,8 @@ def start(
             read_only=True,
             memory=MEMORY,
             processes=PROCESSES,
-            # On several gateways' networks it must be no way from one to another.
-            sysctls={"net.ipv4.ip_forward": "0"},
+            # On several gateways' networks it must be no way from one to another; somebody else's stays as it is.
+            sysctls=None if first.startswith(JOINS) else {"net.ipv4.ip_forward": "0"},
         )
         OWN.add(container_id)
         for network in others:
@@ -298,6 +300,8 @@ def is_verifier(container: Inspected, image: Inspected) -> bool:
     `image`: the recorded one, as Docker inspects it.
     """
     config, host, made = container["Config"], container["HostConfig"], image["Config"]
+    # Only a probe looks from where somebody else is (`ibgw doctor --from`).
+    own = ("IpcMode",) if config["Entrypoint"] == PROBE else ("NetworkMode", "IpcMode")
     return (
         container["Image"] == image["Id"]
         # Whatever its command: what is in the image reads, and does nothing else.
@@ -309,7 +313,8 @@ def is_verifier(container: Inspected, image: Inspected) -> bool:
         and host["ReadonlyRootfs"]
         and host["CapDrop"] == ["ALL"]
         and not any(host.get(key) for key in ADDED)
-        and not any(str(host.get(key) or "").startswith(("container:", "host")) for key in ("NetworkMode", "IpcMode"))
+        and host.get("NetworkMode") != "host"
+        and not any(str(host.get(key) or "").startswith((JOINS, "host")) for key in own)
     )
 
 

@@ -78,7 +78,7 @@ def _note(gateway: Gateway, files: Sequence[File]) -> str:
     if not files:
         return f"{gateway.name}: nothing yet in {gateway.volumes.logs}; the gateway's files come within half a minute."
     if not encrypted:
-        return f"{gateway.name}: {len(files)} files."
+        return f"{gateway.name}: read {', '.join(sorted(clean(file.name) for file in files))}."
     size = sum(file.size for file in encrypted) / 2**20
     return (
         f"{gateway.name}: {len(files)} files. {len(encrypted)} of them ({size:.1f} MiB, the newest "

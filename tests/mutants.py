@@ -934,6 +934,20 @@ MUTATIONS = (
         "tests/unit/test_operations_logs.py::test_a_line_of_a_log_is_text_in_both_forms",
     ),
     Mutation(
+        "a probe from where a client is passes for a stranger",
+        "healthcheck/isolation.py",
+        "seen.everyone) if not seen.is_verifier(other)]",
+        "seen.everyone)]",
+        "tests/unit/test_healthcheck_isolation.py::test_a_probe_may_look_from_where_a_client_is_and_from_no_gateway",
+    ),
+    Mutation(
+        "what looks like a probe may be in a gateway's own network namespace",
+        "healthcheck/isolation.py",
+        'seen.is_verifier(other) and container_id not in holders(other.inspected, "NetworkMode", seen.everyone)',
+        "seen.is_verifier(other)",
+        "tests/unit/test_healthcheck_isolation.py::test_a_probe_may_look_from_where_a_client_is_and_from_no_gateway",
+    ),
+    Mutation(
         "known lines are looked for among the last lines alone",
         "operations/logs.py",
         "if len(found) > tail or len(raw) < asked:",

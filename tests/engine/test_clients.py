@@ -255,6 +255,28 @@ def test_a_port_that_is_taken_is_refused_by_name(deployed: Stack, run: Run) -> N
     assert f"Port {port} on 127.0.0.1" in done.stderr
 
 
+def test_a_client_s_way_is_tried_from_where_it_is(
+    deployed: Stack, run: Run, sandbox: Sandbox, docker_client: docker.DockerClient, deployment: dict[str, Any]
+) -> None:
+    network = deployment["gateways"]["main"]["api"]["network"]
+    client = docker_client.containers.create(
+        deployment["verifier"]["image_id"], entrypoint=["sleep", "300"], name=f"{sandbox.prefix}-bot", network=network
+    )
+    try:
+        client.start()
+        doctor = ["ibgw", "doctor", "--stack", deployed.name, "--from", client.name]
+        found = json.loads(run([*doctor, "--json"], stack=deployed).stdout)["gateways"]["main"]
+        assert {finding["topic"]: finding["ok"] for finding in found} == dict.fromkeys(
+            ("network", "declared", "name", "port", "handshake"), True
+        )
+        docker_client.networks.get(network).disconnect(client)
+        lost = run(doctor, stack=deployed, check=False)
+        assert lost.returncode == 3
+        assert f"docker network connect {network}" in lost.stdout
+    finally:
+        client.remove(force=True)
+
+
 def test_a_gateway_is_stopped_and_started_by_hand(
     deployed: Stack, run: Run, docker_client: docker.DockerClient, deployment: dict[str, Any], sandbox: Sandbox
 ) -> None:

@@ -134,6 +134,21 @@ def test_every_way_in_is_exposure(found: Surroundings, said: str) -> None:
         assert said in finding.seen
 
 
+def test_a_probe_may_look_from_where_a_client_is_and_from_no_gateway() -> None:
+    """`ibgw doctor --from`, beside a verification in another process."""
+
+    def judged(joined: str) -> Observation:
+        probe = verifier(
+            config={"Entrypoint": PROBE, "Cmd": ["ibgw-paper-main:4004"]}, NetworkMode=f"container:{joined}"
+        )
+        on_api = replace(FINE, attached=(GATEWAY, BOT))
+        everyone = {other.id: other for other in (GATEWAY, BOT, probe)}
+        return observe(IsolationEvidence((on_api, on_api), everyone=everyone), {"container": "bot"})
+
+    assert judged("b" * 64).reason is None
+    assert "shares its network namespace" in judged("a" * 64).seen
+
+
 def test_gateways_and_verifiers_may_be_on_egress() -> None:
     assert look(replace(FINE, on_egress=(GATEWAY, SECOND, VERIFIER, PROBING))).reason is None
 
@@ -174,6 +189,7 @@ NO_VERIFIERS = [
     verifier(PidMode="host"),
     verifier(PortBindings={"8000/tcp": [{"HostPort": "8000"}]}),
     verifier(NetworkMode=f"container:{'b' * 64}"),
+    verifier(NetworkMode="host", config={"Entrypoint": PROBE}),
 ]
 
 
