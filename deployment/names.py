@@ -8,8 +8,10 @@ a changed label replaces the container, and a replaced gateway has to log in aga
 from dataclasses import dataclass
 from enum import StrEnum
 
-MANAGED_BY = "pulumi"
+PROJECT = "ibgw"
+"""The project's name in Pulumi.yaml, which is the namespace of its keys."""
 
+MANAGED_BY = "pulumi"
 
 OWN_LABELS = "ibgw."
 """How the keys of our labels begin, those of later versions too."""

@@ -17,13 +17,17 @@ import time
 from contextlib import ExitStack, suppress
 from typing import IO, Any
 
-from docker import APIClient
-from docker.constants import DEFAULT_DOCKER_API_VERSION
-from docker.transport import SSHHTTPAdapter, UnixHTTPAdapter, sshconn
-from docker.utils import parse_host
 from requests.adapters import HTTPAdapter
 
 from deployment.docker_address import SshAddress, parse
+from healthcheck.docker_py import (
+    DEFAULT_DOCKER_API_VERSION,
+    APIClient,
+    SSHHTTPAdapter,
+    UnixHTTPAdapter,
+    parse_host,
+    sshconn,
+)
 from healthcheck.ssh_failures import SshFailed, explain
 
 LOGINS = threading.BoundedSemaphore(4)

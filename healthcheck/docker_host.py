@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, Literal, Self, cast
 
-import docker
-from docker import errors
-from docker.types import LogConfig
 from urllib3.exceptions import HTTPError
 
 from deployment.docker_address import parse
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_connections import connected
+from healthcheck.docker_py import APIClient, LogConfig, errors
 from healthcheck.redact import Redactor
 from healthcheck.ssh_failures import SshFailed
 from healthcheck.text import clean
@@ -414,8 +412,8 @@ def _line(line: bytes) -> str:
     return _text(line).rstrip("\r")
 
 
-def _open(url: str, timeout: float) -> docker.APIClient:
-    opened: list[docker.APIClient] = []
+def _open(url: str, timeout: float) -> APIClient:
+    opened: list[APIClient] = []
     failures: list[Exception] = []
 
     def connect() -> None:

@@ -31,13 +31,11 @@ from deployment.description import CheckLevel, Client, Mode, SecondFactor
 from deployment.description import QuoteContract as QuoteContractDescription
 from deployment.durations import DURATION_PATTERN, parse_duration
 from deployment.errors import ExitCode, IbgwError
-from deployment.names import OWN_LABELS
+from deployment.names import OWN_LABELS, PROJECT
 from infra import elsewhere, values
 from infra.settings_errors import explain
 from infra.times import apart, in_new_york, parse_time_of_day
 
-PROJECT = "ibgw"
-"""The project's name in Pulumi.yaml, which is the namespace of its keys."""
 MINIMUM_HEADROOM_MIB = 512
 """Memory that Java needs beyond its heap, with Xvfb and the relay (users' reports: heap + 512 MiB)."""
 SUNDAY = 6

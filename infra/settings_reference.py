@@ -15,7 +15,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from infra.settings import PROJECT, Settings
+from deployment.names import PROJECT
+from infra.settings import Settings
 
 # In quotes always: YAML 1.1 reads some times of day as numbers.
 _TIME = re.compile(r"\d\d:\d\d")

@@ -4,10 +4,13 @@ refuses that, by what the last update left here and the Docker host shows.
 Not for what changes what is deployed: plan, update, rollout, promotion and repair need the state itself.
 """
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployment.description import Container, Deployment, Gateway
 from deployment.errors import IbgwError
@@ -15,8 +18,10 @@ from deployment.kept import keep
 from deployment.names import Label, Names, Role
 from deployment.paths import find_project, kept_file, project_folder
 from deployment.tables import Kind
-from healthcheck.docker_host import DockerHost, Inspected, docker_errors
 from operations.stack import SECONDS, Stack, StateUnreadableError, parse_contract
+
+if TYPE_CHECKING:
+    from healthcheck.docker_host import DockerHost, Inspected
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Described:
 def described(stack: str) -> Described:
     """Raises IbgwError: what the state's backend says of the stack, or, where it refuses and nothing is kept here,
     both; and where the Docker host does not answer."""
+    # Pulumi's process takes a while, and whoever asks goes on to ask Docker: what that needs is loaded meanwhile.
+    threading.Thread(target=import_module, args=("healthcheck.runner",), name="load", daemon=True).start()
     try:
         deployment = Stack(stack).deployment(seconds=SECONDS)
     except StateUnreadableError as error:
@@ -48,6 +55,8 @@ def described(stack: str) -> Described:
 
 
 def _by_the_host(stack: str, refusal: StateUnreadableError) -> Described:
+    from healthcheck.docker_host import DockerHost, docker_errors
+
     path = kept_file(project_folder(), stack)
     kept = _read(path, stack, refusal)
     with (
@@ -84,7 +93,7 @@ def _read(path: Path, stack: str, refusal: StateUnreadableError) -> Deployment:
     return deployment
 
 
-def _as_the_host_has_it(docker: DockerHost, kept: Deployment) -> tuple[Deployment, list[str]]:
+def _as_the_host_has_it(docker: "DockerHost", kept: Deployment) -> tuple[Deployment, list[str]]:
     """With the ids that the containers have now, and what is otherwise than described. Raises DockerError.
 
     A container is the stack's by its name and its labels together: a name is one on its host, and a label anybody's.
@@ -110,7 +119,7 @@ def _as_the_host_has_it(docker: DockerHost, kept: Deployment) -> tuple[Deploymen
     return kept.model_copy(update={"gateways": gateways}), list(_differences(kept.gateways, labelled))
 
 
-def _differences(kept: dict[str, Gateway], labelled: dict[str, Inspected]) -> Iterator[str]:
+def _differences(kept: dict[str, Gateway], labelled: "dict[str, Inspected]") -> Iterator[str]:
     for name, gateway in kept.items():
         if name not in labelled:
             yield f"{name}: no container of this stack has its name"

@@ -6,11 +6,14 @@ import shutil
 import sys
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from xml.etree import ElementTree as Xml
+from typing import TYPE_CHECKING
 
 from healthcheck.human import render_human
 from healthcheck.report import CheckResult, GatewayReport, Report
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 def terminal_width() -> int | None:
@@ -52,6 +55,8 @@ def junit(report: Report) -> str:
 
     A warning passes, with its text as the case's output; what is skipped or does not apply is skipped.
     """
+    from xml.etree import ElementTree as Xml
+
     suites = Xml.Element("testsuites", name=f"ibgw verify {report.stack}")
     for gateway in report.gateways:
         suite = Xml.SubElement(
@@ -75,7 +80,9 @@ def junit(report: Report) -> str:
 _SKIPPED = (CheckVerdict.SKIPPED, CheckVerdict.NOT_APPLICABLE)
 
 
-def _case(suite: Xml.Element, owner: str, check: CheckResult) -> None:
+def _case(suite: "Element", owner: str, check: CheckResult) -> None:
+    from xml.etree import ElementTree as Xml
+
     case = Xml.SubElement(suite, "testcase", classname=owner, name=check.name, time=_seconds(check.duration_ms))
     if check.verdict is CheckVerdict.FAIL:
         failure = Xml.SubElement(case, "failure", type=check.reason or "", message=check.seen)

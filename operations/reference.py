@@ -19,8 +19,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from deployment import iam
 from deployment.description import Mode
 from deployment.errors import MEANINGS, ExitCode
+from deployment.names import PROJECT
 from healthcheck.report import Report
-from infra.settings import PROJECT
 from infra.settings_reference import GATEWAY, keys, schema
 from operations.answers import Failed
 from operations.cli import build_app

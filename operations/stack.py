@@ -3,6 +3,8 @@
 Everything goes through the `pulumi` on PATH, so that the backend, the secrets provider and the project folder are the
 ones the operator's own commands use. No call here ever asks for secrets in plain text: what is encrypted in the state
 stays encrypted.
+
+What takes long to load is loaded where it is used: to read what a stack is needs none of it.
 """
 
 import json
@@ -15,17 +17,17 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
 from deployment.description import Deployment, Gateway, Mode
 from deployment.errors import ExitCode, IbgwError
+from deployment.names import PROJECT
 from deployment.paths import project_folder
-from infra.settings import PROJECT, Settings, TradingHours, load
-from operations import yaml_text
-from operations.repair.state import read_state
+
+if TYPE_CHECKING:
+    from infra.settings import Settings, TradingHours
 
 OUTPUT = "contract"
 """The stack's only output."""
@@ -43,6 +45,8 @@ RELEASE = f"{PROJECT}:release"
 
 def program_folder(project: Path) -> Path:
     """Where the program of a project lies (`main` in Pulumi.yaml) and the engine has its plug-ins work."""
+    import yaml
+
     document: dict[str, Any] = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))
     return (project / str(document.get("main", "."))).resolve()
 
@@ -120,6 +124,8 @@ class Stack:
 
     def configured(self) -> Configured:
         """The Docker host and the name prefix (or its default) from the stack's configuration. Reads no secret."""
+        from infra.settings import Settings
+
         settings: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
 
         def plain(key: str, default: str | None = None) -> str:
@@ -147,12 +153,19 @@ class Stack:
         config: dict[str, dict[str, Any]] = json.loads(self._pulumi("config", "--json"))
         return {key: entry["value"] for key, entry in config.items() if "value" in entry}
 
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """The validated configuration. Raises IbgwError (REFUSED) that lists every fault."""
+        from infra.settings import load
+
         return load(self.name, self.configuration())
 
-    def trading_hours(self) -> TradingHours:
+    def trading_hours(self) -> "TradingHours":
         """Those of the stack's file, for which no backend is asked. Raises IbgwError where it does not tell them."""
+        import yaml
+
+        from infra.settings import TradingHours
+        from operations import yaml_text
+
         file = project_folder() / f"Pulumi.{self.name}.yaml"
         key = f"{PROJECT}:tradingHours"
         try:
@@ -237,6 +250,8 @@ class Stack:
     def recorded_ids(self) -> frozenset[str]:
         """Of the containers, networks and volumes that the recorded state holds. Whoever verifies does not wait longer
         than SECONDS for it."""
+        from operations.repair.state import read_state
+
         return frozenset(thing.id for thing in read_state(self._pulumi("stack", "export", seconds=SECONDS)).objects)
 
     def clear_pending(self) -> None:
@@ -324,6 +339,10 @@ class Stack:
 
     def _file_fault(self) -> str | None:
         """What keeps the stack's file from being read, which the engine tells without the file's name."""
+        import yaml
+
+        from operations import yaml_text
+
         file = project_folder() / f"Pulumi.{self.name}.yaml"
         try:
             yaml_text.read(file.read_text(encoding="utf-8"))

@@ -11,8 +11,9 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
+from deployment.names import PROJECT
 from healthcheck.report import Model
-from infra.settings import MINIMUM_HEADROOM_MIB, PROJECT, Gateway, Resources, Session, Settings, load
+from infra.settings import MINIMUM_HEADROOM_MIB, Gateway, Resources, Session, Settings, load
 from infra.settings_errors import explain
 from infra.settings_reference import GATEWAY, MEANINGS, inline, model_of
 from operations.answers import Answer as JsonAnswer

@@ -13,9 +13,9 @@ from typing import Any
 
 from deployment.description import SecondFactor
 from deployment.durations import format_duration
+from deployment.names import PROJECT
 from deployment.properties import row
 from deployment.tables import CONTAINER, KINDS, Token
-from infra.settings import PROJECT
 from operations.plan.model import (
     REPLACED,
     Cause,

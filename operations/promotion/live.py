@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployment.errors import IbgwError
-from deployment.names import Label, Role
+from deployment.names import PROJECT, Label, Role
 from deployment.paths import RELEASES, project_folder
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.report import Report
 from healthcheck.runner import look
 from infra.release import read_release
-from infra.settings import PROJECT
 from operations import lifecycle
 from operations.promotion.checkout import program_of
 from operations.promotion.deployer import Deployed, Say

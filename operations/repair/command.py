@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.names import PROJECT
 from deployment.paths import project_folder
 from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.report import Model
-from infra.settings import PROJECT
 from operations.answers import Answer
 from operations.repair import lock, processes
 from operations.repair.execute import execute

@@ -63,7 +63,7 @@ def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host()
     made.add("main", "a" * 64)
-    for module in (docker_host, described):
+    for module in (docker_host,):
         monkeypatch.setattr(module, "DockerHost", lambda _: made)
     return made
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from deployment.errors import ExitCode
-from infra.settings import PROJECT, Credentials, Settings, load
+from deployment.names import PROJECT
+from infra.settings import Credentials, Settings, load
 from infra.settings_reference import MEANINGS, keys, schema
 from operations import cli
 from operations.compose_file import Imported, read
