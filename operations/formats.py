@@ -45,9 +45,16 @@ def columns(
     return "\n".join(text)
 
 
+def coloured() -> bool:
+    """Whether standard output takes colours: not where NO_COLOR is set (no-color.org), always where FORCE_COLOR is
+    (force-color.org), else on a terminal that is not `dumb`."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+
+
 def human(report: Report) -> str:
-    """Coloured for a terminal, plain in a pipe and where NO_COLOR is set (no-color.org)."""
-    return render_human(report, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    return render_human(report, colour=coloured())
 
 
 def junit(report: Report) -> str:

@@ -14,6 +14,7 @@ from operations.commands.shared import (
     print_answer,
     print_json,
     say,
+    waiting,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def doctor(
     from healthcheck.runner import look
     from operations.doctor import DoctorAnswer, Observation, collect, examine, next_step, render
     from operations.doctor_host import collect_host, examine_host
-    from operations.formats import human
+    from operations.formats import coloured, human
     from operations.stack import Stack, choose_gateways
 
     stack = looked_at(stack)
@@ -57,8 +58,8 @@ def doctor(
         _from_client(deployment, choose_gateways(deployment, gateway or []), client, as_json)
         return
     names = [chosen.name for chosen in choose_gateways(deployment, gateway or [])]
-    report = look(deployment, gateways=names, wait=0, progress=say, recorded=Stack(stack).recorded_ids)
-    with docker_of(deployment) as docker:
+    with waiting(f"looking at {stack}"), docker_of(deployment) as docker:
+        report = look(deployment, gateways=names, wait=0, progress=say, recorded=Stack(stack).recorded_ids)
         findings = {seen.gateway: examine(collect(docker, deployment, seen)) for seen in report.gateways}
         of_host = examine_host(collect_host(docker, deployment))
     if described.note is not None:
@@ -79,7 +80,7 @@ def doctor(
     elif as_json:
         print_answer(answer)
     else:
-        typer.echo(human(report))
+        typer.echo(human(report), color=coloured())
         for name, of_gateway in findings.items():
             typer.echo(f"\n{render(f'{stack}/{name}', of_gateway)}")
         typer.echo(f"\n{render(deployment.docker_host, of_host)}")

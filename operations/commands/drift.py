@@ -1,7 +1,7 @@
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import Json, StackLookedAt, looked_at
+from operations.commands.shared import Json, StackLookedAt, looked_at, waiting
 
 EXAMPLES = ("ibgw drift paper",)
 EXIT_CODES = (ExitCode.GATE_HIT,)
@@ -17,7 +17,9 @@ def drift(stack: StackLookedAt = None, as_json: Json = False) -> None:
     from operations.drift.rendering import human
     from operations.stack import Stack
 
-    seen = look(Stack(looked_at(stack)))
+    stack = looked_at(stack)
+    with waiting(f"comparing {stack} with its host"):
+        seen = look(Stack(stack))
     typer.echo(seen.as_json() if as_json else human(seen))
     if seen.differences:
         raise typer.Exit(ExitCode.GATE_HIT)

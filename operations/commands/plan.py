@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import SameAsFormatJson, StackLookedAt, looked_at, say
+from operations.commands.shared import SameAsFormatJson, StackLookedAt, looked_at, say, waiting
 
 if TYPE_CHECKING:
     from operations.plan.model import Plan
@@ -54,7 +54,8 @@ def plan(
     from operations.stack import Stack
 
     stack = looked_at(stack)
-    preview = Stack(stack).preview()
+    with waiting(f"previewing an update of {stack}"):
+        preview = Stack(stack).preview()
     planned = read(stack, preview)
     for text in warnings(preview):
         say(text)

@@ -2,6 +2,9 @@
 
 import inspect
 import json
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -152,6 +155,45 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+PATIENCE = 1.0
+"""Seconds that a person waits without being told for what."""
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Where it takes longer than PATIENCE, a terminal shows what is waited for and for how long."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    ended = threading.Event()
+    counter = threading.Thread(target=_count, args=(what, ended), daemon=True)
+    counter.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        counter.join()
+
+
+def _count(what: str, ended: threading.Event) -> None:
+    if ended.wait(PATIENCE):
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    # A line that is printed meanwhile goes above; one for a program stays where it belongs.
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    ) as progress:
+        progress.add_task(what)
+        ended.wait()
+
+
 @contextmanager
 def reading(option: str) -> Iterator[None]:
     """Raises IbgwError (bad usage) for a ValueError."""
@@ -179,7 +221,8 @@ def described_stack(stack: str) -> "Described":
     """What the stack is; where the cloud does not tell, by what the Docker host knows, and that is said."""
     from operations.described import described
 
-    of_stack = described(stack)
+    with waiting(f"reading what {stack} is"):
+        of_stack = described(stack)
     if of_stack.note is not None:
         say(f"ibgw: {of_stack.note}")
     return of_stack
@@ -200,10 +243,12 @@ def for_each_gateway(
         if leave is not None:
             consent(docker, deployment, chosen, leave, say)
         if at_once:
-            together(act, docker, deployment, chosen, answer)
+            with waiting(f"{act.__name__} {stack}"):
+                together(act, docker, deployment, chosen, answer)
             return
         for gateway in chosen:
-            act(docker, deployment, gateway, answer)
+            with waiting(f"{act.__name__.replace('_', ' ')} {stack}/{gateway.name}"):
+                act(docker, deployment, gateway, answer)
 
 
 def confirmation(typed: str | None) -> Callable[[str, str], None]:

@@ -12,6 +12,7 @@ from operations.commands.shared import (
     looked_at,
     print_answer,
     print_json,
+    waiting,
 )
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def _look(stack: str) -> "StackStatus":
 
     described = described_stack(stack)
     deployment = described.deployment
-    report = look(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
-    with docker_of(deployment) as docker:
+    with waiting(f"asking the gateways of {stack}"), docker_of(deployment) as docker:
+        report = look(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
         shown = rows(docker, deployment, report, datetime.now(UTC))
     return StackStatus(stack=stack, exit_code=report.exit_code, description=described.note, gateways=tuple(shown))
 

@@ -15,6 +15,7 @@ from operations.commands.shared import (
     looked_at,
     reading,
     say,
+    waiting,
 )
 
 EXAMPLES = ("ibgw verify paper", "ibgw verify paper --gateway main --checks reachable,connected --wait 0s")
@@ -71,23 +72,24 @@ def verify(
     from healthcheck.check_sequence import named
     from operations import verification
     from operations.described import Described
-    from operations.formats import RENDERERS
+    from operations.formats import RENDERERS, coloured
     from operations.stack import choose_gateways, read_contract
 
     with reading("--checks"):
         chosen_checks = named(checks or [])
     described = Described(read_contract(deployment)) if deployment else described_stack(looked_at(stack))
     target = described.deployment
-    report = verification.run(
-        target,
-        [chosen.name for chosen in choose_gateways(target, gateway or [])],
-        wait=seconds,
-        watch=watched,
-        checks=chosen_checks,
-        strict=strict,
-        show_accounts=show_accounts,
-        progress=say,
-        note=described.note,
-    )
-    typer.echo(RENDERERS[Format.JSON if as_json else output](report))
+    with waiting(f"verifying {target.stack}"):
+        report = verification.run(
+            target,
+            [chosen.name for chosen in choose_gateways(target, gateway or [])],
+            wait=seconds,
+            watch=watched,
+            checks=chosen_checks,
+            strict=strict,
+            show_accounts=show_accounts,
+            progress=say,
+            note=described.note,
+        )
+    typer.echo(RENDERERS[Format.JSON if as_json else output](report), color=coloured())
     raise typer.Exit(report.exit_code)

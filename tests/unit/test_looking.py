@@ -118,6 +118,19 @@ def test_status_of_all_stacks_passes_by_what_was_never_deployed(
     assert cli.run(["status", "--all", "paper"]) == 2
 
 
+@pytest.mark.parametrize("command", ["verify", "doctor"])
+def test_colours_are_there_in_a_pipe_where_they_are_wanted(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    cli.run([command, "--stack", "paper"])
+    assert "\x1b[" not in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    cli.run([command, "--stack", "paper"])
+    assert "\x1b[" in capsys.readouterr().out
+
+
 def test_verify_stops_it_and_says_so_to_people_and_to_programs(
     host: FakeHost, capsys: pytest.CaptureFixture[str]
 ) -> None:
