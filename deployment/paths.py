@@ -3,7 +3,9 @@
 What ibgw reads of its own lies in its packages, which may be installed anywhere and are never written.
 """
 
+import errno
 import os
+import shlex
 from pathlib import Path
 
 from deployment.errors import IbgwError
@@ -23,7 +25,10 @@ def project_folder() -> Path:
     """The same. Raises IbgwError where there is none."""
     folder = find_project()
     if folder is None:
-        raise IbgwError("No Pulumi project here: run this in the folder that holds Pulumi.yaml, or below it.")
+        raise IbgwError(
+            "No Pulumi project here: run this in the folder that holds Pulumi.yaml (a clone of ibgw's repository), "
+            "or below it."
+        )
     return folder
 
 
@@ -49,3 +54,12 @@ def kept_file(project: Path, stack: str) -> Path:
 def backups(project: Path) -> Path:
     """One archive for each `ibgw reset-settings`."""
     return written(project) / "backups"
+
+
+def writable_again(error: OSError) -> str:
+    """What to do about a file that could not be written."""
+    if error.errno not in (errno.EACCES, errno.EPERM) or error.filename is None:
+        return "expected a place with room that you may use"
+    path = Path(error.filename)
+    ours = next((folder for folder in (path, *path.parents) if folder.name == ".ibgw"), path.parent)
+    return f"it is another user's, as after a run with sudo; `sudo chown -R $USER {shlex.quote(str(ours))}`"

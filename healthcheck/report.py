@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployment import VERSION
 from deployment.description import Gateway, Mode
 from deployment.errors import ExitCode
+from deployment.paths import writable_again
 from healthcheck import remedies
 from healthcheck.observation import Attempt, CheckName, CheckObservation
 from healthcheck.reasons import Reason, runbook
@@ -126,7 +127,7 @@ class Report(Model):
             unfinished.write_text(f"{self.as_json()}\n", encoding="utf-8")
             unfinished.replace(path)
         except OSError as error:
-            say(f"{path}: {error.strerror}; this report is not kept. Make room there or allow writing")
+            say(f"{path}: {error.strerror}; this report is not kept; {writable_again(error)}")
 
 
 def gateway_report(

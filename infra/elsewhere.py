@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
 
 _NO_EFFECT = "the image does not know this variable, so it had no effect until now"
-_SECRET = "put it into AWS Secrets Manager (`ibgw init` prints how); user id and password are files here"  # noqa: S105
+SECRET = "put it into AWS Secrets Manager (`ibgw init` prints how); user id and password are files here"  # noqa: S105
 OTHER_STACK = "paper and live are two stacks here, each with a secret of its own: run `ibgw init` for the other as well"
 _NO_PORT = (
     "no port is published, since whoever reaches it can trade: clients join the gateway's network, and `ibgw forward` "
@@ -51,6 +51,7 @@ _ROWS: Mapping[str, Row] = {
     "BYPASS_WARNING": Row("api.bypassWarnings"),
     "EXISTING_SESSION_DETECTED_ACTION": Row("session.existingSession"),
     "TIME_ZONE": Row("session.timeZone"),
+    "TZ": Row("session.timeZone", "one zone for both: with two, the restart would come at the wrong hour"),
     "AUTO_RESTART_TIME": Row("session.autoRestart"),
     "AUTO_LOGOFF_TIME": Row("session.autoLogoff"),
     "TWS_COLD_RESTART": Row("session.coldRestart"),
@@ -60,11 +61,11 @@ _ROWS: Mapping[str, Row] = {
     "RELOGIN_AFTER_TWOFA_TIMEOUT": Row("secondFactor.relogin"),
     "TWOFA_EXIT_INTERVAL": Row("secondFactor.exitInterval"),
     "JAVA_HEAP_SIZE": Row("resources.javaHeap"),
-    "TWS_USERID TWS_USERID_FILE TWS_PASSWORD TWS_PASSWORD_FILE": Row(None, _SECRET),
+    "TWS_USERID TWS_USERID_FILE TWS_PASSWORD TWS_PASSWORD_FILE": Row(None, SECRET),
     "TWS_USERID_PAPER TWS_PASSWORD_PAPER TWS_PASSWORD_PAPER_FILE DUAL_MODE": Row(None, OTHER_STACK),
     "TWS_SETTINGS_PATH": Row(None, "the settings lie in a volume of the gateway's own, which is kept"),
-    "TZ": Row(None, "the same as session.timeZone, always: two zones would make the restart come at the wrong hour"),
     "VNC_SERVER_PASSWORD VNC_SERVER_PASSWORD_FILE SSH_VNC_PORT": Row(None, _SCREEN),
+    "VNC_PASSWORD VNC_PWD VNC_PORT DISPLAY_WIDTH DISPLAY_HEIGHT": Row(None, _SCREEN),
     "SSH_TUNNEL SSH_OPTIONS SSH_ALIVE_INTERVAL SSH_ALIVE_COUNT SSH_PASSPHRASE SSH_PASSPHRASE_FILE": Row(None, _TUNNEL),
     "SSH_REMOTE_PORT SSH_USER_TUNNEL SSH_RESTART .ssh": Row(None, _TUNNEL),
     "CUSTOM_CONFIG config.ini": Row(None, _FILES),
@@ -73,7 +74,9 @@ _ROWS: Mapping[str, Row] = {
     "IBC_INI IBC_INI_TMPL IBC_PATH IBC_COMMAND SCRIPT_PATH TWS_PATH TWS_INI TWS_INI_TMPL DISPLAY API_PORT SOCAT_PORT": (
         Row(None, "fixed: the image is used as it is")
     ),
-    "TWS_MAJOR_VRSN IB_GATEWAY_VERSION IB_GATEWAY_CHANNEL IBC_VERSION": Row("image", "its tag says the version"),
+    "TWS_MAJOR_VRSN TWS_VERSION IB_GATEWAY_VERSION IB_GATEWAY_CHANNEL IBC_VERSION": Row(
+        None, "the tag of ibgw:image says the version"
+    ),
     "jts.ini TWS_SERVER TWS_SERVER_PAPER": Row(
         None,
         "jts.ini is made at the first start and then the gateway's own; where IBKR keeps your account on a regional "
@@ -89,8 +92,8 @@ _ROWS: Mapping[str, Row] = {
     "TWS_RESTART_TIME": Row("session.offline.until", _NO_EFFECT),
     "TWS_TIMEZONE TWS_OVERRIDE_TIME_ZONE": Row("session.timeZone", _NO_EFFECT),
     "TWS_DEBUG LOG_LEVEL": Row("debug.enabled", _NO_EFFECT),
-    "IB_USERNAME IB_USER IB_USERID IB_PASSWORD IB_PASS IBKR_USERNAME IBKR_PASSWORD": Row(None, _SECRET),
-    "IB_2FA_SECRET IB_2FA_METHOD TOTP TOTP_SECRET TOTP_KEY TWOFACTOR_CODE TWOFACTOR_CODE_FILE": Row(
+    "IB_USERNAME IB_USER IB_USERID IB_PASSWORD IB_PASS IBKR_USERNAME IBKR_PASSWORD": Row(None, SECRET),
+    "IB_2FASECRET IB_2FA_METHOD TOTP TOTPSECRET TOTP_KEY TWOFACTOR_CODE TWOFACTOR_CODE_FILE": Row(
         None, "the image can type no codes: secondFactor.method is none, or push for IBKR Mobile"
     ),
     "IB_CLIENT_ID IBKR_CLIENT_ID client_id IB_GATEWAY_PORT IB_GATEWAY_HOST IB_HOST IB_PORT IBKR_HOST IBKR_PORT": (
@@ -119,7 +122,7 @@ _ROWS: Mapping[str, Row] = {
         "but windows' places",
     ),
     "restart deploy.restart_policy": Row(None, "unless stopped, always; each start passes the start guard"),
-    "secrets configs": Row(None, _SECRET),
+    "secrets configs": Row(None, SECRET),
     "depends_on profiles develop extends include scale annotations": Row(None, _OWN),
     "user privileged cap_add cap_drop security_opt devices device_cgroup_rules shm_size init tty stdin_open read_only "
     "tmpfs ulimits sysctls pid pids_limit ipc userns_mode cgroup cgroup_parent group_add isolation runtime entrypoint "
@@ -127,12 +130,11 @@ _ROWS: Mapping[str, Row] = {
     "mem_reservation mem_swappiness oom_kill_disable oom_score_adj storage_opt blkio_config gpus credential_spec "
     "post_start pre_stop deploy logging": Row(None, _CONFINED),
     # What people write in a stack's file.
-    "user_id username password login": Row(None, _SECRET),
+    "TWS_USERNAME user_id username password login": Row(None, SECRET),
     "port": Row(None, _NO_PORT),
     "account_id accounts": Row("account.expected"),
     "secret secret_name secret_arn": Row("credentials.secretId"),
     "ssh_tunnel": Row(None, _TUNNEL),
-    "vnc_password": Row(None, _SCREEN),
     "memory": Row("resources.memory"),
     "region": Row(None, "the provider's own key: aws:region"),
 }  # fmt: skip

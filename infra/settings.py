@@ -561,17 +561,24 @@ class Settings(_Settings):
                     '["U1234567"], so that a login that shows others is noticed'
                 )
             for account in gateway.account.expected:
-                if account.startswith("D") != (self.mode is Mode.PAPER):
-                    raise ValueError(
-                        f"{where}.account.expected: {account!r} is not a {self.mode} account "
-                        "(paper accounts begin with D, live accounts do not)"
-                    )
+                try:
+                    check_account(account, self.mode)
+                except ValueError as error:
+                    raise ValueError(f"{where}.account.expected: {error}") from None
         return self
 
     def order_level(self, gateway: str) -> CheckLevel:
         """The level of the order check: as configured, else `warn` on paper and `off` on live."""
         configured = self.gateways[gateway].checks.order_capability.level
         return configured or (CheckLevel.WARN if self.mode is Mode.PAPER else CheckLevel.OFF)
+
+
+def check_account(account: str, mode: Mode) -> None:
+    """Raises ValueError for one of the other mode, and for what is no account."""
+    if not re.fullmatch(values.ACCOUNT, account):
+        raise ValueError(f"{account!r} is not {values.PATTERNS[values.ACCOUNT]}")
+    if account.startswith("D") != (mode is Mode.PAPER):
+        raise ValueError(f"{account!r} is not a {mode} account (paper accounts begin with D, live accounts do not)")
 
 
 def _refused(text: str) -> IbgwError:
@@ -616,13 +623,20 @@ def _unfit(where: str, value: Any, depth: int = 0) -> Iterator[str]:
             yield from _unfit(f"{where}.{place}", inner, depth + 1)
 
 
-def _check_stack_name(stack: str, mode: object) -> None:
-    """A stack's name begins with its mode, so another mode is told before what the other kind of stack must have."""
+def mode_of(stack: str) -> Mode:
+    """The first word of a stack's name. Raises IbgwError (REFUSED)."""
     first = stack.split("-", 1)[0]
     if first not in tuple(Mode) or not re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", stack):
         raise _refused(
-            f"stack {stack!r}: expected paper, live, paper-NAME or live-NAME (lower case, digits, single hyphens)"
+            f"stack {stack!r}: expected paper, live, paper-NAME or live-NAME (lower case, digits, single hyphens); the "
+            "first word is the trading mode"
         )
+    return Mode(first)
+
+
+def _check_mode(stack: str, mode: object) -> None:
+    """Another mode than the stack's is told before what the other kind of stack must have."""
+    first = mode_of(stack)
     if mode in tuple(Mode) and mode != first:
         raise _refused(
             f"ibgw:mode is {mode!r}, but the stack is {stack!r}; a stack's name begins with its mode: set it to "
@@ -653,7 +667,7 @@ def load(stack: str, config: Mapping[str, str]) -> Settings:
     }
     faults = [*_unfit(PROJECT, document)]
     if not faults:
-        _check_stack_name(stack, document.get("mode"))
+        _check_mode(stack, document.get("mode"))
         try:
             settings = Settings.model_validate_json(json.dumps(document))
         except ValidationError as error:

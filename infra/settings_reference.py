@@ -196,6 +196,8 @@ def schema() -> dict[str, Any]:
                 entry["description"] = meaning
             if "default" in entry:
                 entry["default"] = plain(field.default)
+    # Else a name that does not fit the pattern would be taken with anything below it.
+    ours["properties"]["gateways"]["additionalProperties"] = False
     properties = {f"{PROJECT}:{key}": entry for key, entry in ours["properties"].items()}
     required = [f"{PROJECT}:{key}" for key in ours["required"]]
     config = {

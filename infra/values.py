@@ -168,6 +168,19 @@ def secret_id(value: str) -> str:
     return value
 
 
+def region(value: str) -> str:
+    """One of AWS's, such as us-gov-west-1; which there are is AWS's to say."""
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]+", value):
+        raise ValueError(f"{value!r} is not a region of AWS's, such as us-east-1")
+    return value
+
+
+def gateway_name(value: str) -> str:
+    if not re.fullmatch(NAME, value):
+        raise ValueError(f"{value!r} is not {PATTERNS[NAME]}")
+    return value
+
+
 _LOG_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 """Docker reads the size of a log by go-units' FromHumanSize, whose units are decimal, into 64 bits."""
 

@@ -14,7 +14,7 @@ import pulumi
 from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
 from deployment.kept import keep
-from deployment.paths import kept_file, update_report
+from deployment.paths import kept_file, update_report, writable_again
 from deployment.tables import Token
 from infra.failure import failed, uncoloured
 from infra.spec import StackSpec
@@ -85,7 +85,9 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
         try:
             keep(described, project)
         except OSError as error:
-            pulumi.log.warn(f"{kept_file(project, spec.stack)} cannot be written ({error.strerror})")
+            pulumi.log.warn(
+                f"{kept_file(project, spec.stack)} cannot be written ({error.strerror}); {writable_again(error)}"
+            )
         try:
             with interruption() as interrupted:
                 report = await asyncio.to_thread(

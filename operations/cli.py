@@ -22,6 +22,7 @@ import typer.main
 
 from deployment import VERSION
 from deployment.errors import MEANINGS, ExitCode, IbgwError
+from deployment.paths import writable_again
 from operations.commands.shared import say, takes_stack
 
 COMMANDS = (
@@ -154,7 +155,7 @@ def could_not_write(error: OSError) -> int | None:
         return ExitCode.PIPE_CLOSED
     where = "what this command prints or keeps" if error.filename is None else error.filename
     try:
-        say(f"ibgw: {where}: {error.strerror}; expected a place with room that you may use. Then try again.")
+        say(f"ibgw: {where}: {error.strerror}; {writable_again(error)}. Then try again.")
         sys.stderr.flush()
     except OSError:
         # Not even standard error takes it: the exit code has to do, and Python must not replace it by its own.

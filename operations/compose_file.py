@@ -16,6 +16,7 @@ import yaml
 
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
+from deployment.rules import shows_credential
 from infra import elsewhere
 from infra.elsewhere import Row
 from operations.yaml_text import read as read_yaml
@@ -54,6 +55,14 @@ class Imported:
             for answer in self.answers
         ]
 
+    def drop_item(self, key: str, place: int, note: str) -> None:
+        """Of the list that would have taken `key`, one is not kept. Named by what stands before its `=`."""
+        for index, answer in enumerate(self.answers):
+            if answer.key == key:
+                name = str(answer.value[place]).partition("=")[0]
+                self.answers[index] = answer._replace(value=[*answer.value[:place], *answer.value[place + 1 :]])
+                self.answers.append(Answer(f"{answer.setting}: {name}", note=note))
+
 
 def _touch(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
@@ -89,9 +98,9 @@ def _saving(text: str) -> str | list[str]:
 
 
 def _mode(text: str) -> str:
-    if text not in (*Mode, "both"):
+    if text.lower() not in (*Mode, "both"):
         raise ValueError("expected paper, live or both")
-    return text
+    return text.lower()
 
 
 def _mebibytes(text: str) -> int:
@@ -159,14 +168,18 @@ def read(path: Path, *, service: str | None = None) -> Imported:
     referred = {match["name"] or match["bare"] for match in references}
     settings = {key: _interpolated(value, known) for key, value in environment.items()}
     # What stands in .env for others to read, such as IB_CLIENT_ID, is a setting too.
-    settings |= {key: value for key, value in known.items() if key not in referred | set(settings)}
-    labels = [_interpolated(label, known) for label in _lines(definition.pop("labels", ()))]
+    beside_it = {key: value for key, value in known.items() if key not in referred | set(settings)}
+    settings |= {key: value for key, value in beside_it.items() if elsewhere.row(key)}
+    labels = [label for line in _lines(definition.pop("labels", ())) if (label := _interpolated(line, known))]
+    telling = [label for label in labels if shows_credential(*label.partition("=")[::2])]
     mounts = definition.pop("volumes", ())
     settings |= dict.fromkeys(map(_mounted, mounts if isinstance(mounts, list) else ()), "listed")
     settings |= {key: _interpolated(value, known) for key, value in _flat(definition) if key != "environment"}
     imported = Imported(list(_answers(settings)))
-    if kept := [label for label in labels if label]:
+    if kept := [label for label in labels if label not in telling]:
         imported.answers.append(Answer("labels", "container.labels", kept))
+    for label in telling:
+        imported.answers.append(Answer(f"labels: {label.partition('=')[0]}", note="no label may show a credential"))
     if others := sorted(other for other in services if other != name):
         note = "name those that trade under clients:, as - container: NAME, and join them to the gateway's network"
         imported.answers.append(Answer(", ".join(others), note=note))
@@ -178,7 +191,8 @@ def _answers(settings: Mapping[str, str | None]) -> Iterable[Answer]:
     taken: dict[str, str] = {}
     for name, text in settings.items():
         row = elsewhere.row(name) or Row(None, _NONE)
-        if text == "":
+        # A credential may come from the shell.
+        if text == "" and row.note != elsewhere.SECRET:
             continue
         if row.key is None:
             yield Answer(name, note=row.note)
@@ -191,7 +205,7 @@ def _answers(settings: Mapping[str, str | None]) -> Iterable[Answer]:
                 yield Answer(name, row.key, _READ.get(row.key, str)(text), row.note)
                 taken[row.key] = name
             except ValueError as error:
-                yield Answer(name, note=f"not understood: {error} ({row.key})")
+                yield Answer(name, note=f"not taken: {error} ({row.key})")
 
 
 _NONE = "nothing here corresponds to it"

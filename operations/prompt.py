@@ -1,6 +1,7 @@
 """Questions to the operator: on standard error, answered on standard input."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -20,18 +21,41 @@ def confirm_by_name(question: str, name: str) -> None:
         raise IbgwError(f"{name!r} was not typed: nothing was done.", exit_code=ExitCode.DECLINED)
 
 
-def ask(question: str, option: str, default: str | None = None) -> str:
-    """A line that is typed, or the default. Raises IbgwError (BAD_USAGE), naming the option, if there is neither."""
-    typed = _answer(f"{question} [{default}] " if default else f"{question} ") or default
-    if typed is None:
-        raise IbgwError(f"{option} is missing, and nothing was typed.", exit_code=ExitCode.BAD_USAGE)
-    return typed
+def ask(
+    question: str,
+    option: str,
+    default: str | None = None,
+    *,
+    given: str | None = None,
+    check: Callable[[str], object] = str,
+) -> str:
+    """What was `given` with the option, else a line that is typed, else the default. `check` raises ValueError for what
+    cannot be; a person is then asked again.
+
+    Raises IbgwError (BAD_USAGE), naming the option, where there is none, or none that can be.
+    """
+    while True:
+        typed = given or _answer(f"{question} [{default}] " if default else f"{question} ") or default
+        if typed is None:
+            raise IbgwError(f"{option} is missing, and nothing was typed.", exit_code=ExitCode.BAD_USAGE)
+        try:
+            check(typed)
+        except ValueError as error:
+            if given or not sys.stdin.isatty():
+                raise IbgwError(f"{option}: {error}.", exit_code=ExitCode.BAD_USAGE) from None
+            typer.echo(clean_lines(f"{error}."), err=True)
+        else:
+            return typed
 
 
 def _answer(question: str) -> str:
     typer.echo(clean_lines(question), err=True, nl=False)
     sys.stderr.flush()
-    line = sys.stdin.readline()
+    try:
+        line = sys.stdin.readline()
+    except KeyboardInterrupt:
+        typer.echo("\nNothing was changed.", err=True)
+        raise
     if not line.endswith("\n"):
         typer.echo(err=True)
     return line.strip()

@@ -13,7 +13,8 @@ from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import PROJECT
 from healthcheck.report import Model
-from infra.settings import MINIMUM_HEADROOM_MIB, Gateway, Resources, Session, Settings, load
+from infra.elsewhere import OTHER_STACK
+from infra.settings import MINIMUM_HEADROOM_MIB, Gateway, Resources, Session, Settings, load, mode_of
 from infra.settings_errors import explain
 from infra.settings_reference import GATEWAY, MEANINGS, inline, model_of
 from operations.answers import Answer as JsonAnswer
@@ -66,33 +67,23 @@ def new(
         try:
             Settings.model_validate_json(json.dumps(settings))
         except ValidationError as error:
-            dropped = [_drop(imported, fault["loc"], explain(fault, Settings, PROJECT)) for fault in error.errors()]
+            dropped = [
+                _drop(imported, fault["loc"], explain(fault, Settings, PROJECT)) for fault in reversed(error.errors())
+            ]
             if any(dropped):
                 continue
         load(stack, {f"{PROJECT}:{key}": _as_engine(value) for key, value in settings.items()})
         return settings
 
 
-def mode_of(stack: str) -> Mode:
-    """The first word of the stack's name. Raises IbgwError (REFUSED)."""
-    first = stack.partition("-")[0]
-    if first not in tuple(Mode):
+def check_new(file: Path, *, replace: bool) -> None:
+    """Raises IbgwError (REFUSED) if there is a file and it is not to be replaced."""
+    if file.exists() and not replace:
         raise IbgwError(
-            f"stack {stack!r}: expected paper, live, paper-NAME or live-NAME; the first word is the trading mode.",
+            f"{file} exists, and was not changed; --replace writes over it, and another name, such as "
+            f"{file.name.removeprefix('Pulumi.').removesuffix('.yaml')}-two, makes a further stack.",
             exit_code=ExitCode.REFUSED,
         )
-    return Mode(first)
-
-
-def write(file: Path, text: str, *, replace: bool) -> None:
-    """Raises IbgwError (REFUSED) if there is a file and it is not to be replaced."""
-    try:
-        with file.open("w" if replace else "x", encoding="utf-8") as opened:
-            opened.write(text)
-    except FileExistsError:
-        raise IbgwError(
-            f"{file} exists, and was not changed; --replace writes over it.", exit_code=ExitCode.REFUSED
-        ) from None
 
 
 class SettingAnswer(Model):
@@ -120,7 +111,8 @@ def next_commands(stack: str, secret_id: str, region: str) -> list[str]:
         f"umask 077; $EDITOR secret.json  # {document}",
         f"aws secretsmanager create-secret --region {region} --name {secret_id} --secret-string file://secret.json",
         "shred -u secret.json",
-        f"pulumi stack init {stack} --secrets-provider=awskms://alias/ibgw-{mode_of(stack)}",
+        "pulumi login s3://BUCKET  # where the states are kept; --local: on this machine",
+        f"pulumi stack init {stack} --secrets-provider=awskms://alias/ibgw-{mode_of(stack)}  # a KMS key of yours",
         f"ibgw plan --stack {stack}",
         deploy,
     ]
@@ -150,7 +142,10 @@ def _drop(imported: Imported, location: Sequence[int | str], why: str) -> bool:
     below = location[2:] if location[:1] == ("gateways",) else location
     key = ".".join(str(part) for part in below)
     before = imported.values()
-    imported.drop(key, why)
+    if below and isinstance(place := below[-1], int):
+        imported.drop_item(key.rpartition(".")[0], place, why)
+    else:
+        imported.drop(key, why)
     return bool(key) and imported.values() != before
 
 
@@ -159,7 +154,7 @@ def _settle(imported: Imported, mode: Mode) -> None:
     values = imported.values()
     named = values.get("mode", mode)
     if named == "both":
-        imported.drop("mode", "one stack each: run ibgw init for the other as well")
+        imported.drop("mode", OTHER_STACK)
     elif named != mode:
         raise IbgwError(
             f"--from: its trading mode is {named}, and the stack's is {mode}; a stack's name begins with its mode.",

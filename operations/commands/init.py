@@ -44,22 +44,38 @@ def init(
     With --from it says of each setting of today which key takes it, or why it is not kept and what to do instead.
     Credentials are neither asked for nor written: they go to AWS Secrets Manager.
     """
+    from functools import partial
+
+    from deployment import docker_address
     from deployment.description import Mode
     from deployment.paths import project_folder
+    from infra import values
+    from infra.settings import check_account, mode_of
     from operations.compose_file import Imported, read
     from operations.prompt import ask
-    from operations.stack_file import InitAnswer, SettingAnswer, mode_of, new, next_commands, render, summary, write
+    from operations.stack_file import InitAnswer, SettingAnswer, check_new, new, next_commands, render, summary
 
-    file = project_folder() / f"Pulumi.{stack}.yaml"
     mode = mode_of(stack)
+    file = project_folder() / f"Pulumi.{stack}.yaml"
+    check_new(file, replace=replace)
     imported = read(source, service=service) if source else Imported([])
-    host = docker_host or ask("Docker host (unix:///var/run/docker.sock or ssh://user@host):", "--docker-host")
-    place = region or ask("AWS region of the secret:", "--region", "us-east-1")
-    secret = secret_id or ask("The secret's name or ARN:", "--secret-id", f"ibgw/{stack}/{gateway}")
-    accounts = account or ([ask("The user's account:", "--account")] if mode is Mode.LIVE else [])
+    gateway = ask("The gateway's name:", "--gateway", given=gateway, check=values.gateway_name)
+    host = ask(
+        "Docker host (unix:///var/run/docker.sock or ssh://user@host):", "--docker-host",
+        given=docker_host, check=docker_address.parse,
+    )  # fmt: skip
+    place = ask("AWS region of the secret:", "--region", "us-east-1", given=region, check=values.region)
+    secret = ask(
+        "The secret's name or ARN in AWS Secrets Manager:", "--secret-id", f"ibgw/{stack}/{gateway}",
+        given=secret_id, check=values.secret_id,
+    )  # fmt: skip
+    fits = partial(check_account, mode=mode)
+    accounts = [ask("", "--account", given=each, check=fits) for each in account or ()]
+    if mode is Mode.LIVE and not accounts:
+        accounts = [ask("The user's account, such as U1234567:", "--account", check=fits)]
     own = {"credentials.secretId": secret, "account.expected": accounts}
     settings = new(stack, mode, {"dockerHost": host}, gateway, own, imported)
-    write(file, render(place, settings), replace=replace)
+    file.write_text(render(place, settings), encoding="utf-8")
     following = next_commands(stack, secret, place)
     if as_json:
         settings_told = tuple(SettingAnswer(**row._asdict()) for row in imported.answers)

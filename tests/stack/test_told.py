@@ -1,8 +1,14 @@
-"""What a gateway's component tells whoever reads a preview: settings, the secret's version, ibgw's; nothing secret."""
+"""What a gateway's component tells whoever reads a preview: settings, the secret's version, ibgw's; nothing secret. And
+that the program takes what `ibgw init` writes."""
 
 import json
+from pathlib import Path
+
+import pytest
+import yaml
 
 from deployment import VERSION
+from operations import cli
 from tests.stack.conftest import PASSWORD, USER, Program
 
 
@@ -17,3 +23,64 @@ def test_a_gateway_tells_its_settings_and_its_secrets_version_and_no_secret(prog
     told = json.dumps(gateway.inputs)
     assert USER not in told
     assert PASSWORD not in told
+
+
+TODAY = """
+services:
+  ib-gateway:
+    image: ghcr.io/gnzsnz/ib-gateway:stable
+    environment:
+      TWS_USERID: ${TWS_USERID}
+      TRADING_MODE: both
+      AUTO_RESTART_TIME: 11:45 PM
+      SAVE_TWS_SETTINGS: 08:00 17:30
+      X_SCRIPTS: scripts
+      TIME_ZONE: Europe/Berlin
+    labels: {logging: promtail, api_password: s3cret, com.docker.compose.project: x}
+    networks: [trading, monitoring]
+    ports: ["127.0.0.1:4002:4004"]
+    volumes: ["./jts.ini:/home/ibgateway/Jts/jts.ini"]
+"""
+
+
+@pytest.mark.parametrize("stack", ["paper", "live"])
+def test_the_program_takes_what_init_writes_as_it_is(
+    program: Program,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stack: str,
+) -> None:
+    (tmp_path / "Pulumi.yaml").touch()
+    (tmp_path / "compose.yml").write_text(TODAY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PULUMI_OPTION_CWD", raising=False)
+    given = [
+        "--docker-host",
+        "unix:///var/run/docker.sock",
+        "--region",
+        "us-east-1",
+        "--secret-id",
+        f"ibgw/{stack}/main",
+    ]
+    account = ["--account", "U1234567"] if stack == "live" else []
+    assert cli.run(["init", "--stack", stack, *given, *account, "--from", "compose.yml"]) == 0
+    said = capsys.readouterr().out
+    for what, answer in (
+        ("TRADING_MODE", "two stacks"),
+        ("X_SCRIPTS", "an image of your own"),
+        ("networks", "under clients"),
+        ("jts.ini", "A regional server"),
+        ("image", "full version"),
+    ):
+        [line] = [line for line in said.splitlines() if what in line.partition(" -> ")[0].split(", ")[0].split()]
+        assert answer in line
+    assert "labels: com.docker.compose.project -> " in said
+    assert "s3cret" not in said
+    config = yaml.safe_load((tmp_path / f"Pulumi.{stack}.yaml").read_text())["config"]
+    found = program.run(stack, config, preview=True)
+    container = found.engine.declared("Container", "main").inputs
+    assert "SAVE_TWS_SETTINGS=08:00 17:30" in container["envs"]
+    assert "AUTO_RESTART_TIME=11:45 PM" in container["envs"]
+    assert {"label": "logging", "value": "promtail"} in container["labels"]
+    assert not any(entry["label"].startswith("com.docker") for entry in container["labels"])

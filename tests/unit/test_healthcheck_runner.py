@@ -1,5 +1,6 @@
 """What the runner makes of Docker's records and of the verifier's lines; Docker itself is a record in memory here."""
 
+import errno
 import json
 import signal
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from deployment.errors import IbgwError
+from deployment.paths import writable_again
 from deployment.tables import Kind
 from healthcheck import gateway_run, owner, runner, verifier_container
 from healthcheck.docker_host import DockerError
@@ -620,7 +622,7 @@ def test_gateways_are_chosen_by_name_and_unknown_ones_refused(host: FakeHost) ->
 def test_a_docker_host_that_does_not_answer_could_not_be_run() -> None:
     absent = stack().model_copy(update={"docker_host": "unix:///nonexistent/docker.sock"})
     with pytest.raises(
-        IbgwError, match=r"Docker host unix:///nonexistent/docker\.sock: .+; check that the daemon runs"
+        IbgwError, match=r"Docker host unix:///nonexistent/docker\.sock: there is no such socket; start Docker"
     ) as refusal:
         runner.verify(absent, wait=0, progress=lambda line: None)
     assert refusal.value.exit_code == 5
@@ -648,7 +650,15 @@ def test_a_report_that_cannot_be_kept_is_told_and_no_failure(
     told: list[str] = []
     verify(host).write(target, told.append)
     [text] = told
-    assert text.startswith(f"{target}: {why}; this report is not kept")
+    assert text == f"{target}: {why}; this report is not kept; expected a place with room that you may use"
+
+
+@pytest.mark.parametrize(
+    ("file", "folder"), [("/p/.ibgw/reports/paper.new", "/p/.ibgw"), ("/p/a b/Pulumi.x.yaml", "'/p/a b'")]
+)
+def test_a_file_of_another_user_is_told_with_the_command_that_gives_it_back(file: str, folder: str) -> None:
+    refused = PermissionError(errno.EACCES, "Permission denied", file)
+    assert writable_again(refused).endswith(f"`sudo chown -R $USER {folder}`")
 
 
 # --- isolation's origins and Docker's events ----------------------------------------------------------------------

@@ -202,8 +202,11 @@ def test_what_no_option_says_is_asked_for(project: Path, monkeypatch: pytest.Mon
     [
         (["--stack", "paper"], ExitCode.BAD_USAGE, "--docker-host"),
         (["--stack", "demo", *GIVEN], ExitCode.REFUSED, "trading mode"),
-        (["--stack", "paper", *GIVEN, "--docker-host", "tcp://1.2.3.4"], ExitCode.REFUSED, "ibgw:dockerHost"),
-        (["--stack", "paper", *GIVEN, "--gateway", "Main"], ExitCode.REFUSED, "Main"),
+        (["--stack", "paper", *GIVEN, "--docker-host", "tcp://1.2.3.4"], ExitCode.BAD_USAGE, "--docker-host: "),
+        (["--stack", "paper", *GIVEN, "--gateway", "Main"], ExitCode.BAD_USAGE, "lower-case"),
+        (["--stack", "paper", *GIVEN, "--region", "US East"], ExitCode.BAD_USAGE, "such as us-east-1"),
+        (["--stack", "live", *GIVEN, "--account", "DU1234567"], ExitCode.BAD_USAGE, "begin with D"),
+        (["--stack", "paper_2", *GIVEN], ExitCode.REFUSED, "single hyphens"),
         (["--stack", "paper", *GIVEN, "--from", "nothing.yaml"], ExitCode.BAD_USAGE, "nothing.yaml cannot be read"),
     ],
 )
@@ -219,6 +222,40 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
     assert cli.run(["init", *arguments]) == code
     assert said in capsys.readouterr().err
     assert list(project.glob("Pulumi.*.yaml")) == []
+
+
+def test_at_a_terminal_what_cannot_be_is_asked_for_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter(["tcp://host:2375\n", "ssh://me@host\n", "\n", "my password\n", "\n", "DU1\n", "U1234567\n"])
+    monkeypatch.setattr("sys.stdin.readline", lambda: next(answers))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert cli.run(["init", "--stack", "live"]) == ExitCode.OK
+    assert loaded(project / "Pulumi.live.yaml").gateways["main"].account.expected == ("U1234567",)
+    said = capsys.readouterr().err
+    assert "'tcp://host:2375' is not supported" in said
+    assert "my password" not in said
+
+
+def test_ctrl_c_leaves_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt() -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin.readline", interrupt)
+    assert cli.run(["init", "--stack", "paper"]) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err.endswith("\nNothing was changed.\n")
+    assert list(project.glob("Pulumi.*.yaml")) == []
+
+
+def test_nothing_is_asked_where_a_file_is_already(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "Pulumi.paper.yaml").touch()
+    monkeypatch.setattr("sys.stdin.readline", lambda: pytest.fail("asked"))
+    assert cli.run(["init", "--stack", "paper"]) == ExitCode.REFUSED
+    assert "--replace writes over it, and another name, such as paper-two," in capsys.readouterr().err
 
 
 def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(project: Path) -> None:
@@ -322,7 +359,8 @@ def test_a_gateway_that_cannot_be_told_is_asked_for(
 )
 def test_the_trading_mode_must_be_the_stacks(project: Path, mode: str, stack: str, code: int) -> None:
     (project / "today.env").write_text(f"TRADING_MODE={mode}\n")
-    arguments = ["init", "--stack", stack, *GIVEN, "--account", "DU1234567", "--from", "today.env"]
+    account = "DU1234567" if stack == "paper" else "U1234567"
+    arguments = ["init", "--stack", stack, *GIVEN, "--account", account, "--from", "today.env"]
     assert cli.run(arguments) == code
 
 
