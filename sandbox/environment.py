@@ -35,14 +35,13 @@ FOLDER = ROOT / ".sandbox"
 POLICY_PACK = ROOT / "infra" / "policy"
 PREFIX = "ibgw-sandbox"
 DEFAULT_STACK = "paper"
-EDITED = (project.PROJECT_FILE, *map(project.stack_file, project.STACKS))
-"""The checkout's files that the sandbox's project is made from."""
+OWN = "the Docker host, the names' prefix and the images, which are the sandbox's"
 
 PULUMI = """\
 #!/bin/sh
 # The engine on the sandbox. What was edited in the checkout since the last command is taken over first.
-for name in {names}; do
-    if ! cmp -s {root}/"$name" {taken}/"$name"; then
+for file in {root}/Pulumi.yaml {root}/Pulumi.*.yaml; do
+    if ! cmp -s "$file" {taken}/"$(basename "$file")"; then
         {variable}={folder} {python} -m sandbox.cli up >&2 || exit
         break
     fi
@@ -111,7 +110,8 @@ class Sandbox:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
             self._record.update(lambda record: setattr(record, "owner", this_process()))
-            edited = {name: (ROOT / name).read_bytes() for name in EDITED}
+            names = (project.PROJECT_FILE, *map(project.stack_file, project.stacks(ROOT)))
+            edited = {name: (ROOT / name).read_bytes() for name in names}
             new = self._add_logins()
             with Steps(self._say) as steps:
                 tools = steps.start("toolchain", self._toolchain)
@@ -168,7 +168,7 @@ class Sandbox:
         internet.ensure(self.internet, self._processes, users=self._vault.users, root=ROOT, say=say)
 
     def _base_image(self, say: Say) -> None:
-        upstream = str(self._tracked(DEFAULT_STACK)["config"]["ibgw:verifier"]["baseImage"])
+        upstream = project.base_image(self._tracked(DEFAULT_STACK))
         made = base_image.ensure(self.docker_host, upstream=upstream, prefix=self.prefix, cache=self._cache, say=say)
         with closing(docker_engine.connect(self.docker_host)) as client:
             name = registry.base_image(client, port=self._port(registry.PROCESS), reference=made, say=say)
@@ -189,15 +189,16 @@ class Sandbox:
 
     def _project(self, edited: Mapping[str, bytes], say: Say) -> None:
         """The generated project folder, and the stacks in the sandbox's own backend. `edited`: what it is made from."""
-        documents = {stack: self._with_accounts(self._document(stack)) for stack in project.STACKS}
-        for name in self._write_project(self.project_folder, documents):
-            say(f"{name} of the checkout is what is used now")
+        stacks = project.stacks(ROOT)
+        self._write_project(
+            self.project_folder, {stack: self._with_accounts(self._document(stack)) for stack in stacks}, say
+        )
         self._write_engine(edited)
         passphrase = self.folder / "passphrase"
         if not passphrase.exists():
             write_private(passphrase, secrets.token_urlsafe(24))
         (self.folder / "state").mkdir(exist_ok=True)
-        for stack in project.STACKS:
+        for stack in stacks:
             self._init_stack(stack, self.env(), say, select=stack == DEFAULT_STACK)
 
     def _write_engine(self, edited: Mapping[str, bytes]) -> None:
@@ -211,7 +212,6 @@ class Sandbox:
         draft = engine.with_suffix(".new")
         draft.write_text(
             PULUMI.format(
-                names=" ".join(edited),
                 root=shlex.quote(str(ROOT)),
                 taken=shlex.quote(str(taken)),
                 folder=shlex.quote(str(self.folder)),
@@ -263,7 +263,7 @@ class Sandbox:
             "AWS_ACCESS_KEY_ID": secrets_manager.ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": secrets_manager.ACCESS_KEY,
             "AWS_SESSION_TOKEN": secrets_manager.ACCESS_KEY,
-            "AWS_REGION": str(self._tracked(DEFAULT_STACK)["config"]["aws:region"]),
+            "AWS_REGION": project.region(self._tracked(DEFAULT_STACK)),
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
@@ -306,7 +306,7 @@ class Sandbox:
         found = next((path for path in files if path.exists()), None)
         if found is None:
             raise IbgwError(f"the sandbox has no stack {stack}", exit_code=ExitCode.BAD_USAGE)
-        gateways = project.read(found)["config"]["ibgw:gateways"]
+        gateways = project.gateways(project.read(found))
         if gateway not in gateways:
             known = ", ".join(gateways)
             raise IbgwError(f"the stack {stack} has no gateway {gateway}, only {known}", exit_code=ExitCode.BAD_USAGE)
@@ -346,7 +346,7 @@ class Sandbox:
         with self.alone():
             new = self._vault.add(project.logins(document))
             document = self._with_accounts(document)
-            self._write_project(folder, {name: document})
+            self._write_project(folder, {name: document}, lambda text: None)
             secrets_manager.fill(new, port=self._port(secrets_manager.PROCESS))
             self._internet(self._say)
             env = {**self.env(), "PULUMI_OPTION_CWD": str(folder)}
@@ -399,22 +399,21 @@ class Sandbox:
         gateway with the same secret."""
         if self.index == 0:
             return tracked
-        gateways = tracked["config"]["ibgw:gateways"]
         own = {
             name: {"credentials": {"secretId": f"{self.prefix}/{gateway['credentials']['secretId']}"}}
-            for name, gateway in gateways.items()
+            for name, gateway in project.gateways(tracked).items()
         }
-        return project.override(tracked, {"gateways": own})
+        return project.override(tracked, {"gateways": own} if own else {})
 
     def _with_accounts(self, document: project.Document) -> project.Document:
         """The generated accounts in the place of the tracked files' PLACEHOLDER."""
         accounts = {credential.secret_id: credential.account for credential in self.credentials()}
         own = {
             name: {"account": {"expected": [accounts[gateway["credentials"]["secretId"]]]}}
-            for name, gateway in document["config"]["ibgw:gateways"].items()
-            if gateway.get("account", {}).get("expected") == [project.PLACEHOLDER]
+            for name, gateway in project.gateways(document).items()
+            if project.has_placeholder(gateway)
         }
-        return project.override(document, {"gateways": own})
+        return project.override(document, {"gateways": own} if own else {})
 
     def _document(self, stack: str) -> project.Document:
         return project.stack(
@@ -427,16 +426,20 @@ class Sandbox:
         )
 
     def _add_logins(self) -> list[Credential]:
-        documents = [self._with_own_secrets(self._tracked(stack)) for stack in project.STACKS]
+        documents = [self._with_own_secrets(self._tracked(stack)) for stack in project.stacks(ROOT)]
         return self._vault.add(login for document in documents for login in project.logins(document))
 
-    def _write_project(self, folder: Path, stacks: Mapping[str, project.Document]) -> list[str]:
-        """Returns the names of the files that have changed; at first none, since all are new."""
+    def _write_project(self, folder: Path, stacks: Mapping[str, project.Document], say: Say) -> None:
+        """Says which files have changed; at first nothing, since all are new."""
         tracked = project.project(project.read(ROOT / project.PROJECT_FILE), root=ROOT, folder=folder)
         documents = {project.PROJECT_FILE: tracked, **{project.stack_file(name): stacks[name] for name in stacks}}
         first = not (folder / project.PROJECT_FILE).exists()
-        written = [name for name, document in documents.items() if project.write(folder / name, document, source=name)]
-        return [] if first else written
+        for name, document in documents.items():
+            in_place = project.edited_in_place(folder / name)
+            if project.write(folder / name, document, source=name) and not first:
+                say(f"{name} of the checkout is what is used now, but for {OWN}")
+                if in_place:
+                    say(f"what was changed in {folder / name} itself is gone: change {ROOT / name}")
 
     def _port(self, name: str) -> int:
         """The port of a service, kept so that what refers to it stays valid over a restart; another one only if

@@ -5,6 +5,8 @@ is a pure function over the files' contents, but for `write`.
 """
 
 import copy
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +15,15 @@ from typing import Any
 import yaml
 
 from deployment.description import Mode, SecondFactor
+from deployment.errors import IbgwError
 from sandbox.secrets_manager import Login
 
 PROJECT_FILE = "Pulumi.yaml"
 SALT = "encryptionsalt"
 RELEASE = "ibgw:release"
-STACKS = ("paper", "live")
+DEFAULT_BASE_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
+"""Where a stack file names none."""
+DEFAULT_REGION = "us-east-1"
 PLACEHOLDER = "U0000000"
 """The account in the tracked live file, which a person replaces by the user's own."""
 
@@ -29,11 +34,51 @@ def stack_file(stack: str) -> str:
     return f"Pulumi.{stack}.yaml"
 
 
+def stacks(folder: Path) -> list[str]:
+    """The stacks whose files a folder has."""
+    return sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob(stack_file("*")))
+
+
 def read(path: Path) -> Document:
-    found = yaml.safe_load(path.read_text())
-    if not isinstance(found, dict):
-        raise TypeError(f"{path} holds no mapping")
+    """Raises IbgwError for what is no YAML or no mapping; whatever else may be wrong in it the program refuses."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise IbgwError(f"{path}{line}: {error.problem}; put it right, nothing of it is used before") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise IbgwError(f"{path} holds characters that YAML has not; put it right, nothing is used before") from None
+    if not isinstance(found, dict) or not isinstance(found.get("config", {}), dict):
+        raise IbgwError(f"{path} holds no mapping with one named config; put it right, nothing of it is used before")
     return found
+
+
+def gateways(document: Document) -> Document:
+    """Those with a secret, by name. What else stands in their place is for the program to refuse."""
+    found = _mapping(_mapping(document.get("config")).get("ibgw:gateways"))
+    return {
+        name: one
+        for name, one in found.items()
+        if isinstance(_mapping(_mapping(one).get("credentials")).get("secretId"), str)
+    }
+
+
+def has_placeholder(gateway: Document) -> bool:
+    """Whether the account that it expects is the tracked file's."""
+    return bool(_mapping(gateway.get("account")).get("expected") == [PLACEHOLDER])
+
+
+def region(document: Document) -> str:
+    return str(_mapping(document.get("config")).get("aws:region") or DEFAULT_REGION)
+
+
+def base_image(document: Document) -> str:
+    return str(_mapping(_mapping(document.get("config")).get("ibgw:verifier")).get("baseImage") or DEFAULT_BASE_IMAGE)
+
+
+def _mapping(value: Any) -> Document:
+    """Empty for anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def project(tracked: Document, *, root: Path, folder: Path) -> Document:
@@ -52,14 +97,15 @@ def stack(
     """A stack file for the sandbox. A live stack names no image, so none is put in. `pool` only where two sandboxes
     share a Docker host."""
     changed = copy.deepcopy(tracked)
-    config = changed["config"]
+    config = changed.setdefault("config", {})
     config["ibgw:dockerHost"] = docker_host
     config["ibgw:namePrefix"] = prefix
-    config["ibgw:verifier"]["baseImage"] = base_image
     if "ibgw:image" in config:
         config["ibgw:image"] = image
-    if pool is not None:
-        config["ibgw:network"]["subnetPool"] = pool
+    own = {"verifier": {"baseImage": base_image}, **({} if pool is None else {"network": {"subnetPool": pool}})}
+    for key, value in own.items():
+        if isinstance(config.setdefault(f"ibgw:{key}", {}), dict):
+            config[f"ibgw:{key}"].update(value)
     return changed
 
 
@@ -67,11 +113,10 @@ def override(document: Document, changes: Mapping[str, Any]) -> Document:
     """`changes` to the `ibgw` keys, laid over the stack file: mappings are merged, everything else replaced, and None
     takes a key out. A gateway that the file does not have starts as a copy of `main`, with a secret of its own."""
     changed = copy.deepcopy(document)
-    config = changed["config"]
-    gateways = config["ibgw:gateways"]
+    config = changed.setdefault("config", {})
     for name in changes.get("gateways", {}):
-        if name not in gateways:
-            gateways[name] = copy.deepcopy(gateways["main"])
+        if name not in config["ibgw:gateways"]:
+            config["ibgw:gateways"][name] = copy.deepcopy(config["ibgw:gateways"]["main"])
     for key, value in changes.items():
         _lay_over(config, f"ibgw:{key}", value)
     return changed
@@ -88,17 +133,21 @@ def _lay_over(target: Document, key: str, value: Any) -> None:
 
 
 def logins(document: Document) -> list[Login]:
-    """The users whom a stack file's gateways log in as."""
-    config = document["config"]
+    """The users whom a stack file's gateways log in as; paper's, without a second factor, where it does not tell."""
+    mode = Mode.LIVE if _mapping(document.get("config")).get("ibgw:mode") == Mode.LIVE else Mode.PAPER
     return [
         Login(
             secret_id=gateway["credentials"]["secretId"],
-            region=config["aws:region"],
-            mode=Mode(config["ibgw:mode"]),
-            second_factor=SecondFactor(gateway.get("secondFactor", {}).get("method", SecondFactor.NONE)),
+            region=region(document),
+            mode=mode,
+            second_factor=_second_factor(_mapping(gateway.get("secondFactor")).get("method")),
         )
-        for gateway in config["ibgw:gateways"].values()
+        for gateway in gateways(document).values()
     ]
+
+
+def _second_factor(value: Any) -> SecondFactor:
+    return next((known for known in SecondFactor if known == value), SecondFactor.NONE)
 
 
 def write(path: Path, document: Document, *, source: str = "") -> bool:
@@ -110,12 +159,28 @@ def write(path: Path, document: Document, *, source: str = "") -> bool:
         if SALT in before:
             kept[SALT] = before[SALT]
         if RELEASE in before.get("config", {}):
-            kept["config"].setdefault(RELEASE, before["config"][RELEASE])
+            kept.setdefault("config", {}).setdefault(RELEASE, before["config"][RELEASE])
         if before == kept:
             return False
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
-    head = f"# Made by the sandbox out of {source}: edit that one, since this one is written anew.\n" if source else ""
+    head = f"{_HEAD} {source}: edit that one, since this one is written anew. {_digest(kept)}\n" if source else ""
     draft.write_text(head + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
     os.replace(draft, path)
     return True
+
+
+_HEAD = "# Made by the sandbox out of"
+
+
+def edited_in_place(path: Path) -> bool:
+    """Whether somebody has changed a generated file itself, such as by `pulumi config set`."""
+    first = path.read_text().partition("\n")[0] if path.exists() else ""
+    return first.startswith(_HEAD) and first.split()[-1] != _digest(read(path))
+
+
+def _digest(document: Document) -> str:
+    """Of what the sandbox itself writes."""
+    config = {key: value for key, value in _mapping(document.get("config")).items() if key != RELEASE}
+    own = {**{key: value for key, value in document.items() if key != SALT}, "config": config}
+    return hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()

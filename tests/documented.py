@@ -65,6 +65,13 @@ def blocks(document: str) -> Iterator[list[Command]]:
         yield found
 
 
+def shown(document: str) -> list[list[str]]:
+    """The simple commands of a document, in its blocks and in its text."""
+    commands = [command for block in blocks(document) for command in block]
+    commands += [Command(text, "") for text in inline(document)]
+    return [words for command in commands for words in command.words]
+
+
 def inline(document: str) -> list[str]:
     """Commands in backquotes within the text: those with an argument."""
     text = re.sub(r"```.*?```", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL)

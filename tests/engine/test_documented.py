@@ -1,5 +1,6 @@
 """The README and the documents, read at a terminal: each of their commands as it stands there, one after the other."""
 
+import itertools
 import os
 import re
 import secrets
@@ -10,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.environment import PREFIX, ROOT, Sandbox, free_index
-from tests.documented import ACCOUNT, WALKED, Command, blocks
-from tests.engine.conftest import SANDBOXES
+from tests.documented import ACCOUNT, WALKED, Command, blocks, documents, shown
+from tests.engine.conftest import SANDBOXES, Pulumi
 
 SECONDS = 1800
 DONE = "the exit code of it is"
@@ -26,6 +27,19 @@ def walked() -> list[Command]:
 def expected(command: Command) -> int:
     """As the document shows it: a verification that fails."""
     return 3 if re.search(r"^\S+/\S+  \w+  FAILED$", command.printed, re.MULTILINE) else 0
+
+
+def test_each_command_of_the_engine_exists_with_its_options(pulumi: Pulumi) -> None:
+    asked: dict[tuple[str, ...], set[str]] = {}
+    for words in (words[1:] for document in documents() for words in shown(document) if words[0] == "pulumi"):
+        command = tuple(itertools.takewhile(lambda word: not word.startswith("-"), words))
+        asked.setdefault(command, set()).update(word.partition("=")[0] for word in words if word.startswith("--"))
+    assert ("up",) in asked
+    for command, options in asked.items():
+        help_text = pulumi([*command, "--help"]).stdout
+        # Of a command that there is not, the engine shows the help of what stands before it.
+        assert "Available Commands:" not in help_text or command == ("stack",), command
+        assert {option for option in options if option not in help_text} == set(), command
 
 
 @pytest.mark.exhaustive

@@ -13,17 +13,10 @@ from deployment.errors import ExitCode
 from operations.cli import add_foreign_commands, build_app
 from operations.promotion.journal import Phase
 from operations.reference import REFERENCE
-from tests.documented import ELSEWHERE, ROOT, WALKED, Command, blocks, documents, inline
+from tests.documented import ELSEWHERE, ROOT, WALKED, blocks, documents, shown
 
 TEXTS = "".join((ROOT / document).read_text(encoding="utf-8") for document in documents())
 TARGETS = set(re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
-
-def shown(document: str) -> list[list[str]]:
-    """The simple commands of a document, in its blocks and in its text."""
-    commands = [command for block in blocks(document) for command in block]
-    commands += [Command(text, "") for text in inline(document)]
-    return [words for command in commands for words in command.words]
 
 
 def refused(words: list[str]) -> str:

@@ -174,6 +174,9 @@ def test_another_checkouts_sandbox_is_not_worked_on(tmp_path: Path, monkeypatch:
     assert f"IBGW_SANDBOX is '{tmp_path}', which is no sandbox of {ROOT}; run: unset IBGW_SANDBOX" in result.stderr
 
 
+FILES = ("Pulumi.yaml", "Pulumi.live.yaml", "Pulumi.paper-mine.yaml")
+
+
 @pytest.fixture
 def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """A checkout whose files the sandbox has taken over; and its `pulumi`, where taking over again only says so."""
@@ -183,18 +186,18 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     for name, script in {"pulumi": 'echo "engine $*"', "python": 'echo "taken over: $* in $IBGW_SANDBOX" >&2'}.items():
         (tools / name).write_text(f"#!/bin/sh\n{script}\n")
         (tools / name).chmod(0o755)
-    for name in environment.EDITED:
+    for name in FILES:
         (checkout / name).write_text(name)
     monkeypatch.setattr(environment, "ROOT", checkout)
     monkeypatch.setattr("sys.executable", str(tools / "python"))
     monkeypatch.setenv("PATH", f"{tools}:{os.defpath}")
     made = Sandbox(tmp_path / "a sandbox", "ibgw-unit", 63, say=lambda text: None, cache=tmp_path / "cache")
     made.folder.mkdir()
-    made._write_engine({name: name.encode() for name in environment.EDITED})
+    made._write_engine({name: name.encode() for name in FILES})
     return checkout, made.folder / "bin" / "pulumi"
 
 
-@pytest.mark.parametrize("name", environment.EDITED)
+@pytest.mark.parametrize("name", FILES)
 def test_the_next_command_of_the_engine_takes_over_what_was_edited(edited: tuple[Path, Path], name: str) -> None:
     checkout, pulumi = edited
     run = partial(subprocess.run, [str(pulumi), "up"], capture_output=True, text=True)
@@ -204,10 +207,16 @@ def test_the_next_command_of_the_engine_takes_over_what_was_edited(edited: tuple
     assert (run().stdout, run().stderr) == ("engine up\n", f"taken over: -m sandbox.cli up in {sandbox}\n")
 
 
+def test_a_stack_file_that_is_new_is_taken_over_too(edited: tuple[Path, Path]) -> None:
+    checkout, pulumi = edited
+    (checkout / "Pulumi.paper-more.yaml").write_text("config: {}")
+    assert "taken over: " in subprocess.run([str(pulumi), "up"], capture_output=True, text=True).stderr
+
+
 def test_what_was_edited_and_cannot_be_taken_over_is_not_passed_over(edited: tuple[Path, Path]) -> None:
     checkout, pulumi = edited
     Path(sys.executable).write_text("#!/bin/sh\nexit 7\n")
-    (checkout / "Pulumi.live.yaml").unlink()
+    (checkout / "Pulumi.live.yaml").write_text("another line")
     done = subprocess.run([str(pulumi), "up"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (7, "")
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deployment.errors import IbgwError
 from sandbox import project
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -86,6 +87,65 @@ def test_who_opens_a_generated_file_reads_which_one_to_edit(tmp_path: Path) -> N
     assert project.write(path, {"config": {}}, source="Pulumi.paper.yaml")
     assert not project.write(path, {"config": {}}, source="Pulumi.paper.yaml")
     assert path.read_text().startswith("# Made by the sandbox out of Pulumi.paper.yaml: edit that one")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"ibgw:gateways": None},
+        {"ibgw:gateways": []},
+        {"ibgw:gateways": {"main": None, "second": {"credentials": "ibgw/paper/main"}, "third": {"credentials": {}}}},
+        {"ibgw:verifier": "python", "ibgw:network": 3, "ibgw:mode": "Paper"},
+        {"ibgw:gateways": {"main": {"credentials": {"secretId": "s"}, "secondFactor": "push", "account": [1]}}},
+    ],
+)
+def test_what_is_wrong_in_an_edited_file_is_left_to_the_program(config: dict[str, Any], tmp_path: Path) -> None:
+    given = {"docker_host": "unix:///run/o.sock", "prefix": "p", "image": GATEWAY, "base_image": "b:1"}
+    after = project.stack({"config": config}, **given, pool="10.140.16.0/20")
+    for key in config.keys() & {"ibgw:gateways", "ibgw:mode"}:
+        assert after["config"][key] == config[key]
+    assert isinstance(after["config"]["ibgw:verifier"], str) == ("ibgw:verifier" in config)
+    found = project.logins(after)
+    assert [(login.secret_id, login.second_factor, login.region) for login in found] == [
+        (name, "none", "us-east-1") for name in ("s",) if "s" in str(project.gateways(after))
+    ]
+    assert not any(project.has_placeholder(gateway) for gateway in project.gateways(after).values())
+    assert project.base_image({"config": config}).startswith("docker.io/library/python:3.11")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("config:\n  a: 'b\n", ", line 3: found unexpected end of stream; put it right"),
+        ("config:\n\ta: b\n", "line 2: found character '\\\\t' that cannot start any token; put it right"),
+        ("- a\n", " holds no mapping with one named config; put it right"),
+        ("config: 3\n", " holds no mapping with one named config; put it right"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_named_with_its_line(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.paper.yaml"
+    path.write_text(text)
+    with pytest.raises(IbgwError, match=said):
+        project.read(path)
+
+
+def test_the_stacks_are_those_that_have_a_file(tmp_path: Path) -> None:
+    for name in ("Pulumi.yaml", "Pulumi.paper.yaml", "Pulumi.paper-two.yaml", "Pulumi.live.yaml.bak"):
+        (tmp_path / name).touch()
+    assert project.stacks(tmp_path) == ["paper", "paper-two"]
+
+
+def test_a_generated_file_that_was_edited_itself_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.live.yaml"
+    assert not project.edited_in_place(path)
+    project.write(path, {"config": {"ibgw:mode": "live"}}, source="Pulumi.live.yaml")
+    assert not project.edited_in_place(path)
+    written = path.read_text()
+    path.write_text(f"{written}  ibgw:release: promoted\nencryptionsalt: v1:abc=:v1:def\n")
+    assert not project.edited_in_place(path), "what Pulumi and a promotion write stays"
+    path.write_text(f"{written}  ibgw:platform: linux/arm64\n")
+    assert project.edited_in_place(path)
 
 
 def test_an_unchanged_file_is_not_written_again(tmp_path: Path) -> None:
