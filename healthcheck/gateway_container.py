@@ -252,6 +252,17 @@ class GatewayContainer:
         )
 
     @property
+    def started(self) -> datetime | None:
+        """When it started, if it runs, at the last look."""
+        return _state(self._seen).started_at if self._seen is not None and self.runs else None
+
+    @property
+    def healthy(self) -> bool:
+        """By its probe, at the last look: the API answers its handshake."""
+        health: Inspected = (self._seen or {}).get("State", {}).get("Health") or {}
+        return bool(health.get("Status") == "healthy")
+
+    @property
     def runs(self) -> bool:
         """At the last look. One that Docker is about to start again does so too."""
         return self._seen is not None and _state(self._seen).status in ("running", "restarting")

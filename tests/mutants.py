@@ -1338,6 +1338,13 @@ MUTATIONS = (
         f"{RUNNER}::test_a_wait_is_told_with_what_to_do_about_it_once",
     ),
     Mutation(
+        "a gateway that its own probe cannot reach is logged in",
+        "healthcheck/glance.py",
+        'told.api == "ok":',
+        "True:",
+        "tests/unit/test_watch.py::test_what_a_gateway_waits_for_and_until_when",
+    ),
+    Mutation(
         "who looks stops a gateway",
         "healthcheck/gateway_run.py",
         "        if not self._shared.acts:\n",

@@ -16,15 +16,22 @@ from operations.commands.shared import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deployment.description import Deployment
     from operations.status import StackStatus
 
-EXAMPLES = ("ibgw status paper", "ibgw status --all --json")
+EXAMPLES = ("ibgw status paper", "ibgw status --all --json", "ibgw status --all --watch")
 EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT)
 
 
 def status(
     stack: StackLookedAt = None,
     all_: Annotated[bool, typer.Option("--all", "-A", help="All stacks that have a file in the project.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", "-w", help="Go on showing them, and what each waits for, until Ctrl-C."),
+    ] = False,
     as_json: Json = False,
     former_json: FormerJson = False,
 ) -> None:
@@ -32,7 +39,8 @@ def status(
 
     State, since when, account, latency, restarts, image, next and last planned restart. Asks each gateway now, by its
     API; the exit code is that of the answers, as for verify. With --all a stack that was never deployed counts for
-    nothing.
+    nothing. With --watch it goes by what Docker and the gateways themselves know, at most a minute old, and tells line
+    by line in a pipe.
     """
     from datetime import UTC, datetime
 
@@ -42,6 +50,11 @@ def status(
 
     if all_ and stack is not None:
         raise IbgwError(f"--all and {stack} exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
+    if watch and (as_json or former_json):
+        raise IbgwError("--watch and --json exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
+    if watch:
+        _watch(stacks() if all_ else [looked_at(stack)])
+        return
     answer = StatusAnswer.of([_tried(name) for name in stacks()] if all_ else [_look(looked_at(stack))])
     if former_json:
         print_json(answer.former_json())
@@ -50,6 +63,15 @@ def status(
     else:
         typer.echo(table(answer.stacks, datetime.now(UTC), terminal_width()))
     raise typer.Exit(answer.exit_code)
+
+
+def _watch(names: "list[str]") -> None:
+    from operations.watch import Watched, watch
+
+    def describing(name: str) -> "Callable[[], Deployment]":
+        return lambda: described_stack(name).deployment
+
+    watch([Watched(name, describing(name)) for name in names])
 
 
 def _look(stack: str) -> "StackStatus":
