@@ -63,6 +63,48 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "live's identity needs no MFA",
+        "deployment/iam.py",
+        "return _document(_with_mfa(statement) for statement in statements)",
+        "return _document(statements)",
+        "tests/unit/test_account_identities.py::test_live_s_identity_without_mfa_may_nothing",
+    ),
+    Mutation(
+        "a job in any environment plans live",
+        "deployment/iam.py",
+        'f"repo:{repository}:environment:{ENVIRONMENTS[identity]}"',
+        'f"repo:{repository}"',
+        "tests/unit/test_account_identities.py::test_ci_takes_a_role_on_in_its_environment_of_this_repository_only",
+    ),
+    Mutation(
+        "whoever may use any key uses live's",
+        "deployment/iam.py",
+        '"Condition": {"ArnEquals": {"aws:PrincipalArn": [account.role(identity) for identity in identities]}}',
+        '"Condition": {}',
+        "tests/unit/test_account_identities.py::test_an_administrator_keeps_a_key_and_does_not_use_it",
+    ),
+    Mutation(
+        "paper's identity reaches live's state",
+        "deployment/iam.py",
+        'stacks = f".pulumi/stacks/{_PROJECT}/{mode.value}"',
+        'stacks = f".pulumi/stacks/{_PROJECT}/*"',
+        "tests/unit/test_account_identities.py::test_who_may_do_what",
+    ),
+    Mutation(
+        "a secret of another region is declared in the account's",
+        "infra/account/settings.py",
+        "if config.get(REGION, region) != region:",
+        "if not region:",
+        "tests/unit/test_account_settings.py::test_a_stack_file_that_does_not_fit_is_named",
+    ),
+    Mutation(
+        "the account's bucket, keys and secrets can be destroyed",
+        "infra/account/__main__.py",
+        "protect=True, retain_on_delete=True",
+        "protect=False, retain_on_delete=True",
+        "tests/engine/test_account.py::test_what_cannot_be_had_back_is_protected",
+    ),
+    Mutation(
         "a slow answer is a clock that is off",
         "operations/doctor_host.py",
         "abs(evidence.skew) > SKEW + evidence.doubt",

@@ -98,6 +98,10 @@ class Provider(Protocol):
 
     def read(self, token: str, state: State) -> State | None: ...
 
+    def adopt(self, token: str, id: str) -> tuple[Properties, State] | None:
+        """The inputs and the state of an object that is imported; None where there is none."""
+        ...
+
     def update(self, token: str, state: State, new: Properties, *, preview: bool) -> Properties: ...
 
     def delete(self, token: str, state: State) -> None: ...
@@ -186,13 +190,10 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         token, _ = _type_and_name(request.urn)
         state = State(request.id, from_struct(request.properties))
         if not state.properties:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the {self._provider.name} stand-in imports nothing")
+            adopted = self._do(context, lambda: self._provider.adopt(token, request.id))
+            return _read(*adopted) if adopted else provider_pb2.ReadResponse(id="")
         found = self._do(context, lambda: self._provider.read(token, state))
-        if found is None:
-            return provider_pb2.ReadResponse(id="")
-        return provider_pb2.ReadResponse(
-            id=found.id, inputs=request.inputs, properties=to_struct(found.properties, nulls=True)
-        )
+        return _read(from_struct(request.inputs), found) if found else provider_pb2.ReadResponse(id="")
 
     def Update(self, request: Any, context: Any) -> Any:
         token, _ = _type_and_name(request.urn)
@@ -242,6 +243,12 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         except Exception as error:  # noqa: BLE001 - the text of an unforeseen exception may hold a secret
             context.abort(grpc.StatusCode.INTERNAL, f"bug in the {self._provider.name} stand-in: {_where(error)}")
         raise AssertionError("abort() always raises")
+
+
+def _read(inputs: Properties, state: State) -> Any:
+    return provider_pb2.ReadResponse(
+        id=state.id, inputs=to_struct(inputs), properties=to_struct(state.properties, nulls=True)
+    )
 
 
 class _Status(grpc.Status):

@@ -1,5 +1,6 @@
 """The aws stand-in against a Secrets Manager on loopback, and its errors."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -7,28 +8,36 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 
-from sandbox.plugins.aws.provider import GET_SECRET_VERSION, GET_SECRET_VERSIONS, Aws
-from sandbox.plugins.provider import PluginError
+from sandbox.plugins.aws.provider import GET_CALLER_IDENTITY, GET_SECRET_VERSION, GET_SECRET_VERSIONS, Aws
+from sandbox.plugins.provider import Change, PluginError, State
+from sandbox.plugins.values import UNKNOWN
 
 VALUE = "never shown"
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    moto_api_backend.reset()  # what the test before has made
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     found = Aws()
     found.configure({"region": "eu-west-1"})
-    yield found
-    server.stop()
+    return found
 
 
 def test_a_secrets_current_version(aws: Aws) -> None:
@@ -105,7 +114,7 @@ def test_all_pages_of_a_secrets_versions(aws: Aws, monkeypatch: pytest.MonkeyPat
             page = {"ARN": "arn", "Name": "a", "Versions": [{"VersionId": "1", "CreatedDate": datetime.now(UTC)}]}
             return page if "NextToken" in asked else page | {"NextToken": "more"}
 
-    monkeypatch.setattr(aws, "_client", lambda region: Paging())
+    monkeypatch.setattr(aws, "_client", lambda *asked: Paging())
     found = aws.invoke(GET_SECRET_VERSIONS, {"secretId": "a"})
     assert [(one["versionId"], one["lastAccessedDate"], one["versionStages"]) for one in found["versions"]] == [
         ("1", None, []),
@@ -146,7 +155,7 @@ def test_a_refusal_in_the_official_words(
             }
             raise ClientError(answer, operation)
 
-    monkeypatch.setattr(aws, "_client", lambda region: Refusing())
+    monkeypatch.setattr(aws, "_client", lambda *asked: Refusing())
     with pytest.raises(PluginError) as raised:
         aws.invoke(function, {"secretId": "a"})
     assert str(raised.value) == (
@@ -175,7 +184,122 @@ def test_everything_else_is_refused_by_name(aws: Aws) -> None:
         aws.invoke(GET_SECRET_VERSION, {"secretId": "a", "name": "b"})
     with pytest.raises(PluginError, match="does not know the argument 'versionId' of getSecretVersions"):
         aws.invoke(GET_SECRET_VERSIONS, {"secretId": "a", "versionId": "b"})
-    with pytest.raises(PluginError, match="no resource 'aws:s3/bucket:Bucket'"):
-        aws.check("aws:s3/bucket:Bucket", "b", {}, {}, b"")
+    with pytest.raises(PluginError, match="no resource 'aws:sqs/queue:Queue'"):
+        aws.check("aws:sqs/queue:Queue", "b", {}, {}, b"")
     refused = aws.check_configuration({"region": "eu-west-1", "version": "7.51.1", "endpoints": "[]"}).refusals
     assert [refusal.property for refusal in refused] == ["endpoints"]
+
+
+# The kinds of resources: inputs, and a change of one of them.
+KEY, ALIAS, SECRET = "aws:kms/key:Key", "aws:kms/alias:Alias", "aws:secretsmanager/secret:Secret"
+BUCKET, POLICY = "aws:s3/bucket:Bucket", "aws:s3/bucketPolicy:BucketPolicy"
+ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
+DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+OTHER = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
+TRUST = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "sts:AssumeRole"}
+TRUSTED = {"name": "r", "assumeRolePolicy": json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})}
+NAMED = {"bucket": "states"}
+VERSIONING = "aws:s3/bucketVersioning:BucketVersioning"
+ENCRYPTED = {"applyServerSideEncryptionByDefault": {"sseAlgorithm": "AES256"}}
+KINDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    (KEY, {"description": "a", "policy": json.dumps(DOCUMENT)}, {"policy": json.dumps(OTHER)}),
+    (KEY, {"deletionWindowInDays": 7}, {"enableKeyRotation": True}),
+    (SECRET, {"name": "a/b", "recoveryWindowInDays": 7}, {"description": "b"}),
+    (BUCKET, NAMED, {}),
+    (
+        VERSIONING,
+        {**NAMED, "versioningConfiguration": {"status": "Suspended"}},
+        {"versioningConfiguration": {"status": "Enabled"}},
+    ),
+    (
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        {**NAMED, "rules": [{"applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms"}}]},
+        {"rules": [ENCRYPTED]},
+    ),
+    (
+        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+        {**NAMED, "blockPublicAcls": True},
+        {"blockPublicPolicy": True},
+    ),
+    (POLICY, {**NAMED, "policy": json.dumps(DOCUMENT)}, {"policy": json.dumps(OTHER)}),
+    (ROLE, TRUSTED, {"description": "b", "maxSessionDuration": 7200}),
+    (ROLE_POLICY, {"role": "r", "name": "p", "policy": json.dumps(DOCUMENT)}, {"policy": json.dumps(OTHER)}),
+    (
+        "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
+        {"url": "https://token.example.com", "clientIdLists": ["a"]},
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize(("token", "inputs", "change"), KINDS)
+def test_a_resource_from_its_creation_to_its_end(
+    aws: Aws, token: str, inputs: dict[str, Any], change: dict[str, Any]
+) -> None:
+    if "bucket" in inputs and token != BUCKET:
+        aws.create(BUCKET, NAMED, preview=False)
+    if token == ROLE_POLICY:
+        aws.create(ROLE, TRUSTED, preview=False)
+    assert not aws.check(token, "n", {}, inputs, b"").refusals
+    made = aws.create(token, inputs, preview=False)
+    assert not aws.diff(token, made, inputs, inputs).changes
+    read = aws.read(token, made)
+    assert read is not None
+    assert not aws.diff(token, read, inputs, inputs).changes
+
+    new = {**inputs, **change}
+    difference = aws.diff(token, made, inputs, new)
+    assert set(difference.changes) == set(change) == set(difference.by_program)
+    assert not any(kind.replaces for kind in difference.changes.values())
+    changed = State(made.id, aws.update(token, made, new, preview=False)) if change else made
+    assert not aws.diff(token, changed, new, new).changes
+    # Whoever changed it elsewhere: drift, and no doing of the program.
+    drift = aws.diff(token, made, new, new)
+    assert set(drift.changes) == set(change)
+    assert not drift.by_program
+
+    adopted = aws.adopt(token, made.id)
+    assert adopted is not None
+    assert new.keys() - {"deletionWindowInDays", "recoveryWindowInDays"} <= adopted[0].keys()
+    aws.delete(token, changed)
+    if token != VERSIONING:  # a bucket always has one, suspended now
+        assert aws.read(token, changed) is None
+        assert aws.adopt(token, made.id) is None
+
+
+def test_an_alias_leads_to_its_key(aws: Aws) -> None:
+    first, second = (aws.create(KEY, {}, preview=False).id for _ in range(2))
+    made = aws.create(ALIAS, {"name": "alias/a", "targetKeyId": first}, preview=False)
+    moved = aws.update(ALIAS, made, {"name": "alias/a", "targetKeyId": second}, preview=False)
+    assert moved["targetKeyId"] == second
+    assert aws.diff(ALIAS, made, {}, {"name": "alias/b", "targetKeyId": first}).changes == {
+        "name": Change.UPDATE_REPLACE
+    }
+    aws.delete(ALIAS, made)
+    assert aws.read(ALIAS, made) is None
+
+
+def test_an_audience_is_not_changed_here(aws: Aws) -> None:
+    token, inputs = KINDS[-1][:2]
+    made = aws.create(token, inputs, preview=False)
+    with pytest.raises(PluginError, match="moto has no call for it"):
+        aws.update(token, made, {**inputs, "clientIdLists": ["b"]}, preview=False)
+
+
+def test_a_planned_resource_has_unknown_outputs(aws: Aws) -> None:
+    assert aws.create(SECRET, {"name": "a"}, preview=True) == State("", {"arn": UNKNOWN, "name": "a"})
+
+
+def test_an_input_that_is_not_known_or_missing_is_refused_by_name(aws: Aws) -> None:
+    refused = aws.check(SECRET, "a", {}, {"policy": "{}"}, b"").refusals
+    assert [refusal.property for refusal in refused] == ["policy", "name"]
+
+
+def test_a_failed_creation_says_what_aws_said(aws: Aws) -> None:
+    aws.create(SECRET, {"name": "a"}, preview=False)
+    with pytest.raises(PluginError, match=r"^creating aws:secretsmanager/secret:Secret: operation error Secrets "):
+        aws.create(SECRET, {"name": "a"}, preview=False)
+
+
+def test_who_asks(aws: Aws) -> None:
+    assert aws.invoke(GET_CALLER_IDENTITY, {})["accountId"] == "123456789012"

@@ -153,7 +153,7 @@ def test_nothing_is_imported(docker: Docker) -> None:
     context = Context()
     with pytest.raises(Aborted):
         provider._Servicer(docker).Read(provider_pb2.ReadRequest(urn=URN, id="x"), context)
-    assert (context.code, context.text) == (grpc.StatusCode.UNIMPLEMENTED, "the docker stand-in imports nothing")
+    assert (context.code, context.text) == (grpc.StatusCode.UNKNOWN, "the docker stand-in imports nothing")
 
 
 CONTAINER, NETWORK, REMOTE = "container:Container", "network:Network", "remoteImage:RemoteImage"

@@ -1,2 +1,2 @@
-"""A stand-in for pulumi-aws that answers `aws.secretsmanager.get_secret_version` and `get_secret_versions` through
-boto3 and refuses the rest."""
+"""A stand-in for pulumi-aws, through boto3: what the gateways' program asks of Secrets Manager, and the kinds of
+resources of `infra/account`. It refuses the rest by name."""

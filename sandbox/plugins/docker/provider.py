@@ -106,6 +106,9 @@ class Docker:
             found = kind.read(self._daemon, state)
         return None if found is None else _with_nulls(kind, found)
 
+    def adopt(self, token: str, id: str) -> tuple[Properties, State] | None:
+        raise PluginError("the docker stand-in imports nothing")
+
     def update(self, token: str, state: State, new: Properties, *, preview: bool) -> Properties:
         if token == IMAGE:
             return image.build(self._daemon, new, preview=preview).properties
