@@ -14,6 +14,7 @@ from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import RELEASES
 from infra import credentials, failure, host, release, rules, settings, spec
+from infra.trading import away_while_trading
 from infra.verification import verify_after_update
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def _load() -> Callable[..., spec.StackSpec]:
     infra.spec.describe). Touches nothing but files."""
     stack = pulumi.get_stack()
     loaded = settings.load(stack, _configuration())
+    for text in away_while_trading(loaded):
+        pulumi.log.warn(text)
     image = loaded.image
     if loaded.mode is Mode.LIVE:
         image = None

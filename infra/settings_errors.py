@@ -50,7 +50,7 @@ def explain(fault: ErrorDetails, schema: type[BaseModel], namespace: str) -> str
 
 def _shown(value: Any, hidden: bool) -> str:
     if isinstance(value, str):
-        text = "a text" if hidden else repr(value)
+        text = ("a text" if value else "nothing") if hidden else repr(value)
     elif isinstance(value, int | float):
         text = json.dumps(value)
     else:

@@ -7,15 +7,14 @@ look have a default (operations.commands.shared.looked_at).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime
 
 from deployment.description import Deployment, Gateway, Mode
 from deployment.errors import ExitCode, IbgwError
 from healthcheck.docker_host import DockerHost
 from healthcheck.exposure_run import exposures
-from infra.settings import TradingHours, Weekday
-from infra.times import parse_time_of_day
+from infra.settings import TradingHours
+from infra.trading import in_words, trading
 from operations.prompt import confirm_by_name
 from operations.stack import Stack
 
@@ -109,21 +108,6 @@ def check_hours(
         ) from None
     if trading(known, now or datetime.now(UTC)):
         raise IbgwError(
-            f"It is within {stack}'s trading hours ({known.open} to {known.close}"
-            f"{' of the next day' if known.close < known.open else ''} {known.time_zone}, "
-            f"ibgw:tradingHours), and {why}. {remedy}",
+            f"It is within {stack}'s trading hours ({in_words(known)}, ibgw:tradingHours), and {why}. {remedy}",
             exit_code=ExitCode.REFUSED,
         )
-
-
-def trading(hours: TradingHours, now: datetime) -> bool:
-    """Whether `now` lies in them; their end is out. Those across midnight belong to the day on which they begin."""
-    local = now.astimezone(ZoneInfo(hours.time_zone))
-    opens, closes = parse_time_of_day(hours.open), parse_time_of_day(hours.close)
-
-    def on(day: datetime) -> bool:
-        return tuple(Weekday)[day.weekday()] in hours.days
-
-    if opens < closes:
-        return on(local) and opens <= local.time() < closes
-    return (on(local) and local.time() >= opens) or (on(local - timedelta(days=1)) and local.time() < closes)

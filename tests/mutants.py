@@ -807,6 +807,13 @@ MUTATIONS = (
         "tests/unit/test_elsewhere.py::test_what_was_meant_is_said",
     ),
     Mutation(
+        "hours that go on past midnight end there",
+        "infra/trading.py",
+        "    return (on(local) and local.time() >= opens) or",
+        "    return (on(local) and local.time() >= opens) and",
+        "tests/unit/test_live.py::test_what_takes_a_gateway_away_within_the_hours_is_named",
+    ),
+    Mutation(
         "a stack's file that is not YAML is repeated",
         "operations/yaml_text.py",
         """    problem = re.sub("'[^'<]{2,}'", "a text", problem)""",

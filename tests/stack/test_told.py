@@ -4,12 +4,14 @@ that the program takes what `ibgw init` writes."""
 import json
 from pathlib import Path
 
+import pulumi
 import pytest
 import yaml
 
 from deployment import VERSION
 from operations import cli
 from tests.stack.conftest import PASSWORD, USER, Program
+from tests.unit.test_settings import tracked
 
 
 def test_a_gateway_tells_its_settings_and_its_secrets_version_and_no_secret(program: Program) -> None:
@@ -23,6 +25,18 @@ def test_a_gateway_tells_its_settings_and_its_secrets_version_and_no_secret(prog
     told = json.dumps(gateway.inputs)
     assert USER not in told
     assert PASSWORD not in told
+
+
+def test_a_restart_within_the_trading_hours_is_told(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", lambda text, *_, **__: told.append(text))
+    config = tracked("paper")
+    program.run(config=config, preview=True)
+    assert told == []
+    config["ibgw:tradingHours"] = {"days": ["sun", "mon"], "open": "18:00", "close": "17:00"}
+    program.run(config=config, preview=True)
+    [text] = told
+    assert "session.autoRestart 23:59 America/New_York lies within ibgw:tradingHours" in text
 
 
 TODAY = """

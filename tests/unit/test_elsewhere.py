@@ -153,7 +153,7 @@ def test_what_stands_where_credentials_are_named_is_not_repeated(changes: dict[s
     [
         ({"ibgw:gateway": {"main": {}}}, "ibgw:gateway: unknown key; did you mean gateways?"),
         ({"ibgw:mode": "Paper"}, "did you mean paper?"),
-        ({"ibgw:gateways": ""}, "ibgw:gateways: found a text; expected keys and their values"),
+        ({"ibgw:gateways": ""}, "ibgw:gateways: found nothing; expected keys and their values"),
         ({f"{MAIN}.api.readOnly": None}, "found nothing; expected true or false"),
         ({f"{MAIN}.session.autoRestart": "11:59 PM"}, "did you mean 23:59?"),
         ({f"{MAIN}.session.autoRestart": 2359}, "found 2359; expected a text; put it in quotes"),

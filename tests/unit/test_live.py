@@ -15,14 +15,16 @@ from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck import docker_host
 from healthcheck.exposure import Exposure, Order
-from infra.settings import TradingHours
+from infra.settings import TradingHours, load
+from infra.trading import away_while_trading, trading
 from operations import cli, lifecycle, live, settings_reset
 from operations.commands import shared
-from operations.live import Leave, check_hours, trading
+from operations.live import Leave, check_hours
 from operations.stack import Stack
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_document
 from tests.unit.operations_pulumi import FakePulumi, install
+from tests.unit.test_settings import MAIN, changed
 
 ENDING = {
     "stop": ["stop"],
@@ -268,6 +270,38 @@ def test_hours_of_futures_without_quotes_keep_live_alone_from_evening_to_evening
                 check_hours("live", Leave(), "this ends sessions", now=now)
         else:
             check_hours("live", Leave(), "this ends sessions", now=now)
+
+
+FUTURES = {"days": ["sun", "mon", "tue", "wed", "thu"], "open": "18:00", "close": "17:00"}
+
+
+# Each: the hours, the gateway's session, the keys of what takes it away within them.
+@pytest.mark.parametrize(
+    ("hours", "session", "within"),
+    [
+        ({}, {}, []),
+        ({}, {"autoRestart": "12:00"}, ["autoRestart"]),
+        (FUTURES, {}, ["autoRestart"]),
+        (FUTURES, {"autoRestart": "17:30"}, []),
+        (FUTURES, {"autoRestart": "17:30", "coldRestart": "19:00"}, ["coldRestart"]),
+        (FUTURES, {"autoRestart": None, "autoLogoff": "17:00"}, []),
+        (FUTURES, {"autoRestart": "17:30", "offline": {"from": "17:05", "until": "17:55"}}, []),
+        ({}, {"offline": {"from": "08:00", "until": "20:00"}}, ["offline"]),
+        # 17:30 in New York is 23:30 in Berlin, but for some weeks in which only one of both is on summer time.
+        (FUTURES, {"timeZone": "Europe/Berlin", "autoRestart": "23:30", "coldRestart": "09:00"}, []),
+        (FUTURES, {"timeZone": "Europe/Berlin", "autoRestart": "17:30", "coldRestart": "09:00"}, ["autoRestart"]),
+    ],
+)
+def test_what_takes_a_gateway_away_within_the_hours_is_named(
+    hours: dict[str, Any], session: dict[str, Any], within: list[str]
+) -> None:
+    changes = {f"ibgw:tradingHours.{key}": value for key, value in hours.items()}
+    changes |= {f"{MAIN}.session.{key}": value for key, value in session.items()}
+    said = away_while_trading(load("paper", changed("paper", changes)))
+    assert [text.partition(" ")[0] for text in said] == [f"{MAIN}.session.{key}" for key in within]
+    if hours and said:
+        assert "(18:00 to 17:00 of the next day America/New_York)" in said[0]
+        assert "choose a time from 17:00 to 18:00 America/New_York" in said[0]
 
 
 def test_what_cannot_be_read_is_told_before_the_name_is_asked_for(

@@ -12,7 +12,7 @@ from deployment.errors import ExitCode, IbgwError
 from healthcheck.report import Report
 from infra.release import read_release, write_release
 from infra.settings import TradingHours
-from operations.live import trading
+from infra.trading import trading
 from operations.promotion.checkout import Checkout, read_checkout
 from operations.promotion.paper import Watch, check_is_paper, check_report, digest_of, make_release, moments, soak
 from tests.helpers import git
