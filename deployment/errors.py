@@ -1,5 +1,6 @@
-"""Exit codes of `ibgw`, and the one exception that carries them."""
+"""Exit codes of `ibgw`, the one exception that carries them, and what others say in words."""
 
+import re
 from enum import IntEnum
 
 
@@ -56,3 +57,22 @@ class IbgwError(Exception):
         super().__init__(message)
         if exit_code is not None:
             self.exit_code = exit_code
+
+
+def words(error: BaseException) -> str:
+    """What an exception of Python's or of a library's says, in the words of what caused it, without the library's own:
+    `Connection reset by peer`. Not where its text may hold a secret: there `kind`."""
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        return words(cause)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, KeyError) and error.args:
+        return f"there is no {error.args[0]}"
+    # Such as "HTTPConnectionPool(host='localhost', port=None): " of urllib3.
+    return re.sub(r"^<?\w+\([^()]*\)>?: ", "", str(error)) or kind(error)
+
+
+def kind(error: BaseException) -> str:
+    """What kind of an exception it is, where its text must not be shown: `json decode error`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()

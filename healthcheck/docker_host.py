@@ -15,7 +15,7 @@ from typing import IO, Any, Literal, Self, cast
 from urllib3.exceptions import HTTPError
 
 from deployment.docker_address import parse
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError, words
 from deployment.tables import Kind
 from healthcheck.docker_connections import connected
 from healthcheck.docker_py import APIClient, LogConfig, errors
@@ -79,7 +79,7 @@ def _words(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.errno in _SOCKET:
             return _SOCKET[cause.errno]
         cause = cause.__cause__ or cause.__context__
-    return str(error)
+    return words(error)
 
 
 @dataclass(frozen=True)

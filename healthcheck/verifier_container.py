@@ -135,7 +135,7 @@ class Verifier:
             for line in self._docker.follow(self._container, only="stdout"):
                 self._take(line)
         except DockerError as error:
-            self._unreadable = f"its output broke off ({type(error).__name__})"
+            self._unreadable = f"its output broke off ({error})"
         for attempts in self._attempts.values():
             attempts.put(None)
 

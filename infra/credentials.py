@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 
 from deployment.description import Mode
-from deployment.errors import IbgwError
+from deployment.errors import IbgwError, kind
 from infra import aws_errors
 from infra.properties import escape
 from infra.secret_document import binary, parse, refused
@@ -46,7 +46,7 @@ def _refusal(secret_id: str, error: Exception) -> IbgwError:
     """Without the provider's text, which may hold more than AWS's error code."""
     said = aws_errors.explain(secret_id, str(error))
     todo = said.todo or (
-        f"Secrets Manager did not answer as expected ({type(error).__name__}); check the AWS set-up and try again"
+        f"Secrets Manager did not answer as expected ({kind(error)}); check the AWS set-up and try again"
     )
     return refused(secret_id, "could not be read", todo, _DeniedError if said.denied else IbgwError)
 

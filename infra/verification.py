@@ -12,7 +12,7 @@ from typing import Any
 import pulumi
 
 from deployment.description import Deployment
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError, kind
 from deployment.kept import keep
 from deployment.paths import kept_file, update_report, writable_again
 from deployment.tables import Token
@@ -40,7 +40,7 @@ async def _recorded(stack: str) -> frozenset[str]:
         gateways = [resource["outputs"] for resource in state["outputs"].values() if resource["type"] == Token.GATEWAY]
         return frozenset(str(outputs["container_id"]) for outputs in gateways if "container_id" in outputs)
     except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception, whose text may hold anything
-        raise IbgwError(f"the engine did not tell the state of stack {stack!r} ({type(error).__name__})") from None
+        raise IbgwError(f"the engine did not tell the state of stack {stack!r} ({kind(error)})") from None
 
 
 def _progress(line: str) -> None:

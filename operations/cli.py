@@ -21,7 +21,7 @@ import typer.completion
 import typer.main
 
 from deployment import VERSION
-from deployment.errors import MEANINGS, ExitCode, IbgwError
+from deployment.errors import MEANINGS, ExitCode, IbgwError, words
 from deployment.paths import writable_again
 from operations.commands.shared import say, takes_stack
 
@@ -110,13 +110,12 @@ def load(entry: EntryPoint) -> typer.Typer:
         loaded = entry.load()
     except (ImportError, AttributeError, SyntaxError) as error:
         raise IbgwError(
-            f"The subcommand {entry.name!r} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}. "
-            "The other commands work.",
+            f"The subcommand {entry.name!r} ({entry.value}) cannot be loaded: {words(error)}. The other commands work.",
             exit_code=ExitCode.INTERNAL_ERROR,
         ) from None
     if not isinstance(loaded, typer.Typer):
         raise IbgwError(
-            f"The subcommand {entry.name!r} ({entry.value}) is a {type(loaded).__name__}, not a typer app.",
+            f"The subcommand {entry.name!r} ({entry.value}) is no typer app.",
             exit_code=ExitCode.INTERNAL_ERROR,
         )
     return loaded

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployment.description import Container, Deployment, Gateway
-from deployment.errors import IbgwError
+from deployment.errors import IbgwError, words
 from deployment.kept import keep
 from deployment.names import Label, Names, Role
 from deployment.paths import find_project, kept_file, project_folder
@@ -83,7 +83,7 @@ def _read(path: Path, stack: str, refusal: StateUnreadableError) -> Deployment:
             "On the Docker host, `docker ps --filter label=ibgw.stack` and `docker stop` still work."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise IbgwError(f"{refusal} Nor can {path} be read ({type(error).__name__}).") from None
+        raise IbgwError(f"{refusal} Nor can {path} be read ({words(error)}).") from None
     try:
         deployment = parse_contract(text, str(path))
     except IbgwError as error:

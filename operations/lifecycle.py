@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from deployment.description import COMMAND_PORT, Deployment, Gateway
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError, kind
 from deployment.tables import Kind
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors
@@ -104,7 +104,7 @@ def together(act: Act, docker: DockerHost, deployment: Deployment, gateways: Seq
         if error is None:
             del failed[name]
         else:
-            failed[name] = str(error) if isinstance(error, IbgwError) else type(error).__name__
+            failed[name] = str(error) if isinstance(error, IbgwError) else f"a bug in ibgw ({kind(error)})"
             say(f"{name}: {failed[name]}")
     if failed:
         told = "\n".join(f"  {name}: {why}" for name, why in failed.items())

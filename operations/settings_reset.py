@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from deployment.description import Deployment, Gateway
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError, words
 from deployment.names import Names, Role, labels
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerError, DockerHost, docker_errors
@@ -101,7 +101,7 @@ def _without_guard(backup: Path, descriptor: int) -> None:
                 if parts[1:2] != (GUARD,):
                     target.addfile(entry, source.extractfile(entry) if entry.isfile() else None)
     except (OSError, tarfile.TarError) as error:
-        raise _no_backup(backup, str(error)) from None
+        raise _no_backup(backup, words(error)) from None
 
 
 def _no_backup(backup: Path, fault: str) -> IbgwError:

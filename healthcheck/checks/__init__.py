@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 
 from deployment.description import Gateway
+from deployment.errors import kind, words
 from healthcheck.check_sequence import OVER_API, not_run
 from healthcheck.checks import account_access, authenticated, connected, market_data, order_capability, reachable
 from healthcheck.checks.context import Context
@@ -75,7 +76,5 @@ async def _run(name: CheckName, context: Context, deadline: float) -> CheckObser
     except Exception as error:
         # Whatever one gateway makes of us, the others in this process get their verdicts.
         log.exception("%s of %s", name, context.gateway.name)
-        observation = Observation(
-            f"an error of the verifier's: {type(error).__name__}: {error}", Reason.VERIFIER_FAILED
-        )
+        observation = Observation(f"a bug in the verifier ({kind(error)}): {words(error)}", Reason.VERIFIER_FAILED)
     return observation.by(name, round((time.monotonic() - started) * 1000))
