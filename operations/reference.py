@@ -26,6 +26,7 @@ from operations.answers import Failed
 from operations.cli import build_app
 from operations.doctor import DoctorAnswer
 from operations.drift.comparing import Drift
+from operations.field_report import FieldReport
 from operations.logs import LineAnswer
 from operations.plan.model import Plan
 from operations.releases import ReleasesAnswer
@@ -49,6 +50,7 @@ ANSWERS: Mapping[str, Any] = {
     "logs": LineAnswer,
     "repair": RepairAnswer,
     "releases": ReleasesAnswer,
+    "field-report": FieldReport,
     "error": Failed,
 }
 """What each command prints with `--json`; `logs` one a line, and `error` is each one's where it could not answer."""
