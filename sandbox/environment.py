@@ -109,7 +109,7 @@ class Sandbox:
         with self.alone():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            self._record.update(lambda record: setattr(record, "owner", this_process()))
+            self._record.update(_own)
             names = (project.PROJECT_FILE, *map(project.stack_file, project.stacks(ROOT)))
             edited = {name: (ROOT / name).read_bytes() for name in names}
             new = self._add_logins()
@@ -476,6 +476,12 @@ class Sandbox:
                 finally:
                     path.unlink()
                 return
+
+
+def _own(record: Record) -> None:
+    """Whoever brings up a sandbox owns it until that process ends, also where others bring up what is missing."""
+    if record.owner is None or not alive(record.owner):
+        record.owner = this_process()
 
 
 def sweep(folder: Path, say: Say) -> None:

@@ -12,6 +12,7 @@ WALKED = ("README.md", "docs/plan.md", "docs/drift.md", "docs/sandbox.md")
 """Run on a sandbox in this order, by tests/engine/test_documented.py. The last one ends with its removal."""
 
 ELSEWHERE = {
+    "docs/account.md": "needs an account at AWS; tests/engine/test_account.py deploys one that is simulated",
     "docs/accounts.md": "on the host of a gateway that somebody else has deployed",
     "docs/benchmarks.md": "measures, for a long time",
     "docs/ci.md": "needs accounts at AWS and GitHub",
@@ -54,12 +55,12 @@ def documents() -> list[str]:
 
 
 def blocks(document: str) -> Iterator[list[Command]]:
-    """Each block of commands: those after `$ ` with what they print, or in a script each line."""
+    """Each block of commands, those after `$ ` with what they print."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    for language, body in re.findall(r"^ *```(console|sh)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+    for body in re.findall(r"^ *```console\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         found: list[Command] = []
         for line in body.replace("\\\n", " ").splitlines():
-            if language == "sh" or line.strip().startswith("$ "):
+            if line.strip().startswith("$ "):
                 found.append(Command(line.strip().removeprefix("$ "), ""))
             elif found:
                 found[-1] = replace(found[-1], printed=f"{found[-1].printed}{line}\n")

@@ -44,12 +44,15 @@ def network(client: docker.DockerClient, sandbox: Sandbox, number: int, *, inter
 # What it brings up
 
 
-def test_a_second_up_finds_everything_up(sandbox: Sandbox) -> None:
+def test_a_second_up_finds_everything_up_and_leaves_it_to_whose_it_is(
+    sandbox: Sandbox, run: Callable[..., Completed]
+) -> None:
     before = record(sandbox)
     said: list[str] = []
     again = Sandbox(sandbox.folder, sandbox.prefix, sandbox.index, say=said.append)
     again.up()
     assert [line for line in said if "toolchain:" not in line] == []
+    assert run(["python", "-m", "sandbox.cli", "up"]).stdout.endswith("the sandbox is up\n")
     assert record(sandbox) == before
     assert all(again.status().values())
 
