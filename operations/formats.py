@@ -5,12 +5,11 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from healthcheck.human import render_human
-from healthcheck.report import CheckResult, GatewayReport, Report
-from healthcheck.verdict import CheckVerdict, GatewayVerdict
+from healthcheck.report import CheckResult, Report
+from healthcheck.verdict import CheckVerdict
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -106,43 +105,10 @@ def _seconds(milliseconds: int) -> str:
 
 
 def prometheus(report: Report) -> str:
-    """Prometheus' text format, for node_exporter's textfile collector.
+    """Prometheus' text format, for node_exporter's textfile collector."""
+    from healthcheck.monitoring import metrics
 
-    A verdict is a state set: one series a possible value, 1 for the one that holds.
-    """
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest
-
-    registry = CollectorRegistry()
-    whose = ("stack", "gateway", "mode")
-
-    def gauge(name: str, help_text: str, *labels: str) -> Gauge:
-        return Gauge(f"ibgw_{name}", help_text, (*whose, *labels), registry=registry)
-
-    verdict = gauge("gateway_verdict", "Verdict of the last verification, 1 for the one that holds.", "verdict")
-    check_verdict = gauge("check_verdict", "Verdict of each check, 1 for the one that holds.", "check", "verdict")
-    reason = gauge("check_reason", "Why a check did not pass.", "check", "reason")
-    check_time = gauge("check_duration_seconds", "Time that a check took.", "check")
-    time = gauge("verification_duration_seconds", "Time that the last attempt's checks took.")
-    waited = gauge("verification_waited_seconds", "Time that passed until the last attempt began.")
-    when = gauge("verification_timestamp_seconds", "When the last attempt began, since the epoch.")
-    for gateway in report.gateways:
-        of = (report.stack, gateway.gateway, gateway.mode)
-        for known in GatewayVerdict:
-            verdict.labels(*of, known).set(known is gateway.verdict)
-        for check in gateway.checks:
-            for state in CheckVerdict:
-                check_verdict.labels(*of, check.name, state).set(state is check.verdict)
-            if check.reason is not None:
-                reason.labels(*of, check.name, check.reason).set(1)
-            check_time.labels(*of, check.name).set(check.duration_ms / 1000)
-        time.labels(*of).set(gateway.duration_ms / 1000)
-        waited.labels(*of).set(gateway.waited_ms / 1000)
-        when.labels(*of).set(_moment(gateway))
-    return generate_latest(registry).decode().rstrip("\n")
-
-
-def _moment(gateway: GatewayReport) -> float:
-    return datetime.fromisoformat(gateway.started_at).timestamp()
+    return metrics.exposition(metrics.of_report(report)).rstrip("\n")
 
 
 RENDERERS = {"human": human, "json": Report.as_json, "junit": junit, "prometheus": prometheus}

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from healthcheck.report import Report
+from healthcheck.verdict import GatewayVerdict
 from operations import formats
 from operations.commands import verify
 
@@ -91,6 +92,7 @@ def samples() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 @pytest.mark.parametrize(
     ("name", "labels", "value"),
     [
+        ("ib_gateway_up", {}, 0),
         ("ibgw_gateway_verdict", {"verdict": "failed"}, 1),
         ("ibgw_gateway_verdict", {"verdict": "verified"}, 0),
         ("ibgw_check_verdict", {"check": "connected", "verdict": "pass"}, 1),
@@ -104,6 +106,14 @@ def samples() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 )
 def test_prometheus_reads_back(name: str, labels: dict[str, str], value: float) -> None:
     assert samples()[name, tuple(sorted(labels.items()))] == value
+
+
+def test_a_gateway_with_warnings_is_up() -> None:
+    """As a verification has it, which such a gateway passes."""
+    warned = REPORT.gateways[0].model_copy(update={"verdict": GatewayVerdict.VERIFIED_WITH_WARNINGS})
+    assert 'ib_gateway_up{gateway="main",mode="paper",stack="paper"} 1.0' in formats.prometheus(
+        REPORT.model_copy(update={"gateways": (warned,)})
+    )
 
 
 def test_prometheus_names_one_verdict_a_gateway() -> None:
