@@ -89,7 +89,8 @@ def _instead(location: tuple[int | str, ...], value: Any, schema: type[BaseModel
         )
 
     def answer(name: str) -> str | None:
-        row = elsewhere.row(name)
+        # What other programs call a gateway's settings is no answer to who configures something else.
+        row = elsewhere.row(name) if "gateways" in _keys(schema, ()) else None
         return row and "; ".join(filter(None, (row.key and f"it is {full(row.key)} here", row.note)))
 
     if beside := next((key for key in known if key.lower() == name.lower()), None):

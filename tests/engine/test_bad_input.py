@@ -129,12 +129,14 @@ MAIN = "ibgw:gateways.main"
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        pytest.param("ibgw:mode", None, "ibgw:mode", id="missing"),
+        pytest.param("ibgw:gateways", None, "ibgw:gateways: missing", id="missing"),
         pytest.param(f"{MAIN}.session.autoLogoff", "22:00", "exactly one", id="contradictory"),
-        pytest.param("ibgw:mode", "live", "promoted", id="mode-and-stack"),
+        pytest.param("ibgw:mode", "live", "ibgw init --stack live", id="mode-and-stack"),
         pytest.param("ibgw:image", "ghcr.io/gnzsnz/ib-gateway:latest", "'latest' moves", id="latest"),
         pytest.param("ibgw:dockerHost", None, "ibgw:dockerHost", id="no-docker-host"),
-        pytest.param("ibgw:dockerHost", "unix:///nonexistent/docker.sock", "ibgw:dockerHost", id="docker-not-there"),
+        pytest.param(
+            "ibgw:dockerHost", "unix:///nonexistent/docker.sock", "there is no such socket", id="docker-not-there"
+        ),
         pytest.param(
             f"{MAIN}.credentials.secretId", "ibgw/none", "'ibgw/none': could not be read", id="missing-secret"
         ),

@@ -70,6 +70,22 @@ def test_outside_of_a_project(call: Call, tmp_path: Path) -> None:
         assert "No Pulumi project here" in call(method, PULUMI_OPTION_CWD=str(tmp_path))
 
 
+def test_a_backend_that_nobody_is_logged_in_to(call: Call, tmp_path: Path) -> None:
+    said = call("deployment", PULUMI_BACKEND_URL="", PULUMI_HOME=str(tmp_path))
+    assert "`pulumi login s3://BUCKET`" in said
+
+
+def test_a_stacks_file_with_a_tab(call: Call, stack: Stack) -> None:
+    file = stack.folder / f"Pulumi.{STACK}.yaml"
+    text = file.read_text()
+    try:
+        file.write_text(text.replace("config:\n", "config:\n\tibgw:other: 1\n"))
+        said = call("preview")
+    finally:
+        file.write_text(text)
+    assert f"{file} is not YAML: line 2 is indented with a tab" in said
+
+
 def test_a_preview_without_uv(call: Call, stack: Stack) -> None:
     folders = stack.env.get("PATH", os.environ["PATH"]).split(os.pathsep)
     path = os.pathsep.join(folder for folder in folders if not os.access(Path(folder) / "uv", os.X_OK))
