@@ -36,6 +36,9 @@ _GATEWAY: Mapping[Mode, Mapping[str, Any]] = {
 }
 """What a new stack has beside the models' defaults."""
 
+_DAILY = "23:59"
+_TIMES = tuple(f"session.{key}" for key in ("autoRestart", "autoLogoff", "coldRestart", "timeZone"))
+
 _OTHER_MODES_KEY = {Mode.PAPER: "release", Mode.LIVE: "image"}
 """A stack has one of the two."""
 
@@ -166,11 +169,11 @@ def _settle(imported: Imported, mode: Mode) -> None:
         imported.drop("session.autoLogoff", "the gateway ignores it beside a daily restart")
     if ("session.offline.from" in values) != ("session.offline.until" in values):
         imported.drop("session.offline", "session.offline needs both ends: from and until")
-    session: dict[str, Any] = {"autoRestart": "23:59", "timeZone": values.get("session.timeZone", "America/New_York")}
-    if _accepts(session) and not _accepts(session | {"coldRestart": values.get("session.coldRestart")}):
-        imported.drop(
-            "session.coldRestart", "on Sundays, it must be after 01:00 in New York, when IBKR ends all sessions"
-        )
+    times = {key.partition(".")[2]: value for key, value in imported.values().items() if key in _TIMES}
+    session: dict[str, Any] = times if _daily(times) else {"autoRestart": _DAILY, **times}
+    without = {key: value for key, value in session.items() if key != "coldRestart"}
+    if _refusal(without) is None and (why := _refusal(session)):
+        imported.drop("session.coldRestart", why)
     if "secondFactor.device" in values:
         imported.answers.append(Answer("TWOFA_DEVICE", "secondFactor.method", "push"))
     elif mode is Mode.PAPER:
@@ -191,20 +194,27 @@ def _composed(
     for key, value in {**_GATEWAY[mode], **values, **own}.items():
         _place(stack if key in ("mode", "image", "platform") else one, key, value)
     session = one.setdefault("session", {})
-    if "autoLogoff" not in session:
-        session.setdefault("autoRestart", "23:59")
+    if not _daily(session):
+        session["autoRestart"] = _DAILY
     # The first hour in the morning at which IBKR's weekly end of all sessions is over, whatever the zone.
     sundays = (f"{hour:02}:05" for hour in range(7, 24))
-    session.setdefault("coldRestart", next((at for at in sundays if _accepts(session | {"coldRestart": at})), None))
+    session.setdefault(
+        "coldRestart", next((at for at in sundays if _refusal(session | {"coldRestart": at}) is None), None)
+    )
     return {**stack, **given, "gateways": {gateway: one}}
 
 
-def _accepts(session: Mapping[str, Any]) -> bool:
+def _daily(session: Mapping[str, Any]) -> bool:
+    return "autoRestart" in session or "autoLogoff" in session
+
+
+def _refusal(session: Mapping[str, Any]) -> str | None:
     try:
         Session.model_validate_json(json.dumps(session))
-    except ValidationError:
-        return False
-    return True
+    except ValidationError as error:
+        fault = error.errors()[0]
+        return str(fault.get("ctx", {}).get("error", fault["msg"]))
+    return None
 
 
 def _place(target: dict[str, Any], key: str, value: Any) -> None:

@@ -374,6 +374,26 @@ def test_a_value_that_no_stack_may_have_is_left_out_and_explained(project: Path)
     assert gateway.api.read_only
 
 
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (("AUTO_RESTART_TIME=04:30 AM", "TWS_COLD_RESTART=05:00"), "less than an hour apart"),
+        (("AUTO_LOGOFF_TIME=04:30 AM", "TWS_COLD_RESTART=11:59 PM"), None),
+        (("AUTO_RESTART_TIME=04:30 AM", "TWS_COLD_RESTART=00:30"), "until 01:00 on Sunday"),
+    ],
+)
+def test_times_that_do_not_go_together_leave_the_others_as_they_are(
+    project: Path, capsys: pytest.CaptureFixture[str], lines: tuple[str, ...], reason: str | None
+) -> None:
+    (project / "today.env").write_text("\n".join((*lines, "TIME_ZONE=Europe/London")))
+    assert cli.run(["init", "--stack", "paper", *GIVEN, "--from", "today.env"]) == ExitCode.OK
+    [gateway] = loaded(project / "Pulumi.paper.yaml").gateways.values()
+    assert gateway.session.time_zone == "Europe/London"
+    assert "04:30" in (gateway.session.auto_restart, gateway.session.auto_logoff)
+    assert (gateway.session.cold_restart == "23:59") == (reason is None)
+    assert reason is None or reason in capsys.readouterr().out
+
+
 def test_a_new_stack_names_the_gateway_that_is_tracked(project: Path) -> None:
     assert config(ROOT / "Pulumi.paper.yaml")["ibgw:image"] == IMAGE
 
