@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deployment.description import Gateway, Mode
@@ -17,7 +17,7 @@ StartLimitIntervalSec=0
 
 [Service]
 WorkingDirectory={folder}
-Environment={path}
+Environment={environment}
 ExecStart={command}
 Restart=always
 RestartSec=10
@@ -28,6 +28,11 @@ RestartMaxDelaySec=300
 [Install]
 WantedBy=default.target
 """
+
+
+BACKEND = "PULUMI_BACKEND_URL"
+CARRIED = ("PATH", "PULUMI_HOME", BACKEND, "AWS_PROFILE", "AWS_REGION")
+"""Variables that say where programs and the state are, and hold no secret."""
 
 
 def unit_file(gateway: Gateway) -> Path:
@@ -50,9 +55,17 @@ def unit(stack: str, gateway: Gateway, port: int, folder: Path) -> str:
         port=port,
         container=gateway.container.name,
         folder=str(folder).replace("%", "%%"),
-        path=_quoted([f"PATH={os.environ['PATH']}"]),
+        environment=_quoted([f"{name}={value}" for name, value in _kept(os.environ)]),
         command=_quoted(command).replace("$", "$$"),
     )
+
+
+def _kept(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Those that are set, and a backend's address only where nobody's password can be in it."""
+    for name in CARRIED:
+        value = environment.get(name, "")
+        if value and not (name == BACKEND and "@" in value):
+            yield name, value
 
 
 def _quoted(words: Sequence[str]) -> str:

@@ -1004,6 +1004,13 @@ MUTATIONS = (
         "tests/unit/test_operations_field_report.py::test_a_version_of_an_unknown_form_is_left_out",
     ),
     Mutation(
+        "a forwarding service's unit holds the password of the state's backend",
+        "operations/forward_service.py",
+        'if value and not (name == BACKEND and "@" in value):',
+        "if value:",
+        "tests/unit/test_operations_forward_service.py::test_a_backend_s_address_with_a_password_is_left_out",
+    ),
+    Mutation(
         "known lines are looked for among the last lines alone",
         "operations/logs.py",
         "if len(found) > tail or len(raw) < asked:",

@@ -29,6 +29,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name in ("PULUMI_CONFIG_PASSPHRASE", "AWS_SECRET_ACCESS_KEY", "TWS_PASSWORD"):
         monkeypatch.setenv(name, SECRET)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    monkeypatch.setenv("AWS_PROFILE", "trading")
     return folder
 
 
@@ -36,6 +40,12 @@ def deployed(project: Path, monkeypatch: pytest.MonkeyPatch, mode: str = "paper"
     pulumi = install(project.parent / "pulumi", monkeypatch, sys.executable)
     pulumi.answers({"stack output": (0, outputs_json(mode=mode), "")})
     monkeypatch.setenv("PULUMI_OPTION_CWD", str(project))
+
+
+def test_a_backend_s_address_with_a_password_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"postgres://me:{SECRET}@host/state")
+    text = unit("paper", parse_contract(contract_json(), "x").gateways["main"], 4002, Path("/project"))
+    assert "PULUMI_BACKEND_URL" not in text
 
 
 def written(tmp_path: Path, mode: str = "paper") -> Path:
@@ -59,7 +69,9 @@ def test_the_unit_is_one_that_systemd_takes_and_holds_no_secret(
     program, *words = shlex.split(service["ExecStart"])
     assert program == str(Path(sys.executable).with_name("ibgw"))
     assert words == ["forward", "--stack", "paper", "--gateway", "main", "--port", "4002"]
-    assert shlex.split(service["Environment"]) == [f"PATH={os.environ['PATH']}"]
+    # Where programs and the state are, and no other variable.
+    carried = ("PATH", "PULUMI_HOME", "PULUMI_BACKEND_URL", "AWS_PROFILE")
+    assert shlex.split(service["Environment"]) == [f"{name}={os.environ[name]}" for name in carried]
     assert f"systemctl --user enable --now {path.name}" in capsys.readouterr().err
     if shutil.which("systemd-analyze") is None:
         return
@@ -88,7 +100,7 @@ def test_the_screen_is_no_service(project: Path) -> None:
 def test_what_means_something_to_systemd_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", '/opt/50% "odd"\\$HOME')
     gateway = parse_contract(contract_json(), "x").gateways["main"]
-    assert 'Environment="PATH=/opt/50%% \\"odd\\"\\\\$HOME"\n' in unit("paper", gateway, 4002, Path("/project"))
+    assert 'Environment="PATH=/opt/50%% \\"odd\\"\\\\$HOME"' in unit("paper", gateway, 4002, Path("/project"))
 
 
 def test_an_interpreter_without_the_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
