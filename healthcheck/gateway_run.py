@@ -84,6 +84,7 @@ class GatewayRun:
         self._counted, self._counted_at = 0, -WATCH_STEP
         self._obstacle: Obstacle | None = None
         self._failure: Exception | None = None
+        self._known: tuple[CheckObservation, ...] = ()
         self._stopped = False
         self._note: str | None = None
         self._first_look: isolation.Surroundings | None = None
@@ -96,7 +97,7 @@ class GatewayRun:
     @property
     def can_be_asked(self) -> bool:
         """After `begin`: nothing stands in the way of a verifier."""
-        return self._obstacle is None and self._failure is None
+        return self._obstacle is None and self._failure is None and not self._known
 
     def begin(self) -> ProbeTarget | None:
         """The first look at Docker, before which the watch over attachments begins. What to try to reach, if it runs.
@@ -111,11 +112,23 @@ class GatewayRun:
             else:
                 self._first_look = surroundings
             self._obstacle = self._obstacle or self._image_obstacle()
+            self._known = () if self._obstacle else self._held()
         except DockerError as error:
             self._failure = error
-        if self._obstacle or self._failure or CheckName.ISOLATION not in self._wanted:
+        if not self.can_be_asked or CheckName.ISOLATION not in self._wanted:
             return None
         return self._container.target()
+
+    def _held(self) -> tuple[CheckObservation, ...]:
+        """The checks over the API of a gateway that says that none of its programs runs until somebody does something:
+        there is nobody to ask. Empty for any other."""
+        if not self._container.reading().held:
+            return ()
+        told = self._container.status()
+        if told is None or told.hold == "none":
+            return ()
+        seen = Observation("no program of the gateway runs", Reason.PORT_CLOSED)
+        return self._explained(tuple(all_skipped(self.gateway, seen)))
 
     def _credentials(self) -> tuple[str, ...]:
         """None where they cannot be read, as where the container is gone: the report is due all the same."""
@@ -181,6 +194,8 @@ class GatewayRun:
         """The last attempt, or what stands in the way of one."""
         if self._obstacle is not None:
             return self._blocked(self._obstacle)
+        if self._known:
+            return self._given_up([check for check in self._known if check.name in self._wanted], waited=0)
         self._say("starting the verifier")
         try:
             return self._follow_verifier()

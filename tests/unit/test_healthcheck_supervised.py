@@ -94,6 +94,20 @@ def test_what_no_waiting_puts_right_is_said_at_once_and_nothing_is_stopped(
     assert FILE not in reads(host), "its program does not run"
 
 
+def test_a_gateway_that_says_it_is_held_is_not_asked(host: FakeHost) -> None:
+    add_gateway(host, log="ibgw: held: logins")
+    host.files[PATH] = LINE.replace("hold=attempts", "hold=logins")
+    report = verify(host, wait=3600)
+    assert (report.exit_code, failed(report).reason) == (3, "too_many_logins")
+    assert host.verifiers == host.probes == []
+
+
+def test_a_log_alone_keeps_nobody_from_asking(host: FakeHost) -> None:
+    add_gateway(host, log="ibgw: held: logins")
+    host.files[PATH] = LINE.replace("hold=attempts", "hold=none")
+    assert verify(host).exit_code == 0
+
+
 def test_a_guard_that_met_another_session_does_not_ask_for_a_new_secret(host: FakeHost) -> None:
     add_gateway(host, log="ibgw: held: attempts: competing_session")
     waiting(host)
