@@ -1408,6 +1408,13 @@ MUTATIONS = (
         "tests/unit/test_watch.py::test_what_a_gateway_waits_for_and_until_when",
     ),
     Mutation(
+        "a gateway is not asked where its log alone says that it is held",
+        "healthcheck/gateway_run.py",
+        'if told is None or told.hold == "none":',
+        "if False:",
+        "tests/unit/test_healthcheck_supervised.py::test_a_log_alone_keeps_nobody_from_asking",
+    ),
+    Mutation(
         "who looks stops a gateway",
         "healthcheck/gateway_run.py",
         "        if not self._shared.acts:\n",
