@@ -132,7 +132,7 @@ _ROWS: Mapping[str, Row] = {
     # What people write in a stack's file.
     "TWS_USERNAME user_id username password login": Row(None, SECRET),
     "port": Row(None, _NO_PORT),
-    "account_id accounts": Row("account.expected"),
+    "account_id accounts TWS_ACCOUNT IB_ACCOUNT IBKR_ACCOUNT": Row("account.expected"),
     "secret secret_name secret_arn": Row("credentials.secretId"),
     "ssh_tunnel": Row(None, _TUNNEL),
     "memory": Row("resources.memory"),

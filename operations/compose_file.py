@@ -125,6 +125,7 @@ def _debugging(text: str) -> bool:
 _READ: Mapping[str, Callable[[str], Any]] = {
     "mode": _mode,
     "image": _image,
+    "account.expected": lambda text: [account.strip() for account in text.split(",")],
     "api.masterClientId": int,
     **dict.fromkeys(("api.readOnly", "api.allowBlindTrading", "api.bypassWarnings", "secondFactor.relogin"), _yes),
     **dict.fromkeys(("session.autoRestart", "session.autoLogoff", "session.coldRestart"), _time),

@@ -14,7 +14,16 @@ from deployment.errors import ExitCode, IbgwError
 from deployment.names import PROJECT
 from healthcheck.report import Model
 from infra.elsewhere import OTHER_STACK
-from infra.settings import MINIMUM_HEADROOM_MIB, Gateway, Resources, Session, Settings, load, mode_of
+from infra.settings import (
+    MINIMUM_HEADROOM_MIB,
+    Gateway,
+    Resources,
+    Session,
+    Settings,
+    check_account,
+    load,
+    mode_of,
+)
 from infra.settings_errors import explain
 from infra.settings_reference import GATEWAY, MEANINGS, inline, model_of
 from operations.answers import Answer as JsonAnswer
@@ -165,6 +174,11 @@ def _settle(imported: Imported, mode: Mode) -> None:
         )
     if mode is Mode.LIVE:
         imported.drop("image", "live runs only what ibgw promote has taken there")
+    for place, account in reversed(list(enumerate(values.get("account.expected", ())))):
+        try:
+            check_account(account, mode)
+        except ValueError as error:
+            imported.drop_item("account.expected", place, str(error))
     if "session.autoRestart" in values:
         imported.drop("session.autoLogoff", "the gateway ignores it beside a daily restart")
     if ("session.offline.from" in values) != ("session.offline.until" in values):

@@ -71,9 +71,9 @@ def init(
     )  # fmt: skip
     fits = partial(check_account, mode=mode)
     accounts = [ask("", "--account", given=each, check=fits) for each in account or ()]
-    if mode is Mode.LIVE and not accounts:
+    if mode is Mode.LIVE and not accounts and "account.expected" not in imported.values():
         accounts = [ask("The user's account, such as U1234567:", "--account", check=fits)]
-    own = {"credentials.secretId": secret, "account.expected": accounts}
+    own = {"credentials.secretId": secret} | ({"account.expected": accounts} if accounts else {})
     settings = new(stack, mode, {"dockerHost": host}, gateway, own, imported)
     file.write_text(render(place, settings), encoding="utf-8")
     following = next_commands(stack, secret, place)

@@ -374,6 +374,13 @@ def test_a_value_that_no_stack_may_have_is_left_out_and_explained(project: Path)
     assert gateway.api.read_only
 
 
+def test_accounts_that_are_named_today_are_the_expected_ones(project: Path) -> None:
+    (project / "today.env").write_text("IBKR_ACCOUNT=U1234567, DU1234567, U7654321\n")
+    assert cli.run(["init", "--stack", "live", *GIVEN, "--from", "today.env"]) == ExitCode.OK
+    [gateway] = loaded(project / "Pulumi.live.yaml").gateways.values()
+    assert gateway.account.expected == ("U1234567", "U7654321")
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
@@ -404,6 +411,8 @@ def test_each_key_has_a_meaning_and_no_other() -> None:
 
 def test_the_schema_knows_each_key_of_the_tracked_files() -> None:
     properties = schema()["properties"]["config"]["properties"]
+    # An editor says so of a gateway whose name does not fit.
+    assert properties[f"{PROJECT}:gateways"]["additionalProperties"] is False
     for stack in ("paper", "live"):
         ours = {key for key in config(ROOT / f"Pulumi.{stack}.yaml") if key.startswith(f"{PROJECT}:")}
         assert ours <= set(properties)
