@@ -25,6 +25,8 @@ from healthcheck.report import Report
 from infra.settings_reference import GATEWAY, keys, schema
 from operations.answers import Failed
 from operations.cli import build_app
+from operations.credentials.checking import SecretsAnswer
+from operations.credentials.putting import PutAnswer
 from operations.doctor import DoctorAnswer
 from operations.drift.comparing import Drift
 from operations.field_report import FieldReport
@@ -53,6 +55,9 @@ ANSWERS: Mapping[str, Any] = {
     "repair": RepairAnswer,
     "releases": ReleasesAnswer,
     "field-report": FieldReport,
+    "credentials-put": PutAnswer,
+    "credentials-check": SecretsAnswer,
+    "credentials-show": SecretsAnswer,
     "error": Failed,
 }
 """What each command prints with `--json`; `logs` one a line, and `error` is each one's where it could not answer."""

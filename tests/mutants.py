@@ -1352,6 +1352,34 @@ MUTATIONS = (
         "tests/unit/test_healthcheck_exposure.py::test_on_a_read_only_api_orders_are_not_asked_for",
     ),
     Mutation(
+        "what acts takes the stack that is selected",
+        "operations/commands/shared.py",
+        "        chosen = named or stack\n",
+        "        chosen = named or stack or looked_at(None)\n",
+        "tests/unit/test_operations_cli.py::test_who_acts_names_the_stack",
+    ),
+    Mutation(
+        "a stack that is named twice is one of the two",
+        "operations/commands/shared.py",
+        "        if named is not None and stack not in (None, named):\n",
+        "        if False:\n",
+        "tests/unit/test_operations_cli.py::test_a_stack_that_is_named_twice_is_refused",
+    ),
+    Mutation(
+        "a failure is text where JSON was asked for",
+        "operations/cli.py",
+        "        tell_program(arguments, error.exit_code, str(error))\n",
+        "",
+        "tests/unit/test_operations_cli.py::test_a_failure_is_json_too_where_json_is_asked_for",
+    ),
+    Mutation(
+        "completion reads another stack's gateways",
+        "operations/commands/shared.py",
+        "    stack = named or (default and default.stack)\n",
+        "    stack = default and default.stack\n",
+        "tests/unit/test_completion.py::test_what_is_offered",
+    ),
+    Mutation(
         "gateways are stopped one after the other under --now",
         "operations/commands/shared.py",
         "        if at_once:\n",
@@ -1425,7 +1453,7 @@ MUTATIONS = (
         "status stops a gateway",
         "operations/commands/status.py",
         "report = look(deployment",
-        "from healthcheck.runner import verify\n    report = verify(deployment",
+        "from healthcheck.runner import verify\n        report = verify(deployment",
         "tests/unit/test_looking.py::test_looking_leaves_a_rejected_gateway_as_it_is",
     ),
     Mutation(

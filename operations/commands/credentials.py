@@ -9,13 +9,13 @@ from operations.commands.shared import (
     Json,
     StackName,
     answer,
-    print_json,
+    print_answer,
     reading,
     takes_stack,
 )
 
 credentials = typer.Typer(
-    help="The gateways' secrets in AWS Secrets Manager: put, check, show. No command prints a value."
+    help="Put, check and show secrets. No command prints a value.\n\nThe gateways' own, in AWS Secrets Manager."
 )
 
 EXAMPLES = (
@@ -51,7 +51,7 @@ def put(
     value = typed.document(place.secret_id, place.mode, fd)
     done = putting.put(SecretsManager(configured.region, configured.profile), place, value, dry_run=dry_run)
     if as_json:
-        print_json(done.json())
+        print_answer(done.answer)
     else:
         answer(done.human())
 
@@ -85,7 +85,7 @@ def check(
     )
     code = checking.exit_code(checked)
     if as_json:
-        print_json({"schema": 1, "exit_code": code, "secrets": [one.json() for one in checked]})
+        print_answer(checking.SecretsAnswer(exit_code=code, secrets=tuple(one.answer for one in checked)))
     else:
         answer("\n".join(one.human() for one in checked))
     raise typer.Exit(code)
@@ -105,6 +105,6 @@ def show(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) 
     versions = running(stack).versions
     shown = [checking.show(secrets, place, versions.get(place.gateway)) for place in configured.some(gateway or [])]
     if as_json:
-        print_json({"schema": 1, "exit_code": ExitCode.OK, "secrets": [one.json() for one in shown]})
+        print_answer(checking.SecretsAnswer(exit_code=ExitCode.OK, secrets=tuple(one.answer for one in shown)))
     else:
         answer("\n".join(one.human() for one in shown))

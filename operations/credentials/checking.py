@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployment.errors import ExitCode, IbgwError
+from healthcheck.report import Model
 from infra.secret_document import parse
+from operations.answers import Answer
 from operations.credentials.place import Place, Running
 from operations.credentials.secrets_manager import CURRENT, PENDING, DeniedError, Metadata, SecretsManager
 
@@ -24,9 +26,6 @@ class Finding:
 
     def human(self) -> str:
         return f"  {'?' if self.good is None else 'ok' if self.good else '!!':2} {self.topic}: {self.text}"
-
-    def json(self) -> dict[str, Any]:
-        return {"topic": self.topic, "ok": self.good, "text": self.text}
 
 
 @dataclass(frozen=True)
@@ -47,24 +46,62 @@ class Checked:
         lines = [] if self.metadata is None else list(_described(self.metadata, self.runs))
         return "\n".join((title, *lines, *(finding.human() for finding in self.findings)))
 
-    def json(self) -> dict[str, Any]:
+    @property
+    def answer(self) -> "SecretAnswer":
         known = self.metadata
-        return {
-            "stack": self.place.stack,
-            "gateway": self.place.gateway,
-            "secret": self.place.secret_id,
-            "ok": self.good,
-            "arn": known and known.arn,
-            "region": known and known.region,
-            "kms_key": known and known.key,
-            "deleted": known and known.deleted and known.deleted.isoformat(),
-            "runs": self.runs,
-            "versions": [
-                {"id": version.id, "stages": list(version.stages), "created": version.created.isoformat()}
+        return SecretAnswer(
+            stack=self.place.stack,
+            gateway=self.place.gateway,
+            secret=self.place.secret_id,
+            ok=self.good,
+            arn=known and known.arn,
+            region=known and known.region,
+            kms_key=known and known.key,
+            deleted=known and known.deleted and known.deleted.isoformat(),
+            runs=self.runs,
+            versions=tuple(
+                VersionAnswer(id=version.id, stages=tuple(version.stages), created=version.created.isoformat())
                 for version in (known.versions if known else ())
-            ],
-            "findings": [finding.json() for finding in self.findings],
-        }
+            ),
+            findings=tuple(
+                FindingAnswer(topic=finding.topic, ok=finding.good, text=finding.text) for finding in self.findings
+            ),
+        )
+
+
+class VersionAnswer(Model):
+    id: str
+    stages: tuple[str, ...]
+    created: str
+
+
+class FindingAnswer(Model):
+    """`ok`: None where it could not be found out."""
+
+    topic: str
+    ok: bool | None
+    text: str
+
+
+class SecretAnswer(Model):
+    """`runs`: the version that the stack's last update deployed, None where it is not known."""
+
+    stack: str
+    gateway: str
+    secret: str
+    ok: bool
+    arn: str | None
+    region: str | None
+    kms_key: str | None
+    deleted: str | None
+    runs: str | None
+    versions: tuple[VersionAnswer, ...]
+    findings: tuple[FindingAnswer, ...]
+
+
+class SecretsAnswer(Answer):
+    exit_code: int
+    secrets: tuple[SecretAnswer, ...]
 
 
 def show(secrets: SecretsManager, place: Place, runs: str | None) -> Checked:

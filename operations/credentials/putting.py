@@ -2,11 +2,12 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from pydantic import SecretStr
 
 from deployment.errors import ExitCode, IbgwError
+from operations.answers import Answer
 from operations.credentials.place import Place
 from operations.credentials.secrets_manager import CURRENT, PENDING, Metadata, MissingError, SecretsManager
 from operations.stack import Stack
@@ -27,16 +28,27 @@ class Put:
             done = f"{'was made' if self.made else 'has a new version'}: {self.version}, {CURRENT}"
         return "\n".join((f"secret {self.place.secret_id!r} {done}.", "Next:", *(f"  {one}" for one in self.following)))
 
-    def json(self) -> dict[str, Any]:
-        return {
-            "schema": 1,
-            "stack": self.place.stack,
-            "gateway": self.place.gateway,
-            "secret": self.place.secret_id,
-            "action": "create" if self.made else "add",
-            "version": self.version,
-            "next": list(self.following),
-        }
+    @property
+    def answer(self) -> "PutAnswer":
+        return PutAnswer(
+            stack=self.place.stack,
+            gateway=self.place.gateway,
+            secret=self.place.secret_id,
+            action="create" if self.made else "add",
+            version=self.version,
+            next=self.following,
+        )
+
+
+class PutAnswer(Answer):
+    """`version`: None where nothing was written. `next`: commands."""
+
+    stack: str
+    gateway: str
+    secret: str
+    action: Literal["create", "add"]
+    version: str | None
+    next: tuple[str, ...]
 
 
 def put(secrets: SecretsManager, place: Place, value: SecretStr, *, dry_run: bool) -> Put:

@@ -487,7 +487,7 @@ def test_generated_passwords_come_through_byte_for_byte(server: Server, tmp_path
         file.write_text(document(value))
         with file.open("rb") as opened:
             done = putting.put(secrets, place, typed.document(NAME, Mode.PAPER, opened.fileno()), dry_run=False)
-        assert leaks(done.human() + json.dumps(done.json()) + repr(done), value) == []
+        assert leaks(done.human() + done.answer.as_json() + repr(done), value) == []
         _, read = parse(NAME, server.client().get_secret_value(SecretId=NAME)["SecretString"], Mode.PAPER)
         in_the_file = escape(read)
         assert in_the_file.isascii()
