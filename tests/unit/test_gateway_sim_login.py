@@ -212,6 +212,9 @@ def test_a_login_that_does_not_come_to_its_end(name: str, log: Callable[[], list
         assert place.run(login_ending(place.automation(**row.ini), seconds=1.8)) == row.ending
         assert log()[-len(row.lines) :] == row.lines
         launcher = [line.partition(" - ")[2] for line in (tmp_path / "launcher.log").read_text().splitlines()]
+        if "Heartbeat" not in row.launcher:
+            # It comes with time, which goes a thousand times as fast for some.
+            launcher = [line for line in launcher if line != "Heartbeat"]
         assert launcher[len(launcher) - len(row.launcher) :] == row.launcher
         assert "Switching to a new encrypted log..." not in launcher
         counted = place.control.status()["users"]["trader"]
