@@ -31,6 +31,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return Sandbox(folder, "ibgw-unit", 63, cache=tmp_path / "cache", **given)
 
     monkeypatch.setattr(cli, "Sandbox", elsewhere)
+    monkeypatch.delenv("IBGW_SANDBOX", raising=False)
     return folder
 
 
