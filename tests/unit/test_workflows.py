@@ -96,7 +96,8 @@ def test_nothing_deploys_a_real_stack() -> None:
     assert "ibgw drift --stack paper" in recipe("drift")
     assert re.findall(r"ibgw promote.*", MAKEFILE) == ["ibgw promote --from paper --to live --prepare"]
     # The one deployment of the Makefile is of the sandbox's paper.
-    assert re.findall(r"pulumi up.*--stack (\w+)", MAKEFILE) == ["paper"]
+    assert re.findall(r"\$\(SANDBOX\) .*--deploy (\w+)", MAKEFILE) == ["paper"]
+    assert "pulumi up" not in re.sub(r"echo '.*'", "", MAKEFILE)
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
