@@ -72,7 +72,13 @@ In `Pulumi.<stack>.yaml`; `ibgw init` writes one with all of them. Unknown keys 
 `paper`, `live`, `paper-NAME` or `live-NAME`, and its first word is its mode. Durations are like `60s` or `10m`, times
 `"HH:MM"`, memory MiB. Keys without `ibgw:` stand under a gateway in `ibgw:gateways`.
 """
-_PROGRAMS = """With `--json` standard output holds JSON and nothing else, by the schema in `docs/schemas` of the
+_PROGRAMS = """A stack may stand without `--stack`: `ibgw verify paper`. A command that looks takes PULUMI_STACK's,
+or the one that `pulumi stack select` chose, where none is named, and says so; one that acts takes none by default.
+
+`eval "$(ibgw completion bash)"` in a shell's start file (or `zsh`, `fish`) completes commands, stacks, gateways and
+releases.
+
+With `--json` standard output holds JSON and nothing else, by the schema in `docs/schemas` of the
 command's name; where there is no answer, an object by `error.json`. Keys stay as they are; new ones may come."""
 
 _IDENTITIES = """# Identities
