@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
 
 _NO_EFFECT = "the image does not know this variable, so it had no effect until now"
-SECRET = "put it into AWS Secrets Manager (`ibgw init` prints how); user id and password are files here"  # noqa: S105
+SECRET = "put it into AWS Secrets Manager (`ibgw credentials put` asks for it); user id and password are files here"  # noqa: S105
 OTHER_STACK = "paper and live are two stacks here, each with a secret of its own: run `ibgw init` for the other as well"
 _NO_PORT = (
     "no port is published, since whoever reaches it can trade: clients join the gateway's network, and `ibgw forward` "

@@ -43,7 +43,7 @@ NOT_BLANK = r"\S"
 
 PATTERNS = {
     NAME: "a name of lower-case letters, digits and hyphens, such as main; a letter first, no hyphen last",
-    ACCOUNT: "an account such as DU1234567",
+    ACCOUNT: "an account such as U1234567, or DU1234567 on paper",
     VERSION_ID: "the id of a secret's version, as `aws secretsmanager list-secret-version-ids` prints it",
     CONTAINER_NAME: "a container's name",
     LABEL: "a label as KEY=VALUE without blanks, such as role=bot",

@@ -115,18 +115,14 @@ class InitAnswer(JsonAnswer):
     next: tuple[str, ...]
 
 
-def next_commands(stack: str, secret_id: str, region: str) -> list[str]:
+def next_commands(stack: str, gateway: str) -> list[str]:
     """From the file to a running gateway."""
-    document = f'{{"user_id": "...", "password": "...", "trading_mode": "{mode_of(stack)}"}}'
-    deploy = f"pulumi up --stack {stack}" if mode_of(stack) is Mode.PAPER else f"ibgw promote --to {stack}"
     return [
-        f"umask 077; $EDITOR secret.json  # {document}",
-        f"aws secretsmanager create-secret --region {region} --name {secret_id} --secret-string file://secret.json",
-        "shred -u secret.json",
         "pulumi login s3://BUCKET  # where the states are kept; --local: on this machine",
         f"pulumi stack init {stack} --secrets-provider=awskms://alias/ibgw-{mode_of(stack)}  # a KMS key of yours",
-        f"ibgw plan --stack {stack}",
-        deploy,
+        f"ibgw credentials put {stack} --gateway {gateway}  # asks for user id and password",
+        f"ibgw plan {stack}",
+        f"pulumi up --stack {stack}" if mode_of(stack) is Mode.PAPER else f"ibgw promote --to {stack}",
     ]
 
 

@@ -76,7 +76,7 @@ def init(
     own = {"credentials.secretId": secret} | ({"account.expected": accounts} if accounts else {})
     settings = new(stack, mode, {"dockerHost": host}, gateway, own, imported)
     file.write_text(render(place, settings), encoding="utf-8")
-    following = next_commands(stack, secret, place)
+    following = next_commands(stack, gateway)
     if as_json:
         settings_told = tuple(SettingAnswer(**row._asdict()) for row in imported.answers)
         print_answer(InitAnswer(file=str(file), settings=settings_told, next=tuple(following)))

@@ -83,7 +83,8 @@ def test_a_stacks_file_with_a_tab(call: Call, stack: Stack) -> None:
         said = call("preview")
     finally:
         file.write_text(text)
-    assert f"{file} is not YAML: line 2 is indented with a tab" in said
+    assert f"{file} is not YAML: line " in said
+    assert "is indented with a tab" in said
 
 
 def test_a_preview_without_uv(call: Call, stack: Stack) -> None:

@@ -184,7 +184,7 @@ def test_from_nothing_the_file_loads_and_has_every_key(project: Path, capsys: py
     assert missing == set()
     said = capsys.readouterr().out
     assert "pulumi up --stack paper" in said
-    assert "aws secretsmanager create-secret --region us-east-1 --name ibgw/paper/main" in said
+    assert "ibgw credentials put paper --gateway main" in said
 
 
 def test_what_no_option_says_is_asked_for(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ BAD: list[Any] = [
     pytest.param("live", {f"{MAIN}.account.expected": []}, "account.expected", "missing", id="live-any-acct"),
     pytest.param("live", {f"{MAIN}.account": REMOVED}, "account.expected", "missing", id="live-no-acct"),
     pytest.param(
-        "paper", {f"{MAIN}.account.expected": ["me"]}, "account.expected", "such as DU1234567", id="account-form"
+        "paper", {f"{MAIN}.account.expected": ["me"]}, "account.expected", "DU1234567 on paper", id="account-form"
     ),
     pytest.param("paper", {f"{MAIN}.api.readOnly": "yes"}, "api.readOnly", "true or false", id="yes-is-no-boolean"),
     pytest.param("paper", {f"{MAIN}.api.acceptIncoming": "all"}, "api.acceptIncoming", "'reject'", id="accept"),
