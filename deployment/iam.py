@@ -14,7 +14,12 @@ from deployment.description import Mode
 Statement = dict[str, Any]
 Document = dict[str, Any]
 
-READ_VALUE = ("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret", "secretsmanager:ListSecretVersionIds")
+READ_VALUE = (
+    "secretsmanager:GetSecretValue",
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:ListSecretVersionIds",
+    "secretsmanager:GetResourcePolicy",
+)
 CHANGE_VALUE = ("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage")
 LIST_VERSIONS = "secretsmanager:ListSecretVersionIds"
 NEVER_WHEN_PLANNING = ("secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue")

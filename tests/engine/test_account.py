@@ -126,7 +126,7 @@ def test_its_own_state_moves_into_its_bucket(account: Stack, pulumi: Pulumi, tmp
     pulumi(["stack", "init"], stack=moved)
     pulumi(["stack", "import", "--file", exported], stack=moved)
     pulumi(["preview", "--expect-no-changes"], stack=moved)
-    pulumi(["stack", "rm", "--yes", "--force"], stack=moved)
+    pulumi(["stack", "rm", "--yes", "--force", "--preserve-config"], stack=moved)
 
 
 # The stacks' own state, in the bucket and under the key, by the roles that are for it.

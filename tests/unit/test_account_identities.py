@@ -23,6 +23,7 @@ ACTIONS = {
     "list its versions": ("secretsmanager:ListSecretVersionIds", "secret"),
     "put a version": ("secretsmanager:PutSecretValue", "secret"),
     "make a version current": ("secretsmanager:UpdateSecretVersionStage", "secret"),
+    "see who else may": ("secretsmanager:GetResourcePolicy", "secret"),
     "delete the secret": ("secretsmanager:DeleteSecret", "secret"),
     "open its policy": ("secretsmanager:PutResourcePolicy", "secret"),
     "read the state": ("s3:GetObject", "stacks/ibgw/{stack}.json"),
