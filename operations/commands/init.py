@@ -4,7 +4,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import Json, StackName, print_answer
+from operations.commands.shared import Json, NewStackName, print_answer
 
 EXAMPLES = ("ibgw init paper", "ibgw init paper --from docker-compose.yml")
 EXIT_CODES = (ExitCode.REFUSED,)
@@ -24,7 +24,7 @@ _From = Annotated[
 
 
 def init(
-    stack: StackName,
+    stack: NewStackName = None,
     docker_host: _DockerHost = None,
     region: Annotated[str | None, typer.Option("--region", metavar="NAME", help="The secret's AWS region.")] = None,
     secret_id: _SecretId = None,
@@ -55,6 +55,7 @@ def init(
     from operations.prompt import ask
     from operations.stack_file import InitAnswer, SettingAnswer, check_new, new, next_commands, render, summary
 
+    stack = ask("The new stack, paper or live, or with a name of its own such as paper-2:", "--stack", given=stack)
     mode = mode_of(stack)
     file = project_folder() / f"Pulumi.{stack}.yaml"
     check_new(file, replace=replace)

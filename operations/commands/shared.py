@@ -58,6 +58,7 @@ StackLookedAt = Annotated[
 ]
 """Of a command that looks, which has `looked_at` choose where none is named."""
 
+NewStackName = Annotated[str | None, _stack("The new stack, such as paper or live.")]
 LiveStackName = Annotated[str, _stack("The live stack. By default: live.")]
 
 
@@ -116,7 +117,7 @@ _ARGUMENT = typer.Argument(metavar="STACK", hidden=True, autocompletion=stacks_h
 
 
 def _choice() -> str:
-    return " or ".join(stacks_here()) or "`ibgw init` writes the first one's file"
+    return " or ".join(stacks_here()) or "none has a file here yet, and `ibgw init` writes one"
 
 
 def looked_at(stack: str | None) -> str:

@@ -200,6 +200,7 @@ def test_what_no_option_says_is_asked_for(project: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        ([], ExitCode.BAD_USAGE, "--stack is missing"),
         (["--stack", "paper"], ExitCode.BAD_USAGE, "--docker-host"),
         (["--stack", "demo", *GIVEN], ExitCode.REFUSED, "trading mode"),
         (["--stack", "paper", *GIVEN, "--docker-host", "tcp://1.2.3.4"], ExitCode.BAD_USAGE, "--docker-host: "),
@@ -222,6 +223,12 @@ def test_what_is_wrong_is_named_and_nothing_is_written(
     assert cli.run(["init", *arguments]) == code
     assert said in capsys.readouterr().err
     assert list(project.glob("Pulumi.*.yaml")) == []
+
+
+def test_the_stack_is_asked_for_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.readline", lambda: "paper-2\n")
+    assert cli.run(["init", *GIVEN]) == ExitCode.OK
+    assert loaded(project / "Pulumi.paper-2.yaml").mode == "paper"
 
 
 def test_at_a_terminal_what_cannot_be_is_asked_for_again(

@@ -200,7 +200,7 @@ def test_each_command_that_looks_has_a_default(
     assert "no stack 'paper'" in capsys.readouterr().err
 
 
-ACTING = ("start", "stop", "restart", "login", "forward", "rollout", "repair", "destroy", "reset-settings", "init")
+ACTING = ("start", "stop", "restart", "login", "forward", "rollout", "repair", "destroy", "reset-settings")
 
 
 @pytest.mark.parametrize("command", ACTING)
