@@ -39,6 +39,7 @@ def test_the_people_and_the_repository() -> None:
         ("repository", "gateways", "ibgw-account:repository"),
         ("repository", "example/*", "ibgw-account:repository"),
         ("repositories", "example/gateways", "ibgw-account:repositories: unknown key; did you mean repository?"),
+        ("ports", "x", "ibgw-account:ports: unknown key; known here: "),
     ],
 )
 def test_a_wrong_key_is_named(key: str, value: str, said: str) -> None:

@@ -381,6 +381,13 @@ def test_a_value_that_no_stack_may_have_is_left_out_and_explained(project: Path)
     assert gateway.api.read_only
 
 
+def test_a_credential_that_comes_from_the_shell_is_told_too(project: Path) -> None:
+    text = "services: {gw: {environment: {TWS_USERID: '${IB_USER:-}', TWS_PASSWORD:, READ_ONLY_API: '${RO:-}'}}}"
+    said = {answer.setting: answer.note for answer in taken(text, project).answers}
+    assert list(said) == ["TWS_USERID", "TWS_PASSWORD"]
+    assert "ibgw credentials put" in said["TWS_USERID"]
+
+
 def test_accounts_that_are_named_today_are_the_expected_ones(project: Path) -> None:
     (project / "today.env").write_text("IBKR_ACCOUNT=U1234567, DU1234567, U7654321\n")
     assert cli.run(["init", "--stack", "live", *GIVEN, "--from", "today.env"]) == ExitCode.OK
