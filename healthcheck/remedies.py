@@ -79,8 +79,7 @@ def names(
         "secret": gateway.secret.id,
         "settings": f"ibgw:gateways.{gateway.name}",
         "testing_ids": "{} to {}".format(*gateway.client_ids.testing),
-        "put_secret": f"`aws secretsmanager put-secret-value --secret-id {shlex.quote(gateway.secret.id)} "
-        "--secret-string file://secret.json`",
+        "put_secret": f"`ibgw credentials put {where}`",
         "login": logins[retry],
         "start": f"`ibgw start {where}`",
         "stop": f"`ibgw stop {where}`",

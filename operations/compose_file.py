@@ -187,6 +187,11 @@ def read(path: Path, *, service: str | None = None) -> Imported:
     return imported
 
 
+def variables(path: Path) -> dict[str, str]:
+    """A file of `NAME=value` lines, credentials included. Raises IbgwError (BAD_USAGE) if it cannot be read."""
+    return _assignments(_text(path))
+
+
 def _answers(settings: Mapping[str, str | None]) -> Iterable[Answer]:
     """One for each setting that has a value. The value of what is not kept is in none of them."""
     taken: dict[str, str] = {}

@@ -27,6 +27,7 @@ from operations.answers import Failed
 from operations.cli import build_app
 from operations.credentials.checking import SecretsAnswer
 from operations.credentials.putting import PutAnswer
+from operations.credentials.rotation import RotationAnswer
 from operations.doctor import DoctorAnswer
 from operations.drift.comparing import Drift
 from operations.field_report import FieldReport
@@ -58,6 +59,8 @@ ANSWERS: Mapping[str, Any] = {
     "credentials-put": PutAnswer,
     "credentials-check": SecretsAnswer,
     "credentials-show": SecretsAnswer,
+    "credentials-rotate": RotationAnswer,
+    "credentials-migrate": PutAnswer,
     "error": Failed,
 }
 """What each command prints with `--json`; `logs` one a line, and `error` is each one's where it could not answer."""

@@ -12,8 +12,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,10 +77,12 @@ class StateUnreadableError(IbgwError):
 
 @dataclass(frozen=True)
 class Stack:
-    """One stack, addressed by name. `environment`: what the CLI and the program get beside this process's own."""
+    """One stack, addressed by name. `environment`: what the CLI and the program get beside this process's own. `file`:
+    in place of Pulumi.NAME.yaml, for previews and updates."""
 
     name: str
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    file: Path | None = None
 
     def deployment(self, *, seconds: float | None = None) -> Deployment:
         """What the last update exported. `seconds`: how long that may take.
@@ -185,12 +188,30 @@ class Stack:
         """
         arguments = ("preview", "--json", "--show-sames")
         if release is None:
-            return self._pulumi(*arguments)
+            return self._pulumi(*arguments, *self._by_file)
+        with self._copied() as copied:
+            self.name_release(release, file=copied.file)
+            return self._pulumi(*arguments, *copied._by_file)
+
+    @contextmanager
+    def with_version(self, gateway: str, version: str) -> Iterator["Stack"]:
+        """As if the stack's file named this version of the gateway's secret; the file stays as it is."""
+        key = f"{PROJECT}:gateways.{gateway}.credentials.versionId"
+        with self._copied() as copied:
+            self._pulumi("config", "set", "--path", key, version, *copied._by_file)
+            yield copied
+
+    @contextmanager
+    def _copied(self) -> Iterator["Stack"]:
+        """With a copy of its file, which goes at the end."""
         with TemporaryDirectory(prefix="ibgw-") as folder:
             file = Path(folder) / f"Pulumi.{self.name}.yaml"
             file.write_bytes((project_folder() / file.name).read_bytes())
-            self.name_release(release, file=file)
-            return self._pulumi(*arguments, "--config-file", str(file))
+            yield replace(self, file=file)
+
+    @property
+    def _by_file(self) -> tuple[str, ...]:
+        return () if self.file is None else ("--config-file", str(self.file))
 
     def name_release(self, release: str | None, *, file: Path | None = None) -> None:
         """Has the stack's file (or this one) name the release that live runs, or none. Its comments stay."""
@@ -215,7 +236,8 @@ class Stack:
 
         A Ctrl-C goes to the engine as well, which ends in order; we wait for it and then pass it on.
         """
-        command = ["pulumi", verb, "--yes", "--skip-preview", "--suppress-outputs", "--stack", self.name, *options]
+        acting = ["pulumi", verb, "--yes", "--skip-preview", "--suppress-outputs", "--stack", self.name]
+        command = [*acting, *self._by_file, *options]
         interactive = sys.stderr.isatty()
         started = subprocess.Popen(
             [*command, *([] if interactive else ["--non-interactive", "--color", "never"])],

@@ -934,6 +934,27 @@ MUTATIONS = (
         "tests/unit/test_credentials_tool.py::test_put_keeps_out_of_a_rotation",
     ),
     Mutation(
+        "a version becomes current without a login",
+        "operations/credentials/rotation.py",
+        "        if outcome.result is Result.VERIFIED:",
+        "        if outcome.result is not Result.WAITING:",
+        "tests/unit/test_credentials_rotation.py::test_one_that_is_rejected_is_taken_back_and_its_attempt_shown",
+    ),
+    Mutation(
+        "a version that failed twice is rotated to once more",
+        "operations/credentials/rotation.py",
+        "        if self._attempts(gateway, after) >= MAXIMUM_ATTEMPTS:",
+        "        if self._attempts(gateway, after) > MAXIMUM_ATTEMPTS:",
+        "tests/unit/test_credentials_rotation.py::test_a_version_that_failed_twice_is_not_tried_a_third_time",
+    ),
+    Mutation(
+        "a login is tried before the password is changed at IBKR",
+        "operations/credentials/rotation.py",
+        "                self.person.changed()\n",
+        "                pass\n",
+        "tests/unit/test_credentials_rotation.py::test_no_login_before_the_password_is_changed",
+    ),
+    Mutation(
         "a gateway without a free place is not logged in",
         "healthcheck/explain.py",
         "(clients >= MOST_CLIENTS or ",

@@ -248,7 +248,7 @@ def test_rejected_credentials_are_replaced(
     check = failing(run, stack)
     assert check["reason"] == "stopped"
     put, update = check["steps"]
-    assert next(check_text(put)).startswith("aws secretsmanager put-secret-value --secret-id ")
+    assert next(check_text(put)).startswith("ibgw credentials put --stack ")
     broker.clear(user)
     with rotated(stack):
         run([*shlex.split(next(check_text(update))), "--yes", "--skip-preview"], stack=stack)
