@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from deployment.errors import words
+from deployment.errors import kind
 from sandbox.plugins.provider import PluginError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def failing_as(action: str) -> Iterator[None]:
     except APIError as error:
         raise PluginError(f"{action}: Error response from daemon: {error.explanation or error}") from None
     except RequestException as error:
-        raise PluginError(f"{action}: the connection to the Docker daemon failed: {words(error)}") from None
+        raise PluginError(f"{action}: the connection to the Docker daemon failed: {kind(error)}") from None
 
 
 def remove_when_free(remove: Callable[[], None], busy: str, what: str) -> None:
