@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import typer
 import typer.main
@@ -53,9 +54,12 @@ def check(command: str) -> None:
     """Fails unless the real command line takes it, or it is one of the few of others."""
     program, *words = shlex.split(command)
     if program == "ibgw":
-        name, *options = words
+        found: Any = GROUP
+        while hasattr(found, "commands"):
+            name, *words = words
+            found = found.commands[name]
         # Parses as a run would, and runs nothing.
-        GROUP.commands[name].make_context(name, options)  # type: ignore[attr-defined]
+        found.make_context(name, words)
         return
     assert any(re.fullmatch(form, " ".join(words)) for form in OTHERS[program]), command
 
