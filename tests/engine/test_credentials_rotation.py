@@ -16,6 +16,7 @@ from tests.engine.stacks import StackUnderTest
 from tests.unit.secrets_manager import leaks
 
 STACK = "paper-rotated"
+pytestmark = pytest.mark.exhaustive
 
 
 class Rotated(StackUnderTest):
@@ -117,7 +118,7 @@ def test_one_that_was_killed_behind_its_login_goes_on_without_another(gateway: R
     gateway.up()
     gateway.tools.project(STACK, verifier={"timeout": "30s"})
     assert gateway.since(counted)["logins"] == 1
-    done = gateway.rotate("", 0)
+    done = gateway.rotate("not-re4d", 0)
     assert (done["result"], done["before"], done["after"]) == ("rotated", before, after)
     assert gateway.stages()["AWSCURRENT"] == after
     assert gateway.since(counted)["attempts"] == 1
