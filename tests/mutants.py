@@ -1547,6 +1547,13 @@ MUTATIONS = (
         "",
         "tests/unit/test_promotion_deployer.py::test_killed_at_any_side_effect_it_goes_on",
     ),
+    Mutation(
+        "a repair of a lost state ends sessions unasked",
+        "operations/repair/command.py",
+        "        if plan.lost:\n",
+        "        if plan.lost and not yes:\n",
+        "tests/unit/test_operations_repair_command.py::test_where_the_state_is_lost_yes_ends_no_session",
+    ),
     # Plans without values.
     Mutation(
         "any version counts as the current one",

@@ -59,7 +59,8 @@ class RepairAnswer(Answer):
 
 
 def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask, ends: Ends | None = None) -> Outcome:
-    """Puts the stack right. `yes` agrees to every plan, but never to removing a lock whose holder cannot be judged.
+    """Puts the stack right. `yes` agrees to every plan, but never to removing a lock whose holder cannot be judged,
+    nor to removing what runs where the state itself is lost.
     `ends` is asked besides, before a running container is removed.
 
     Raises IbgwError: could not run, refused (an update is running), declined, failed (something is left over).
@@ -88,7 +89,9 @@ def _repair(
         for action in plan.actions:
             say(f"  - {action.text}")
         running = [action.name for action in plan.actions if action.verb is Verb.REMOVE_CONTAINER and action.running]
-        if not yes:
+        if plan.lost:
+            _confirm_lost(stack, plan.lost, yes=yes, ask=ask)
+        elif not yes:
             ask("Do this?")
         if ends is not None and running:
             ends(running)
@@ -145,6 +148,19 @@ def _confirm_lock(stack: Stack, what: str, *, yes: bool, ask: Ask) -> None:
             exit_code=ExitCode.REFUSED,
         )
     ask(f"Stack {stack.name!r} is locked ({what}). Are you certain that no update of it is running anywhere?")
+
+
+def _confirm_lost(stack: Stack, names: Sequence[str], *, yes: bool, ask: Ask) -> None:
+    what = (
+        f"The state of stack {stack.name!r} knows nothing of {', '.join(names)}, running: it was lost, or this is "
+        "another backend. Its last version put back costs no login (docs/disaster.md)"
+    )
+    if yes:
+        raise IbgwError(
+            f"{what}. To remove the gateways instead and log in anew, run this without --yes.",
+            exit_code=ExitCode.REFUSED,
+        )
+    ask(f"{what}. Remove what runs instead, which ends its sessions?")
 
 
 def _prove_unlocked(stack: Stack, *, yes: bool, say: Say, ask: Ask) -> None:

@@ -48,10 +48,12 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """`notes`: what the operator should know or do, and repair leaves alone."""
+    """`notes`: what the operator should know or do, and repair leaves alone. `lost`: the names of running gateways of
+    which the state knows nothing at all."""
 
     actions: tuple[Action, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    lost: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -86,7 +88,14 @@ def make_plan(
     return Plan(
         actions=tuple(sorted(actions, key=lambda action: order.index(action.verb))),
         notes=tuple(_notes(stack, unrecorded, kept)),
+        lost=tuple(thing.name for thing in unrecorded if _is_lost(thing, state)),
     )
+
+
+def _is_lost(thing: Found, state: State) -> bool:
+    """Whether it is a running gateway that no interrupted update left: a network of its own is recorded before it."""
+    recorded = {network.id for network in state.objects if network.kind is Kind.NETWORK}
+    return thing.role == Role.GATEWAY and thing.running and recorded.isdisjoint(thing.networks or ())
 
 
 def _end(process: Process) -> Action:
@@ -103,7 +112,11 @@ def _cancel(locks: Sequence[Lock]) -> Action:
 
 
 def _remove_container(thing: Found) -> Action:
-    stopping = f"stop it with {thing.grace} s to log out and " if thing.running and thing.role == Role.GATEWAY else ""
+    stopping = (
+        f"end its session, with {thing.grace} s to log out, and "
+        if thing.running and thing.role == Role.GATEWAY
+        else ""
+    )
     return Action(
         Verb.REMOVE_CONTAINER,
         thing.id,

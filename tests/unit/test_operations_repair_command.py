@@ -227,3 +227,32 @@ def test_an_object_that_vanished_meanwhile_is_no_error(
 
     monkeypatch.setattr(host, "remove_network", vanished)
     assert go(FakeStack(tmp_path)).done
+
+
+@pytest.fixture
+def running(host: FakeDocker) -> FakeDocker:
+    """A gateway runs there too, of which no state knows anything."""
+    labels = {**Scope("ibgw", "ibgw", "paper").labels, "ibgw.role": "gateway", "ibgw.gateway": "main"}
+    host.objects[Kind.CONTAINER]["c1"] = {
+        "Id": "c1",
+        "Name": "/ibgw-paper-main",
+        "Names": ["/ibgw-paper-main"],
+        "Config": {"Labels": labels},
+        "State": {"Running": True, "ExitCode": 0},
+        "NetworkSettings": {"Networks": {"ibgw-paper-egress": {"NetworkID": "n1"}}},
+    }
+    return host
+
+
+def test_where_the_state_is_lost_yes_ends_no_session(running: FakeDocker, tmp_path: Path) -> None:
+    with pytest.raises(IbgwError, match=r"ibgw-paper-main.*docs/disaster\.md.*without --yes") as refusal:
+        go(FakeStack(tmp_path, pending=False), yes=True)
+    assert refusal.value.exit_code == 7
+    assert running.done == []
+
+
+def test_where_the_state_is_lost_the_operator_is_asked_for_the_sessions(running: FakeDocker, tmp_path: Path) -> None:
+    questions = list[str]()
+    outcome = go(FakeStack(tmp_path, pending=False), yes=False, ask=questions.append)
+    assert "ends its sessions" in questions[0]
+    assert [done.action for done in outcome.answer.done] == ["remove_container", "remove_network"]

@@ -65,6 +65,22 @@ def test_an_unrecorded_gateway_is_stopped_with_its_grace_and_removed() -> None:
     assert "75 s to log out" in action.text
 
 
+def test_a_running_gateway_of_which_not_even_a_network_is_recorded_is_lost() -> None:
+    api, egress = network("api"), network("egress")
+    running = container("c", networks={"api": "ibgw-paper-api", "egress": "ibgw-paper-egress"})
+    things = [running, api, egress, volume("v")]
+    assert plan(things).lost == ("ibgw-paper-c",)
+    # A first update after the loss records the volume, whose name may be there already.
+    assert plan(things, [recorded(volume("v"))]).lost == ("ibgw-paper-c",)
+    # An update records a gateway's networks before it makes the gateway: killed there, it has left this one.
+    assert plan(things, [recorded(api)]).lost == ()
+
+
+@pytest.mark.parametrize("other", [container("c", running=False, exit_code=143), container("c", "verifier")])
+def test_what_has_no_session_is_not_lost(other: Found) -> None:
+    assert plan([other]).lost == ()
+
+
 @pytest.mark.parametrize("role", ["settings-owner", "verifier"])
 def test_other_unrecorded_containers_are_removed(role: str) -> None:
     [action] = plan([container("c", role, running=False, exit_code=0)]).actions
