@@ -227,7 +227,7 @@ def test_what_waits_for_somebody_may_be_quiet() -> None:
 def test_how_the_attempts_before_ended_is_remembered(line: str, outcomes: str, because: Reason | None) -> None:
     found = told(Reason.RELAY_ONLY, (line,), status(phase="pause", outcomes=outcomes))
     assert found.because is because
-    asked = [step for step in steps(found, gateway(), "paper") if "secretsmanager" in step]
+    asked = [step for step in steps(found, gateway(), "paper") if "ibgw credentials put" in step]
     wanted = because is Reason.LOGIN_FAILED or (because is None and "held" in line)
     assert bool(asked) is wanted, "a new secret only where the old one may be wrong"
 
