@@ -55,6 +55,14 @@ its documentation uses)."""
 STATUS_PORT = 4010
 """Where a gateway's supervisor answers its status line, on the `api` network."""
 
+MONITORING_PORT = 9464
+"""Where a stack's watcher answers, on the monitoring network."""
+MONITORING_FOLDER = "/run/ibgw"
+"""Where the prober and the watcher have the volume that they share."""
+PROBER = ("python3", "-m", "healthcheck.monitoring.prober")
+WATCHER = ("python3", "-m", "healthcheck.monitoring.watcher")
+"""What they run, of the verifier's image."""
+
 USER_ID_FILE = "/run/secrets/tws_userid"
 PASSWORD_FILE = "/run/secrets/tws_password"  # noqa: S105 - a path
 """Where a gateway's container has its credentials, each a file of one escaped line (infra.properties.escape)."""
@@ -222,6 +230,14 @@ class Verifier(Model):
     image_id: str
 
 
+class Monitoring(Model):
+    """What watches a stack: who looks at its gateways, and who tells of it, on `network`."""
+
+    prober: Container
+    watcher: Container
+    network: str
+
+
 class Deployment(Model):
     """The value of the stack's output `contract`, and what `ibgw verify --contract FILE` reads."""
 
@@ -237,4 +253,6 @@ class Deployment(Model):
     accepted: Annotated[tuple[Lacking, ...], Field(exclude_if=lambda accepted: not accepted)] = ()
     """What was accepted that the Docker host lacks. Left out where there is nothing, so that a version that does not
     know of it reads the rest."""
+    monitoring: Annotated[Monitoring | None, Field(exclude_if=lambda monitoring: monitoring is None)] = None
+    """Left out where it is off, for the same reason."""
     gateways: Annotated[dict[str, Gateway], Field(min_length=1)]

@@ -43,6 +43,9 @@ class Role(StrEnum):
     EGRESS = "egress"
     VERIFIER = "verifier"
     TRIAL = "trial"
+    PROBER = "prober"
+    WATCHER = "watcher"
+    MONITORING = "monitoring"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,21 @@ class Names:
     @property
     def verifier_image(self) -> str:
         return f"{self.base}-verifier"
+
+    # No gateway's name has a dot, so that none of the three can be one.
+
+    @property
+    def prober(self) -> str:
+        return f"{self.base}.prober"
+
+    @property
+    def watcher(self) -> str:
+        return f"{self.base}.watcher"
+
+    @property
+    def monitoring(self) -> str:
+        """The watcher's network, and the volume through which the prober hands over."""
+        return f"{self.base}.monitoring"
 
     def gateway(self, gateway: str) -> str:
         """The container's name, which is also the host name that clients use on the `api` network."""

@@ -19,6 +19,9 @@ class Reference(str):
 USER_ID, PASSWORD, SECRET_VERSION = Reference("user_id"), Reference("password"), Reference("version_id")
 """The parts of a gateway's secret that files hold, as infra.credentials.Credentials names them."""
 
+VERIFIER_IMAGE = Reference("verifier image")
+"""The one that is built here."""
+
 HIDDEN = frozenset({USER_ID, PASSWORD})
 """Those whose values nobody may see."""
 
@@ -42,6 +45,7 @@ class FileSpec:
 class Mount:
     volume: str
     path: str
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ class ContainerSpec:
     forwards no packet.
 
     `command`, `entry_point` and `user`: what the image says where they are left out. Without networks it has none at
-    all. `memory` is in MiB; 0 is no limit, and then there is none of swap either. `swap_limited`: it must not swap.
+    all. `read_only`: it writes to its mounts alone. `memory` is in MiB; 0 is no limit, and then there is none of swap
+    either. `swap_limited`: it must not swap.
     `stop_grace`: the time from the request to end to the kill.
     """
 
@@ -92,6 +97,7 @@ class ContainerSpec:
     mounts: tuple[Mount, ...] = ()
     networks: tuple[Attachment, ...] = ()
     capabilities: tuple[str, ...] = ()
+    read_only: bool = False
     probe: Probe | None = None
     memory: int | None = None
     swap_limited: bool = True
@@ -113,7 +119,8 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class VolumeSpec:
-    """Storage that outlives every container, and the deployment."""
+    """Storage that outlives every container. `options`: its driver's."""
 
     name: str
     labels: Mapping[str, str]
+    options: Mapping[str, str] = field(default_factory=dict)

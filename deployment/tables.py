@@ -45,6 +45,8 @@ class Token(StrEnum):
     BUILT_IMAGE = "docker:index/image:Image"
     GATEWAY = "ibgw:gateway:Gateway"
     """The component that a gateway's resources belong to."""
+    MONITORING = "ibgw:monitoring:Monitoring"
+    """The one of what watches the gateways."""
     PROVIDER = "pulumi:providers:docker"
     STACK = "pulumi:pulumi:Stack"
 
@@ -70,7 +72,14 @@ def _entries(labels: Mapping[str, str]) -> list[Inputs]:
 
 
 def _volumes(part: ContainerSpec) -> list[Inputs]:
-    return [{"volumeName": Reference(mount.volume), "containerPath": mount.path} for mount in part.mounts]
+    return [
+        {
+            "volumeName": Reference(mount.volume),
+            "containerPath": mount.path,
+            **({"readOnly": True} if mount.read_only else {}),
+        }
+        for mount in part.mounts
+    ]
 
 
 def _attachment(attachment: Attachment) -> Inputs:
@@ -293,6 +302,7 @@ CONTAINER: Table[ContainerSpec] = (
     _host("capabilities_added", "capabilities.adds", "CapAdd", _capabilities, words="capability add", **_SET),
     _host("capabilities_dropped", "capabilities.drops", "CapDrop", lambda _: ["ALL"], words="capability drop", **_SET),
     _host("privileged", "privileged", "Privileged", default=False, tell=str, **_ANYWAY),
+    _host("read_only", "readOnly", "ReadonlyRootfs", lambda part: part.read_only or None, default=False, tell=str),
     _host("security_options", "securityOpts", "SecurityOpt", lambda _: [NO_NEW_PRIVILEGES], read=_in_order, default=()),
     _host("kernel_parameters", "sysctls", "Sysctls", _kernel_parameters, default={}, words="kernel parameter"),
     _host("memory", "memory", "Memory", lambda part: part.memory, **_SIZE),
@@ -358,6 +368,7 @@ NETWORK: Table[NetworkSpec] = (
 VOLUME: Table[VolumeSpec] = (
     Property("name", "name", "Name", lambda part: part.name, tell=str),
     Property("driver", "driver", "Driver", lambda _: "local", tell=str),
+    Property("options", "driverOpts", "Options", lambda part: part.options or None, default={}, words="option"),
     Property("labels", "labels", "Labels", lambda part: _entries(part.labels), **_LABELS),
 )
 

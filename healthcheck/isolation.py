@@ -10,7 +10,7 @@ from itertools import chain
 
 from pydantic import JsonValue
 
-from deployment.description import Client, Deployment, Gateway
+from deployment.description import PROBER, Client, Deployment, Gateway
 from deployment.rules import EXPOSURE, GatewayRecord, unlike, violations
 from healthcheck.attachments import Attached
 from healthcheck.docker_host import Inspected
@@ -69,7 +69,7 @@ def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> 
     listed = [look.attached for look in seen.looks], [look.on_egress for look in seen.looks]
     on_api = _others(own, _staying(listed[0]), seen.came_to_api, seen.waiting_for_api)
     on_egress = _others(own, _staying(listed[1]), seen.came_to_egress, seen.waiting_for_egress)
-    verifiers = [other for other in on_api if seen.is_verifier(other)]
+    verifiers = [other for other in on_api if seen.is_verifier(other) or _watches(other, deployment, seen.recorded)]
     on_api += [other for other in _through(own, on_api, seen.everyone) if not seen.is_verifier(other)]
     clients = [other for other in on_api if other not in verifiers and declared(other, gateway.clients)]
     strangers = [other for other in on_api if other not in verifiers and other not in clients]
@@ -98,6 +98,15 @@ def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> 
     return Observation(
         f"no published port, internal network, attached: {company if clients else 'the gateway only'}", data=data
     )
+
+
+def _watches(container: Attached, deployment: Deployment, recorded: Collection[str]) -> bool:
+    """Whether it is the prober: the one that the description has, or one of the state's that is on its way out. An id
+    is Docker's to give, and what a container runs stays as it was made."""
+    if deployment.monitoring is not None and container.id == deployment.monitoring.prober.id:
+        return True
+    inspected = container.inspected
+    return container.id in recorded and inspected is not None and inspected["Config"]["Entrypoint"] == [*PROBER]
 
 
 def controlled(gateway: Gateway, views: Reachability) -> bool:

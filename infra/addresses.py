@@ -31,14 +31,20 @@ class Held:
 
 @dataclass(frozen=True)
 class Subnets:
-    """`api`: by the gateways' names."""
+    """`api`: by the gateways' names. `monitoring`: None where there is none."""
 
     egress: IPv4Network
     api: dict[str, IPv4Network]
+    monitoring: IPv4Network | None = None
 
 
 def choose(
-    pool: IPv4Network, gateways: Mapping[str, IPv4Network | None], names: Names, held: Collection[Held] = ()
+    pool: IPv4Network,
+    gateways: Mapping[str, IPv4Network | None],
+    names: Names,
+    held: Collection[Held] = (),
+    *,
+    monitoring: bool = False,
 ) -> Subnets:
     """The subnet of each network. `gateways` maps each name to its configured subnet, which wins, or to None. `held` is
     everything on the host, networks on their way out too, since those are removed only at an update's end.
@@ -65,6 +71,9 @@ def choose(
     if egress is None:
         egress = first_free(pool.subnets(new_prefix=EGRESS_PREFIX), names.egress_network)
     taken |= _places(egress, pool)
+    watched = kept.get((names.monitoring, API_PREFIX)) if monitoring else None
+    if watched is not None:
+        taken |= _places(watched, pool)
 
     api = {}
     for name, configured in sorted(gateways.items()):
@@ -84,7 +93,10 @@ def choose(
     for name in sorted(gateways.keys() - api.keys()):
         api[name] = first_free(_from_hashed(name, places), names.api_network(name))
         taken.add(api[name])
-    return Subnets(egress, api)
+    if monitoring and watched is None:
+        # After the others: it moves nobody.
+        watched = first_free(_from_hashed(names.monitoring, places), names.monitoring)
+    return Subnets(egress, api, watched)
 
 
 def _places(subnet: IPv4Network, pool: IPv4Network) -> set[IPv4Network]:

@@ -82,6 +82,10 @@ def held(spec: StackSpec, objects: Iterable[HostObject]) -> list[Held]:
 
 def _fixed_names(host: HostSpec) -> Iterable[tuple[str, str]]:
     yield "network", host.egress.name
+    if host.monitoring is not None:
+        yield "network", host.monitoring.network.name
+        yield "volume", host.monitoring.volume.name
+        yield from (("container", container.name) for container in host.monitoring.containers.values())
     for gateway in host.gateways.values():
         for kind, parts in (
             ("container", gateway.containers),

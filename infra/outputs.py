@@ -1,5 +1,6 @@
 """Declared resources -> the stack's only output, `contract` (deployment.description describes it)."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from deployment.properties import declared, facts_of_inputs
 from deployment.tables import CONTAINER
 from infra.credentials import Credentials
 from infra.failure import failed
+from infra.monitoring import MonitoringSpec
 from infra.spec import GatewaySpec, HostSpec, StackSpec
 
 
@@ -93,6 +95,25 @@ def describe_gateway(
     )
 
 
+def describe_monitoring(spec: MonitoringSpec, ids: Mapping[str, str]) -> description.Monitoring:
+    containers = {
+        role: description.Container(name=container.name, id=ids[role]) for role, container in spec.containers.items()
+    }
+    return description.Monitoring(
+        prober=containers[Role.PROBER], watcher=containers[Role.WATCHER], network=spec.network.name
+    )
+
+
+NOBODY = "0" * 64
+
+
+def watched_entry(spec: StackSpec, gateway: GatewaySpec) -> str:
+    """A gateway's entry of the contract as the prober is told it: without `secret`, which is none of its business, and
+    with nothing that changes with a container or an image, since that would replace the prober."""
+    entry = describe_gateway(spec, gateway, "", NOBODY, f"sha256:{NOBODY}")
+    return json.dumps(entry.model_dump(mode="json", by_alias=True, exclude={"secret"}), sort_keys=True)
+
+
 def assemble(
     spec: StackSpec,
     host: HostSpec,
@@ -101,6 +122,7 @@ def assemble(
     container_ids: Mapping[str, pulumi.Output[str]],
     digest: pulumi.Output[str],
     verifier_image_id: pulumi.Output[str],
+    monitoring_ids: Mapping[Role, pulumi.Output[str]] | None = None,
 ) -> pulumi.Output[dict[str, Any]]:
     """The contract as plain JSON data, as current as the resources that its values come from."""
     versions = {name: secret.version_id for name, secret in credentials.items()}
@@ -116,6 +138,7 @@ def assemble(
             verifier=description.Verifier(image_id=known["verifier"]),
             egress_network=host.egress.name,
             accepted=spec.accepted,
+            monitoring=host.monitoring and describe_monitoring(host.monitoring, known["monitoring"]),
             gateways={
                 name: describe_gateway(spec, gateway, versions[name], known["containers"][name], known["digest"])
                 for name, gateway in host.gateways.items()
@@ -124,5 +147,8 @@ def assemble(
         return contract.model_dump(mode="json", by_alias=True)
 
     return pulumi.Output.all(
-        containers=pulumi.Output.all(**container_ids), digest=digest, verifier=verifier_image_id
+        containers=pulumi.Output.all(**container_ids),
+        digest=digest,
+        verifier=verifier_image_id,
+        monitoring=pulumi.Output.all(**{role.value: of for role, of in (monitoring_ids or {}).items()}),
     ).apply(build)

@@ -7,12 +7,14 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
-from deployment.parts import Reference
+from deployment.parts import VERIFIER_IMAGE, Reference
 from infra import outputs, release, spec, trial
 from infra.components.gateway import Gateway, GatewayArgs
 from infra.components.images import declare_gateway_image, declare_verifier_image
+from infra.components.monitoring import Monitoring, MonitoringArgs
 from infra.components.parts import declare_network
 from infra.credentials import Credentials
+from infra.monitoring import entry
 
 
 def declare_provider(docker_host: str) -> docker.Provider:
@@ -48,6 +50,16 @@ async def declare(
         )
         for name, gateway in host.gateways.items()
     }
+    monitoring = None
+    if host.monitoring is not None:
+        watched: dict[Reference, pulumi.Input[str]] = {VERIFIER_IMAGE: verifier.repo_digest}
+        for name, gateway in gateways.items():
+            watched |= {**gateway.networks, entry(name): outputs.watched_entry(stack, host.gateways[name])}
+        monitoring = Monitoring(
+            "monitoring",
+            MonitoringArgs(spec=host.monitoring, known=watched, accepted=stack.accepted),
+            pulumi.ResourceOptions(providers=[provider]),
+        )
     return outputs.assemble(
         stack,
         host,
@@ -55,4 +67,5 @@ async def declare(
         container_ids={name: gateway.container_id for name, gateway in gateways.items()},
         digest=digest,
         verifier_image_id=verifier.repo_digest,
+        monitoring_ids=monitoring.container_ids if monitoring is not None else None,
     )

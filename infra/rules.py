@@ -34,7 +34,19 @@ def record(stack: StackSpec, host: HostSpec, gateway: GatewaySpec) -> GatewayRec
 
 
 def records(stack: StackSpec) -> list[GatewayRecord]:
-    return [record(stack, host, gateway) for host in stack.hosts for gateway in host.gateways.values()]
+    gateways = [record(stack, host, gateway) for host in stack.hosts for gateway in host.gateways.values()]
+    # What is on the gateways' networks is no less confined than they are.
+    watching = [
+        replace(
+            GatewayRecord(name=container.name, mode=stack.mode).with_container(_facts(CONTAINER, container)),
+            image=None,
+            accepted=stack.accepted,
+        )
+        for host in stack.hosts
+        if host.monitoring is not None
+        for container in host.monitoring.containers.values()
+    ]
+    return gateways + watching
 
 
 def check_rules(stack: str, gateways: Sequence[GatewayRecord]) -> None:

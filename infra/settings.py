@@ -506,6 +506,13 @@ class Gateway(_Settings):
     clients: tuple[ClientSettings, ...] = ()
 
 
+class Monitoring(_Settings):
+    """What watches the gateways of a stack all the time."""
+
+    enabled: bool = False
+    interval: Annotated[Duration, AfterValidator(lambda value: _between(value, "5s", "5m"))] = timedelta(seconds=15)
+
+
 class Settings(_Settings):
     """All of a stack's configuration in the `ibgw` namespace."""
 
@@ -519,6 +526,7 @@ class Settings(_Settings):
     network: Network = Network()
     verifier: Verifier = Verifier()
     trading_hours: TradingHours = TradingHours()
+    monitoring: Monitoring = Monitoring()
     gateways: Annotated[dict[Name, Gateway], Field(min_length=1)]
 
     @model_validator(mode="after")

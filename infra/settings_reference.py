@@ -42,6 +42,9 @@ MEANINGS: Mapping[str, str] = {
     "tradingHours.days": "From `mon` to `sun`.",
     "tradingHours.open": "When your trading day begins.",
     "tradingHours.close": "When your trading day ends. Hours across midnight belong to the day on which they begin.",
+    "monitoring.enabled": "Two more containers that look at all gateways all the time and tell Prometheus "
+    "(docs/monitoring.md). Switching them on or off touches no gateway.",
+    "monitoring.interval": "How often each gateway is looked at.",
     "gateways": "The gateways by name; each has one user.",
     "gateways.NAME.credentials.secretId": "The secret in AWS Secrets Manager, a name or an ARN: a JSON object of "
     "`user_id`, `password` and `trading_mode`.",

@@ -28,9 +28,10 @@ from deployment.parts import (
     Restart,
     VolumeSpec,
 )
+from infra import monitoring, supervisor
 from infra import settings as config
-from infra import supervisor
 from infra.addresses import Held, choose
+from infra.monitoring import MonitoringSpec
 from infra.properties import escape
 from infra.release import NO_RELEASE
 from infra.times import twelve_hour
@@ -90,11 +91,12 @@ class GatewaySpec:
 
 @dataclass(frozen=True)
 class HostSpec:
-    """What a stack declares on one Docker host. `egress` leads all gateways there out."""
+    """What a stack declares on one Docker host. `egress` leads all gateways there out; `monitoring` watches them."""
 
     docker_host: str
     egress: NetworkSpec
     gateways: Mapping[str, GatewaySpec]
+    monitoring: MonitoringSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def describe(
     accepted = abilities.accepted(lacks, settings.accept_host)
     names = Names(settings.name_prefix, stack)
     configured = {name: gateway.api_subnet for name, gateway in settings.gateways.items()}
-    subnets = choose(settings.network.subnet_pool, configured, names, held)
+    subnets = choose(settings.network.subnet_pool, configured, names, held, monitoring=settings.monitoring.enabled)
 
     def labelled(role: Role, gateway: str | None = None) -> dict[str, str]:
         return labels(
@@ -289,6 +291,20 @@ def describe(
     # Two gateways must not reach each other's relay over the network that leads them out.
     egress = NetworkSpec(names.egress_network, subnets.egress, labelled(Role.EGRESS), separates=True)
     gateways = {name: gateway_spec(name, gateway) for name, gateway in sorted(settings.gateways.items())}
+    watched = (
+        None
+        if subnets.monitoring is None
+        else monitoring.describe(
+            names,
+            stack,
+            gateways,
+            interval=settings.monitoring.interval,
+            subnet=subnets.monitoring,
+            labelled=labelled,
+            limited=Lacking.MEMORY_LIMIT not in accepted,
+            swap_limited=Lacking.SWAP_LIMIT not in accepted,
+        )
+    )
     return StackSpec(
         project=project,
         stack=stack,
@@ -301,5 +317,5 @@ def describe(
         accept_host=settings.accept_host,
         accepted=accepted,
         verification_timeout=settings.verifier.timeout,
-        hosts=(HostSpec(settings.docker_host, egress, gateways),),
+        hosts=(HostSpec(settings.docker_host, egress, gateways, watched),),
     )

@@ -34,11 +34,16 @@ _STATE = "pulumi:pulumi:readStackResourceOutputs"
 
 
 async def _recorded(stack: str) -> frozenset[str]:
-    """The ids of the gateways' containers in the state, as the components registered them. Raises IbgwError."""
+    """The ids of the gateways' containers in the state, and of the prober's, as the components registered them. Raises
+    IbgwError."""
     try:
         state = await pulumi.runtime.invoke_async(_STATE, {"stackName": stack})
-        gateways = [resource["outputs"] for resource in state["outputs"].values() if resource["type"] == Token.GATEWAY]
-        return frozenset(str(outputs["container_id"]) for outputs in gateways if "container_id" in outputs)
+        told = [
+            resource["outputs"]
+            for resource in state["outputs"].values()
+            if resource["type"] in (Token.GATEWAY, Token.MONITORING)
+        ]
+        return frozenset(str(outputs["container_id"]) for outputs in told if "container_id" in outputs)
     except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception, whose text may hold anything
         raise IbgwError(f"the engine did not tell the state of stack {stack!r} ({kind(error)})") from None
 

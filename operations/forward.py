@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deployment.description import VNC_PORT, Deployment, Gateway
+from deployment.description import MONITORING_PORT, VNC_PORT, Container, Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
@@ -38,6 +38,12 @@ def relay_command(docker_host: str, gateway: Gateway, inner_port: int) -> list[s
     ]
 
 
+def watcher_relay(docker_host: str, watcher: Container) -> list[str]:
+    """The same to a stack's watcher, whose image has no socat."""
+    relay = ("python3", "-m", "healthcheck.monitoring.relay", str(MONITORING_PORT))
+    return ["docker", "--host", docker_host, "exec", "--interactive", watcher.name, *relay]
+
+
 def vnc_password(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> str:
     """The password of the gateway's screen, new at each of its starts. Raises IbgwError (REFUSED) where VNC is off."""
     with docker_errors(f"Container {gateway.container.name} on {docker.url}", "try again"):
@@ -51,10 +57,26 @@ def vnc_password(docker: DockerHost, deployment: Deployment, gateway: Gateway) -
     return password.strip()
 
 
-def require_running(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> None:
-    """Raises IbgwError if the docker CLI is missing, the host does not answer or the container does not run."""
+def _require_docker_cli() -> None:
     if shutil.which("docker") is None:
         raise IbgwError("There is no `docker` on PATH: forwarding uses the docker command line client. Install it.")
+
+
+def require_watching(docker: DockerHost, deployment: Deployment, watcher: Container) -> None:
+    """Raises IbgwError if the docker CLI is missing, the host does not answer or the watcher does not run."""
+    _require_docker_cli()
+    with docker_errors(f"Container {watcher.name} on {docker.url}", "try again"):
+        container = docker.inspect(Kind.CONTAINER, watcher.id)
+    if container is None or not container["State"]["Running"]:
+        raise IbgwError(
+            f"The watcher {watcher.name} does not run on {deployment.docker_host}. Create it again with "
+            f"`pulumi up --refresh --stack {deployment.stack}`, which touches no gateway that is as deployed."
+        )
+
+
+def require_running(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> None:
+    """Raises IbgwError if the docker CLI is missing, the host does not answer or the container does not run."""
+    _require_docker_cli()
     with docker_errors(f"Container {gateway.container.name} on {docker.url}", "try again"):
         container = docker.inspect(Kind.CONTAINER, gateway.container.id)
     if container is None:
@@ -172,12 +194,30 @@ def forward(deployment: Deployment, gateway: Gateway, port: int, say: Say, *, vn
     command = relay_command(deployment.docker_host, gateway, VNC_PORT if vnc else gateway.api.inner_port)
 
     what = "the screen of gateway" if vnc else "gateway"
+    _serve(command, port, f"{what} {gateway.name!r} of stack {deployment.stack!r} ({gateway.mode})", say)
 
-    def opened(number: int) -> None:
-        say(
-            f"{LOOPBACK}:{number} leads to {what} {gateway.name!r} of stack {deployment.stack!r} ({gateway.mode}). "
-            "Ctrl-C ends it."
+
+def forward_monitoring(deployment: Deployment, port: int, say: Say) -> None:
+    """Forwards `port` on the loopback to the stack's watcher, until SIGINT or SIGTERM.
+
+    Raises IbgwError if it cannot begin, REFUSED where nothing watches the stack.
+    """
+    if deployment.monitoring is None:
+        raise IbgwError(
+            f"Nothing watches stack {deployment.stack!r}: set ibgw:monitoring.enabled to true and run "
+            f"`pulumi up --stack {deployment.stack}`, which touches no gateway.",
+            exit_code=ExitCode.REFUSED,
         )
+    watcher = deployment.monitoring.watcher
+    with DockerHost(deployment.docker_host) as docker:
+        require_watching(docker, deployment, watcher)
+    command = watcher_relay(deployment.docker_host, watcher)
+    _serve(command, port, f"the watcher of stack {deployment.stack!r}: /metrics, /healthz, /readyz, /state.json", say)
+
+
+def _serve(command: list[str], port: int, what: str, say: Say) -> None:
+    def opened(number: int) -> None:
+        say(f"{LOOPBACK}:{number} leads to {what}. Ctrl-C ends it.")
 
     async def serve() -> None:
         stop = asyncio.Event()

@@ -1004,6 +1004,35 @@ MUTATIONS = (
         "tests/unit/test_operations_logs.py::test_a_line_of_a_log_is_text_in_both_forms",
     ),
     Mutation(
+        "whatever the state holds may be on an api network",
+        "healthcheck/isolation.py",
+        'return container.id in recorded and inspected is not None and inspected["Config"]["Entrypoint"] == [*PROBER]',
+        "return container.id in recorded",
+        "tests/unit/test_healthcheck_isolation.py"
+        "::test_a_prober_that_leaves_with_this_update_is_no_stranger_and_another_of_the_state_s_is_one",
+    ),
+    Mutation(
+        "the prober sends what-if orders",
+        "healthcheck/monitoring/prober.py",
+        "ALL = OVER_API - {CheckName.ORDER_CAPABILITY}",
+        "ALL = OVER_API",
+        "tests/unit/test_monitoring.py::test_it_sends_no_order_not_even_a_what_if",
+    ),
+    Mutation(
+        "an old hand-over still says that a gateway is up",
+        "healthcheck/monitoring/handover.py",
+        "return now - self.written <= 3 * self.interval + 30",
+        "return True",
+        "tests/unit/test_monitoring.py::test_an_old_hand_over_says_nothing_of_any_gateway",
+    ),
+    Mutation(
+        "the watcher's network leads out",
+        "infra/monitoring.py",
+        "labelled(Role.MONITORING), internal=True)",
+        "labelled(Role.MONITORING), internal=False)",
+        "tests/stack/test_declared.py::test_all_registrations_are_those_written_down[watched]",
+    ),
+    Mutation(
         "a probe from where a client is passes for a stranger",
         "healthcheck/isolation.py",
         "seen.everyone) if not seen.is_verifier(other)]",

@@ -7,7 +7,7 @@ level (`healthcheck.verdict`); what it costs the checks after it follows from `h
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from deployment.description import Gateway
 from deployment.errors import kind, words
@@ -52,14 +52,20 @@ def session_for(gateway: Gateway, timeouts: Timeouts | None = None) -> Session:
 
 
 async def checks_over(
-    session: Session, gateway: Gateway, names: Collection[CheckName] = OVER_API
+    session: Session,
+    gateway: Gateway,
+    names: Collection[CheckName] = OVER_API,
+    *,
+    before: Iterable[CheckObservation] = (),
 ) -> list[CheckObservation]:
-    """The checks called `names`, among them what they need. The session stays as it is afterwards."""
+    """The checks called `names`, among them what they need. The session stays as it is afterwards. `before`: those that
+    an open session has made already."""
     context = Context(gateway, session)
     deadline = asyncio.get_running_loop().time() + BUDGET
-    checks: list[CheckObservation] = []
+    checks = [*before]
+    made = {check.name for check in checks}
     for name in NEEDS:
-        if name in names:
+        if name in names and name not in made:
             checks.append(not_run(name, gateway, checks) or await _run(name, context, deadline))
     return checks
 

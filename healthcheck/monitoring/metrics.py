@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 from deployment.description import Mode
+from deployment.tables import MIB
+from healthcheck.monitoring.handover import Farms, Seen, Supervised, Window
 from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
 from healthcheck.report import Report
@@ -19,12 +21,16 @@ from healthcheck.verdict import CheckVerdict, GatewayVerdict
 WHOSE = ("stack", "gateway", "mode")
 """The labels of whatever is told of one gateway."""
 
+Whose = tuple[str, str, Mode]
+"""Their values."""
+
 UP = (GatewayVerdict.VERIFIED, GatewayVerdict.VERIFIED_WITH_WARNINGS)
 """The verdicts with which a trader could trade."""
 
 
 class Type(StrEnum):
     GAUGE = "gauge"
+    COUNTER = "counter"
 
 
 class Source(StrEnum):
@@ -32,11 +38,15 @@ class Source(StrEnum):
 
     CHECKS = "the checks"
     VERIFICATION = "a verification"
+    PROBER = "the prober"
+    SUPERVISOR = "the gateway's first process"
+    WATCHER = "the watcher"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`unit`: of its value, empty for a plain number or 0 and 1. `labels` come behind WHOSE."""
+    """`unit`: of its value, empty for a plain number or 0 and 1. `labels` begin with WHOSE, but for what is of no one
+    gateway."""
 
     name: str
     type: Type
@@ -58,8 +68,16 @@ TABLE: list[Metric] = []
 """In the order of `docs/metrics.md`."""
 
 
-def _row(name: str, source: Source, unit: str, meaning: str, *labels: str, type: Type = Type.GAUGE) -> Metric:
-    metric = Metric(name, type, unit, (*WHOSE, *labels), meaning, source)
+def _row(
+    name: str,
+    source: Source,
+    unit: str,
+    meaning: str,
+    *labels: str,
+    type: Type = Type.GAUGE,
+    whose: tuple[str, ...] = WHOSE,
+) -> Metric:
+    metric = Metric(name, type, unit, (*whose, *labels), meaning, source)
     TABLE.append(metric)
     return metric
 
@@ -100,6 +118,80 @@ _WHEN = _row(
 )
 
 
+# --- what a prober sees ---------------------------------------------------------------------------------------------
+
+_EPOCH = "seconds since the epoch"
+_FRESH = _row(
+    "ibgw_monitoring_fresh",
+    Source.WATCHER,
+    "",
+    "1 while the prober hands over what it sees. At 0 nothing is known of any gateway, and no other metric is there.",
+    whose=(),
+)
+_SINCE = _row("ibgw_gateway_verdict_since_timestamp_seconds", Source.PROBER, _EPOCH, "Since when the verdict holds.")
+_LOOKED = _row("ibgw_gateway_looked_timestamp_seconds", Source.PROBER, _EPOCH, "When the prober last looked.")
+_VERIFIED = _row(
+    "ibgw_gateway_verified_timestamp_seconds", Source.PROBER, _EPOCH, "When all checks were last passed; 0 for never."
+)
+_SESSION = _row("ibgw_gateway_session", Source.PROBER, "", "1 while the gateway is logged in, with accounts.")
+_CONNECTIVITY = _row(
+    "ibgw_gateway_connectivity", Source.PROBER, "", "1 while the gateway has its connection to IBKR's servers."
+)
+_FARMS = _row("ibgw_gateway_farms_lost", Source.PROBER, "", "IBKR's data farms that the gateway has lost.", "kind")
+_CLOCK = _row("ibgw_clock_offset_seconds", Source.PROBER, "seconds", "IBKR's clock less the Docker host's.")
+_WINDOW = _row(
+    "ibgw_gateway_window",
+    Source.PROBER,
+    "",
+    "1 while it may be away with nobody at fault: for a planned restart, IBKR's reset, offline hours or a pause.",
+    "window",
+)
+_NEXT = _row(
+    "ibgw_gateway_next_planned_timestamp_seconds", Source.PROBER, _EPOCH, "The next planned restart or logoff.", "event"
+)
+
+# --- what only the inside of a gateway knows ------------------------------------------------------------------------
+
+_MEMORY = _row("ib_gateway_memory_mb", Source.SUPERVISOR, "MiB", "Memory that the gateway's container uses.")
+_HELD = _row(
+    "ibgw_gateway_held", Source.SUPERVISOR, "", "1 while no login is made, by why: attempts, logins, pause, ...", "hold"
+)
+_ATTEMPTS = _row("ibgw_gateway_login_attempts", Source.SUPERVISOR, "", "Logins tried since the last that succeeded.")
+_LIMIT = _row("ibgw_gateway_login_attempts_limit", Source.SUPERVISOR, "", "At how many of them no other is made.")
+_LOGINS = _row(
+    "ibgw_gateway_short_logins", Source.SUPERVISOR, "", "Full logins within an hour that ended by themselves."
+)
+_LOGIN = _row("ibgw_gateway_login_timestamp_seconds", Source.SUPERVISOR, _EPOCH, "When it logged in; 0 for not.")
+_STARTED = _row("ibgw_gateway_started_timestamp_seconds", Source.SUPERVISOR, _EPOCH, "When its process started.")
+_RESTARTS = _row(
+    "ibgw_gateway_restarts_total",
+    Source.SUPERVISOR,
+    "",
+    "Starts of its process since the prober began, but for the first.",
+    type=Type.COUNTER,
+)
+_HEALS = _row("ibgw_gateway_heals", Source.SUPERVISOR, "", "Restarts within a day that were to heal it.")
+_FACTOR = _row(
+    "ibgw_gateway_second_factor_timestamp_seconds",
+    Source.SUPERVISOR,
+    _EPOCH,
+    "Since when a second factor is awaited; 0 while none is.",
+)
+_DUE = _row(
+    "ibgw_gateway_last_planned_timestamp_seconds",
+    Source.SUPERVISOR,
+    _EPOCH,
+    "When the last planned restart or logoff was due.",
+)
+_DONE = _row(
+    "ibgw_gateway_last_planned_done_timestamp_seconds",
+    Source.SUPERVISOR,
+    _EPOCH,
+    "When it took place; 0 for not.",
+)
+_CLIENTS = _row("ibgw_gateway_clients", Source.SUPERVISOR, "", "Connections of clients, the prober's among them.")
+
+
 class Check(Protocol):
     """A check with its verdict, as a report has it, or whoever else judges."""
 
@@ -113,7 +205,7 @@ class Check(Protocol):
     def duration_ms(self) -> int: ...
 
 
-def of_checks(whose: tuple[str, str, Mode], verdict: GatewayVerdict, checks: Iterable[Check]) -> Iterator[Sample]:
+def of_checks(whose: Whose, verdict: GatewayVerdict, checks: Iterable[Check]) -> Iterator[Sample]:
     """`whose`: the values of WHOSE."""
     yield Sample(_UP, whose, verdict in UP)
     for known in GatewayVerdict:
@@ -136,17 +228,59 @@ def of_report(report: Report) -> Iterator[Sample]:
         yield Sample(_WHEN, whose, datetime.fromisoformat(gateway.started_at).timestamp())
 
 
+def of_seen(seen: Seen | None, now: float) -> Iterator[Sample]:
+    """What a prober has handed over; None where that is too old to say anything. `now`: seconds since the epoch."""
+    yield Sample(_FRESH, (), seen is not None and seen.fresh(now))
+    if seen is None:
+        return
+    for gateway in seen.gateways:
+        whose = (seen.stack, gateway.gateway, gateway.mode)
+        yield from of_checks(whose, gateway.verdict, gateway.checks)
+        yield Sample(_SINCE, whose, gateway.since)
+        yield Sample(_LOOKED, whose, gateway.looked)
+        yield Sample(_VERIFIED, whose, gateway.verified)
+        yield Sample(_SESSION, whose, gateway.session)
+        yield Sample(_CONNECTIVITY, whose, gateway.connectivity)
+        for kind in Farms.model_fields:
+            yield Sample(_FARMS, (*whose, kind), getattr(gateway.farms, kind))
+        if gateway.clock is not None:
+            yield Sample(_CLOCK, whose, gateway.clock)
+        for window in get_args(Window):
+            yield Sample(_WINDOW, (*whose, window), window == gateway.window)
+        if gateway.planned is not None:
+            yield Sample(_NEXT, (*whose, gateway.planned.event), gateway.planned.at)
+        if gateway.supervised is not None:
+            yield from _supervised(whose, gateway.supervised)
+
+
+def _supervised(whose: Whose, told: Supervised) -> Iterator[Sample]:
+    yield Sample(_MEMORY, whose, told.memory / MIB)
+    yield Sample(_HELD, (*whose, told.hold), told.hold != "none")
+    yield Sample(_ATTEMPTS, whose, told.attempts)
+    yield Sample(_LIMIT, whose, told.limit)
+    yield Sample(_LOGINS, whose, told.logins)
+    yield Sample(_LOGIN, whose, told.login)
+    yield Sample(_STARTED, whose, told.started)
+    yield Sample(_RESTARTS, whose, told.restarts)
+    yield Sample(_HEALS, whose, told.heals)
+    yield Sample(_FACTOR, whose, told.factor)
+    yield Sample(_DUE, whose, told.due)
+    yield Sample(_DONE, whose, told.done)
+    yield Sample(_CLIENTS, whose, told.clients)
+
+
 def exposition(samples: Iterable[Sample]) -> str:
     """Prometheus' text format; a metric without a sample is left out. Ends with a line's end."""
     from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
     from prometheus_client.core import Metric as Family
     from prometheus_client.registry import Collector
 
-    families: dict[Metric, GaugeMetricFamily] = {}
+    kinds = {Type.GAUGE: GaugeMetricFamily, Type.COUNTER: CounterMetricFamily}
+    families: dict[Metric, GaugeMetricFamily | CounterMetricFamily] = {}
     for metric, labels, value in samples:
         if metric not in families:
-            families[metric] = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+            families[metric] = kinds[metric.type](metric.name, metric.meaning, labels=metric.labels)
         families[metric].add_metric([*labels], float(value))
 
     class Told(Collector):

@@ -31,6 +31,8 @@ class GatewayArgs:
 class Gateway(pulumi.ComponentResource):
     container_id: pulumi.Output[str]
     """Of the container that the gateway itself runs in."""
+    networks: dict[Reference, pulumi.Output[str]]
+    """Its own, by their names: the ids."""
 
     def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         spec, credentials = args.spec, args.credentials
@@ -50,6 +52,7 @@ class Gateway(pulumi.ComponentResource):
             Reference(network.name): declare_network(f"{name}-{role}", network, own).id
             for role, network in spec.networks.items()
         }
+        self.networks = networks
         storage = Storage(name, StorageArgs(spec=spec, known=args.known), own)
         known: Known = {
             **args.known,

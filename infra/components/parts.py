@@ -39,9 +39,9 @@ def declare_network(name: str, spec: NetworkSpec, opts: pulumi.ResourceOptions) 
     return docker.Network(name, **_inputs(NETWORK, spec), opts=pulumi.ResourceOptions.merge(opts, own))
 
 
-def declare_volume(name: str, spec: VolumeSpec, opts: pulumi.ResourceOptions) -> docker.Volume:
-    """It outlives every deployment, `pulumi destroy` included."""
-    own = pulumi.ResourceOptions(retain_on_delete=True)
+def declare_volume(name: str, spec: VolumeSpec, opts: pulumi.ResourceOptions, *, kept: bool = True) -> docker.Volume:
+    """One that is kept outlives every deployment, `pulumi destroy` included."""
+    own = pulumi.ResourceOptions(retain_on_delete=kept or None)
     return docker.Volume(name, **_inputs(VOLUME, spec), opts=pulumi.ResourceOptions.merge(opts, own))
 
 

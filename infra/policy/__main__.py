@@ -51,7 +51,7 @@ def for_each_resource(rule: Rule) -> Policy:
     """A rule about what one resource says of itself."""
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        if args.resource_type == Token.GATEWAY:
+        if args.resource_type in (Token.GATEWAY, Token.MONITORING):
             ACCEPTED[args.urn] = inputs.accepted(plain(args.props).get("accepted"))
         if args.resource_type not in inputs.JUDGED:
             return

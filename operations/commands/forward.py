@@ -5,7 +5,7 @@ import typer
 from deployment.errors import ExitCode
 from operations.commands.shared import GatewayName, StackName, TypedName, described_stack, say
 
-EXAMPLES = ("ibgw forward paper", "ibgw forward paper --gateway main --port 4002")
+EXAMPLES = ("ibgw forward paper", "ibgw forward paper --gateway main --port 4002", "ibgw forward paper --monitoring")
 EXIT_CODES = (ExitCode.REFUSED, ExitCode.DECLINED)
 
 
@@ -16,6 +16,9 @@ def forward(
         int | None,
         typer.Option("--port", "-p", min=1, max=65535, help="The local port.", show_default="4002 on paper, 4001 live"),
     ] = None,
+    monitoring: Annotated[
+        bool, typer.Option("--monitoring", help="What tells Prometheus of the stack, where it is on, on port 9464.")
+    ] = False,
     vnc: Annotated[
         bool, typer.Option("--vnc", help="The gateway's screen, where it is on, instead of its API.")
     ] = False,
@@ -29,10 +32,11 @@ def forward(
     It is on this machine's loopback; nothing is published. Whoever can open a connection to 127.0.0.1 on this machine
     can use the gateway meanwhile.
     """
-    from deployment.description import VNC_PORT, Mode
+    from deployment.description import MONITORING_PORT, VNC_PORT, Mode
     from deployment.errors import ExitCode, IbgwError
     from deployment.paths import project_folder
     from operations.forward import forward as run
+    from operations.forward import forward_monitoring
     from operations.forward_service import how_to_enable, unit, unit_file
     from operations.live import by_name
     from operations.stack import choose_gateway
@@ -43,7 +47,16 @@ def forward(
             "`ibgw forward --vnc`.",
             exit_code=ExitCode.BAD_USAGE,
         )
+    if monitoring and (service or vnc or gateway is not None):
+        raise IbgwError(
+            "--monitoring: expected without --service, --vnc and --gateway; it is of the stack, and for a look at it.",
+            exit_code=ExitCode.BAD_USAGE,
+        )
     deployment = described_stack(stack).deployment
+    if monitoring:
+        # Nobody can trade through it.
+        forward_monitoring(deployment, port or MONITORING_PORT, say)
+        return
     chosen = choose_gateway(deployment, gateway)
     if deployment.mode is Mode.LIVE:
         by_name(

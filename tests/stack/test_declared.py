@@ -27,6 +27,7 @@ EVERYTHING = {
 SCENARIOS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "paper": ("paper", {}, {}),
     "everything": ("paper", {f"ibgw:gateways.main.{key}": value for key, value in EVERYTHING.items()}, {}),
+    "watched": ("paper", {"ibgw:monitoring.enabled": True}, {}),
     "live": ("live", {}, {"preview": True}),
     "unread values": ("paper", {}, {"preview": True, "denied": ["getSecretVersion"]}),
 }

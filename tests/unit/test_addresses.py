@@ -234,3 +234,13 @@ def test_a_full_pool_is_refused_with_what_holds_it() -> None:
 def test_a_network_that_holds_the_whole_pool_and_more_is_no_long_search() -> None:
     with pytest.raises(IbgwError, match=r"'ibgw-paper-egress' finds no free place .* overlaps 10\.0\.0\.0/8 of"):
         choose(POOL, unconfigured("main"), NAMES, [Held("vpn", IPv4Network("10.0.0.0/8"), ours=False)])
+
+
+def test_a_network_to_watch_from_moves_nobody_and_stays() -> None:
+    plain = choose(POOL, unconfigured("main", "second"), NAMES)
+    watched = choose(POOL, unconfigured("main", "second"), NAMES, monitoring=True)
+    assert (watched.egress, watched.api) == (plain.egress, plain.api)
+    assert watched.monitoring is not None
+    assert not any(watched.monitoring.overlaps(other) for other in (plain.egress, *plain.api.values()))
+    held = [Held(NAMES.monitoring, watched.monitoring, ours=True)]
+    assert choose(POOL, {"main": None}, NAMES, held, monitoring=True).monitoring == watched.monitoring

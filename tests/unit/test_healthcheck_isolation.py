@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from deployment.description import Mode
+from deployment.description import PROBER as PROBING_ALWAYS
+from deployment.description import Mode, Monitoring
 from deployment.rules import GatewayRecord
 from healthcheck.attachments import Attached
 from healthcheck.isolation import IsolationEvidence, Surroundings, conclusive, joined, judge, judge_views
 from healthcheck.observation import Observation
 from healthcheck.probe import Answer
 from healthcheck.reachability import Origin, Reachability
+from healthcheck.reasons import Reason
 from healthcheck.verifier_container import PROBE, USER
 from tests.unit.docker_host import VERIFIER_IMAGE
 from tests.unit.gateways import HEX, gateway, stack
@@ -104,6 +106,33 @@ def observe(seen: IsolationEvidence, *clients: dict[str, str]) -> Observation:
     main = gateway(clients=clients)
     second = gateway(name="second", container={"name": "ibgw-paper-second", "id": "e" * 64})
     return judge(stack(main, second), main, replace(seen, image=IMAGE))
+
+
+WATCHING = container("f", "ibgw-paper.prober", config={"Entrypoint": [*PROBING_ALWAYS]})
+
+
+def watched(found: Surroundings, recorded: Sequence[str] = (), *, described: str = "f" * 64) -> Observation:
+    """Of a stack whose description has that prober."""
+    container_of = {"name": "ibgw-paper.prober", "id": described}
+    monitoring = Monitoring.model_validate(
+        {"prober": container_of, "watcher": container_of, "network": "ibgw-paper.monitoring"}
+    )
+    main = gateway()
+    deployment = stack(main).model_copy(update={"monitoring": monitoring})
+    return judge(deployment, main, IsolationEvidence((FINE, found), image=IMAGE, recorded=recorded))
+
+
+def test_the_prober_is_known_by_its_id_alone() -> None:
+    attached = replace(FINE, attached=(GATEWAY, WATCHING))
+    assert watched(attached).reason is None
+    assert watched(attached, described="9" * 64).reason is Reason.UNDECLARED_CLIENT
+    assert look(attached).reason is Reason.UNDECLARED_CLIENT
+
+
+def test_a_prober_that_leaves_with_this_update_is_no_stranger_and_another_of_the_state_s_is_one() -> None:
+    attached = replace(FINE, attached=(GATEWAY, WATCHING))
+    assert watched(attached, ["f" * 64], described="9" * 64).reason is None
+    assert watched(replace(FINE, attached=(GATEWAY, BOT)), ["b" * 64]).reason is Reason.UNDECLARED_CLIENT
 
 
 def test_alone_on_an_internal_network_is_isolated() -> None:

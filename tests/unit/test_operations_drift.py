@@ -42,6 +42,7 @@ INPUTS: dict[str, Any] = {
     "healthcheck": {"tests": ["CMD", "bash", "-c", "true"], "interval": "1m0s", "timeout": "10s", "retries": 3},
     "capabilities": {"adds": ["CAP_CHOWN"], "drops": ["ALL"]},
     "securityOpts": ["no-new-privileges:true"],
+    "readOnly": True,
     "sysctls": {"net.ipv4.ip_forward": "0"},
     "memory": 1536,
     "memorySwap": 1536,
@@ -95,6 +96,7 @@ INSPECTED: dict[str, Any] = {
         "CapDrop": ["ALL"],
         "Sysctls": {"net.ipv4.ip_forward": "0"},
         "SecurityOpt": ["no-new-privileges:true"],
+        "ReadonlyRootfs": True,
         "Memory": 1536 * MIB,
         "MemorySwap": 1536 * MIB,
         "RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0},
@@ -134,9 +136,15 @@ NETWORK_INSPECTED: dict[str, Any] = {
 VOLUME_INPUTS: dict[str, Any] = {
     "name": "ibgw-paper-main-settings",
     "driver": "local",
+    "driverOpts": {"type": "tmpfs"},
     "labels": [{"label": "ibgw.role", "value": "settings"}],
 }
-VOLUME_INSPECTED = {"Name": "ibgw-paper-main-settings", "Driver": "local", "Labels": {"ibgw.role": "settings"}}
+VOLUME_INSPECTED = {
+    "Name": "ibgw-paper-main-settings",
+    "Driver": "local",
+    "Options": {"type": "tmpfs"},
+    "Labels": {"ibgw.role": "settings"},
+}
 
 EXAMPLES: dict[Kind, tuple[str, dict[str, Any], dict[str, Any]]] = {
     Kind.CONTAINER: (OWN, INPUTS, INSPECTED),
@@ -279,6 +287,7 @@ TAMPERED: list[tuple[Kind, str, str, Any, list[str]]] = [
     (Kind.CONTAINER, "command", "Config/Cmd", ["sh", "-c", SECRET], ["command changed"]),
     (Kind.CONTAINER, "user", "Config/User", "1000", ["user changed"]),
     (Kind.CONTAINER, "mustRun", "State/Status", "exited", ["state changed: running -> exited"]),
+    (Kind.CONTAINER, "readOnly", "HostConfig/ReadonlyRootfs", False, ["read only changed: True -> False"]),
     (Kind.NETWORK, "name", "Name", "mine", ["name changed: ibgw-paper-egress -> mine"]),
     (Kind.NETWORK, "driver", "Driver", "macvlan", ["driver changed: bridge -> macvlan"]),
     (Kind.NETWORK, "internal", "Internal", True, ["internal changed: False -> True"]),
@@ -299,6 +308,7 @@ TAMPERED: list[tuple[Kind, str, str, Any, list[str]]] = [
     (Kind.NETWORK, "labels", "Labels", None, ["label ibgw.role removed"]),
     (Kind.VOLUME, "name", "Name", "mine", ["name changed: ibgw-paper-main-settings -> mine"]),
     (Kind.VOLUME, "driver", "Driver", "nfs", ["driver changed: local -> nfs"]),
+    (Kind.VOLUME, "driverOpts", "Options", {"type": "nfs"}, ["option type changed"]),
     (Kind.VOLUME, "labels", "Labels", {"ibgw.role": SECRET}, ["label ibgw.role changed"]),
 ]
 

@@ -1,16 +1,27 @@
 """`ibgw forward`: a loopback port whose every connection is one process, all of them gone at the end."""
 
 import asyncio
+import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from deployment.description import Container
 from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerError
-from operations.forward import Forwarder, relay_command, require_running, vnc_password
+from operations.forward import (
+    Forwarder,
+    forward_monitoring,
+    relay_command,
+    require_running,
+    require_watching,
+    vnc_password,
+    watcher_relay,
+)
 from operations.stack import parse_contract
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
@@ -44,6 +55,44 @@ def test_each_connection_is_socat_inside_the_container_through_the_docker_cli() 
         "-",
         "TCP:127.0.0.1:4002",
     ]
+
+
+WATCHER = Container(name="ibgw-paper.watcher", id="e" * 64)
+
+
+def test_the_watcher_is_reached_by_a_process_of_its_own_image() -> None:
+    assert watcher_relay("ssh://me@host:2222", WATCHER) == [
+        *("docker", "--host", "ssh://me@host:2222", "exec", "--interactive", "ibgw-paper.watcher"),
+        *("python3", "-m", "healthcheck.monitoring.relay", "9464"),
+    ]
+
+
+def test_a_stack_that_nothing_watches_is_refused_with_the_setting() -> None:
+    with pytest.raises(IbgwError, match=r"ibgw:monitoring\.enabled") as refused:
+        forward_monitoring(CONTRACT, 0, print)
+    assert refused.value.exit_code == 7
+
+
+def test_a_watcher_that_does_not_run_is_told(docker: FakeDocker) -> None:
+    with pytest.raises(IbgwError, match=r"ibgw-paper\.watcher does not run"):
+        require_watching(docker, CONTRACT, WATCHER)
+
+
+def test_the_relay_takes_bytes_both_ways() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-m", "healthcheck.monitoring.relay", str(server.getsockname()[1])]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as relay:
+            connection, _ = server.accept()
+            assert relay.stdin is not None
+            assert relay.stdout is not None
+            relay.stdin.write(b"GET")
+            relay.stdin.close()
+            assert connection.recv(16) == b"GET"
+            assert connection.recv(16) == b""
+            connection.sendall(b"200")
+            connection.close()
+            assert relay.stdout.read() == b"200"
+        assert relay.returncode == 0
 
 
 def test_without_vnc_the_screen_is_refused_with_the_setting() -> None:

@@ -43,9 +43,10 @@ EXAMPLES: list[tuple[Table[Any], Any]] = [
             user="0",
             environment={"TZ": "UTC"},
             files=(FileSpec("/user", USER_ID), FileSpec("/values", "1")),
-            mounts=(Mount("settings", "/settings"),),
+            mounts=(Mount("settings", "/settings", read_only=True),),
             networks=(Attachment("api", ("main",)), Attachment("egress")),
             capabilities=("CHOWN",),
+            read_only=True,
             probe=Probe(("CMD", "true"), SECONDS, SECONDS, 3),
             memory=1536,
             stop_grace=SECONDS,
@@ -53,7 +54,7 @@ EXAMPLES: list[tuple[Table[Any], Any]] = [
         ),
     ),
     (NETWORK, NetworkSpec("api", IPv4Network("10.0.0.0/28"), {"a": "b"}, internal=True, separates=True)),
-    (VOLUME, VolumeSpec("settings", {"a": "b"})),
+    (VOLUME, VolumeSpec("settings", {"a": "b"}, {"type": "tmpfs"})),
 ]
 
 

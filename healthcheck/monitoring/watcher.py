@@ -1,0 +1,85 @@
+"""`python -m healthcheck.monitoring.watcher`: tells over HTTP what the prober handed over. Reads one file, and reaches
+nothing."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import FrameType
+
+from deployment.description import MONITORING_PORT
+from healthcheck.monitoring import handover, metrics
+from healthcheck.monitoring.handover import Seen
+
+Page = tuple[HTTPStatus, str, str]
+"""Status, type and text."""
+PLAIN = "text/plain; charset=utf-8"
+JSON = "application/json"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def _now(file: Path, clock: Callable[[], float]) -> tuple[Seen | None, str]:
+    """What was handed over and is fresh, or why there is nothing."""
+    try:
+        seen = handover.read(file)
+    except (OSError, ValueError) as error:
+        return None, error.strerror or "" if isinstance(error, OSError) else str(error)
+    if seen is None:
+        return None, "the prober has handed nothing over yet"
+    age = clock() - seen.written
+    return (seen, "") if seen.fresh(clock()) else (None, f"the prober handed nothing over for {age:.0f} s")
+
+
+def page(path: str, file: Path = handover.FILE, clock: Callable[[], float] = time.time) -> Page:
+    """What a path answers."""
+    if path == "/healthz":
+        return HTTPStatus.OK, PLAIN, "ok\n"
+    if path not in ("/metrics", "/readyz", "/state.json"):
+        return HTTPStatus.NOT_FOUND, PLAIN, "expected /metrics, /healthz, /readyz or /state.json\n"
+    seen, why = _now(file, clock)
+    if path == "/metrics":
+        return HTTPStatus.OK, METRICS, metrics.exposition(metrics.of_seen(seen, clock()))
+    if seen is None:
+        return HTTPStatus.SERVICE_UNAVAILABLE, PLAIN, f"{why}\n"
+    if path == "/readyz":
+        return HTTPStatus.OK, PLAIN, "ok\n"
+    return HTTPStatus.OK, JSON, json.dumps(seen.model_dump(mode="json", by_alias=True), indent=1) + "\n"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server_version = "ibgw"
+    sys_version = ""
+    timeout = 5.0
+    """Seconds that a client may take for a request."""
+
+    def do_GET(self) -> None:
+        status, kind, text = page(self.path.partition("?")[0])
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: a scrape each 15 s is no news."""
+
+
+def _leave(_: int, __: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, _leave)
+    server = ThreadingHTTPServer(("", MONITORING_PORT), Handler)
+    server.daemon_threads = True
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
