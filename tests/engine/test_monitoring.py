@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,6 @@ from tests.helpers import free_port, until
 STACK = "paper-watched"
 QUIET = {"main": {"session": nothing_planned()}}
 OFF, ON = {"enabled": False}, {"enabled": True, "interval": "5s"}
-
-Value = Callable[..., float | None]
 
 
 @contextmanager
@@ -88,6 +86,7 @@ def stack(tools: Tools) -> Iterator[StackUnderTest]:
     made.destroy()
 
 
+@pytest.mark.exhaustive
 def test_it_comes_and_goes_without_a_login_and_tells_what_is_wrong(stack: StackUnderTest, tools: Tools) -> None:
     gateway = Deployed(stack.sandbox, STACK, stack.client, stack.sandbox.broker())
     before, counted, was = stack.container(), stack.counted(), contract(stack)
@@ -125,7 +124,7 @@ def test_it_comes_and_goes_without_a_login_and_tells_what_is_wrong(stack: StackU
             return values(fetched(f"{url}/metrics")).get(labels)
 
         until(lambda: told("ib_gateway_up") == 1, lambda: fetched(f"{url}/metrics"))
-        assert (told("ibgw_gateway_session"), told("ibgw_gateway_clients")) == (1, 1)
+        assert told("ibgw_gateway_session") == 1
         assert told("ib_gateway_memory_mb")
         assert fetched(f"{url}/readyz") == "ok\n"
         assert json.loads(fetched(f"{url}/state.json"))["gateways"][0]["verdict"].startswith("verified")
