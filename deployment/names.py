@@ -67,7 +67,7 @@ class Names:
     def verifier_image(self) -> str:
         return f"{self.base}-verifier"
 
-    # No gateway's name has a dot, so that none of the three can be one.
+    # No gateway's name has a dot, so that none of these can be one.
 
     @property
     def prober(self) -> str:
@@ -79,8 +79,13 @@ class Names:
 
     @property
     def monitoring(self) -> str:
-        """The watcher's network, and the volume through which the prober hands over."""
+        """The watcher's network."""
         return f"{self.base}.monitoring"
+
+    @property
+    def handover(self) -> str:
+        """The volume through which the prober hands over. Not called as the network: a reference is a name alone."""
+        return f"{self.base}.handover"
 
     def gateway(self, gateway: str) -> str:
         """The container's name, which is also the host name that clients use on the `api` network."""

@@ -84,7 +84,7 @@ def describe(
             entry_point=entry_point,
             command=command,
             user=USER,
-            mounts=(Mount(names.monitoring, MONITORING_FOLDER, read_only=role is Role.WATCHER),),
+            mounts=(Mount(names.handover, MONITORING_FOLDER, read_only=role is Role.WATCHER),),
             networks=tuple(map(Attachment, networks)),
             read_only=True,
             probe=Probe(("CMD", "python3", "-S", "-c", probe), EVERY, TIMEOUT, 3),
@@ -99,7 +99,7 @@ def describe(
     api = tuple(map(names.api_network, gateways))
     return MonitoringSpec(
         network=NetworkSpec(names.monitoring, subnet, labelled(Role.MONITORING), internal=True),
-        volume=VolumeSpec(names.monitoring, labelled(Role.MONITORING), VOLUME),
+        volume=VolumeSpec(names.handover, labelled(Role.MONITORING), VOLUME),
         containers={
             Role.PROBER: container(names.prober, Role.PROBER, PROBER, _FRESH, command, api),
             Role.WATCHER: container(names.watcher, Role.WATCHER, WATCHER, _ANSWERS, networks=(names.monitoring,)),

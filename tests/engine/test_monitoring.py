@@ -146,7 +146,7 @@ def test_it_comes_and_goes_without_a_login_and_tells_what_is_wrong(stack: StackU
     stack.up()
     assert contract(stack) == was
     assert not stack.client.containers.list(all=True, filters={"name": f"{names.base}\\."})
-    assert not stack.client.volumes.list(filters={"name": names.monitoring})
+    assert not stack.client.volumes.list(filters={"name": names.handover})
     after = stack.container()
     assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
     assert {key: stack.counted()[key] for key in ("attempts", "logins", "soft_logins")} == {
