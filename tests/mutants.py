@@ -1638,8 +1638,8 @@ MUTATIONS = (
     Mutation(
         "the settings go with the stack",
         "infra/components/parts.py",
-        "retain_on_delete=True",
-        "retain_on_delete=False",
+        "retain_on_delete=kept or None",
+        "retain_on_delete=None",
         DECLARED,
     ),
     Mutation(
