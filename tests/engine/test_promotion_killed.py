@@ -1,8 +1,11 @@
 """A promotion that is killed anywhere: paper is as it was, and one command brings live to a release, verified."""
 
+import json
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,7 @@ from tests.engine.promotions import (
     promotions,
     recover,
 )
+from tests.helpers import git
 
 PAPER, LIVE = "paper-killed", "live-killed"
 
@@ -116,3 +120,25 @@ def test_the_record_is_written_or_not(settled: PaperAndLive, moment: str) -> Non
 def test_killed_with_its_update_it_goes_on(settled: PaperAndLive, call: str, moment: Moment) -> None:
     kill_in_the_update(settled, call, moment, SECOND)
     recover(settled, allowed={SECOND})
+
+
+@pytest.mark.exhaustive
+def test_on_another_machine_it_is_promoted_again(settled: PaperAndLive) -> None:
+    """The drill of docs/disaster.md: the machine is lost in the middle of live's update, and with it the journal, what
+    was not committed, and whose lock that is."""
+    kill_in_the_update(settled, "start", Moment.AFTER, SECOND)
+    shutil.rmtree(settled.folder / ".ibgw")
+    git(settled.folder, "checkout", "--", f"Pulumi.{LIVE}.yaml")
+    backend = Path(settled.live.stack.env["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    [lock] = backend.glob(f".pulumi/locks/*/*/{LIVE}/*.json")
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | {"hostname": "lost.invalid"}))
+
+    assert "no promotion" in settled.live.ibgw(f"promote --continue --to {LIVE}", 7).stderr
+    assert "lost.invalid" in settled.live.ibgw(f"repair --stack {LIVE} --yes", 7).stderr
+    settled.live.pulumi("cancel", "--yes")
+    settled.live.ibgw(f"repair --stack {LIVE} --yes --yes-live {LIVE}")
+    with settled.costs(logins=1):
+        settled.live.ibgw(settled.promotion_of(SECOND))
+    assert settled.journal() is None
+    assert settled.version_on_live() == SECOND
+    assert settled.named == settled.release(SECOND)
