@@ -37,14 +37,15 @@ class Upgrade:
     new_of_gateways: Mapping[str, Any] = field(default_factory=dict)
 
 
-ADDED: dict[str, Any] = {"acceptHost": None}
-ADDED_SINCE: dict[str, Any] = {"container": {"labels": None}}
-ADDED_TO_GATEWAYS: dict[str, Any] = {"checks": {"accountAccess": None}, **ADDED_SINCE}
+NEW: dict[str, Any] = {"monitoring": None}
+NEW_OF_GATEWAYS: dict[str, Any] = {"container": {"labels": None}}
+ADDED: dict[str, Any] = {"acceptHost": None, **NEW}
+ADDED_TO_GATEWAYS: dict[str, Any] = {"checks": {"accountAccess": None}, **NEW_OF_GATEWAYS}
 # The first is what was last published. The next change adds the last commit before itself, marked exhaustive.
 UPGRADES = [
     pytest.param(Upgrade("9416b3ced481071fb778d01c01ad563db00fc181", 0, ADDED, ADDED_TO_GATEWAYS), id="9416b3c"),
     pytest.param(
-        Upgrade("81fe9c3c795c80ca3e6ac2481a72b5e56729a3bd", 0, {}, ADDED_SINCE),
+        Upgrade("81fe9c3c795c80ca3e6ac2481a72b5e56729a3bd", 0, NEW, NEW_OF_GATEWAYS),
         id="81fe9c3",
         marks=pytest.mark.exhaustive,
     ),
