@@ -84,8 +84,15 @@ def _time(text: str) -> str:
     raise ValueError("expected a time such as 11:59 PM or 23:59")
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("expected a whole number") from None
+
+
 def _seconds(text: str) -> str:
-    return f"{int(text)}s"
+    return f"{_whole(text)}s"
 
 
 def _saving(text: str) -> str | list[str]:
@@ -126,16 +133,16 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "mode": _mode,
     "image": _image,
     "account.expected": lambda text: [account.strip() for account in text.split(",")],
-    "api.masterClientId": int,
+    "api.masterClientId": _whole,
     **dict.fromkeys(("api.readOnly", "api.allowBlindTrading", "api.bypassWarnings", "secondFactor.relogin"), _yes),
     **dict.fromkeys(("session.autoRestart", "session.autoLogoff", "session.coldRestart"), _time),
     **dict.fromkeys(("session.offline.from", "session.offline.until"), _time),
     "session.saveSettings": _saving,
     "secondFactor.exitInterval": _seconds,
-    "resources.javaHeap": int,
+    "resources.javaHeap": _whole,
     "resources.memory": _mebibytes,
     "container.logMaxSize": str.lower,
-    "container.logMaxFiles": int,
+    "container.logMaxFiles": _whole,
     "debug.enabled": _debugging,
 }
 """How what a key takes is written elsewhere; a text as it is where nothing is said."""

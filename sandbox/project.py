@@ -39,10 +39,26 @@ def stacks(folder: Path) -> list[str]:
     return sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in folder.glob(stack_file("*")))
 
 
+class _OnceOnly(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, as Pulumi's own reader does; PyYAML takes the last in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key.value} is there twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return node
+
+
 def read(path: Path) -> Document:
     """Raises IbgwError for what is no YAML or no mapping; whatever else may be wrong in it the program refuses."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), _OnceOnly)
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise IbgwError(f"{path}{line}: {error.problem}; put it right, nothing of it is used before") from None

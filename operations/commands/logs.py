@@ -18,6 +18,7 @@ from operations.commands.shared import (
     say,
 )
 
+EXIT_CODES = (ExitCode.REFUSED,)
 EXAMPLES = ("ibgw logs paper --follow", "ibgw logs paper --known --since 2h")
 
 

@@ -371,6 +371,13 @@ def test_the_trading_mode_must_be_the_stacks(project: Path, mode: str, stack: st
     assert cli.run(arguments) == code
 
 
+@pytest.mark.parametrize("line", ["JAVA_HEAP_SIZE=4g", "TWS_MASTER_CLIENT_ID=one", "TWOFA_EXIT_INTERVAL=1m"])
+def test_what_is_no_number_is_told_in_words(project: Path, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "today.env").write_text(f"{line}\n")
+    assert cli.run(["init", "--stack", "paper", *GIVEN, "--from", "today.env"]) == ExitCode.OK
+    assert f"{line.partition('=')[0]} -> not taken: expected a whole number (" in capsys.readouterr().out
+
+
 def test_a_value_that_no_stack_may_have_is_left_out_and_explained(project: Path) -> None:
     lines = ("TIME_ZONE=Mars/Base", "TWS_COLD_RESTART=00:30", "TWS_ACCEPT_INCOMING=perhaps", "READ_ONLY_API=yes")
     (project / "today.env").write_text("\n".join(lines))

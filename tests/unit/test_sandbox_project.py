@@ -119,6 +119,8 @@ def test_what_is_wrong_in_an_edited_file_is_left_to_the_program(config: dict[str
     [
         ("config:\n  a: 'b\n", ", line 3: found unexpected end of stream; put it right"),
         ("config:\n\ta: b\n", "line 2: found character '\\\\t' that cannot start any token; put it right"),
+        ("config:\n  a: {b: 1}\n  a: {c: 2}\n", ", line 3: the key a is there twice; put it right"),
+        ("config: {a: {b: 1, 'b': 2}}\n", ", line 1: the key b is there twice; put it right"),
         ("- a\n", " holds no mapping with one named config; put it right"),
         ("config: 3\n", " holds no mapping with one named config; put it right"),
     ],
