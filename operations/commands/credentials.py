@@ -46,7 +46,9 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all of it, write
 def put(
     stack: StackName, gateway: GatewayName = None, fd: _Fd = None, dry_run: _DryRun = False, as_json: Json = False
 ) -> None:
-    """Put a gateway's credentials into its secret: make it, or add a version. The next update deploys them.
+    """Put a gateway's credentials into its secret.
+
+    Makes the secret, or adds a version; the next update deploys them.
 
     Asks on a terminal without showing what is typed. Otherwise the JSON document comes on standard input or --fd, as
     the program takes it; it is checked in the same way. Never from an argument or a variable.
@@ -75,8 +77,10 @@ def check(
     ] = 90,
     as_json: Json = False,
 ) -> None:
-    """Say whether each gateway's secret is there, readable by this identity and well-formed, which version the stack
-    runs, how old the current one is, and who may read it. Exit code: 0 an update would take them, 3 it would not."""
+    """Say whether an update would take each gateway's secret.
+
+    Whether it is there, readable by this identity and well-formed, which version the stack runs, how old the current
+    one is, and who may read it. Exit code: 0 an update would take them, 3 it would not."""
     from datetime import timedelta
 
     from operations.credentials import checking
@@ -103,8 +107,9 @@ def check(
 @credentials.command()
 @takes_stack
 def show(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) -> None:
-    """Show what Secrets Manager tells of each gateway's secret without its value: versions, stages, key, and which
-    version the stack runs."""
+    """Show what is known of each gateway's secret, but its value.
+
+    Versions, stages, key, and which version the stack runs."""
     from operations.credentials import checking
     from operations.credentials.place import places, running
     from operations.credentials.secrets_manager import SecretsManager

@@ -26,6 +26,14 @@ def test_each_summary_is_one_whole_line(monkeypatch: pytest.MonkeyPatch, capsys:
     assert [line for line in summaries if line.endswith("...")] == []
 
 
+def test_so_is_each_of_the_credentials_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    below = shown(["credentials"], monkeypatch, capsys).partition("Commands:\n")[2].partition("\n\n")[0]
+    assert below
+    assert [line for line in below.splitlines() if line.endswith("...") or not line.endswith(".")] == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_help_fits_and_tells_examples_and_exit_codes(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
