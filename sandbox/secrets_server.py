@@ -1,7 +1,7 @@
 """`python -m sandbox.secrets_server --port PORT`: the process behind `sandbox.secrets_manager`.
 
 It is moto's server, which asks nobody for permission, and one identity that is denied what CI's is. Where moto keeps
-stages otherwise than Secrets Manager, it is put right here.
+stages and dates otherwise than Secrets Manager, it is put right here.
 """
 
 import argparse
@@ -68,6 +68,21 @@ def correct_stages() -> None:
     setattr(SecretsManagerBackend, update.__name__, corrected)
 
 
+def correct_dates() -> None:
+    """Has a listed version be as old as it is; moto gives the moment of the request."""
+    from moto.secretsmanager.models import SecretsManagerBackend
+
+    list_ids = SecretsManagerBackend.list_secret_version_ids
+
+    def corrected(backend: Any, secret_id: str) -> str:
+        answer = json.loads(list_ids(backend, secret_id))
+        for version in answer["Versions"]:
+            version["CreatedDate"] = backend.secrets[secret_id].versions[version["VersionId"]]["createdate"]
+        return json.dumps(answer)
+
+    setattr(SecretsManagerBackend, list_ids.__name__, corrected)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
@@ -77,6 +92,7 @@ def main() -> None:
     from werkzeug.serving import run_simple
 
     correct_stages()
+    correct_dates()
     server = Permissions(DomainDispatcherApplication(create_backend_app))
     run_simple("127.0.0.1", port, server, threaded=True, request_handler=MotoRequestHandler)
 

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import (
@@ -19,6 +20,22 @@ from operations.commands.shared import (
     say,
     takes_stack,
 )
+
+
+class TakesNoMore(TyperCommand):
+    """A command that does not repeat what it has no place for: somebody may have given the password."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # typer's own click
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            raise IbgwError(
+                f"`{ctx.command_path}` takes no such argument, and does not repeat it here; a password is asked for, "
+                "or comes on standard input. If it was one, it stands in the shell's history now: change it at IBKR",
+                exit_code=ExitCode.BAD_USAGE,
+            )
+        return rest
+
 
 credentials = typer.Typer(
     help="Put, check, rotate secrets. No command prints a value.\n\nThe gateways' own, in AWS Secrets Manager."
@@ -41,7 +58,7 @@ _Fd = Annotated[
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all of it, write nothing, and say what would be.")]
 
 
-@credentials.command()
+@credentials.command(cls=TakesNoMore)
 @takes_stack
 def put(
     stack: StackName, gateway: GatewayName = None, fd: _Fd = None, dry_run: _DryRun = False, as_json: Json = False
@@ -67,7 +84,7 @@ def put(
         answer(done.human())
 
 
-@credentials.command()
+@credentials.command(cls=TakesNoMore)
 @takes_stack
 def check(
     stack: StackName,
@@ -104,7 +121,7 @@ def check(
     raise typer.Exit(code)
 
 
-@credentials.command()
+@credentials.command(cls=TakesNoMore)
 @takes_stack
 def show(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) -> None:
     """Show what is known of each gateway's secret, but its value.
@@ -124,7 +141,7 @@ def show(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) 
         answer("\n".join(one.human() for one in shown))
 
 
-@credentials.command()
+@credentials.command(cls=TakesNoMore)
 @takes_stack
 def rotate(
     stack: StackName,
@@ -188,7 +205,7 @@ def rotate(
     raise typer.Exit(done.exit_code)
 
 
-@credentials.command()
+@credentials.command(cls=TakesNoMore)
 @takes_stack
 def migrate(
     stack: StackName,
@@ -227,7 +244,7 @@ def migrate(
         answer(done.human())
 
 
-@credentials.command()
+@credentials.command(cls=TakesNoMore)
 def policy(
     role: Annotated[str, typer.Argument(metavar="ROLE", help="Which identity (docs/identities.md).")],
     account: Annotated[str, typer.Option("--account", metavar="ID", help="The AWS account.")],

@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request
 
 from infra.properties import escape
-from sandbox.secrets_server import Permissions, correct_stages
+from sandbox.secrets_server import Permissions, correct_dates, correct_stages
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -72,6 +72,7 @@ class Server:
 @contextmanager
 def served() -> Iterator[Server]:
     correct_stages()
+    correct_dates()
     trail = Trail(Permissions(DomainDispatcherApplication(create_backend_app)))
     server = make_server("127.0.0.1", 0, trail, threaded=True, request_handler=MotoRequestHandler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

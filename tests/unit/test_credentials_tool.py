@@ -133,6 +133,14 @@ def test_a_dry_run_writes_nothing(server: Server, ibgw: Callable[..., tuple[int,
     assert server.client().list_secrets()["SecretList"] == []
 
 
+@pytest.mark.parametrize("line", ["put paper", "check paper --json", "rotate paper --gateway main"])
+def test_a_password_given_as_an_argument_is_not_repeated(ibgw: Callable[..., tuple[int, str, str]], line: str) -> None:
+    code, out, err = ibgw(*line.split(), PASSWORD)
+    assert code == ExitCode.BAD_USAGE
+    assert "takes no such argument" in err
+    assert PASSWORD not in out + err
+
+
 def test_put_keeps_out_of_a_rotation(server: Server, ibgw: Callable[..., tuple[int, str, str]]) -> None:
     client = server.client()
     client.create_secret(Name=NAME, SecretString=document())
@@ -340,6 +348,23 @@ def test_who_else_may_read_it(
     assert findings["readers"][0] is good
     assert findings["readers"][1].endswith(found)
     assert (code == 0) is good
+
+
+def test_a_version_is_as_old_as_it_is(server: Server) -> None:
+    """moto lists each as made now."""
+    from moto.secretsmanager.models import secretsmanager_backends
+
+    client = server.client()
+    made = client.create_secret(Name=NAME, SecretString=document())["VersionId"]
+    [secret] = [
+        secrets[NAME]
+        for account in secretsmanager_backends.values()
+        for secrets in (backend.secrets for backend in account.values())
+        if NAME in secrets
+    ]
+    secret.versions[made]["createdate"] -= 3 * 86400
+    [version] = client.list_secret_version_ids(SecretId=NAME)["Versions"]
+    assert (datetime.now(UTC) - version["CreatedDate"]).days == 3
 
 
 def test_an_old_version_is_due_and_a_lambda_s_rotation_is_wrong(
