@@ -99,5 +99,6 @@ def parse(secret_id: str, text: str, mode: Mode) -> tuple[str, str]:
     if document["trading_mode"] != mode.value:
         written = document["trading_mode"]
         other = f"trading_mode is {written!r}" if written in tuple(Mode) else "trading_mode is neither paper nor live"
-        raise refused(secret_id, f"{other}, the stack's mode is {mode.value!r}", "name this stack's own secret")
+        form = "name this stack's own secret, or put its own credentials there (`ibgw credentials put`)"
+        raise refused(secret_id, f"{other}, the stack's mode is {mode.value!r}", form)
     return user_id, password

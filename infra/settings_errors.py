@@ -35,6 +35,12 @@ def explain(fault: ErrorDetails, schema: type[BaseModel], namespace: str) -> str
     key = ".".join(str(part) for part in location if part != "[key]")
     where = f"{namespace}:{key}" if key else namespace
     match fault["type"]:
+        case "missing" if len(location) == 3 and str(location[1]) in _keys(schema, location[:2]):
+            misplaced = location[1]
+            return (
+                f"{namespace}:gateways.{misplaced}: read as a gateway, which has {location[2]}; settings stand under a "
+                f"gateway's name, such as {namespace}:gateways.main.{misplaced}"
+            )
         case "missing":
             return f"{where}: missing; set it, there is no default"
         case "extra_forbidden":

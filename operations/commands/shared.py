@@ -201,7 +201,8 @@ def reading(option: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise IbgwError(f"{option}: {error}.", exit_code=ExitCode.BAD_USAGE) from None
+        end = "" if str(error).endswith("?") else "."
+        raise IbgwError(f"{option}: {error}{end}", exit_code=ExitCode.BAD_USAGE) from None
 
 
 def duration(text: str, option: str) -> float:

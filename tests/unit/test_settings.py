@@ -66,6 +66,16 @@ BAD: list[Any] = [
     pytest.param(
         "paper", {"ibgw:gateways.abcdefghijabcdefghijabcdefghijx": SECOND}, "abcdefghijx", "30", id="long-name"
     ),
+    *(
+        pytest.param(
+            "paper",
+            {f"ibgw:gateways.{key}": value},
+            f"ibgw:gateways.{key}: read as a gateway",
+            f"such as ibgw:gateways.main.{key}",
+            id=f"{key}-without-a-gateway",
+        )
+        for key, value in (("session", {"autoRestart": "23:00"}), ("api", {"readOnly": True}), ("container", {}))
+    ),
     pytest.param("paper", {"ibgw:imagee": "x"}, "ibgw:imagee", "did you mean image?", id="unknown-key"),
     pytest.param("paper", {f"{MAIN}.api.readonly": True}, "api.readonly", "did you mean readOnly?", id="misspelt-key"),
     pytest.param(
