@@ -79,15 +79,19 @@ def build_app(chosen: str | None = None) -> typer.Typer:
         module = import_module(f"operations.commands.{name}")
         command = getattr(module, name)
         if isinstance(command, typer.Typer):
+            for below in command.registered_commands:
+                assert below.callback is not None
+                below.epilog = epilog(module, below.name or below.callback.__name__)
             app.add_typer(command, name=name, no_args_is_help=True, epilog=epilog(module))
         else:
             app.command(help=getattr(module, "HELP", None), epilog=epilog(module))(takes_stack(command))
     return app
 
 
-def epilog(command: ModuleType) -> str:
-    """What stands below a command's options: how it is called, and how it ends."""
-    examples = "\n".join(("\b", "Examples:", *(f"  {example}" for example in command.EXAMPLES)))
+def epilog(command: ModuleType, below: str = "") -> str:
+    """What stands below a command's options: how it is called, and how it ends. `below`: of which of its own."""
+    called = [example for example in command.EXAMPLES if f" {below} " in example or not below]
+    examples = "\n".join(("\b", "Examples:", *(f"  {example}" for example in called)))
     codes = {ExitCode.OK, ExitCode.BAD_USAGE, ExitCode.COULD_NOT_RUN, *getattr(command, "EXIT_CODES", ())}
     return f"{examples}\n\n{exit_codes(codes)}"
 

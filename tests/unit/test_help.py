@@ -9,6 +9,11 @@ from operations import cli
 from tests.unit.commands import GROUP, check
 
 COMMANDS = sorted(GROUP.commands)  # type: ignore[attr-defined]
+BELOW = [
+    f"{name} {below}"
+    for name in COMMANDS
+    for below in getattr(GROUP.commands[name], "commands", {})  # type: ignore[attr-defined]
+]
 
 
 def shown(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -34,11 +39,11 @@ def test_so_is_each_of_the_credentials_commands(
     assert [line for line in below.splitlines() if line.endswith("...") or not line.endswith(".")] == []
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *BELOW])
 def test_each_help_fits_and_tells_examples_and_exit_codes(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = shown([name], monkeypatch, capsys)
+    text = shown(name.split(), monkeypatch, capsys)
     options, _, below = text.partition("\n  Examples:\n")
     examples, _, codes = below.partition("\n  Exit codes:\n")
     # A table of variables is wider (`ibgw env`).
