@@ -17,6 +17,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from deployment.description import STATUS_PORT, CheckLevel, Gateway, OrderCapabilityCheck
+from deployment.errors import kind
 from healthcheck.api_client import ApiError
 from healthcheck.automation.status import Status
 from healthcheck.check_sequence import OVER_API, all_skipped, not_run
@@ -197,10 +198,10 @@ def farms(notices: Iterable[ApiError]) -> Farms:
     """How many are lost, by what was last said of each."""
     lost: dict[tuple[str, str], bool] = {}
     for notice in notices:
-        kind = BROKEN.get(notice.code) or WELL.get(notice.code)
-        if kind is not None:
-            lost[kind, notice.message.rpartition(":")[2]] = notice.code in BROKEN
-    return Farms.model_validate(Counter(kind for (kind, _), is_lost in lost.items() if is_lost))
+        farm = BROKEN.get(notice.code) or WELL.get(notice.code)
+        if farm is not None:
+            lost[farm, notice.message.rpartition(":")[2]] = notice.code in BROKEN
+    return Farms.model_validate(Counter(farm for (farm, _), is_lost in lost.items() if is_lost))
 
 
 async def _watch(watch: Watch, interval: float) -> None:
@@ -209,7 +210,7 @@ async def _watch(watch: Watch, interval: float) -> None:
             await watch.look()
         except (OSError, ValueError) as error:
             # What one gateway makes of us must not stop the looks at the others; the next look begins anew.
-            log.error("%s: %s", watch.gateway.name, type(error).__name__)
+            log.error("%s: %s", watch.gateway.name, kind(error))
             await watch.leave()
         await asyncio.sleep(interval)
 

@@ -12,7 +12,7 @@ import pytest
 
 import operations.rollout
 from deployment.errors import IbgwError
-from deployment.tables import Kind
+from deployment.tables import Kind, Token
 from healthcheck import docker_host
 from healthcheck.exposure import Exposure, Order
 from infra.settings import TradingHours, load
@@ -328,6 +328,7 @@ def test_a_repair_that_ends_a_session_wants_the_name_on_live(
     monkeypatch.setattr(command, "DockerHost", lambda _: host)
     monkeypatch.setattr(processes, "own_processes", lambda: ())
     labels = {**Scope("ibgw", "ibgw", stack).labels, "ibgw.role": "gateway", "ibgw.gateway": "main"}
+    network = f"ibgw-{stack}-main-api"
     host.objects[Kind.CONTAINER][f"ibgw-{stack}-main"] = {
         "Id": "c" * 64,
         "Name": f"/ibgw-{stack}-main",
@@ -335,13 +336,16 @@ def test_a_repair_that_ends_a_session_wants_the_name_on_live(
         "State": {"Running": True, "Status": "running"},
         "Config": {"Labels": labels, "StopTimeout": 75},
         "Labels": labels,
-        "NetworkSettings": {"Networks": {}},
+        "NetworkSettings": {"Networks": {network: {"NetworkID": "n" * 64}}},
     }
+    # What an interrupted update records before it makes a gateway.
+    host.objects[Kind.NETWORK][network] = {"Id": "n" * 64, "Name": network, "Labels": {**labels, "ibgw.role": "api"}}
+    recorded = {"urn": f"urn:pulumi:{stack}::ibgw::n::api", "type": Token.NETWORK, "id": "n" * 64}
     pulumi.answers(
         {
             "config": (0, '{"ibgw:dockerHost": {"value": "unix:///var/run/docker.sock"}}', ""),
             "whoami": (0, '{"url": "file:///nowhere"}', ""),
-            "stack export": (0, '{"version": 3, "deployment": {"resources": []}}', ""),
+            "stack export": (0, json.dumps({"version": 3, "deployment": {"resources": [recorded]}}), ""),
             "stack output": (0, "{}", ""),
         }
     )
