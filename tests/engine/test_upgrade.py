@@ -37,25 +37,35 @@ class Upgrade:
     new_of_gateways: Mapping[str, Any] = field(default_factory=dict)
 
 
-NEW: dict[str, Any] = {"monitoring": None}
-NEW_OF_GATEWAYS: dict[str, Any] = {"container": {"labels": None}}
-ADDED: dict[str, Any] = {"acceptHost": None, **NEW}
-ADDED_TO_GATEWAYS: dict[str, Any] = {"checks": {"accountAccess": None}, **NEW_OF_GATEWAYS}
-# The first is what was last published. The next change adds the last commit before itself, marked exhaustive.
+def with_older(added: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """What was added since a commit: since a later one, and between the two."""
+    within = {key: with_older(added[key], earlier[key]) for key in {*added} & {*earlier}}
+    return {**added, **earlier, **within}
+
+
+ADDED: dict[str, Any] = {}
+ADDED_TO_GATEWAYS: dict[str, Any] = {}
+"""Since the first row's commit: `{"session": {"newKey": None}}` takes a key out of what that commit deploys."""
+SINCE_81FE9C3 = with_older(ADDED, {"monitoring": None})
+GATEWAYS_SINCE_81FE9C3 = with_older(ADDED_TO_GATEWAYS, {"container": {"labels": None}})
+SINCE_9416B3C = with_older(SINCE_81FE9C3, {"acceptHost": None})
+GATEWAYS_SINCE_9416B3C = with_older(GATEWAYS_SINCE_81FE9C3, {"checks": {"accountAccess": None}})
+GATEWAYS_SINCE_0_1_0 = with_older(GATEWAYS_SINCE_9416B3C, {"session": {"offline": None, "heal": None}})
+# The first is what was last published. The next change adds the last commit before itself; what was, is exhaustive.
 UPGRADES = [
-    pytest.param(Upgrade("9416b3ced481071fb778d01c01ad563db00fc181", 0, ADDED, ADDED_TO_GATEWAYS), id="9416b3c"),
+    pytest.param(Upgrade("fbab89a43098e5845dcf45ccb43a1efad6c12601", 0, ADDED, ADDED_TO_GATEWAYS), id="fbab89a"),
     pytest.param(
-        Upgrade("81fe9c3c795c80ca3e6ac2481a72b5e56729a3bd", 0, NEW, NEW_OF_GATEWAYS),
+        Upgrade("81fe9c3c795c80ca3e6ac2481a72b5e56729a3bd", 0, SINCE_81FE9C3, GATEWAYS_SINCE_81FE9C3),
         id="81fe9c3",
         marks=pytest.mark.exhaustive,
     ),
     pytest.param(
-        Upgrade(
-            "833c0bd692fdfd59de29b4d079bb03fe57f76c4f",
-            1,
-            ADDED,
-            {**ADDED_TO_GATEWAYS, "session": {"offline": None, "heal": None}},
-        ),
+        Upgrade("9416b3ced481071fb778d01c01ad563db00fc181", 0, SINCE_9416B3C, GATEWAYS_SINCE_9416B3C),
+        id="9416b3c",
+        marks=pytest.mark.exhaustive,
+    ),
+    pytest.param(
+        Upgrade("833c0bd692fdfd59de29b4d079bb03fe57f76c4f", 1, SINCE_9416B3C, GATEWAYS_SINCE_0_1_0),
         id="0.1.0",
         marks=pytest.mark.exhaustive,
     ),
