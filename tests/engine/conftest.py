@@ -23,6 +23,7 @@ from sandbox.locks import locked
 from sandbox.packages import TESTS
 from sandbox.record import Record
 from tests.engine.private_docker import PrivateDocker, private_docker
+from tests.leaks import Scanner
 
 SANDBOXES = ROOT / ".ibgw" / "test-sandboxes"
 SANDBOX_VARIABLE = "IBGW_TEST_SANDBOX"
@@ -199,6 +200,12 @@ def pulumi(run: Callable[..., Completed]) -> Pulumi:
         return run(line, stack=stack, check=check, env=env, seconds=seconds)
 
     return command
+
+
+@pytest.fixture
+def scanner(sandbox: Sandbox) -> Scanner:
+    """For the credentials of all users that the sandbox has at a test's beginning."""
+    return Scanner(*(value for found in sandbox.credentials() for value in (found.user_id, found.password)))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from sandbox.secrets_manager import write_private
 from tests.engine.conftest import Tools
 from tests.engine.secret_versions import secrets_manager
 from tests.engine.stacks import StackUnderTest
-from tests.unit.secrets_manager import leaks
+from tests.leaks import Scanner
 
 STACK = "paper-rotated"
 pytestmark = pytest.mark.exhaustive
@@ -37,11 +37,12 @@ class Rotated(StackUnderTest):
         document = {"user_id": self.user(), "password": password, "trading_mode": "paper"}
         file = self.sandbox.folder / "new-secret.json"
         write_private(file, json.dumps(document))
-        line = f"exec ibgw credentials rotate {STACK} --changed --json --fd 9 {' '.join(words)} 9<{file}"
+        line = f"exec ibgw credentials rotate {self.name} --changed --json --fd 9 {' '.join(words)} 9<{file}"
         current = self.password()
         done = self.tools.run(["bash", "-c", line], stack=self.stack, check=False)
+        file.unlink()
         said = done.stdout + done.stderr
-        assert leaks(said, password, current, self.user()) == []
+        Scanner(password, current, self.user()).check({"what it said": said})
         assert done.returncode == code, said
         found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
         return found

@@ -12,6 +12,7 @@ import pytest
 from deployment.description import Deployment
 from sandbox.environment import ROOT, Sandbox
 from tests.engine.conftest import Completed, Pulumi
+from tests.leaks import Scanner
 
 FIVE = ("connected", "authenticated", "account_access", "market_data", "order_capability")
 
@@ -32,20 +33,6 @@ def deployment(first_up: Completed, pulumi: Pulumi) -> Deployment:
 def inspected(deployment: Deployment, docker_client: docker.DockerClient) -> dict[str, Any]:
     found: dict[str, Any] = docker_client.api.inspect_container(deployment.gateways["main"].container.name)
     return found
-
-
-def secrets_of(sandbox: Sandbox) -> set[str]:
-    """Each credential as it is, as the container's files hold it, and both as a JSON text holds them."""
-    plain = [value for found in sandbox.credentials() for value in (found.user_id, found.password)]
-    assert plain
-    forms = {*plain, *(properties_form(value) for value in plain)}
-    return forms | {json.dumps(form)[1:-1] for form in forms}
-
-
-def properties_form(value: str) -> str:
-    r"""All but ASCII letters and digits as \uXXXX, as java.util.Properties.load reads it (the sandbox's are ASCII)."""
-    assert value.isascii()
-    return "".join(character if character.isalnum() else f"\\u{ord(character):04X}" for character in value)
 
 
 def test_up_ends_with_the_report_of_all_five_checks(first_up: Completed) -> None:
@@ -130,23 +117,25 @@ def test_the_settings_belong_to_the_gateway(deployment: Deployment, docker_clien
 
 
 def test_no_credential_is_anywhere_but_in_its_files(
-    sandbox: Sandbox, inspected: dict[str, Any], deployment: Deployment, docker_client: Any, pulumi: Pulumi
+    sandbox: Sandbox,
+    inspected: dict[str, Any],
+    deployment: Deployment,
+    docker_client: Any,
+    pulumi: Pulumi,
+    scanner: Scanner,
 ) -> None:
-    """Environment, arguments, labels, logs, state, preview and output."""
+    """Labels, log, preview, output, processes, state; tests/engine/test_no_leak.py looks everywhere else."""
     container = docker_client.containers.get(deployment.gateways["main"].container.name)
-    processes = container.exec_run(["bash", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null"]).output
-    state = (sandbox.folder / "state" / ".pulumi" / "stacks" / "ibgw" / "paper.json").read_text()
-    places = {
-        "inspect": json.dumps(inspected),
-        "processes": processes.decode(errors="replace"),
-        "log": container.logs().decode(errors="replace"),
-        "state": state,
-        "preview": pulumi(["preview", "--diff", "--stack", "paper"]).stdout,
-        "contract": deployment.model_dump_json(),
-    }
-    for value in secrets_of(sandbox):
-        for place, text in places.items():
-            assert value not in text, place
+    scanner.check(
+        {
+            "inspect": json.dumps(inspected),
+            "log": container.logs(),
+            "preview": pulumi(["preview", "--diff", "--stack", "paper"]).stdout,
+            "contract": deployment.model_dump_json(),
+        }
+    )
+    scanner.check_processes()
+    assert scanner.check_files(sandbox.folder / "state", sandbox.folder / "pulumi", sandbox.project_folder) > 5
 
 
 def test_the_credentials_reach_the_gateway_as_files(

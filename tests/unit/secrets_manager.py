@@ -1,12 +1,8 @@
-"""A Secrets Manager as the sandbox has it, in this process, which writes down what it was asked; and a scanner for
-values that must not be seen."""
+"""A Secrets Manager as the sandbox has it, in this process, which writes down what it was asked."""
 
-import base64
 import io
 import json
-import re
 import threading
-import urllib.parse
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +13,6 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request
 
-from infra.properties import escape
 from sandbox.secrets_server import Permissions, correct_dates, correct_stages
 
 if TYPE_CHECKING:
@@ -83,31 +78,3 @@ def served() -> Iterator[Server]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def forms(value: str) -> dict[str, str]:
-    """How a value may be met: as it is, and as programs write it."""
-    raw = value.encode()
-    return {
-        "plain": value,
-        "hex": raw.hex(),
-        "url": urllib.parse.quote(value, safe=""),
-        "properties": escape(value),
-        "json": json.dumps(value)[1:-1],
-        "repr": repr(value)[1:-1],
-        "base64": base64.b64encode(raw).decode().rstrip("="),
-        # Inside of a longer text that was encoded as a whole, at the two other offsets.
-        "base64 at 1": base64.b64encode(b"\0" + raw).decode()[2:].rstrip("=")[:-1],
-        "base64 at 2": base64.b64encode(b"\0\0" + raw).decode()[3:].rstrip("=")[:-1],
-    }
-
-
-def leaks(text: str, *values: str) -> list[str]:
-    """The forms in which any of these values stands in a text."""
-    squeezed = re.sub(r"\s", "", text)
-    return [
-        form
-        for value in values
-        for form, written in forms(value).items()
-        if written in text or written in squeezed or (form == "hex" and written in squeezed.lower())
-    ]

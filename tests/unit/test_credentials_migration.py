@@ -11,7 +11,8 @@ from deployment import iam
 from deployment.description import Mode
 from deployment.errors import ExitCode
 from infra.secret_document import parse
-from tests.unit.secrets_manager import Server, leaks
+from tests.leaks import leaks
+from tests.unit.secrets_manager import Server
 from tests.unit.test_credentials_tool import ANOTHER, NAME, PASSWORD, USER, everything, ibgw, pulumi, server
 
 __all__ = ["everything", "ibgw", "pulumi", "server"]

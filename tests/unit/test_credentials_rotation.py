@@ -22,8 +22,9 @@ from operations.plan.model import PlanVerdict
 from operations.plan.reading import NEW_SECRET
 from operations.rollout import Outcome, Result, Rollout
 from operations.stack import Configured, Stack
+from tests.leaks import leaks
 from tests.unit.gateways import gateway, stack
-from tests.unit.secrets_manager import Server, leaks, served
+from tests.unit.secrets_manager import Server, served
 
 NAME = "ibgw/paper/rotated"
 OLD, NEW = "0ld-Passw0rt", "n3w-Passw0rt"

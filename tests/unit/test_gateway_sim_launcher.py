@@ -14,6 +14,7 @@ from sandbox.gateway.automation import ColdRestart, GiveUp
 from sandbox.gateway.launcher import LAUNCHER
 from sandbox.gateway.settings import Exit
 from tests.helpers import until
+from tests.leaks import leaks
 from tests.unit.gateway_sim_start import Installation, end
 from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
 
@@ -109,7 +110,7 @@ def test_each_start_of_the_program_adds_its_own(tmp_path: Path) -> None:
             end(process)
     log = (tmp_path / "Jts" / "launcher.log").read_text()
     assert log.startswith("2026-11-23 12:00:")
-    assert INI["IbPassword"] not in log
+    assert leaks(log, INI["IbPassword"]) == []
     found = texts(tmp_path / "Jts")
     runs = [index for index, line in enumerate(found) if line == RESTART]
     assert len(runs) == 3

@@ -15,6 +15,7 @@ from infra.settings_reference import MEANINGS, keys, schema
 from operations import cli
 from operations.compose_file import Imported, read
 from operations.stack_file import IMAGE, SCHEMA
+from tests.leaks import leaks
 from tests.unit.test_settings import ROOT, as_engine
 
 GIVEN = ("--docker-host", "unix:///var/run/docker.sock", "--region", "us-east-1", "--secret-id", "ibgw/paper/main")
@@ -241,7 +242,7 @@ def test_at_a_terminal_what_cannot_be_is_asked_for_again(
     assert loaded(project / "Pulumi.live.yaml").gateways["main"].account.expected == ("U1234567",)
     said = capsys.readouterr().err
     assert "'tcp://host:2375' is not supported" in said
-    assert "my password" not in said
+    assert leaks(said, "my password") == []
 
 
 def test_ctrl_c_leaves_nothing(
@@ -322,9 +323,7 @@ def test_what_runs_today_is_kept_or_explained(
     assert not_kept <= {row["setting"] for row in rows if row["key"] is None}
     assert all(row["note"] for row in rows if row["key"] is None)
     for text in (said.out, said.err, written.read_text(), json.dumps(rows)):
-        assert PASSWORD not in text
-        assert "someuser" not in text
-        assert "paper123456" not in text
+        assert leaks(text, PASSWORD, "someuser", "paper123456") == []
 
 
 def taken(text: str, project: Path, name: str = "compose.yaml") -> Imported:

@@ -10,6 +10,7 @@ from docker.errors import APIError
 from sandbox.plugins.docker import container, remote_image
 from sandbox.plugins.docker.container import format_duration, parse_duration
 from sandbox.plugins.provider import PluginError, RecordedButFailed, State
+from tests.leaks import leaks
 
 # time.Duration.String of Go prints these, and ParseDuration reads them.
 DURATIONS = {
@@ -67,7 +68,7 @@ def test_an_upload_belongs_to_root_with_its_permissions(upload: dict[str, Any], 
 def test_an_upload_has_one_content_and_an_error_does_not_show_it(given: dict[str, str], says: str) -> None:
     with pytest.raises(PluginError, match=says) as raised:
         container._upload_archive({"file": "/a", "executable": False, **given})
-    assert "hidden" not in str(raised.value)
+    assert leaks(str(raised.value), "hidden") == []
 
 
 class FakeClient:

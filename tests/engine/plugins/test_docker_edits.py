@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.engine.plugins.conftest import Project, of, resource, secret
+from tests.leaks import leaks
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -110,8 +111,7 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
         volume=of(f"{prefix}-volume", "name"),
     )
     plan = project.preview("--diff")
-    assert OLD not in plan.text
-    assert NEW not in plan.text
+    assert leaks(plan.text, OLD, NEW) == []
     assert "[secret] => [secret]" in " ".join(plan.text.split())
     done = project.up()
     assert done.code == 0, done.text
@@ -143,7 +143,7 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
     strict = client.inspect_container(f"{prefix}-strict")
     assert strict["Config"]["Healthcheck"]["Interval"] == 120_000_000_000
     assert strict["HostConfig"]["Init"] is True
-    assert NEW not in str(client.inspect_container(f"{prefix}-rotated")) + done.text + project.state_text()
+    assert leaks(str(client.inspect_container(f"{prefix}-rotated")) + done.text + project.state_text(), NEW) == []
 
     # Applied in place.
     assert done.operations["limits"] == ["update"]

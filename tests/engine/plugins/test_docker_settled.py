@@ -8,6 +8,7 @@ import pytest
 from docker.errors import NotFound
 
 from tests.engine.plugins.conftest import Project, of, resource, secret
+from tests.leaks import leaks
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -174,8 +175,7 @@ def test_settled_stack(project: Project, client: Any, prefix: str, image: str, s
             for name, settings in sorted(networks.items())
         ],
     }
-    assert PASSWORD not in project.state_text()
-    assert PASSWORD not in made.text + json.dumps(found)
+    assert leaks(project.state_text() + made.text + json.dumps(found), PASSWORD) == []
     recorded = project.recorded("gateway")
     assert set(recorded["inputs"]["uploads"]) == {"4dabf18193072939515e22adb298388d", "ciphertext"}
     assert set(recorded["outputs"]["uploads"]) == {"4dabf18193072939515e22adb298388d", "ciphertext"}
