@@ -6,6 +6,7 @@ What Docker says of an object is handed on as it is (`docker inspect`, Docker En
 import errno
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ ARCHIVES = 2
 
 CHUNK = 32768
 """Bytes of an archive, or fewer where no more have come: the first header is read long before the rest is there."""
+
+TURN = 0.2
+"""Seconds of a wait that a signal has to end."""
 
 Inspected = Mapping[str, Any]
 
@@ -425,7 +429,10 @@ def _open(url: str, timeout: float) -> APIClient:
     # A thread of its own, since docker-py's ssh socket knows no timeout.
     thread = threading.Thread(target=connect, name="open-docker", daemon=True)
     thread.start()
-    thread.join(timeout)
+    # In turns: a Ctrl-C that another thread takes, or that comes just before a wait begins, is heard after that wait.
+    deadline = time.monotonic() + timeout
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(TURN)
     if opened:
         return opened[0]
     failure = _words(failures[0]) if failures else f"no answer within {timeout:g} s"

@@ -25,6 +25,7 @@ from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck import docker_connections
 from healthcheck.docker_host import ARCHIVES, Conflict, DockerError, DockerHost, File, Inspected, NotFound
+from tests.helpers import DEADLINE
 
 SSH = """\
 #!{python}
@@ -301,24 +302,29 @@ def test_an_ssh_whose_shared_connection_stays_behind_is_not_waited_for(ssh: str,
 
 
 INTERRUPTED = """\
-import signal
+import pathlib, signal, sys, threading, time
 from healthcheck.docker_host import DockerHost
 # Whoever started the tests may have had it ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def interrupt():
+    while not pathlib.Path(sys.argv[1]).exists():
+        time.sleep(0.02)
+    # To a thread that does not wait for the login: the kernel may give a program's signal to any.
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
 DockerHost("ssh://me@host")
 """
 
 
 def test_a_program_that_is_interrupted_at_a_login_ends(ssh: str, tmp_path: Path) -> None:
-    (tmp_path / "bin" / "ssh").write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 600\n")
-    with subprocess.Popen([sys.executable, "-c", INTERRUPTED], stderr=subprocess.DEVNULL) as running:
-        while not (tmp_path / "pid").exists() or not (pid := (tmp_path / "pid").read_text()):
-            time.sleep(0.02)
-        running.send_signal(signal.SIGINT)
-        # Without waiting for the time that a login has.
-        ended = running.wait(docker_connections.LOGIN / 2)
-    os.kill(int(pid), signal.SIGKILL)
-    assert ended != 0
+    login = tmp_path / "pid"
+    (tmp_path / "bin" / "ssh").write_text(f"#!/bin/sh\necho $$ >{login}.new\nmv {login}.new {login}\nexec sleep 600\n")
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED, login], stderr=subprocess.DEVNULL, timeout=DEADLINE)
+    assert ended.returncode != 0
+    # Nobody has waited for the time that a login has: the ssh would be gone.
+    os.kill(int(login.read_text()), signal.SIGKILL)
 
 
 def test_a_machine_without_ssh_is_told_so(ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
