@@ -44,6 +44,7 @@ ADMINISTER_KEY = (
 )
 GITHUB = "token.actions.githubusercontent.com"
 GITHUB_AUDIENCE = "sts.amazonaws.com"
+_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 _MFA = {"aws:MultiFactorAuthPresent": "true"}
 _PROJECT = "ibgw"
 
@@ -86,7 +87,11 @@ class Account:
 
     id: str
     region: str
-    partition: str = "aws"
+
+    @property
+    def partition(self) -> str:
+        """botocore's table of partitions (endpoints.json), those that anybody can have an account in."""
+        return next((name for start, name in _PARTITIONS.items() if self.region.startswith(start)), "aws")
 
     @property
     def bucket(self) -> str:
@@ -111,8 +116,6 @@ class Account:
 
     def secret(self, secret_id: str) -> str:
         """A secret's ARN ends with six characters of Secrets Manager's own (its user guide, "Secret ARN")."""
-        if secret_id.startswith("arn:"):
-            return secret_id
         return f"arn:{self.partition}:secretsmanager:{self.region}:{self.id}:secret:{secret_id}-??????"
 
     @property
@@ -121,7 +124,7 @@ class Account:
 
 
 Secrets = Mapping[Mode, Collection[str]]
-"""The ids of the secrets that the stacks of a mode read."""
+"""The names of the secrets that the stacks of a mode read."""
 
 
 def key_alias(mode: Mode) -> str:

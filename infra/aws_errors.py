@@ -25,6 +25,9 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     (r"AccessDenied.*ListSecretVersionIds",
      "access denied; allow secretsmanager:ListSecretVersionIds on it for this identity, or, for one that deploys, "
      "secretsmanager:GetSecretValue"),
+    (r"AccessDenied.*perform: secretsmanager:CreateSecret",
+     "it is not there, and this identity may make none: the account's program makes it, under the mode's key "
+     "(docs/account.md); have an administrator deploy it, or allow secretsmanager:CreateSecret"),
     (r"AccessDenied.*perform: (?!secretsmanager:GetSecretValue\b)",
      "access denied; allow {action} on it for this identity"),
     (r"AccessDenied",

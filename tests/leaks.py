@@ -19,6 +19,8 @@ import pytest
 
 from infra.properties import escape
 
+PAUSE = 0.05
+"""Seconds between two looks at all processes."""
 _SHORTEST = 6
 """Characters of a form that are looked for: fewer stand by chance in what is encoded."""
 
@@ -68,7 +70,7 @@ class Scanner:
         watch = Watch()
 
         def look() -> None:
-            while not watch.over.is_set():
+            while not watch.over.wait(PAUSE):
                 watch.found |= self._in_processes()
                 watch.looks += 1
 

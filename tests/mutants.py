@@ -98,6 +98,27 @@ MUTATIONS = (
         "tests/unit/test_account_settings.py::test_a_stack_file_that_does_not_fit_is_named",
     ),
     Mutation(
+        "a role that deploys may not say who else may read a secret",
+        "deployment/iam.py",
+        '    "secretsmanager:GetResourcePolicy",\n',
+        "",
+        "tests/unit/test_credentials_roles.py::test_who_puts_checks_and_shows",
+    ),
+    Mutation(
+        "a role that deploys cannot make a rotated version current",
+        "deployment/iam.py",
+        '("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage")',
+        '("secretsmanager:PutSecretValue",)',
+        "tests/unit/test_credentials_roles.py::test_who_rotates",
+    ),
+    Mutation(
+        "a dollar of a password is left to the image's envsubst",
+        "infra/properties.py",
+        "if unit < 128 and chr(unit).isalnum()",
+        "if unit < 128 and (chr(unit).isalnum() or unit == 36)",
+        "tests/stack/test_passwords.py::test_generated_credentials_come_through_byte_for_byte",
+    ),
+    Mutation(
         "the account's bucket, keys and secrets can be destroyed",
         "infra/account/__main__.py",
         "protect=True, retain_on_delete=True",

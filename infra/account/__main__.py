@@ -37,7 +37,7 @@ def program() -> None:
     except IbgwError as error:
         raise failure.failed(str(error)) from None
     caller = aws.get_caller_identity()
-    account = Account(caller.account_id, region, partition=caller.arn.split(":")[1])
+    account = Account(caller.account_id, region)
     for mode in Mode:
         _declare_secrets(mode, secrets[mode], _declare_key(mode, account))
     _declare_bucket(account)

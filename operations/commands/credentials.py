@@ -255,12 +255,19 @@ def policy(
     For the secrets that this project's stack files name. The same documents are deployed by infra/account, and
     docs/identities.md shows them.
     """
+    import re
+
     from deployment import iam
     from deployment.paths import project_folder
+    from infra import values
     from infra.account.settings import secrets_of
 
     if role not in tuple(iam.Identity):
         raise IbgwError(
             f"policy: there is no role {role!r}, only {', '.join(iam.Identity)}.", exit_code=ExitCode.BAD_USAGE
         )
+    if not re.fullmatch("[0-9]{12}", account):
+        raise IbgwError(f"--account {account}: expected the twelve digits of an account.", exit_code=ExitCode.BAD_USAGE)
+    with reading("--region"):
+        values.region(region)
     print_json(iam.policy(iam.Identity(role), iam.Account(account, region), secrets_of(project_folder(), region)))

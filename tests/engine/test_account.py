@@ -12,8 +12,8 @@ import yaml
 
 from deployment import iam
 from sandbox.environment import ROOT, Sandbox, Stack
+from tests.enforced_aws import ACCOUNT, ADMINISTRATOR, REGION, Aws, enforced_aws
 from tests.engine.conftest import RUNTIME, Completed, Pulumi
-from tests.engine.enforced_aws import ACCOUNT, ADMINISTRATOR, REGION, Aws, enforced_aws
 from tests.leaks import Scanner, leaks
 
 BY_HAND = "ibgw/paper/main"

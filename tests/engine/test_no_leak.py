@@ -5,6 +5,7 @@ rotated, rotated in vain, refused, refreshed, destroyed. Meanwhile all processes
 step every place is looked at where something of it may be left.
 """
 
+import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ from tests.engine.test_credentials_rotation import Rotated
 from tests.leaks import Scanner
 
 STACK = "paper-no-leak"
-NEW, WRONG = "n3w-0ne Grü$e/+<&'\"\\", 'wr0ng 0ne é€"\\%'
+# Of this run: the repository is looked through as well.
+OWN = secrets.token_hex(4)
+NEW, WRONG = f"n3w-{OWN} Grü$e/+<&'\"\\x", f'wr0ng {OWN} é€"\\%'
 SAYING = ("plan", "drift", "status --json", "logs", "logs --known", "env", "doctor --json", "field-report")
 pytestmark = pytest.mark.exhaustive
 

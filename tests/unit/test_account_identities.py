@@ -181,6 +181,10 @@ def test_no_statement_about_no_resource() -> None:
             assert statement["Resource"]
 
 
-def test_a_secret_by_its_arn_is_taken_as_it_is() -> None:
-    arn = "arn:aws:secretsmanager:eu-west-1:444455556666:secret:a-123456"
-    assert ACCOUNT.secret(arn) == arn
+@pytest.mark.parametrize(
+    ("region", "partition"), [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+)
+def test_an_account_s_partition_follows_from_its_region(region: str, partition: str) -> None:
+    import boto3
+
+    assert iam.Account("1", region).partition == partition == boto3.Session().get_partition_for_region(region)

@@ -99,8 +99,11 @@ def test_a_secret_by_its_arn_is_refused(project: Path) -> None:
     file.write_text(
         file.read_text().replace("ibgw/live/main", "arn:aws:secretsmanager:us-east-1:111122223333:secret:a-123456")
     )
-    with pytest.raises(IbgwError, match=r"Pulumi.live.yaml: ibgw:gateways.main.credentials.secretId is an ARN"):
+    with pytest.raises(IbgwError, match=r"Pulumi.live.yaml: ibgw:gateways.main.credentials.secretId is an ARN") as said:
         secrets_of(project, "us-east-1")
+    command = "Secret a arn:aws:secretsmanager:us-east-1:111122223333:secret:a-123456 --generate-code=false"
+    assert "Write a, and take the secret over" in str(said.value)
+    assert command in str(said.value)
 
 
 @pytest.mark.parametrize("text", ["", "config: 3", "a: b", "[", "config: {"])

@@ -25,6 +25,7 @@ ROWS = [
      "allow secretsmanager:ListSecretVersionIds"),
     (f"AccessDeniedException: {WHO} secretsmanager:PutSecretValue on resource: {SECRET}",
      "allow secretsmanager:PutSecretValue on it"),
+    (f"AccessDeniedException: {WHO} secretsmanager:CreateSecret on resource: {SECRET}", "have an administrator"),
     ("AccessDeniedException: Access to KMS is not allowed", "allow kms:Decrypt on the secret's key"),
     (f"AccessDeniedException: {WHO} kms:Decrypt on resource: arn:aws:kms:eu-central-1:1:key/2 because no "
      "resource-based policy allows the action", "allow kms:Decrypt on arn:aws:kms:eu-central-1:1:key/2 for it"),

@@ -99,3 +99,5 @@ def test_the_policy_is_the_one_that_is_deployed(ibgw: Run, tmp_path: Path, monke
     code, _, err = ibgw("policy", "ibgw-typo", "--account", account.id, "--region", account.region)
     assert code == ExitCode.BAD_USAGE
     assert "ibgw-plan-paper" in err
+    for words in (("--account", "1", "--region", "us-east-1"), ("--account", account.id, "--region", "USA")):
+        assert ibgw("policy", "ibgw-paper", *words)[0] == ExitCode.BAD_USAGE

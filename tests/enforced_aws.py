@@ -24,7 +24,7 @@ from moto.s3.models import FakeBucket
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request as Asked
 
-from tests.iam_evaluator import Request, allowed
+from tests.iam_evaluator import Context, Request, allowed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -34,6 +34,8 @@ REGION = "us-east-1"
 ADMINISTRATOR = "administrator"
 _MFA = "+mfa"
 _SERVICES = {"secretsmanager": "secretsmanager", "TrentService": "kms"}
+# What Secrets Manager asks of a secret's key in the name of who asks (its user guide, "Permissions for the KMS key").
+_OF_A_VALUE = {"GetSecretValue": ("Decrypt",), "PutSecretValue": ("GenerateDataKey", "Decrypt")}
 # Of an object, by method; a copy reads another one too (S3's user guide, "Required permissions for API operations").
 _OBJECT = {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}
 
@@ -117,16 +119,20 @@ class _Front:
 
     def _requests(self, asked: Asked, who: str) -> Iterator[Request]:
         # The sandbox's loopback stands for TLS.
-        context: dict[str, str | list[str]] = {"aws:SecureTransport": "true"}
+        context: Context = {"aws:SecureTransport": "true"}
         if who.endswith(_MFA):
-            context["aws:MultiFactorAuthPresent"] = "true"
+            context = {**context, "aws:MultiFactorAuthPresent": "true"}
         principal = f"arn:aws:iam::{ACCOUNT}:role/{who.removesuffix(_MFA)}"
         service, _, operation = asked.headers.get("X-Amz-Target", "").partition(".")
         if service in _SERVICES:
             given = json.loads(asked.get_data())
-            about = self._secret if service == "secretsmanager" else self._key
-            resource, more = about(given)
-            yield Request(f"{_SERVICES[service]}:{operation}", resource, principal, {**context, **more})
+            if service != "secretsmanager":
+                yield self._of_key(f"kms:{operation}", given, principal, context)
+                return
+            resource, key = self._secret(given)
+            yield Request(f"secretsmanager:{operation}", resource, principal, context)
+            for action in _OF_A_VALUE.get(operation, ()) if key else ():
+                yield self._of_key(f"kms:{action}", {"KeyId": key}, principal, context)
             return
         bucket, _, key = asked.path.strip("/").partition("/")
         place = f"arn:aws:s3:::{bucket}"
@@ -139,16 +145,23 @@ class _Front:
         else:
             yield Request(f"unknown:{asked.method}", place, principal, context)
 
-    def _secret(self, given: dict[str, Any]) -> tuple[str, dict[str, list[str]]]:
-        return self.aws.client("secretsmanager").describe_secret(SecretId=given["SecretId"])["ARN"], {}
+    def _secret(self, given: dict[str, Any]) -> tuple[str, str | None]:
+        """Its ARN and its key's id. Of one that is not there the name alone counts."""
+        name = given.get("SecretId") or given["Name"]
+        client = self.aws.client("secretsmanager")
+        try:
+            found = client.describe_secret(SecretId=name)
+        except client.exceptions.ResourceNotFoundException:
+            return f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-a1B2c3", None
+        return found["ARN"], found.get("KmsKeyId")
 
-    def _key(self, given: dict[str, Any]) -> tuple[str, dict[str, list[str]]]:
+    def _of_key(self, action: str, given: dict[str, Any], principal: str, context: Context) -> Request:
         """moto begins what it encrypts with the id of the key."""
         client = self.aws.client("kms")
         key = given.get("KeyId") or base64.b64decode(given["CiphertextBlob"])[:36].decode()
         arn = client.describe_key(KeyId=key)["KeyMetadata"]["Arn"]
         aliases = [found["AliasName"] for found in client.list_aliases(KeyId=arn)["Aliases"]]
-        return arn, {"kms:ResourceAliases": aliases}
+        return Request(action, arn, principal, {**context, "kms:ResourceAliases": aliases})
 
 
 def _denial(refused: Request, start_response: "StartResponse") -> list[bytes]:
