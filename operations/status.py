@@ -1,6 +1,8 @@
 """`ibgw status`: all gateways of a stack at a glance, as they are now."""
 
+import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,8 +14,10 @@ from deployment.tables import Kind
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors, moment
 from healthcheck.gateway_container import status_of
-from healthcheck.observation import CheckName
-from healthcheck.report import CheckResult, GatewayReport, Model, Report, red
+from healthcheck.inside import Answered, ask
+from healthcheck.observation import Attempt, CheckName, timestamp
+from healthcheck.redact import Redactor
+from healthcheck.report import CheckResult, GatewayReport, Model, Report, Vantage, gateway_report, red
 from healthcheck.schedule import next_planned
 from healthcheck.text import clean
 from healthcheck.verdict import EXIT_CODES, CheckVerdict
@@ -93,16 +97,68 @@ DISPENSABLE = ("image", "last planned", "restarts", "latency", "next planned", "
 HEADINGS = ("gateway", "state", "since", "account", "latency", "restarts", "image", "next planned", "last planned")
 
 
-def rows(docker: DockerHost, deployment: Deployment, report: Report, now: datetime) -> list[Row]:
-    """`report`: of a verification of just now. Raises IbgwError (could not run) when Docker fails."""
-    status_rows = []
-    for gateway_report in sorted(report.gateways, key=lambda gateway_report: gateway_report.gateway):
-        gateway = deployment.gateways[gateway_report.gateway]
-        with docker_errors(f"Container {gateway.container.name} on {deployment.docker_host}", "check the daemon"):
-            inspected = docker.inspect(Kind.CONTAINER, gateway.container.name)
-            told = status_of(docker, gateway) if inspected and inspected["State"]["Running"] else None
-        status_rows.append(_row(gateway, gateway_report, inspected, told, now))
-    return status_rows
+AT_ONCE = 16
+"""Gateways that are asked at a time: for each, Docker starts a process."""
+
+
+def looked(docker: DockerHost, deployment: Deployment) -> tuple[list[Row], int]:
+    """The gateways as they answer now, and the exit code of that. Those that do not answer as a login in order does are
+    left to a verifier, which tells why. Raises IbgwError (could not run) when Docker fails."""
+    began = time.monotonic()
+    gateways = [gateway for _, gateway in sorted(deployment.gateways.items())]
+    todo = "check the daemon and run the same again"
+    with (
+        docker_errors(f"Docker host {deployment.docker_host}", todo),
+        ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="ask") as pool,
+    ):
+        containers = list(pool.map(lambda gateway: docker.inspect(Kind.CONTAINER, gateway.container.name), gateways))
+        answers = list(pool.map(lambda gateway, container: _asked(docker, gateway, container), gateways, containers))
+    seen = list(zip(gateways, containers, answers, strict=True))
+    reports = {
+        gateway.name: _report(deployment, gateway, answer, time.monotonic() - began)
+        for gateway, _, answer in seen
+        if answer is not None
+    }
+    if unanswered := [gateway.name for gateway in gateways if gateway.name not in reports]:
+        from healthcheck.runner import look
+
+        report = look(deployment, gateways=unanswered, wait=0, checks=CHECKS, progress=lambda _: None)
+        reports |= {one.gateway: one for one in report.gateways}
+    now = datetime.now(UTC)
+    rows = []
+    for gateway, container, answer in seen:
+        told = answer.status if answer is not None else None
+        if answer is None and container is not None and container["State"]["Running"]:
+            with docker_errors(f"Container {gateway.container.name} on {deployment.docker_host}", todo):
+                told = status_of(docker, gateway)
+        rows.append(row_of(gateway, reports[gateway.name], container, told, now))
+    return rows, Report.of(deployment.stack, reports.values()).exit_code
+
+
+def _asked(docker: DockerHost, gateway: Gateway, container: Inspected | None) -> Answered | None:
+    """None also where Docker's own probe gets no answer, or nobody could reach the gateway: asking is no use then."""
+    if container is None or container["State"].get("Health", {}).get("Status") != "healthy":
+        return None
+    if container["State"]["Paused"] or gateway.api.network not in container["NetworkSettings"]["Networks"]:
+        return None
+    return ask(docker, container["Id"], gateway)
+
+
+def _report(deployment: Deployment, gateway: Gateway, answer: Answered, seconds: float) -> GatewayReport:
+    took = round(seconds * 1000)
+    return gateway_report(
+        gateway,
+        deployment.stack,
+        Attempt(
+            gateway.name, timestamp(datetime.now(UTC)), waited_ms=0, duration_ms=took, last=True, checks=answer.checks
+        ),
+        waited=False,
+        took_ms=took,
+        vantage=Vantage(api=True, docker=True),
+        asked=CHECKS,
+        docker_host=deployment.docker_host,
+        redactor=Redactor(accounts=gateway.expected_accounts),
+    )
 
 
 def table(stacks: Sequence[StackStatus], now: datetime, width: int | None = None) -> str:
@@ -139,9 +195,10 @@ def last_planned(status: Status | None, gateway: Gateway) -> str:
     return f"{due:%a %H:%M} {status.event.replace('_', ' ')}: {came}"
 
 
-def _row(
+def row_of(
     gateway: Gateway, report: GatewayReport, inspected: Inspected | None, told: Status | None, now: datetime
 ) -> Row:
+    """`report`: of a look of just now; `inspected`: its container; `told`: what its first process tells."""
     planned = next_planned(gateway.schedule, now)
     container = inspected or {}
     running = container.get("State", {}).get("Running", False)

@@ -1514,6 +1514,20 @@ MUTATIONS = (
         "tests/unit/test_healthcheck_supervised.py::test_a_log_alone_keeps_nobody_from_asking",
     ),
     Mutation(
+        "a gateway that has lost IBKR is logged in",
+        "healthcheck/inside.py",
+        "if kind == ERROR and not NOTICES.isdisjoint(fields[2:3]):",
+        "if False:",
+        "tests/unit/test_healthcheck_inside.py::test_what_is_no_login_in_order_is_no_answer",
+    ),
+    Mutation(
+        "status takes an account of the wrong kind",
+        "healthcheck/inside.py",
+        " or {account_kind(name) for name in accounts} != {str(gateway.account_kind)}",
+        "",
+        "tests/unit/test_healthcheck_inside.py::test_what_is_no_login_in_order_is_no_answer",
+    ),
+    Mutation(
         "who looks stops a gateway",
         "healthcheck/gateway_run.py",
         "        if not self._shared.acts:\n",
@@ -1522,9 +1536,9 @@ MUTATIONS = (
     ),
     Mutation(
         "status stops a gateway",
-        "operations/commands/status.py",
+        "operations/status.py",
         "report = look(deployment",
-        "from healthcheck.runner import verify\n        report = verify(deployment",
+        "from healthcheck.runner import verify\n\n        report = verify(deployment",
         "tests/unit/test_looking.py::test_looking_leaves_a_rejected_gateway_as_it_is",
     ),
     Mutation(

@@ -6,14 +6,11 @@ A handshake proves nothing about the login; accounts, the next order id and stan
 from collections.abc import Iterable
 
 from healthcheck.api_client import ApiError
+from healthcheck.api_facts import LOST, RESTORED, account_kind
 from healthcheck.checks.context import Context
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import Session, Unanswered
-
-# Connectivity between the gateway and IBKR (message codes of the TWS API reference).
-LOST = frozenset({1100, 2110})
-RESTORED = frozenset({1101, 1102})
 
 
 async def look(context: Context) -> Observation:
@@ -41,11 +38,6 @@ async def look(context: Context) -> Observation:
         f"{', '.join(session.accounts)} ({gateway.account_kind})",
         data={"accounts": list(session.accounts), "account_kind": gateway.account_kind.value},
     )
-
-
-def account_kind(account: str) -> str:
-    """Paper accounts begin with D (DU, DF, DI); no live account does."""
-    return "paper" if account.startswith("D") else "live"
 
 
 def connectivity_lost(notices: Iterable[ApiError]) -> ApiError | None:

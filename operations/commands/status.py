@@ -38,9 +38,9 @@ def status(
     """Show the gateways of a stack at a glance.
 
     State, since when, account, latency, restarts, image, next and last planned restart. Asks each gateway now, by its
-    API; the exit code is that of the answers, as for verify. With --all a stack that was never deployed counts for
-    nothing. With --watch it goes by what Docker and the gateways themselves know, at most a minute old, and tells line
-    by line in a pipe.
+    API, from inside its container; one that does not answer well is asked by a verifier, which tells why. The exit code
+    is that of the answers, as for verify. With --all a stack that was never deployed counts for nothing. With --watch
+    it goes by what Docker and the gateways themselves know, at most a minute old, and tells line by line in a pipe.
     """
     from datetime import UTC, datetime
 
@@ -75,17 +75,13 @@ def _watch(names: "list[str]") -> None:
 
 
 def _look(stack: str) -> "StackStatus":
-    from datetime import UTC, datetime
-
-    from healthcheck.runner import look
-    from operations.status import CHECKS, StackStatus, rows
+    from operations.status import StackStatus, looked
 
     described = described_stack(stack)
     deployment = described.deployment
     with waiting(f"asking the gateways of {stack}"), docker_of(deployment) as docker:
-        report = look(deployment, wait=0, checks=CHECKS, progress=lambda _: None)
-        shown = rows(docker, deployment, report, datetime.now(UTC))
-    return StackStatus(stack=stack, exit_code=report.exit_code, description=described.note, gateways=tuple(shown))
+        rows, exit_code = looked(docker, deployment)
+    return StackStatus(stack=stack, exit_code=exit_code, description=described.note, gateways=tuple(rows))
 
 
 def _tried(stack: str) -> "StackStatus":

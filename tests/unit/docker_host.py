@@ -259,7 +259,7 @@ class FakeHost(FakeDocker):
         super().start(container)
 
     def run(self, container: str, command: Any, *, stderr: bool = False) -> str:
-        if command[:1] == ["cat"]:
+        if command[0] in ("cat", "timeout"):
             return super().run(container, command)
         verifier = self._own(container)
         if verifier.ended.is_set():

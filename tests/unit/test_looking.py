@@ -86,6 +86,32 @@ def test_status_says_what_would_stop_it(host: FakeHost, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out) == [row | {"description": None}]
 
 
+ANSWER = """
+version\t178\t1400
+15\t1\tDU1234567
+9\t1\t1
+49\t1\t1795446000
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "health", "verifiers"), [(ANSWER, "healthy", 0), ("", "healthy", 1), (ANSWER, "unhealthy", 1)]
+)
+def test_status_needs_no_verifier_where_the_gateway_answers(
+    host: FakeHost, capsys: pytest.CaptureFixture[str], answer: str, health: str, verifiers: int
+) -> None:
+    container = add_gateway(host)
+    container.attrs["State"] |= {"Health": {"Status": health}, "Paused": False}
+    host.prints["ask 4004"] = answer
+    code = cli.run(["status", "--stack", "paper", "--json"])
+    assert len(host.verifiers) == verifiers
+    [of_stack] = json.loads(capsys.readouterr().out)["stacks"]
+    [row] = of_stack["gateways"]
+    assert code == of_stack["exit_code"] == (3 if verifiers else 0)
+    assert row["state"] == ("relay_only" if verifiers else "logged in")
+    assert (row["accounts"], row["latency_ms"]) == (("", None) if verifiers else ("DU***567", 1))
+
+
 def test_doctor_tells_programs_the_next_step_and_what_it_told_before(
     host: FakeHost, capsys: pytest.CaptureFixture[str]
 ) -> None:

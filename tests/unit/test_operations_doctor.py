@@ -16,7 +16,7 @@ from healthcheck.reasons import Reason
 from healthcheck.report import GatewayReport, Report, Vantage, gateway_report
 from operations.doctor import Evidence, Observation, collect, examine, next_step, render
 from operations.stack import parse_contract
-from operations.status import Row, StackStatus, StatusAnswer, age, rows, table
+from operations.status import Row, StackStatus, StatusAnswer, age, row_of, table
 from tests.unit.commands import check_text
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
@@ -240,12 +240,7 @@ def test_a_container_that_is_gone_is_evidence_too() -> None:
 
 
 def status(*checks: CheckObservation, inspected: dict[str, Any] | None, line: str | None = None) -> Row:
-    docker = FakeDocker()
-    docker.files["/tmp/ibgw/status"] = line or told()
-    if inspected is not None:
-        docker.objects[Kind.CONTAINER]["ibgw-paper-main"] = inspected
-    [row] = rows(docker, CONTRACT, Report.of("paper", [report(*checks)]), NOW)
-    return row
+    return row_of(CONTRACT.gateways["main"], report(*checks), inspected, parse(line or told()), NOW)
 
 
 RUNNING = {"State": {"Running": True, "StartedAt": "2026-11-20T14:58:30.123456789Z"}, "RestartCount": 2}
