@@ -282,16 +282,20 @@ class Stack:
         An export that is imported again is Pulumi's own cure for them. A refresh with `--clear-pending-creates` would
         also read every object anew, and the provider takes any error of Docker's for 'gone'.
         """
-        self._pulumi("stack", "import", stdin=self.export_state())
+        self.import_state(self.export_state())
+
+    def import_state(self, text: str) -> None:
+        """Puts this in place of the recorded state. What is marked as a secret in it is encrypted on the way."""
+        self._pulumi("stack", "import", stdin=text)
 
     def cancel_lock(self) -> None:
         """Removes every lock of the stack, whoever holds it."""
         self._pulumi("cancel", "--yes")
 
-    def forget(self, urns: Sequence[str]) -> None:
-        """Lets Pulumi find out that these objects are gone: a refresh of these and of nothing else.
+    def refresh(self, urns: Sequence[str]) -> None:
+        """Lets Pulumi read these objects anew, and nothing else; those that are gone it forgets.
 
-        The caller has seen that Docker answers and does not have them.
+        The caller has seen that Docker answers, and which of them it has.
         """
         targets = [word for urn in urns for word in ("--target", urn)]
         self._pulumi("refresh", "--yes", "--skip-preview", "--suppress-outputs", *targets)

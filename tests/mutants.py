@@ -1618,6 +1618,20 @@ MUTATIONS = (
         "        if plan.lost and not yes:\n",
         "tests/unit/test_operations_repair_command.py::test_where_the_state_is_lost_yes_ends_no_session",
     ),
+    Mutation(
+        "a gateway of another image is taken into a state",
+        "operations/repair/adoption.py",
+        "            self._fault(owner, fault)\n",
+        "            pass\n",
+        "tests/unit/test_operations_repair_adoption.py::test_what_would_replace_a_container_keeps_it_out",
+    ),
+    Mutation(
+        "what the engine would replace stays in the state",
+        "operations/repair/adoption.py",
+        "        if not touched:\n",
+        "        if touched or not touched:\n",
+        "tests/unit/test_operations_repair_adoption.py::test_what_the_engine_would_replace_all_the_same_is_left_out_again",
+    ),
     # Plans without values.
     Mutation(
         "any version counts as the current one",

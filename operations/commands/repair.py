@@ -24,12 +24,14 @@ def repair(
     """Put a stack right after an interrupted `pulumi up`. Shows what it will do, and asks.
 
     Removes a stale lock, pending operations, and containers and networks that no state knows; volumes stay.
+    Where the state was lost, it takes in what runs as declared: without a login, and without touching it.
     """
     from deployment.paths import project_folder
     from operations.live import CANCELS_NONE, Leave, by_name, check_hours, is_live
     from operations.promotion.journal import Journal
     from operations.prompt import confirm
     from operations.repair.command import repair as run
+    from operations.repair.plan import Verb
     from operations.stack import Stack
 
     def ends(running: "Sequence[str]") -> None:
@@ -45,7 +47,10 @@ def repair(
     for note in outcome.notes:
         answer(f"Note: {note}.")
     under_way = Journal.of(project_folder(), stack).read()
-    onward = under_way.next_command if under_way is not None else Stack(stack).onward
+    if any(action.verb is Verb.ADOPT for action in outcome.done):
+        onward = f"pulumi up --stack {stack}"
+    else:
+        onward = under_way.next_command if under_way is not None else Stack(stack).onward
     answer(
         f"Stack {stack!r} is put right. Bring it up with `{onward}`."
         if outcome.done

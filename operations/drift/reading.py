@@ -90,7 +90,7 @@ def look(stack: Stack) -> Drift:
         ):
             for record in recorded:
                 if record.host == host:
-                    differences += compare(record, _seen(docker, record, networks))
+                    differences += compare(record, seen(docker, record, networks))
     return Drift(stack=stack.name, differences=tuple(sorted(differences, key=_place)))
 
 
@@ -99,7 +99,7 @@ def _place(difference: Difference) -> tuple[int, str]:
     return list(Kind).index(difference.kind), difference.name
 
 
-def _seen(docker: DockerHost, recorded: Recorded, networks: Mapping[str, str]) -> Seen | None:
+def seen(docker: DockerHost, recorded: Recorded, networks: Mapping[str, str]) -> Seen | None:
     """By id, else by name: whoever makes an object anew gives it another id."""
     inspected = docker.inspect(recorded.kind, recorded.id)
     if inspected is None and recorded.kind is not Kind.IMAGE:

@@ -1,7 +1,7 @@
 """`ibgw repair`: reads, shows, asks, acts, and looks again."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from deployment.errors import ExitCode, IbgwError
@@ -10,7 +10,8 @@ from deployment.paths import project_folder
 from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.report import Model
 from operations.answers import Answer
-from operations.repair import lock, processes
+from operations.repair import adoption, lock, processes
+from operations.repair.adoption import Candidates
 from operations.repair.execute import execute
 from operations.repair.inventory import Scope, take_inventory
 from operations.repair.lock import Holder, Lock
@@ -60,7 +61,7 @@ class RepairAnswer(Answer):
 
 def repair(stack: Stack, *, yes: bool, say: Say, ask: Ask, ends: Ends | None = None) -> Outcome:
     """Puts the stack right. `yes` agrees to every plan, but never to removing a lock whose holder cannot be judged,
-    nor to removing what runs where the state itself is lost.
+    nor to removing what runs where the state itself is lost: that is taken in, if it is as the program declares it.
     `ends` is asked besides, before a running container is removed.
 
     Raises IbgwError: could not run, refused (an update is running), declined, failed (something is left over).
@@ -81,8 +82,14 @@ def _repair(
 ) -> Outcome:
     done: list[Action] = []
     backend = stack.backend_url()
+    refused: Mapping[str, str] | None = None
     for _ in range(ROUNDS):
         plan = _plan(stack, backend, configured, docker, yes=yes, ask=ask)
+        if plan.lost and refused is None:
+            adopted, refused = _adopt(stack, docker, plan, yes=yes, say=say, ask=ask)
+            if adopted:
+                done += adopted
+                continue
         if not plan.actions:
             return Outcome(stack.name, tuple(done), plan.notes)
         say(f"To put stack {stack.name!r} on {configured.docker_host} right:")
@@ -90,7 +97,7 @@ def _repair(
             say(f"  - {action.text}")
         running = [action.name for action in plan.actions if action.verb is Verb.REMOVE_CONTAINER and action.running]
         if plan.lost:
-            _confirm_lost(stack, plan.lost, yes=yes, ask=ask)
+            _confirm_lost(stack, plan.lost, refused or {}, yes=yes, ask=ask)
         elif not yes:
             ask("Do this?")
         if ends is not None and running:
@@ -150,10 +157,45 @@ def _confirm_lock(stack: Stack, what: str, *, yes: bool, ask: Ask) -> None:
     ask(f"Stack {stack.name!r} is locked ({what}). Are you certain that no update of it is running anywhere?")
 
 
-def _confirm_lost(stack: Stack, names: Sequence[str], *, yes: bool, ask: Ask) -> None:
+def _adopt(
+    stack: Stack, docker: DockerHost, plan: Plan, *, yes: bool, say: Say, ask: Ask
+) -> tuple[list[Action], Mapping[str, str]]:
+    """Takes running gateways that the state has lost into it, which touches nothing on the host. What was done, and of
+    the gateways that were left out why."""
+    say(f"The state of stack {stack.name!r} knows nothing of {', '.join(plan.lost)}, running. Looking whether it can:")
+    candidates = adoption.look(stack, docker)
+    _say_left_out(candidates, say)
+    if not candidates.gateways:
+        return [], candidates.faults
+    first = [action for action in plan.actions if action.verb in (Verb.END_PROCESS, Verb.CANCEL_LOCK)]
+    for text in (*(action.text for action in first), *map(_adoption, candidates.gateways.values())):
+        say(f"  - {text}")
+    if not yes:
+        ask("Do this? It ends no session.")
+    execute(first, docker=docker, stack=stack, say=say)
+    taken = adoption.take_in(stack, candidates)
+    _say_left_out(
+        replace(taken, faults={key: taken.faults[key] for key in taken.faults.keys() - candidates.faults}), say
+    )
+    adopted = [Action(Verb.ADOPT, name, name, _adoption(name)) for name in taken.gateways.values()]
+    return [*first, *adopted], taken.faults
+
+
+def _adoption(container: str) -> str:
+    return f"record {container}, its networks and volumes as they are: without a login, and nothing of it is touched"
+
+
+def _say_left_out(candidates: Candidates, say: Say) -> None:
+    for gateway, why in candidates.faults.items():
+        say(f"  - gateway {gateway} cannot be recorded: {why}")
+
+
+def _confirm_lost(stack: Stack, names: Sequence[str], refused: Mapping[str, str], *, yes: bool, ask: Ask) -> None:
+    why = "".join(f"\n  - gateway {gateway}: {fault}" for gateway, fault in refused.items())
     what = (
-        f"The state of stack {stack.name!r} knows nothing of {', '.join(names)}, running: it was lost, or this is "
-        "another backend. Its last version put back costs no login (docs/disaster.md)"
+        f"The state of stack {stack.name!r} knows nothing of {', '.join(names)}, running, and cannot take it in:{why}\n"
+        f"Have Pulumi.{stack.name}.yaml say what it was deployed with (`git log -p Pulumi.{stack.name}.yaml`), or put "
+        "the state's last version back (docs/disaster.md); either costs no login"
     )
     if yes:
         raise IbgwError(

@@ -41,7 +41,7 @@ def execute(actions: Iterable[Action], *, docker: DockerHost, stack: Stack, say:
                 docker.disconnect(action.network, action.id)
     gone = [action.id for action in pending if action.verb is Verb.FORGET]
     if gone:
-        stack.forget(gone)
+        stack.refresh(gone)
 
 
 def _remove_container(docker: DockerHost, action: Action) -> None:

@@ -18,6 +18,8 @@ class Verb(StrEnum):
 
     END_PROCESS = "end_process"
     CANCEL_LOCK = "cancel_lock"
+    ADOPT = "adopt"
+    """Of what the state has lost (operations.repair.adoption), before there is a plan for the rest."""
     REMOVE_CONTAINER = "remove_container"
     REMOVE_NETWORK = "remove_network"
     CLEAR_PENDING = "clear_pending"
@@ -74,6 +76,11 @@ def make_plan(
         for thing in inventory.objects
         if (thing.kind, thing.id) in recorded and thing.id not in leaving
     ]
+    own = {
+        thing.id
+        for thing in inventory.objects
+        if thing.kind is Kind.NETWORK and thing.gateway is not None and (thing.kind, thing.id) in recorded
+    }
     actions = [
         *(_end(process) for process in strays),
         *([_cancel(locks)] if locks else []),
@@ -88,14 +95,14 @@ def make_plan(
     return Plan(
         actions=tuple(sorted(actions, key=lambda action: order.index(action.verb))),
         notes=tuple(_notes(stack, unrecorded, kept)),
-        lost=tuple(thing.name for thing in unrecorded if _is_lost(thing, state)),
+        lost=tuple(thing.name for thing in unrecorded if _is_lost(thing, own)),
     )
 
 
-def _is_lost(thing: Found, state: State) -> bool:
-    """Whether it is a running gateway that no interrupted update left: a network of its own is recorded before it."""
-    recorded = {network.id for network in state.objects if network.kind is Kind.NETWORK}
-    return thing.role == Role.GATEWAY and thing.running and recorded.isdisjoint(thing.networks or ())
+def _is_lost(thing: Found, own: set[str]) -> bool:
+    """Whether it is a running gateway that no interrupted update left: a network of its own is recorded before it.
+    `own`: the recorded networks that are one gateway's."""
+    return thing.role == Role.GATEWAY and thing.running and own.isdisjoint(thing.networks or ())
 
 
 def _end(process: Process) -> Action:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from deployment.description import PASSWORD_FILE
 from sandbox.broker.control import BrokerControl
 from tests.engine.conftest import Tools
-from tests.engine.deployed import Deployed
+from tests.engine.deployed import Deployed, packed
 from tests.engine.docker_proxy import DockerProxy
 from tests.engine.stacks import StackUnderTest
 from tests.helpers import until
@@ -33,19 +34,73 @@ def kept_backup(stack: StackUnderTest) -> Path:
     return backup
 
 
+def lose_state(stack: StackUnderTest) -> None:
+    stack.pulumi("stack", "rm", "--force", "--yes", "--preserve-config")
+    stack.pulumi("stack", "init")
+
+
+def changes(stack: StackUnderTest) -> dict[str, str]:
+    """What an update would do, by the resource's name."""
+    steps = json.loads(stack.pulumi("preview", "--json").stdout)["steps"]
+    return {step["urn"].rpartition("::")[2]: step["op"] for step in steps if step["op"] != "same"}
+
+
+@pytest.mark.exhaustive
+def test_what_runs_is_taken_into_an_empty_state_without_a_login(deployed: StackUnderTest) -> None:
+    before, container = deployed.counted(), deployed.container()["Id"]
+    lose_state(deployed)
+    # What comes to mind first touches nothing, and leaves a state that knows a part.
+    assert deployed.up(check=False).returncode != 0
+
+    done = deployed.ibgw(f"repair --stack {STACK} --yes --json")
+    assert [one["action"] for one in json.loads(done.stdout)["done"]] == ["adopt"]
+    exported = json.dumps(deployed.export())
+    for credential in deployed.sandbox.credentials():
+        assert credential.password not in exported + done.stdout + done.stderr
+        assert credential.user_id not in exported + done.stdout + done.stderr
+
+    # That first update has built the verifier's image. Without it, that is what the next one does.
+    assert changes(deployed) == {}
+    deployed.up()
+    deployed.pulumi("preview", "--expect-no-changes")
+    deployed.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert json.loads(deployed.ibgw(f"drift {STACK} --json").stdout)["differences"] == []
+    assert deployed.container()["Id"] == container
+    after = deployed.counted()
+    assert {name: after[name] for name in UNCHANGED} == {name: before[name] for name in UNCHANGED}
+
+
+@pytest.mark.exhaustive
+def test_what_is_otherwise_than_declared_is_not_taken_in(deployed: StackUnderTest, broker: BrokerControl) -> None:
+    """Another setting than the container has, and then files that only the engine can compare."""
+    before, container = deployed.counted(), deployed.container()["Id"]
+    lose_state(deployed)
+    heap = "ibgw:gateways.main.resources.javaHeap"
+    deployed.pulumi("config", "set", "--path", heap, "700")
+    refused = deployed.ibgw(f"repair --stack {STACK} --yes", 7)
+    assert "environment JAVA_HEAP_SIZE" in refused.stderr
+    assert "docs/disaster.md" in refused.stderr
+    deployed.pulumi("config", "rm", "--path", heap)
+
+    password = Deployed(deployed.sandbox, STACK, deployed.client, broker).text_of(PASSWORD_FILE)
+    deployed.client.api.put_archive(container, "/", packed({PASSWORD_FILE: "another"}, mode=0o444))
+    refused = deployed.ibgw(f"repair --stack {STACK} --yes", 7)
+    assert "the next update would replace it" in refused.stderr
+    assert not deployed.export()["deployment"].get("resources")
+    deployed.client.api.put_archive(container, "/", packed({PASSWORD_FILE: password}, mode=0o444))
+
+    assert deployed.container()["Id"] == container
+    assert deployed.counted() == before
+    deployed.ibgw(f"repair --stack {STACK} --yes")
+    deployed.up()
+    assert deployed.container()["Id"] == container
+
+
 @pytest.mark.exhaustive
 def test_a_state_that_is_lost_is_put_back_without_a_login(deployed: StackUnderTest, tmp_path: Path) -> None:
     before, container = deployed.counted(), deployed.container()["Id"]
-    deployed.pulumi("stack", "rm", "--force", "--yes", "--preserve-config")
+    lose_state(deployed)
     checkpoint = json.loads(kept_backup(deployed).read_text())
-    deployed.pulumi("stack", "init")
-
-    # Nothing that is done without the state touches the gateway.
-    assert deployed.up(check=False).returncode != 0
-    refused = deployed.ibgw(f"repair --stack {STACK} --yes", 7)
-    assert "docs/disaster.md" in refused.stderr
-    assert f"{deployed.base}-main" in refused.stderr
-    assert deployed.container()["State"]["Running"]
 
     state = tmp_path / "state.json"
     state.write_text(json.dumps({"version": checkpoint["version"], "deployment": checkpoint["checkpoint"]["latest"]}))

@@ -13,7 +13,8 @@ from deployment.errors import IbgwError
 from deployment.paths import project_folder
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerError, NotFound
-from operations.repair import command, processes
+from operations.repair import adoption, command, processes
+from operations.repair.adoption import Candidates
 from operations.repair.command import Outcome, repair
 from operations.repair.inventory import Scope
 from operations.repair.processes import Process
@@ -35,6 +36,7 @@ class FakeStack:
         self.host = host
         self.locked_for_us = False
         self.done: list[str] = []
+        self.recorded: list[dict[str, Any]] = []
 
     def configured(self) -> Configured:
         return Configured(docker_host=HOST, name_prefix="ibgw")
@@ -45,7 +47,9 @@ class FakeStack:
     def export_state(self) -> str:
         provider = {"urn": "p", "type": "pulumi:providers:docker", "id": "x", "inputs": {"host": self.host}}
         pending = PENDING if self.pending else []
-        return json.dumps({"version": 3, "deployment": {"resources": [provider], "pending_operations": pending}})
+        return json.dumps(
+            {"version": 3, "deployment": {"resources": [provider, *self.recorded], "pending_operations": pending}}
+        )
 
     def clear_pending(self) -> None:
         if self.locked_for_us:
@@ -244,14 +248,64 @@ def running(host: FakeDocker) -> FakeDocker:
     return host
 
 
-def test_where_the_state_is_lost_yes_ends_no_session(running: FakeDocker, tmp_path: Path) -> None:
-    with pytest.raises(IbgwError, match=r"ibgw-paper-main.*docs/disaster\.md.*without --yes") as refusal:
+def looked(monkeypatch: pytest.MonkeyPatch, gateways: dict[str, str], faults: dict[str, str]) -> list[str]:
+    """Has adoption find these. What it has taken in."""
+    taken: list[str] = []
+
+    def take_in(stack: FakeStack, candidates: Candidates) -> Candidates:
+        taken.extend(candidates.gateways)
+        stack.recorded = [
+            {"urn": "n", "type": "docker:index/network:Network", "id": "n1", "outputs": {}},
+            {
+                "urn": "c",
+                "type": "docker:index/container:Container",
+                "id": "c1",
+                "outputs": {"name": "ibgw-paper-main"},
+            },
+        ]
+        return candidates
+
+    monkeypatch.setattr(adoption, "look", lambda *_: Candidates(gateways, faults, ()))
+    monkeypatch.setattr(adoption, "take_in", take_in)
+    return taken
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_where_the_state_is_lost_what_runs_is_taken_in(
+    running: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, yes: bool
+) -> None:
+    taken, questions = looked(monkeypatch, {"main": "ibgw-paper-main"}, {}), list[str]()
+    outcome = go(FakeStack(tmp_path, pending=False), yes=yes, ask=questions.append)
+    assert taken == ["main"]
+    assert [done.action for done in outcome.answer.done] == ["adopt"]
+    assert running.done == []
+    assert questions == ([] if yes else ["Do this? It ends no session."])
+
+
+def test_nothing_is_taken_in_unless_the_operator_agrees(
+    running: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = looked(monkeypatch, {"main": "ibgw-paper-main"}, {})
+    with pytest.raises(IbgwError, match="Nothing was changed"):
+        go(FakeStack(tmp_path, pending=False), yes=False)
+    assert taken == []
+
+
+def test_where_the_state_is_lost_yes_ends_no_session(
+    running: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked(monkeypatch, {}, {"main": "its image is another"})
+    told = r"(?s)ibgw-paper-main.*gateway main: its image is another.*docs/disaster\.md.*without --yes"
+    with pytest.raises(IbgwError, match=told) as refusal:
         go(FakeStack(tmp_path, pending=False), yes=True)
     assert refusal.value.exit_code == 7
     assert running.done == []
 
 
-def test_where_the_state_is_lost_the_operator_is_asked_for_the_sessions(running: FakeDocker, tmp_path: Path) -> None:
+def test_where_the_state_is_lost_the_operator_is_asked_for_the_sessions(
+    running: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked(monkeypatch, {}, {"main": "its image is another"})
     questions = list[str]()
     outcome = go(FakeStack(tmp_path, pending=False), yes=False, ask=questions.append)
     assert "ends its sessions" in questions[0]

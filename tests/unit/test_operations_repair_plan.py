@@ -26,7 +26,9 @@ def container(id: str, role: str = "gateway", **more: object) -> Found:
 
 
 def network(id: str, *guests: Guest, name: str | None = None) -> Found:
-    return Found(Kind.NETWORK, id, name or f"ibgw-paper-{id}", "api", guests=guests)
+    shared = id == "egress"
+    role, gateway = ("egress", None) if shared else ("api", "main")
+    return Found(Kind.NETWORK, id, name or f"ibgw-paper-{id}", role, gateway, guests=guests)
 
 
 def volume(name: str) -> Found:
@@ -72,6 +74,8 @@ def test_a_running_gateway_of_which_not_even_a_network_is_recorded_is_lost() -> 
     assert plan(things).lost == ("ibgw-paper-c",)
     # A first update after the loss records the volume, whose name may be there already.
     assert plan(things, [recorded(volume("v"))]).lost == ("ibgw-paper-c",)
+    # So is that of a stack of which another gateway is recorded.
+    assert plan(things, [recorded(egress)]).lost == ("ibgw-paper-c",)
     # An update records a gateway's networks before it makes the gateway: killed there, it has left this one.
     assert plan(things, [recorded(api)]).lost == ()
 

@@ -273,7 +273,7 @@ def test_a_locked_stack_is_its_own_error(pulumi: FakePulumi) -> None:
 
 def test_forgetting_refreshes_the_named_objects_and_nothing_else(pulumi: FakePulumi) -> None:
     pulumi.answers({"refresh": (0, "", "")})
-    Stack("paper").forget(["urn:a", "urn:b"])
+    Stack("paper").refresh(["urn:a", "urn:b"])
     [(words, _)] = pulumi.calls
     assert words[0] == "refresh"
     assert [words[at + 1] for at, word in enumerate(words) if word == "--target"] == ["urn:a", "urn:b"]
