@@ -13,8 +13,11 @@ _NAME_MAX = 253
 _SOCKET_MAX = 107
 """Bytes of a Unix socket's path (unix(7), sun_path)."""
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\$?")
-_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
-"""A host name or an alias of ~/.ssh/config."""
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+"""A host name (RFC 1123, with the underscore that users write all the same) or an alias of ~/.ssh/config."""
+_NUMBERS = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+))*\.?")
+"""What ssh takes for an IPv4 address, shorter ones and octal and hexadecimal numbers too (inet_aton)."""
 _HOLDS_NO_PASSWORD = re.compile(r"([a-z]*://)?([^:@]*@)?([^:@]*|\[[^@\]]*\]?)(:[0-9]{0,5})*")
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -59,7 +62,8 @@ def parse(url: str) -> SshAddress | None:
 
 
 def _check_socket(path: str) -> None:
-    if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+    # Docker's clients read what follows a ? or a # as a part of the address that is not the path.
+    if not path.startswith("/") or path.endswith("/") or not path.isprintable() or {"?", "#"} & {*path}:
         raise ValueError(f"{f'unix://{path}'!r} is not the absolute path of a socket; {EXPECTED}")
     if len(path.encode()) > _SOCKET_MAX:
         raise ValueError(f"{path!r}: a socket's path has at most {_SOCKET_MAX} bytes")
@@ -85,7 +89,7 @@ def _place(url: str, place: str) -> tuple[str, int | None]:
 def _name(url: str, host: str) -> str:
     if not _NAME.fullmatch(host) or len(host) > _NAME_MAX:
         raise ValueError(f"{url!r}: {host!r} is not the name or the address of a host; {EXPECTED}")
-    if re.fullmatch("[0-9.]+", host):
+    if _NUMBERS.fullmatch(host):
         try:
             ipaddress.IPv4Address(host)
         except ValueError:

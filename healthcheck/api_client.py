@@ -23,6 +23,7 @@ from ib_async.connection import Connection
 from ib_async.contract import Contract, ContractDetails
 from ib_async.order import Order, OrderState
 
+from deployment.errors import kind
 from healthcheck import exposure
 from healthcheck.reasons import Reason
 from healthcheck.text import clean
@@ -40,6 +41,10 @@ AT_ONCE = 100
 """Messages that are taken before the other gateways have their turn."""
 PAUSE = 0.005
 """Seconds until more are taken."""
+
+MOST = 1e18
+"""No price, quantity or sum of money is as much. What is, is "no value" of the API's doubles (1.7976931348623157e308),
+or was spoilt on its way."""
 
 MOST_NOTICES = 1000
 """Kept; the oldest go first."""
@@ -244,7 +249,16 @@ class FilteredClient(Client):
         elif not self._serverVersion or message.count(b"\0") > MOST_FIELDS:
             self.conn.reject(f"{message[:16]!r}")
         elif number in _DECODED:
-            self.decoder.interpret(message.decode(errors="backslashreplace").split("\0")[:-1])
+            self._decode(Incoming(int(number)), message.decode(errors="backslashreplace").split("\0")[:-1])
+
+    def _decode(self, number: Incoming, fields: list[str]) -> None:
+        """In place of `Decoder.interpret`, which only logs what it cannot read."""
+        try:
+            self.decoder.handlers[number](fields)
+        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError) as error:
+            # Who asked for it must not take that for "there is none".
+            log.debug("a message %s of the API could not be read (%s)", number.name, kind(error))
+            self._inbox.unread.add(number)
 
     def _start(self, version: str) -> None:
         """The handshake told the server's version, and we say who we are."""
@@ -281,6 +295,8 @@ class Inbox:
         self.positions: dict[tuple[str, int], exposure.Position] = {}
         """By account and conId: what changes meanwhile is told again."""
         self.positions_end = False
+        self.unread: set[Incoming] = set()
+        """The kinds of messages of which one came that could not be read."""
         self._changed = asyncio.Event()
 
     async def wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
@@ -369,12 +385,11 @@ class Inbox:
     def openOrder(self, order_id: int, contract: Contract, order: Order, state: OrderState) -> None:
         self._reply(order_id, state)
         if order_id not in self.requests and not order.whatIf:
-            quantity = float(order.totalQuantity)
             self.orders.append(
                 exposure.Order(
                     account=order.account,
                     action=order.action,
-                    quantity=quantity,
+                    quantity=_number(float(order.totalQuantity)),
                     symbol=_name(contract),
                     kind=order.orderType,
                     status=state.status,
@@ -386,12 +401,23 @@ class Inbox:
         self._changed.set()
 
     def position(self, account: str, contract: Contract, quantity: float, average_cost: float) -> None:
-        held = exposure.Position(account=account, quantity=quantity, symbol=_name(contract))
+        held = exposure.Position(account=account, quantity=_number(quantity), symbol=_name(contract))
         self.positions[account, contract.conId] = held
 
     def positionEnd(self) -> None:
         self.positions_end = True
         self._changed.set()
+
+
+def is_told(number: float) -> bool:
+    """Whether a number of the API's is one, and not how it says that there is none."""
+    return abs(number) < MOST
+
+
+def _number(number: float) -> float:
+    if not is_told(number):
+        raise ValueError(number)
+    return number
 
 
 def _name(contract: Contract) -> str:

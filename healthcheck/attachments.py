@@ -99,6 +99,8 @@ class Attachments:
         self._came: dict[str, set[str]] = {name: set() for name in (*networks, egress_network)}
         self._waiting: dict[str, set[str]] = {}
         self._volumes: dict[str, Inspected] = {}
+        self._networks: dict[str, Inspected] = {}
+        self._joined: dict[str, set[str]] = {}
         self._asking = ThreadPoolExecutor(max_workers=ASKING, thread_name_prefix="inspect")
         self._asked: list[Future[None]] = []
         self._started: set[str] = set()
@@ -164,12 +166,15 @@ class Attachments:
 
     def _scan(self) -> None:
         """Containers, what they are set to join, and volumes."""
-        networks = {network["Name"]: network["Id"] for network in self._docker.find(Kind.NETWORK)}
+        self._networks |= {network["Name"]: network for network in self._docker.find(Kind.NETWORK)}
+        networks = {name: network["Id"] for name, network in self._networks.items()}
         containers = self._docker.find(Kind.CONTAINER)
         list(self._asking.map(lambda entry: self._learn(entry["Id"]), containers))
         self._waiting = {
             name: {entry["Id"] for entry in containers if _joins(entry, name, networks)} for name in self._came
         }
+        for entry in containers:
+            self._joined.setdefault(entry["Id"], set()).update(_networks_of(entry))
         self._volumes = {volume["Name"]: volume for volume in self._docker.find(Kind.VOLUME)}
 
     def egress(self) -> Inspected | None:
@@ -197,6 +202,19 @@ class Attachments:
     def volumes(self) -> Mapping[str, Inspected]:
         """By their names, at the last scan."""
         return self._volumes
+
+    def interfaces(self) -> Mapping[str, Mapping[str, str]]:
+        """By a container's id, the interfaces of the host that its networks lie on (macvlan's and ipvlan's parent), and
+        by which network: on a gateway's bridge it is with the gateway, and no list of that bridge's network has it."""
+        parents = {
+            name: network["Options"]["parent"].partition(".")[0]
+            for name, network in self._networks.items()
+            if (network.get("Options") or {}).get("parent")
+        }
+        return {
+            container_id: {parents[name]: name for name in sorted(joined.copy()) if name in parents}
+            for container_id, joined in list(self._joined.items())
+        }
 
     def missed(self) -> tuple[str, ...]:
         """What happened and could not be seen, after `everyone`."""
@@ -243,6 +261,7 @@ class Attachments:
         attributes: Mapping[str, str] = actor.get("Attributes") or {}
         name = attributes.get("name", "")
         if event["Type"] == Kind.NETWORK and what == "connect" and "container" in attributes:
+            self._joined.setdefault(attributes["container"], set()).add(name)
             if name in self._came:
                 self._came[name].add(attributes["container"])
         elif event["Type"] == Kind.CONTAINER and what in LIFE and not OWN & {actor["ID"], name}:
@@ -265,5 +284,9 @@ def _joins(entry: Inspected, network: str, networks: Mapping[str, str]) -> bool:
     network_id = networks.get(network, "none")
     return any(
         key == network or joined["NetworkID"] == network_id or (key not in networks and network_id.startswith(key))
-        for key, joined in ((entry.get("NetworkSettings") or {}).get("Networks") or {}).items()
+        for key, joined in _networks_of(entry).items()
     )
+
+
+def _networks_of(entry: Inspected) -> dict[str, Inspected]:
+    return (entry.get("NetworkSettings") or {}).get("Networks") or {}

@@ -31,6 +31,9 @@ ARCHIVES = 2
 """Files that are read out of containers at a time: for each, Docker starts a process (since 20.10)."""
 
 CHUNK = 32768
+
+CONFINED = ("no-new-privileges:true",)
+"""The security options of our own containers."""
 """Bytes of an archive, or fewer where no more have come: the first header is read long before the rest is there."""
 
 TURN = 0.2
@@ -314,7 +317,7 @@ class DockerHost:
             network_mode=network,
             binds=[f"{volume}:{path}" for volume, path in (volumes or {}).items()],
             cap_drop=["ALL"],
-            security_opt=["no-new-privileges:true"],
+            security_opt=[*CONFINED],
             read_only=read_only,
             mem_limit=memory,
             memswap_limit=memory,

@@ -423,6 +423,7 @@ class GatewayRun:
             waiting_for_egress=attachments.waiting(egress),
             everyone=attachments.everyone(),
             volumes=attachments.volumes(),
+            interfaces=attachments.interfaces(),
             missed=attachments.missed(),
             image=self._shared.image,
         )

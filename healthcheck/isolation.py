@@ -40,7 +40,8 @@ class IsolationEvidence:
     """`looks`: at the start and at the end. `came_to_api`, `came_to_egress`: whoever was attached between.
 
     `waiting_for_api`, `waiting_for_egress`: whoever is attached, or will be as soon as it is started. `everyone`: every
-    container of the host that could be inspected, by its id; `volumes` by their names. `missed`: what happened and
+    container of the host that could be inspected, by its id; `volumes` by their names; `interfaces`: as Attachments has
+    them. `missed`: what happened and
     could not be seen, in words. `recorded`: ids of containers that the stack's state holds beside the description.
     `image`: the verifier's.
     """
@@ -52,6 +53,7 @@ class IsolationEvidence:
     waiting_for_egress: tuple[Attached, ...] = ()
     everyone: Mapping[str, Attached] = field(default_factory=dict)
     volumes: Mapping[str, Inspected] = field(default_factory=dict)
+    interfaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     missed: tuple[str, ...] = ()
     recorded: Collection[str] = ()
     image: Inspected | None = None
@@ -210,7 +212,8 @@ def _shared(gateway: Gateway, own: set[str], known: set[str], seen: IsolationEvi
                 continue
             if prepares(other.inspected, inspected):
                 continue
-            shared = list(shares(other.inspected, inspected, seen.everyone, seen.volumes))
+            on_top = seen.interfaces.get(other.id, {})
+            shared = list(shares(other.inspected, inspected, seen.everyone, seen.volumes, on_top))
             if shared:
                 yield other.name, f"{other.name} shares {', '.join(shared)}"
 

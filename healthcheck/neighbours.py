@@ -11,6 +11,9 @@ from healthcheck.hygiene import OWNER
 NAMESPACES = {"NetworkMode": "network", "PidMode": "process", "IpcMode": "IPC"}
 """Of `HostConfig`: what `docker run` calls --network, --pid and --ipc."""
 
+BRIDGE = "br-{}"
+"""What Docker calls a network's bridge, by the beginning of the network's id (libnetwork's bridge driver)."""
+
 JOINS = "container:"
 """How a mode begins that joins another container's namespace."""
 
@@ -42,12 +45,21 @@ def _target(mode: str, containers: Mapping[str, Attached]) -> Inspected | None:
 
 
 def shares(
-    container: Inspected, gateway: Inspected, containers: Mapping[str, Attached], volumes: Mapping[str, Inspected]
+    container: Inspected,
+    gateway: Inspected,
+    containers: Mapping[str, Attached],
+    volumes: Mapping[str, Inspected],
+    interfaces: Mapping[str, str],
 ) -> Iterator[str]:
-    """What of a gateway's own it has, in words. `volumes`: of the host, by their names."""
+    """What of a gateway's own it has, in words. `volumes`: of the host, by their names. `interfaces`: of the host, that
+    the container's networks lie on, with these networks' names."""
     for mode, word in NAMESPACES.items():
         if gateway["Id"] in holders(container, mode, containers):
             yield f"its {word} namespace"
+    for network, joined in ((gateway.get("NetworkSettings") or {}).get("Networks") or {}).items():
+        # One that has never run knows its networks by name alone.
+        if by := interfaces.get(BRIDGE.format(joined.get("NetworkID", "")[:12])):
+            yield f"its network {network}, by network {by}"
     own = {mount["Name"]: mount["Source"] for mount in gateway["Mounts"] if mount["Type"] == "volume"}
     layers = (gateway.get("GraphDriver") or {}).get("Data") or {}
     folders = [(f"volume {name}", source) for name, source in own.items()]
@@ -84,4 +96,5 @@ def prepares(container: Inspected, gateway: Inspected) -> bool:
         and {*(config["Env"] or ())} <= {*(gateway["Config"]["Env"] or ())}
         and {*mounts} <= {*own}
         and container["HostConfig"]["NetworkMode"] == "none"
+        and not any((container["HostConfig"].get(mode) or "").startswith(JOINS) for mode in NAMESPACES)
     )

@@ -752,8 +752,9 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
     ),
     Reason.GATEWAY_SHARED: Explanation(
-        "Another container has what is the gateway's own: its network, process or IPC namespace, or its volumes; or it "
-        "will when it is started. It gets past the api network, whatever the configuration declares.",
+        "Another container has what is the gateway's own: its network, process or IPC namespace, its volumes, or its "
+        "network's bridge; or it will when it is started. It gets past the api network, whatever the configuration "
+        "declares.",
         (
             "remove that container, or run it without what it shares (a client joins the api network instead): "
             "{remove_sharing}",

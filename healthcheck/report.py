@@ -18,7 +18,7 @@ from healthcheck import remedies
 from healthcheck.observation import Attempt, CheckName, CheckObservation
 from healthcheck.reasons import Reason, runbook
 from healthcheck.redact import Redactor
-from healthcheck.text import Data, Text
+from healthcheck.text import Data, Text, escaped
 from healthcheck.verdict import EXIT_CODES, CheckVerdict, GatewayVerdict, check_verdict, gateway_verdict, required
 
 
@@ -28,7 +28,13 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     def as_json(self) -> str:
-        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2, ensure_ascii=False)
+        return self._told(indent=2)
+
+    def as_line(self) -> str:
+        return self._told(indent=None)
+
+    def _told(self, indent: int | None) -> str:
+        return escaped(json.dumps(self.model_dump(mode="json", by_alias=True), indent=indent, ensure_ascii=False))
 
 
 class CheckResult(Model):

@@ -8,7 +8,6 @@ not decided here.
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,10 +26,12 @@ from healthcheck.api_client import (
     End,
     FilteredClient,
     Inbox,
+    Incoming,
     Instrument,
     Reply,
     SummaryRow,
     Tick,
+    is_told,
 )
 from healthcheck.exposure import Order, Position
 from healthcheck.reasons import Reason
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-UNSET = 1.7976931348623157e308  # "no value" of the API's doubles
 CLIENT_ID_IN_USE = 326
 ENDED = frozenset({"Filled", "Cancelled", "ApiCancelled"})
 """The states of an order that works no more (orderStatus in the TWS API reference)."""
@@ -391,7 +391,7 @@ class Session:
         self.still_open()
         self._client.reqPositions()
         try:
-            await self._told_all(lambda: self._inbox.positions_end, "the positions")
+            await self._told_all(lambda: self._inbox.positions_end, "the positions", Incoming.POSITION)
         finally:
             if self.closed is None:
                 self._client.cancelPositions()
@@ -401,16 +401,18 @@ class Session:
         """Those of all clients of the login, none of which becomes ours by it. Raises Unanswered, SessionFailure."""
         self.still_open()
         self._client.reqAllOpenOrders()
-        await self._told_all(lambda: self._inbox.orders_end, "the open orders")
+        await self._told_all(lambda: self._inbox.orders_end, "the open orders", Incoming.OPEN_ORDER)
         return [order for order in self._inbox.orders if order.status not in ENDED]
 
-    async def _told_all(self, done: Callable[[], bool], what: str) -> None:
+    async def _told_all(self, done: Callable[[], bool], what: str, each: Incoming) -> None:
         before = [*self.notices]
         await self._inbox.wait_until(lambda: done() or self.closed is not None, self.timeouts.request)
         if not done():
             self.still_open()
             refusals = [str(notice) for notice in self.notices if notice not in before and notice.code not in ADVISORY]
             raise Unanswered(f"{what}: {'; '.join(refusals) or f'no end within {self.timeouts.request:g} s'}")
+        if each in self._inbox.unread:
+            raise Unanswered(f"{what}: one of them could not be read, so how many there are is not known")
 
     @contextmanager
     def _request(self) -> "Iterator[tuple[int, asyncio.Queue[Reply]]]":
@@ -481,7 +483,7 @@ def margin(state: OrderState) -> float | None:
         change = float(state.initMarginChange)
     except ValueError:
         return None
-    return None if not math.isfinite(change) or change == UNSET else change
+    return change if is_told(change) else None
 
 
 def _contract(wanted: QuoteContract) -> Contract:
@@ -503,7 +505,7 @@ def _contract(wanted: QuoteContract) -> Contract:
 
 def _take(quote: Quote, tick: Tick) -> None:
     """Use a tick if it says a price; -1 and 0 mean that there is none (TickType in the TWS API reference)."""
-    if tick.tick_type not in BID_ASK | LAST | CLOSE or not 0 < tick.price < math.inf:
+    if tick.tick_type not in BID_ASK | LAST | CLOSE or not (tick.price > 0 and is_told(tick.price)):
         return
     if tick.tick_type in CLOSE and quote.data_type is DataType.LIVE:
         return  # yesterday's close is no quote of today

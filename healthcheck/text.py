@@ -4,6 +4,7 @@ Terminals, XML, Markdown and CI servers each have characters that do something. 
 away, for every format; what a format itself writes (colours, tags) is added after it.
 """
 
+import json
 from typing import Annotated
 
 from pydantic import AfterValidator, JsonValue
@@ -11,12 +12,12 @@ from pydantic import AfterValidator, JsonValue
 LONGEST = 2000
 """Characters of a text that is shown; the rest is cut, visibly."""
 
-# Letters and marks that are printable for Python and take no place on a screen (Default_Ignorable_Code_Point, Unicode).
+# Printable for Python, and drawn as nothing: Default_Ignorable_Code_Point (Unicode), and the blank of Braille.
 _INVISIBLE = frozenset(
     chr(code)
     for first, last in (
-        (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x3164, 0x3164), (0xFE00, 0xFE0F),
-        (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
+        (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800), (0x3164, 0x3164),
+        (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF),
     )
     for code in range(first, last + 1)
 )  # fmt: skip
@@ -62,7 +63,18 @@ def clean_lines(text: str) -> str:
     return "\n".join(map(clean, text.split("\n")))
 
 
+def escaped(document: str) -> str:
+    """A JSON document that says the same and commands nothing: what `clean` would change is escaped as JSON does it."""
+    return "".join(
+        character if character == "\n" or _plain(character) else json.dumps(character)[1:-1] for character in document
+    )
+
+
+def _plain(character: str) -> bool:
+    return character.isprintable() and character not in _INVISIBLE
+
+
 def _shown(character: str) -> str:
-    if character.isprintable() and character not in _INVISIBLE:
+    if _plain(character):
         return character
     return " " if character.isspace() else character.encode("unicode_escape", "surrogatepass").decode()

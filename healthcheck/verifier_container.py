@@ -15,7 +15,7 @@ from deployment.names import Label, Names, Role, labels
 from deployment.tables import Kind
 from healthcheck import owner
 from healthcheck.attachments import OWN
-from healthcheck.docker_host import Conflict, DockerError, DockerHost, Inspected, NotFound, moment
+from healthcheck.docker_host import CONFINED, Conflict, DockerError, DockerHost, Inspected, NotFound, moment
 from healthcheck.events import read_attempt
 from healthcheck.neighbours import JOINS
 from healthcheck.observation import Attempt, CheckName
@@ -37,8 +37,14 @@ PROBE = ["python3", "-m", "healthcheck.probe"]
 PROBE_SECONDS = 30
 """How long a probe's container may take; its attempts themselves take two seconds at most."""
 
-ADDED = ("CapAdd", "Devices", "Privileged", "PidMode", "PortBindings", "Tmpfs", "UTSMode", "VolumesFrom")
+ADDED = (
+    *("CapAdd", "DeviceCgroupRules", "DeviceRequests", "Devices", "ExtraHosts", "GroupAdd", "Links", "PidMode"),
+    *("PortBindings", "Privileged", "Tmpfs", "UTSMode", "VolumesFrom"),
+)
 """Of `HostConfig`: what ours have none of, beside mounts."""
+
+NO_ROUTER = {"net.ipv4.ip_forward": "0"}
+"""On several gateways' networks it must be no way from one to another."""
 
 MOST_TOGETHER = 16
 """Gateways that one container serves. Each one's network costs a tenth of a second, a container of its own a second."""
@@ -280,8 +286,8 @@ def start(
             read_only=True,
             memory=MEMORY,
             processes=PROCESSES,
-            # On several gateways' networks it must be no way from one to another; somebody else's stays as it is.
-            sysctls=None if first.startswith(JOINS) else {"net.ipv4.ip_forward": "0"},
+            # Somebody else's network namespace stays as it is.
+            sysctls=None if first.startswith(JOINS) else NO_ROUTER,
         )
         OWN.add(container_id)
         for network in others:
@@ -312,6 +318,8 @@ def is_verifier(container: Inspected, image: Inspected) -> bool:
         and all(config.get(key) == made.get(key) for key in ("WorkingDir", "Healthcheck"))
         and host["ReadonlyRootfs"]
         and host["CapDrop"] == ["ALL"]
+        and host.get("SecurityOpt") == [*CONFINED]
+        and (host.get("Sysctls") or {}) == ({} if str(host.get("NetworkMode")).startswith(JOINS) else NO_ROUTER)
         and not any(host.get(key) for key in ADDED)
         and host.get("NetworkMode") != "host"
         and not any(str(host.get(key) or "").startswith((JOINS, "host")) for key in own)

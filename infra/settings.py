@@ -397,6 +397,11 @@ ContractText = Annotated[str, Field(pattern=values.API_TEXT, max_length=40)]
 """Such as `ESZ6`, `P ESTX 50  DEC 26`, `FESX DEC 26`."""
 
 _OPTION = ("expiry", "strike", "right")
+_NOT_ON_SMART = {
+    **dict.fromkeys(("FUT", "FOP", "CONTFUT"), "CME or EUREX"),
+    **{"IND": "CBOE or EUREX", "CASH": "IDEALPRO"},
+}
+"""By secType, where IBKR has it instead (`validExchanges` of its contract details)."""
 _NEEDED: dict[str, tuple[str, ...]] = {"FUT": ("expiry",), "OPT": _OPTION, "FOP": _OPTION, "WAR": _OPTION}
 """By secType, what a symbol does not tell of a contract (Contract in the TWS API reference)."""
 
@@ -411,7 +416,7 @@ class QuoteContract(_Settings):
     currency: Annotated[str, Field(pattern=values.CURRENCY)] = "USD"
     con_id: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     local_symbol: ContractText | None = None
-    primary_exchange: ContractText | None = None
+    primary_exchange: Annotated[str, Field(pattern=values.EXCHANGE, max_length=32)] | None = None
     trading_class: ContractText | None = None
     expiry: Annotated[str, BeforeValidator(_digits), AfterValidator(values.expiry)] | None = None
     strike: Annotated[float, Field(gt=0, lt=1e9)] | None = None
@@ -425,8 +430,14 @@ class QuoteContract(_Settings):
         needed = _NEEDED.get(self.sec_type, ())
         if self.con_id is not None:
             return self
-        if self.sec_type in ("FUT", "FOP") and self.exchange == "SMART":
-            raise ValueError(f"secType {self.sec_type} is not traded on SMART; name its exchange, such as CME or EUREX")
+        if self.exchange == "SMART" and (exchanges := _NOT_ON_SMART.get(self.sec_type)):
+            raise ValueError(f"secType {self.sec_type} is not traded on SMART; name its exchange, such as {exchanges}")
+        pair = re.fullmatch(values.CURRENCY, self.symbol) and self.symbol != self.currency
+        if self.sec_type is SecurityType.FOREX and self.local_symbol is None and not pair:
+            raise ValueError(
+                f"symbol {self.symbol!r} and currency {self.currency} are no pair for secType CASH; expected two "
+                "currencies, such as symbol EUR and currency USD"
+            )
         if missing := [key for key in needed if parts[key] is None and self.local_symbol is None]:
             raise ValueError(
                 f"secType {self.sec_type} needs {', '.join(needed)}, missing: {', '.join(missing)}; "

@@ -36,9 +36,9 @@ CONTAINER_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"
 LABEL = r"^[^=\s]+=[^\s]*$"
 RELEASE = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}$"
 API_TEXT = r"^[!-~]([ -~]*[!-~])?$"
-EXCHANGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+EXCHANGE = r"^[A-Z0-9][A-Z0-9._-]*$"
 CURRENCY = r"^[A-Z]{3}$"
-MULTIPLIER = r"^[0-9]{1,7}(\.[0-9]{1,4})?$"
+MULTIPLIER = r"^([1-9][0-9]{0,6}(\.[0-9]{1,4})?|0\.[0-9]{0,3}[1-9])$"
 NOT_BLANK = r"\S"
 
 PATTERNS = {
@@ -50,9 +50,9 @@ PATTERNS = {
     RELEASE: "a release's name, as `ibgw releases` prints it",
     # All that the API's own clients send of a contract (error 579).
     API_TEXT: "printable ASCII without blanks around it",
-    EXCHANGE: "an exchange's name, such as SMART",
+    EXCHANGE: "an exchange's name in capitals, such as SMART",
     CURRENCY: "a currency's code of three letters, such as USD",
-    MULTIPLIER: "a number such as 100",
+    MULTIPLIER: "a number above zero such as 100",
     NOT_BLANK: "a text",
 }
 """What each of these wants, in words."""

@@ -185,7 +185,7 @@ def tell_program(arguments: Sequence[str], code: ExitCode, text: str) -> None:
     if "--json" in arguments or "--format json" in " ".join(arguments).replace("=", " "):
         from operations.answers import Failed
 
-        typer.echo(Failed(exit_code=code, error=text).model_dump_json(by_alias=True))
+        typer.echo(Failed(exit_code=code, error=text).as_line())
 
 
 def interrupted(number: int, _frame: FrameType | None) -> NoReturn:

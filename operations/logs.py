@@ -39,7 +39,7 @@ class Line:
 
     def json(self) -> str:
         at = self.at.astimezone(UTC).isoformat(timespec="milliseconds")
-        return LineAnswer(at=at, gateway=self.gateway, state=self.state, text=self.text).model_dump_json()
+        return LineAnswer(at=at, gateway=self.gateway, state=self.state, text=self.text).as_line()
 
 
 class LineAnswer(Model):

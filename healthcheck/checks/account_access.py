@@ -5,11 +5,10 @@ missing, the accounts that it lacks are asked one at a time.
 """
 
 import asyncio
-import math
 from collections.abc import Iterable
 
 from deployment.description import CheckLevel
-from healthcheck.api_client import SummaryRow
+from healthcheck.api_client import SummaryRow, is_told
 from healthcheck.checks.context import Context
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
@@ -96,6 +95,6 @@ def _plausible(account: str, figures: Figures) -> bool:
 
 def _finite(value: str) -> bool:
     try:
-        return math.isfinite(float(value))
+        return is_told(float(value))
     except ValueError:
         return False

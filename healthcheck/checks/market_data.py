@@ -1,13 +1,12 @@
 """market_data: a quote of the configured contract by the best way open now: live, else delayed, else frozen."""
 
-import math
 from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import JsonValue
 
 from deployment.description import QuoteContract
-from healthcheck.api_client import ApiError, DataType
+from healthcheck.api_client import ApiError, DataType, is_told
 from healthcheck.checks.context import Context
 from healthcheck.checks.permission import not_permitted
 from healthcheck.hours import Hours, parse_hours
@@ -90,7 +89,7 @@ async def _hours(context: Context, wanted: QuoteContract) -> Hours | None:
         details = await context.session.contract_details(wanted)
     except Unanswered:
         return None
-    if details and 0 < details[0].tick < math.inf:
+    if details and details[0].tick > 0 and is_told(details[0].tick):
         context.tick = details[0].tick
     return parse_hours(details[0].liquid_hours, details[0].time_zone) if details else None
 

@@ -4,7 +4,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import Json, NewStackName, print_answer
+from operations.commands.shared import Json, NewStackName, answer, print_answer
 
 EXAMPLES = ("ibgw init paper", "ibgw init paper --from docker-compose.yml")
 EXIT_CODES = (ExitCode.REFUSED,)
@@ -82,4 +82,4 @@ def init(
         settings_told = tuple(SettingAnswer(**row._asdict()) for row in imported.answers)
         print_answer(InitAnswer(file=str(file), settings=settings_told, next=tuple(following)))
     else:
-        typer.echo(summary(file, imported, following))
+        answer(summary(file, imported, following))

@@ -99,6 +99,16 @@ def sleeping(
         container.remove(force=True)
 
 
+@contextmanager
+def on_top_of(client: docker.DockerClient, interface: str, name: str) -> Iterator[str]:
+    """A network that lies on an interface of the host, a bridge of Docker's too."""
+    network = client.networks.create(name, driver="macvlan", options={"parent": interface})
+    try:
+        yield name
+    finally:
+        network.remove()
+
+
 def test_isolation_is_tried_from_every_origin_and_leaves_nothing(
     verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:
@@ -228,7 +238,10 @@ def test_whoever_is_beside_a_gateway_is_known_by_what_it_is(
     forged = docker_client.containers.get(second.container.name).labels
     mountpoint = docker_client.volumes.get(gateway.volumes.settings).attrs["Mountpoint"]
     joins = f"container:{gateway.container.name}"
+    bridge = f"br-{docker_client.networks.get(gateway.api.network).attrs['Id'][:12]}"
     with (
+        on_top_of(docker_client, bridge, f"{deployment.name_prefix}-macvlan") as on_top,
+        sleeping(docker_client, deployment, "macvlan", network=on_top),
         sleeping(docker_client, deployment, "net", network_mode=joins),
         sleeping(docker_client, deployment, "pid", pid_mode=joins, network_mode="none"),
         sleeping(docker_client, deployment, "volume", network_mode="none", volumes_from=[gateway.container.name]),
@@ -242,6 +255,7 @@ def test_whoever_is_beside_a_gateway_is_known_by_what_it_is(
     for said in (
         f"egress network: found {prefix}-forged attached, expected gateways only",
         f"{prefix}-net shares its network namespace",
+        f"{prefix}-macvlan shares its network {gateway.api.network}, by network {on_top}",
         f"{prefix}-pid shares its process namespace",
         f"{prefix}-volume shares its volume {volume}",
         f"{prefix}-bind shares its volume {volume}, by {mountpoint}",

@@ -33,7 +33,7 @@ EDITS: list[tuple[dict[str, Any], str, tuple[str, str], str]] = [
     ({"checks.marketData.level": "off"}, "none", (CONTRACT, "checks.market_data.level"), '"off"'),
     ({"checks.orderCapability.level": "off"}, "none", (CONTRACT, "checks.order_capability.level"), '"off"'),
     ({"checks.marketData.contract.symbol": "QQQ"}, "none", (CONTRACT, "checks.market_data.contract.symbol"), "QQQ"),
-    ({"checks.marketData.contract.secType": "IND"}, "none", (CONTRACT, "checks.market_data.contract.sec_type"), "IND"),
+    ({"checks.marketData.contract.secType": "CFD"}, "none", (CONTRACT, "checks.market_data.contract.sec_type"), "CFD"),
     (
         {"checks.marketData.contract.exchange": "ARCA"},
         "none",

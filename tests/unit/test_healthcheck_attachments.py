@@ -276,3 +276,26 @@ def test_a_stopped_container_that_is_set_to_join_is_found(joins: list[str], netw
     attachments = attachments_of(host)
     attachments.scan()
     assert [one.name for one in attachments.waiting(API)] == (["bot"] if waits else [])
+
+
+def test_who_is_on_a_network_on_top_of_an_interface_is_known_from_lists_and_events() -> None:
+    """macvlan's and ipvlan's networks, by their parent; one of its VLANs lies on the same interface."""
+    on_top = {"Id": "5" * 64, "Name": "mine", "Driver": "macvlan", "Options": {"parent": "br-4e5f4e5f4e5f"}}
+    vlan = {"Id": "6" * 64, "Name": "tagged", "Driver": "ipvlan", "Options": {"parent": "br-4e5f4e5f4e5f.7"}}
+    plain = {"Id": "4e5f" * 16, "Name": API, "Driver": "bridge", "Options": None}
+    listed: dict[Kind, list[Any]] = {
+        Kind.NETWORK: [on_top, vlan, plain],
+        Kind.CONTAINER: [{"Id": "1" * 64, "NetworkSettings": {"Networks": {"mine": {"NetworkID": "5" * 64}}}}],
+        Kind.VOLUME: [],
+    }
+    host = FakeHost()
+    host.find = lambda kind, labels=None, *, network="": listed[kind]  # type: ignore[method-assign]
+    host.happened = [network_event("2" * 64, "tagged"), network_event("3" * 64)]
+    attachments = attachments_of(host)
+    attachments.look()
+    attachments.scan()
+    assert attachments.interfaces() == {
+        "1" * 64: {"br-4e5f4e5f4e5f": "mine"},
+        "2" * 64: {"br-4e5f4e5f4e5f": "tagged"},
+        "3" * 64: {},
+    }

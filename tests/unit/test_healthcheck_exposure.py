@@ -21,7 +21,7 @@ from healthcheck.write_filter import TradingRefused, WriteFilter
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.gateways import entry, gateway, stack
 from tests.unit.test_healthcheck_write_filter import Wire
-from tests.unit.tws_server import Script, closed_port, hang_up, serving, silent
+from tests.unit.tws_server import UNSET, Script, closed_port, hang_up, serving, silent
 
 HASTY = Timeouts(handshake=0.3, ready=0.3, request=0.3)
 
@@ -66,6 +66,10 @@ def test_on_a_read_only_api_orders_are_not_asked_for() -> None:
         (Script(open_orders=None), "orders", "the open orders: no end within 0.3 s"),
         (Script(positions=None), "positions", "the positions: no end within 0.3 s"),
         (Script(drop_on="16"), "orders", "closed the connection"),
+        (Script(open_orders=[("7", "Submitted"), ("seven", "Submitted")]), "orders", "one of them could not be read"),
+        (Script(positions=[("DU1234567", "SPY", "a hundred")]), "positions", "one of them could not be read"),
+        (Script(positions=[("DU1234567", "SPY", "nan")]), "positions", "one of them could not be read"),
+        (Script(positions=[("DU1234567", "SPY", UNSET)]), "positions", "one of them could not be read"),
     ],
 )
 def test_what_is_not_answered_is_unknown_and_never_none(script: Script, unknown: str, said: str) -> None:

@@ -72,6 +72,8 @@ def verifier(**changes: Any) -> Attached:
         "config": {**VERIFIER_IMAGE, "User": USER, "Cmd": ["verify", "--wait", "0"], **changes.pop("config", {})},
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"],
+        "Sysctls": {"net.ipv4.ip_forward": "0"},
     }
     return container("d", "ibgw-paper-main-verifier-1234", OURS | {"ibgw.role": "verifier"}, **(as_made | changes))
 
@@ -168,7 +170,9 @@ def test_a_probe_may_look_from_where_a_client_is_and_from_no_gateway() -> None:
 
     def judged(joined: str) -> Observation:
         probe = verifier(
-            config={"Entrypoint": PROBE, "Cmd": ["ibgw-paper-main:4004"]}, NetworkMode=f"container:{joined}"
+            config={"Entrypoint": PROBE, "Cmd": ["ibgw-paper-main:4004"]},
+            NetworkMode=f"container:{joined}",
+            Sysctls=None,
         )
         on_api = replace(FINE, attached=(GATEWAY, BOT))
         everyone = {other.id: other for other in (GATEWAY, BOT, probe)}
@@ -217,8 +221,15 @@ NO_VERIFIERS = [
     verifier(ReadonlyRootfs=False),
     verifier(PidMode="host"),
     verifier(PortBindings={"8000/tcp": [{"HostPort": "8000"}]}),
-    verifier(NetworkMode=f"container:{'b' * 64}"),
+    verifier(NetworkMode=f"container:{'b' * 64}", Sysctls=None),
     verifier(NetworkMode="host", config={"Entrypoint": PROBE}),
+    verifier(Sysctls={"net.ipv4.ip_forward": "1"}),
+    verifier(Sysctls=None),
+    verifier(SecurityOpt=["seccomp=unconfined"]),
+    verifier(SecurityOpt=None),
+    verifier(GroupAdd=["0"]),
+    verifier(DeviceRequests=[{"Count": -1}]),
+    verifier(ExtraHosts=["ibgw-paper-main:192.0.2.1"]),
 ]
 
 
@@ -268,6 +279,27 @@ def test_whoever_has_what_is_the_gateways_own_is_named(sidecar: dict[str, Any], 
         assert said in finding.seen
 
 
+@pytest.mark.parametrize("clients", [{}, {"container": "sidecar"}])
+def test_whoever_is_on_a_network_that_lies_on_the_gateways_bridge_is_named(clients: dict[str, str]) -> None:
+    """As macvlan and ipvlan lie on it: the bridge's own network lists nobody who comes that way."""
+    assert GATEWAY.inspected is not None
+    networks = {"ibgw-paper-main-api": {"NetworkID": "1" * 64}, "ibgw-paper-egress": {"NetworkID": "2" * 64}}
+    attached = replace(GATEWAY, inspected={**GATEWAY.inspected, "NetworkSettings": {"Networks": networks}})
+
+    def finding(interface: str) -> Observation:
+        everyone = {one.id: one for one in (attached, container("f", "sidecar"))}
+        seen = IsolationEvidence((FINE, FINE), everyone=everyone, interfaces={"f" * 64: {interface: "mine"}})
+        return observe(seen, *([clients] if clients else []))
+
+    for digit, name in (("1", "ibgw-paper-main-api"), ("2", "ibgw-paper-egress")):
+        on_top = finding(f"br-{digit * 12}")
+        assert (on_top.reason, on_top.seen) == (
+            "gateway_shared",
+            f"sidecar shares its network {name}, by network mine",
+        )
+    assert finding("br-333333333333").reason is finding("eth0").reason is None
+
+
 def test_whoever_joins_one_that_has_joined_is_named_too() -> None:
     first = container("f", "first", NetworkMode=f"container:{'a' * 64}")
     second = container("9", "second", NetworkMode=f"container:{'f' * 64}")
@@ -310,6 +342,7 @@ STEP: dict[str, Any] = {
         {"config": STEP["config"] | {"Cmd": ["0:0", "/home"]}},
         {"config": STEP["config"] | {"Env": ["LD_PRELOAD=/evil.so"]}},
         {"NetworkMode": "default"},
+        {"PidMode": f"container:{'a' * 64}"},
     ],
 )
 def test_the_step_that_prepares_the_volumes_is_known_by_what_it_does(changed: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ def test_without_ticks_the_error_stands(code: int, reason: str) -> None:
 
 def test_a_price_that_is_none_is_no_answer() -> None:
     def talk(connection: socket.socket, message: list[str]) -> None:
-        for price in ("-1", "0", "nan", "inf"):
+        for price in ("-1", "0", "nan", "inf", "1e308", UNSET):
             tick(connection, message[2], price=price)
         time.sleep(LATER)
         tick(connection, message[2], kind=4)
@@ -93,6 +93,7 @@ def whatif(*steps: str | tuple[int, str]) -> Talk:
         (UNSET, "310.25"),
         ("", "310.25"),
         ("nan", UNSET, "310.25"),
+        (f"-{UNSET}", "1e308", "310.25"),
         ((10349, "Order TIF was set to DAY based on order preset."), "310.25"),
         ((399, "Order message: will not be placed at the exchange until 09:30"), UNSET, "310.25"),
         ((404, "Order held while securities are located."), "310.25"),
@@ -137,10 +138,16 @@ def test_a_summary_after_an_error_is_a_summary(code: int) -> None:
     assert seen(Script(answers={"62": talk}), "account_access").reason is None
 
 
-@pytest.mark.parametrize("worths", [("", "1000.00"), ("nan", "1000.00"), ("1.7976931348623157E308e", "1000.00")])
-def test_the_last_figure_of_a_summary_counts(worths: tuple[str, ...]) -> None:
-    found = seen(Script(answers={"62": lambda c, m: rows(c, m[2], *worths)}), "account_access")
+@pytest.mark.parametrize("figure", ["", "nan", "1.7976931348623157E308e", UNSET, f"-{UNSET}", "1e308"])
+def test_the_last_figure_of_a_summary_counts(figure: str) -> None:
+    found = seen(Script(answers={"62": lambda c, m: rows(c, m[2], figure, "1000.00")}), "account_access")
     assert (found.reason, "1,000.00" in found.seen) == (None, True)
+
+
+@pytest.mark.parametrize("figure", ["nan", "inf", UNSET, f"-{UNSET}", "1e300"])
+def test_a_figure_that_is_none_is_not_told_as_one(figure: str) -> None:
+    found = seen(Script(answers={"62": lambda c, m: rows(c, m[2], figure)}), "account_access")
+    assert found.reason == "implausible_summary"
 
 
 def start(*steps: tuple[str, ...]) -> Talk:

@@ -29,7 +29,9 @@ from healthcheck.text import LONGEST, clean, clean_lines
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
 from infra.failure import failed, uncoloured
 from operations import formats
+from operations.answers import Failed
 from operations.commands import shared
+from operations.logs import LineAnswer
 from operations.plan import rendering
 from operations.plan.model import Cause, Change, Effect, GatewayPlan, Plan, PlanVerdict
 from operations.plan.model import Reason as PlanReason
@@ -74,6 +76,16 @@ def test_clean_text_is_harmless_and_stays_as_it_is(text: str) -> None:
 @pytest.mark.parametrize("text", REAL)
 def test_what_is_real_text_is_left_alone(text: str) -> None:
     assert clean(text) == text
+
+
+@pytest.mark.parametrize("text", [*HOSTILE.values(), *REAL, "\u2800", "\r", "ends with \\"])
+def test_json_tells_the_text_as_it_was_and_commands_nothing(text: str) -> None:
+    """A program reads the same; a person at a terminal sees escapes."""
+    for answer in (Failed(exit_code=4, error=text), LineAnswer(at="", gateway="main", state=None, text=text)):
+        for printed in (answer.as_json(), answer.as_line()):
+            assert clean_lines(printed) == printed
+            assert text in json.loads(printed).values()
+    assert "\n" not in printed
 
 
 def test_no_character_of_unicode_gets_through_that_does_something() -> None:

@@ -348,7 +348,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "checks.accountAccess.level": ({}, "off", "nothing"),
     "checks.marketData.level": ({}, "off", "nothing"),
     "checks.marketData.contract.symbol": ({}, "QQQ", "nothing"),
-    "checks.marketData.contract.secType": ({}, "IND", "nothing"),
+    "checks.marketData.contract.secType": ({}, "CFD", "nothing"),
     "checks.marketData.contract.exchange": ({}, "ARCA", "nothing"),
     "checks.marketData.contract.currency": ({}, "EUR", "nothing"),
     "checks.marketData.contract.conId": ({}, 756733, "nothing"),

@@ -78,11 +78,21 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"secType": "FUT", "symbol": "ES", "exchange": "CME"}, "missing: expiry; or name it by localSymbol or conId"),
     ({"secType": "FUT", "symbol": "ES", "expiry": "202612"}, "not traded on SMART; name its exchange"),
     ({"secType": "FUT", "localSymbol": "ESZ6"}, "not traded on SMART"),
+    ({"secType": "CONTFUT", "symbol": "ES"}, "not traded on SMART; name its exchange, such as CME"),
+    ({"secType": "IND", "symbol": "SPX"}, "not traded on SMART; name its exchange, such as CBOE"),
+    ({"secType": "CASH", "symbol": "EUR"}, "not traded on SMART; name its exchange, such as IDEALPRO"),
+    ({"secType": "CASH", "symbol": "EUR.USD", "exchange": "IDEALPRO"}, "are no pair for secType CASH"),
+    ({"secType": "CASH", "symbol": "USD", "exchange": "IDEALPRO"}, "are no pair for secType CASH"),
+    ({"symbol": "SPY", "exchange": "smart"}, "did you mean SMART?"),
+    ({"symbol": "SAP", "primaryExchange": "IB IS"}, "an exchange's name in capitals"),
     ({"secType": "OPT", "symbol": "SPY", "expiry": "202612", "strike": 600}, "missing: right"),
     ({"secType": "OPT", "symbol": "SPY"}, "missing: expiry, strike, right"),
     ({"secType": "FOP", "symbol": "ES", "exchange": "CME", "right": "C"}, "missing: expiry, strike"),
     ({"symbol": "SPY", "strike": 600}, "strike with secType STK"),
-    ({"secType": "CASH", "symbol": "EUR", "expiry": "202612"}, "expiry with secType CASH"),
+    (
+        {"secType": "CASH", "symbol": "EUR", "exchange": "IDEALPRO", "expiry": "202612"},
+        "expiry with secType CASH",
+    ),
     ({"conId": 0}, "conId"),
     ({"conId": 2**31}, "conId"),
     ({"conId": "756733"}, "conId"),
@@ -97,6 +107,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"secType": "OPT", "expiry": "202612", "strike": -1, "right": "C"}, "strike"),
     ({"secType": "OPT", "expiry": "202612", "strike": 600, "right": "CALL"}, "right"),
     ({"secType": "FUT", "exchange": "CME", "expiry": "202612", "multiplier": "fifty"}, "multiplier"),
+    ({"secType": "FUT", "exchange": "CME", "expiry": "202612", "multiplier": 0}, "a number above zero"),
 ]
 
 

@@ -332,7 +332,7 @@ TAKEN: list[tuple[str, list[Any]]] = [
     ("ibgw:network.subnetPool", ["10.0.0.0/16", "172.16.0.0/20", "192.168.0.0/23", "198.18.0.0/16"]),
     (f"{MAIN}.container.logMaxSize", ["1k", "10m", "9223372036g"]),
     (f"{MAIN}.api.masterClientId", [0, 899, 1000, 2**31 - 1]),
-    (f"{CONTRACT}.secType", ["STK", "CASH", "CRYPTO", "IND"]),
+    (f"{CONTRACT}.secType", ["STK", "CFD", "CRYPTO", "BOND"]),
     (f"{CONTRACT}.symbol", ["BRK B", "ES", "1810", "N225"]),
     (f"{CONTRACT}.exchange", ["IBIS2", "OSE.JPN", "IDEALPRO"]),
     ("ibgw:tradingHours.timeZone", ["Asia/Tokyo", "Asia/Kolkata", "UTC", "Etc/UTC", "US/Eastern", "America/Phoenix"]),
