@@ -255,7 +255,7 @@ class FilteredClient(Client):
         """In place of `Decoder.interpret`, which only logs what it cannot read."""
         try:
             self.decoder.handlers[number](fields)
-        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - ib_async meets a message that it does not expect with any error
             # Who asked for it must not take that for "there is none".
             log.debug("a message %s of the API could not be read (%s)", number.name, kind(error))
             self._inbox.unread.add(number)
