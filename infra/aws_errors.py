@@ -14,7 +14,7 @@ _SIGN_IN = "sign in again (`aws sso login`, or new keys), and check it with `aws
 # what is denied.
 MEANINGS: tuple[tuple[str, str], ...] = (
     (r"KMSInvalidState|DisabledException|:kms:\S+ is (disabled|pending deletion)",
-     "its KMS key is disabled or marked for deletion; enable that key"),
+     "its KMS key is disabled or marked for deletion; enable {key}"),
     (r"AccessDenied.*(Access to KMS|perform: kms:|ciphertext refers to a)|(De|En)cryptionFailure",
      "its KMS key does not serve this identity; allow {kms} on {key} for it, in the key's own policy too"),
     (r"AccessDenied.*perform: sts:|AssumeRole.*AccessDenied",
@@ -29,15 +29,17 @@ MEANINGS: tuple[tuple[str, str], ...] = (
      "it is not there, and this identity may make none: the account's program makes it, under the mode's key "
      "(docs/account.md); have an administrator deploy it, or allow secretsmanager:CreateSecret"),
     (r"AccessDenied.*perform: (?!secretsmanager:GetSecretValue\b)",
-     "access denied; allow {action} on it for this identity"),
+     "access denied; allow {action} on it for this identity (for a role of the account's program: docs/account.md, "
+     "\"Changing it\")"),
     (r"AccessDenied",
      "access denied; allow secretsmanager:GetSecretValue on it for this identity (to one that only previews, "
      "secretsmanager:ListSecretVersionIds is enough)"),
     (r"can't find the specified secret value",
-     "it has no such version, or no value yet; correct credentials.versionId, or put a value in: `aws secretsmanager "
-     "put-secret-value --secret-id {id} --secret-string file://secret.json`"),
+     "it has no such version, or no value yet; correct credentials.versionId, or put a value in with `ibgw credentials "
+     "put`"),
     (r"ResourceNotFoundException|couldn't find resource",
-     "there is no such secret or version in this region; create it, or correct the id or the region (aws:region)"),
+     "there is no such secret or version in this region; make it with `ibgw "
+     "credentials put`, or correct the id or the region (aws:region)"),
     (r"InvalidRequestException.*marked (for deletion|deleted)",
      "it is marked for deletion; restore it: `aws secretsmanager restore-secret --secret-id {id}`"),
     (r"ResourceExistsException",

@@ -32,7 +32,7 @@ def refused(secret_id: str, fault: str, remedy: str, kind: type[IbgwError] = Ibg
 
 
 def binary(secret_id: str) -> IbgwError:
-    return refused(secret_id, "its value is binary", "put the JSON document in as text")
+    return refused(secret_id, "its value is binary", "put the JSON document in as text, with `ibgw credentials put`")
 
 
 def _is_placeholder(value: str) -> bool:

@@ -12,7 +12,7 @@ WALKED = ("README.md", "docs/plan.md", "docs/drift.md", "docs/sandbox.md")
 """Run on a sandbox in this order, by tests/engine/test_documented.py. The last one ends with its removal."""
 
 ELSEWHERE = {
-    "docs/account.md": "needs an account at AWS; tests/engine/test_account.py deploys one that is simulated",
+    "docs/account.md": "needs an account at AWS; tests/engine/test_first_stack.py walks it on one that is simulated",
     "docs/accounts.md": "on the host of a gateway that somebody else has deployed",
     "docs/benchmarks.md": "measures, for a long time",
     "docs/ci.md": "needs accounts at AWS and GitHub",
@@ -22,6 +22,9 @@ ELSEWHERE = {
     "docs/promotion.md": "needs commits of its own; tests/engine/test_promotion.py promotes and rolls back",
 }
 """Not run, and why."""
+
+REAL = "## Your first real stack"
+"""A section of the README that needs an account at AWS too: tests/engine/test_first_stack.py walks it."""
 
 ACCOUNT = ("aws", "gh", "git")
 """A block with one of these commands needs an account, or a repository of one's own, and is not run."""
@@ -55,9 +58,11 @@ def documents() -> list[str]:
     return ["README.md", "CONTRIBUTING.md", *sorted(str(at.relative_to(ROOT)) for at in (ROOT / "docs").glob("*.md"))]
 
 
-def blocks(document: str) -> Iterator[list[Command]]:
-    """Each block of commands, those after `$ ` with what they print."""
+def blocks(document: str, section: str = "") -> Iterator[list[Command]]:
+    """Each block of commands, those after `$ ` with what they print. `section`: its title, for those of it alone."""
     text = (ROOT / document).read_text(encoding="utf-8")
+    if section:
+        text = text.split(f"\n{section}\n")[1].split("\n## ")[0]
     for body in re.findall(r"^ *```console\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         found: list[Command] = []
         for line in body.replace("\\\n", " ").splitlines():

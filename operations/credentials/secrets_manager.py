@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
-from deployment.errors import IbgwError
+from deployment.errors import ExitCode, IbgwError
 from infra.aws_errors import explain
 from infra.secret_document import binary, refused
 
@@ -69,7 +69,7 @@ class SecretsManager:
             session = boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION"))
             return session.client("secretsmanager", config=Config(connect_timeout=10, read_timeout=20))
 
-        self._client = _asked("", "could not be asked for", connected)
+        self._client = _asked("", "could not be asked", connected)
         self.region = self._client.meta.region_name
 
     def describe(self, secret_id: str) -> Metadata:
@@ -171,7 +171,8 @@ class SecretsManager:
 
 
 def _asked(secret_id: str, fault: str, call: Callable[[], Answer], *, writes: bool = False) -> Answer:
-    """The answer; or what boto3 raises, in our words. Nothing of its text is passed on: it may quote a value."""
+    """The answer; or what boto3 raises, in our words. Nothing of its text is passed on: it may quote a value.
+    `secret_id`: empty where none is asked for yet."""
     try:
         return call()
     except ClientError as error:
@@ -183,5 +184,7 @@ def _asked(secret_id: str, fault: str, call: Callable[[], Answer], *, writes: bo
     explained = explain(secret_id, said, writes=writes)
     kind = DeniedError if explained.denied else MissingError if "ResourceNotFound" in said else IbgwError
     todo = explained.todo or f"AWS did not answer as expected ({code}); check the AWS set-up and try again"
+    if not secret_id:
+        raise IbgwError(f"Secrets Manager {fault}; {todo}.", exit_code=ExitCode.REFUSED)
     # Here and not above, so that it does not carry boto3's exception along.
     raise refused(secret_id, fault, todo, kind)

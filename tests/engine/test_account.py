@@ -2,8 +2,7 @@
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from deployment import iam
 from sandbox.environment import ROOT, Sandbox, Stack
 from tests.enforced_aws import ACCOUNT, ADMINISTRATOR, REGION, Aws, enforced_aws
 from tests.engine.conftest import RUNTIME, Completed, Pulumi
-from tests.leaks import Scanner, leaks
+from tests.leaks import leaks
 
 BY_HAND = "ibgw/paper/main"
 MADE = "ibgw/live/main"
@@ -182,51 +181,3 @@ def test_a_stack_s_state_is_its_identities_own(stack: Stack, aws: Aws, pulumi: P
     denied("s3:GetObject", "ibgw-plan-live", "preview")
     denied("s3:GetObject", "ibgw-live", "preview")
     denied("kms:Encrypt", "ibgw-paper", *init("live"), name="live")
-
-
-@pytest.fixture
-def gateways(account: Stack, aws: Aws, sandbox: Sandbox, project: Callable[..., Stack]) -> Stack:
-    """A stack of the gateways' own program: its state in the account's bucket, its file among the account's."""
-    made = project("paper-account")
-    file = made.folder / "Pulumi.paper-account.yaml"
-    document = {key: value for key, value in yaml.safe_load(file.read_text()).items() if key != "encryptionsalt"}
-    file.write_text(yaml.safe_dump(document))
-    shutil.copy(file, account.folder.parents[1])
-    backend = f"s3://{BUCKET}?region={REGION}"
-    return replace(made, env={**made.env, **aws.env("ibgw-paper"), "PULUMI_BACKEND_URL": backend})
-
-
-@pytest.mark.exhaustive
-def test_the_way_to_a_first_stack(
-    account: Stack, gateways: Stack, aws: Aws, sandbox: Sandbox, pulumi: Pulumi, run: Callable[..., Completed]
-) -> None:
-    """Account, credentials, update, by the roles: deployed and verified by one, planned by the other."""
-    pulumi(UP, stack=account)
-    aws.client("s3").put_object(Bucket=BUCKET, Key=".pulumi/meta.yaml", Body=b"version: 1\n")
-    secret_id = f"{sandbox.prefix}/paper/account/main"
-    [credential] = [found for found in sandbox.credentials() if found.secret_id == secret_id]
-    before = len(aws.denied)
-    pulumi(["stack", "init", "--secrets-provider", f"awskms://alias/ibgw-paper?region={REGION}"], stack=gateways)
-    put = ["ibgw", "credentials", "put", gateways.name]
-    done = subprocess.run(put, env=dict(gateways.env), input=credential.secret(), text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    try:
-        pulumi(UP, stack=gateways)
-        run(["ibgw", "credentials", "check", gateways.name], stack=gateways)
-        for command in ("plan", "drift"):
-            run(["ibgw", command, "--stack", gateways.name], stack=gateways, env=aws.env("ibgw-plan-paper"))
-        # A plan asks for the value, and goes by the version when it is denied.
-        assert set(aws.denied[before:]) == {("ibgw-plan-paper", "secretsmanager:GetSecretValue")}
-        s3 = aws.client("s3")
-        kept = [
-            found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET)["Contents"] if gateways.name in found["Key"]
-        ]
-        assert len(kept) > 3
-        scanner = Scanner(credential.password, credential.user_id)
-        for key in kept:
-            scanner.check({key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()})
-        refused = pulumi(UP, stack=gateways, env=aws.env("ibgw-plan-paper"), check=False)
-        assert refused.returncode != 0
-        assert ("ibgw-plan-paper", "s3:PutObject") in aws.denied
-    finally:
-        pulumi(["destroy", "--yes", "--skip-preview"], stack=gateways)

@@ -32,20 +32,26 @@ class Rotated(StackUnderTest):
         value = secrets_manager(self.stack.env).get_secret_value(SecretId=self.secret)["SecretString"]
         return str(json.loads(value)["password"])
 
-    def rotate(self, password: str, code: int, *words: str) -> dict[str, Any]:
-        """With the new password on a descriptor. Neither it nor the current one may be shown."""
-        document = {"user_id": self.user(), "password": password, "trading_mode": "paper"}
+    def rotate(self, password: str, code: int, *words: str, by: str = "ibgw") -> dict[str, Any]:
+        """With the new password on a descriptor. Neither it nor the current one may be shown. `by`: the command."""
+        return self._with(password, code, f"{by} credentials rotate {self.name} --changed --json {' '.join(words)}")
+
+    def put(self, password: str) -> None:
+        self._with(password, 0, f"ibgw credentials put {self.name} --json")
+
+    def _with(self, password: str, code: int, line: str) -> dict[str, Any]:
+        mode = self.name.partition("-")[0]
+        document = {"user_id": self.user(), "password": password, "trading_mode": mode}
         file = self.sandbox.folder / "new-secret.json"
         write_private(file, json.dumps(document))
-        line = f"exec ibgw credentials rotate {self.name} --changed --json --fd 9 {' '.join(words)} 9<{file}"
         current = self.password()
-        done = self.tools.run(["bash", "-c", line], stack=self.stack, check=False)
+        done = self.tools.run(["bash", "-c", f"exec {line} --fd 9 9<{file}"], stack=self.stack, check=False)
         file.unlink()
         said = done.stdout + done.stderr
         Scanner(password, current, self.user()).check({"what it said": said})
         assert done.returncode == code, said
         found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
-        return found
+        return {**found, "stderr": done.stderr}
 
     def change_at_the_broker(self, password: str) -> None:
         """As a person does at IBKR's site."""
@@ -123,3 +129,22 @@ def test_one_that_was_killed_behind_its_login_goes_on_without_another(gateway: R
     assert (done["result"], done["before"], done["after"]) == ("rotated", before, after)
     assert gateway.stages()["AWSCURRENT"] == after
     assert gateway.since(counted)["attempts"] == 1
+
+
+def test_where_neither_is_right_each_is_tried_twice_at_most(gateway: Rotated) -> None:
+    """The password was changed to another one than was typed: the worst that a hand can do."""
+    before, counted = gateway.stages()["AWSCURRENT"], gateway.counted()
+    gateway.change_at_the_broker("f0urth-One-y")
+    done = gateway.rotate("m1styped-One", 3)
+    assert done["result"] == "taken_back"
+    assert gateway.stages()["AWSCURRENT"] == before
+    for _ in range(2):
+        gateway.ibgw(f"verify {STACK} --wait 0s", 3)
+        gateway.up(check=False)
+    since = gateway.since(counted)
+    assert since["logins"] == 0
+    assert since["failed_attempts"] <= 4, "two for each version, whoever tries again"
+    assert done["attempts"] <= 2
+    gateway.put("f0urth-One-y")
+    gateway.up()
+    assert gateway.since(counted)["logins"] == 1

@@ -53,7 +53,7 @@ def settled(pair: PaperAndLive) -> Iterator[PaperAndLive]:
 
 
 def killed(pair: PaperAndLive, effect: str, call: int, moment: str, line: str) -> None:
-    command = [sys.executable, "-m", "tests.engine.killed_promotion", effect, str(call), moment, *line.split()]
+    command = [sys.executable, "-m", "tests.engine.killed_command", effect, str(call), moment, *line.split()]
     done = pair.live.tools.run(command, stack=pair.live.stack, check=False)
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 

@@ -264,7 +264,7 @@ def test_bad_configuration_declares_nothing(program: Program) -> None:
 def test_a_missing_secret_declares_nothing(program: Program) -> None:
     message = refused(program, secrets={})
     assert "'ibgw/paper/main'" in message
-    assert "create it" in message
+    assert "`ibgw credentials put`" in message
 
 
 def test_a_bad_secret_declares_nothing_and_is_not_shown(program: Program) -> None:

@@ -77,10 +77,10 @@ def test_a_preview_that_may_not_even_list_declares_nothing(program: Program) -> 
 
 def test_a_preview_takes_no_other_failure_for_a_denial(program: Program) -> None:
     message = refused(program, preview=True, secrets={})
-    assert "create it" in message
+    assert "`ibgw credentials put`" in message
     assert program.engine is not None
     assert [token.rpartition(":")[2] for token, _ in program.engine.calls] == [VALUE]
 
 
 def test_a_secret_that_is_not_there_is_refused_where_only_its_list_says_so(program: Program) -> None:
-    assert "create it" in refused(program, preview=True, secrets={}, denied=[VALUE])
+    assert "`ibgw credentials put`" in refused(program, preview=True, secrets={}, denied=[VALUE])

@@ -31,7 +31,6 @@ OTHERS: dict[str, tuple[str, ...]] = {
         rf"config set ibgw:[a-zA-Z]+ \S+ --stack {STACK}",
     ),
     "aws": (
-        r"secretsmanager put-secret-value --secret-id [a-z0-9/-]+ --secret-string file://secret\.json",
         r"secretsmanager (restore-secret|describe-secret) --secret-id [a-z0-9/-]+",
         r"(sso login|sts get-caller-identity)",
     ),

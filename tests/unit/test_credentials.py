@@ -33,15 +33,17 @@ ROWS = [
      "this region, or you are not allowed to access.", "allow kms:Decrypt on the secret's key"),
     ("DecryptionFailure: Secrets Manager can't decrypt the protected secret text using the provided KMS key.",
      "allow kms:Decrypt on the secret's key"),
-    ("KMSInvalidStateException: the key is not enabled", "enable that key"),
-    ("AccessDeniedException: arn:aws:kms:eu-central-1:1:key/2 is disabled.", "enable that key"),
-    ("AccessDeniedException: arn:aws:kms:eu-central-1:1:key/2 is pending deletion.", "enable that key"),
+    ("KMSInvalidStateException: the key is not enabled", "enable the secret's key"),
+    ("AccessDeniedException: arn:aws:kms:eu-central-1:1:key/2 is disabled.", "enable arn:aws:kms:eu-central-1:1:key/2"),
+    ("AccessDeniedException: arn:aws:kms:eu-central-1:1:key/2 is pending deletion.",
+     "enable arn:aws:kms:eu-central-1:1:key/2"),
     (f"AccessDeniedException: {WHO} secretsmanager:GetSecretValue on resource: {SECRET} with an explicit deny in a "
      "service control policy", "a policy denies it outright"),
     (f"AccessDenied: {WHO} sts:AssumeRole on resource: arn:aws:iam::1:role/x", "allow sts:AssumeRole"),
-    ("ResourceNotFoundException: Secrets Manager can't find the specified secret.", "create it, or correct the id"),
+    ("ResourceNotFoundException: Secrets Manager can't find the specified secret.",
+     "make it with `ibgw credentials put`, or correct the id"),
     ("ResourceNotFoundException: Secrets Manager can't find the specified secret value for staging label: AWSCURRENT",
-     f"put-secret-value --secret-id {SECRET}"),
+     "put a value in with `ibgw credentials put`"),
     ("InvalidRequestException: You can't perform this operation on the secret because it was marked for deletion.",
      f"restore-secret --secret-id {SECRET}"),
     ("ResourceExistsException: A resource with the ID you requested already exists.", "try again"),
@@ -77,7 +79,7 @@ def test_what_aws_says_leads_to_what_helps(said: str, expected: str) -> None:
     assert error.exit_code is ExitCode.REFUSED
     assert "RequestID" not in text, "nothing of the provider's text is passed on"
     assert isinstance(error, _DeniedError) is ("AccessDenied" in said)
-    assert all(command.startswith("aws ") for command in check_text(text))
+    assert all(command.startswith(("aws ", "ibgw credentials put")) for command in check_text(text))
 
 
 def test_every_meaning_is_met() -> None:

@@ -224,7 +224,7 @@ AWS = [
      "the AWS session has expired"),
     ("DescribeSecret", "UnrecognizedClientException", "The security token included in the request is invalid.",
      "does not know the access key"),
-    ("PutSecretValue", "KMSInvalidStateException", "the key is disabled", "enable that key"),
+    ("PutSecretValue", "KMSInvalidStateException", "the key is disabled", "enable the secret's key"),
     ("PutSecretValue", "InvalidRequestException", "You can't perform this operation on the secret because it was "
      "marked for deletion.", "restore-secret"),
     ("PutSecretValue", "SomethingNewException", f"{PASSWORD} is not good", "did not answer as expected"),
@@ -258,6 +258,7 @@ def test_without_credentials_or_a_profile(
     monkeypatch.setenv("AWS_PROFILE", "typo")
     code, _, err = ibgw("put", "--stack", "paper", given=document())
     assert code == ExitCode.REFUSED
+    assert err.startswith("ibgw: Secrets Manager could not be asked; ")
     assert "names a profile that this machine does not have" in err
 
 

@@ -1,4 +1,4 @@
-"""`ibgw` with one of a promotion's side effects at which it is killed: run as a program by test_promotion_killed.
+"""`ibgw` with one side effect, of a promotion or of a rotation, at which it is killed: run as a program by tests.
 
 Arguments: the effect's name, which of its calls, `before` or `after` it, then the words for `ibgw`. The kill is a
 SIGKILL, so that nothing of the program runs after it.
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from operations import cli
+from operations.credentials import rotation
+from operations.credentials.secrets_manager import SecretsManager
 from operations.promotion import command
 from operations.promotion.journal import Journal
 from operations.promotion.live import LiveStack
@@ -22,6 +24,9 @@ EFFECTS: dict[str, tuple[Any, str]] = {
     "file": (LiveStack, "name_release"),
     "deploy": (LiveStack, "deploy"),
     "stop": (LiveStack, "stop"),
+    "add a version": (SecretsManager, "add"),
+    "move a stage": (SecretsManager, "move"),
+    "update for a rotation": (rotation, "rollout"),
 }
 
 
