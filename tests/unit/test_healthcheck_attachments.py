@@ -12,8 +12,7 @@ from deployment.tables import Kind
 from healthcheck.attachments import Attachments, Shared
 from healthcheck.docker_host import DockerError
 from healthcheck.report import CheckResult
-from tests.unit.docker_host import FakeContainer, FakeHost
-from tests.unit.fake_docker import FakeDocker
+from tests.unit.fake_docker import FakeDocker, VerifyingDocker, network
 from tests.unit.test_healthcheck_runner import API, container_event, healthy_host, network_event, verify
 
 GONE = "8" * 64
@@ -22,11 +21,11 @@ BOT = {"name": "bot", "app": "bot"}
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+def host(monkeypatch: pytest.MonkeyPatch) -> VerifyingDocker:
     return healthy_host(monkeypatch)
 
 
-def isolation(host: FakeHost) -> CheckResult:
+def isolation(host: VerifyingDocker) -> CheckResult:
     return verify(host).gateways[0].checks[6]
 
 
@@ -40,18 +39,18 @@ def isolation(host: FakeHost) -> CheckResult:
     ],
 )
 def test_a_listed_container_that_is_gone_is_known_by_its_last_events(
-    host: FakeHost, listed: str, told: dict[str, str], reason: str | None
+    host: VerifyingDocker, listed: str, told: dict[str, str], reason: str | None
 ) -> None:
     """Gone before it could be inspected: what is declared is believed, and nothing else."""
-    host.network_records[API] = {"Containers": {"a" * 64: {"Name": "ibgw-paper-main"}, listed: {"Name": NAME}}}
+    host.networks[API]["Containers"] = {"a" * 64: {"Name": "ibgw-paper-main"}, listed: {"Name": NAME}}
     attributes = {key: value for key, value in told.items() if key != "name"}
     host.happened = [container_event("die", GONE, name=told["name"], **attributes)]
     found = verify(host, clients=[{"label": "app=bot"}]).gateways[0].checks[6]
     assert found.reason == reason
 
 
-def test_a_listed_container_that_nobody_tells_of_is_a_stranger(host: FakeHost) -> None:
-    host.network_records[API] = {"Containers": {"a" * 64: {"Name": "ibgw-paper-main"}, GONE: {"Name": NAME}}}
+def test_a_listed_container_that_nobody_tells_of_is_a_stranger(host: VerifyingDocker) -> None:
+    host.networks[API]["Containers"] = {"a" * 64: {"Name": "ibgw-paper-main"}, GONE: {"Name": NAME}}
     found = isolation(host)
     assert (found.verdict.value, found.reason) == ("fail", "undeclared_client")
     assert NAME in found.seen
@@ -76,8 +75,8 @@ def test_a_container_that_goes_after_its_connection_was_read_is_known_by_what_fo
 
 def test_a_container_is_asked_for_once_and_keeps_the_name_that_its_network_tells() -> None:
     """Each of fifty gateways finds the other forty-nine on egress."""
-    host = FakeHost()
-    host.all.append(FakeContainer(host, "bot", container_id=GONE, labels={"app": "bot"}))
+    host = VerifyingDocker()
+    host.add_container("bot", container_id=GONE, labels={"app": "bot"})
     attachments = Attachments(host, [API], "ibgw-paper-egress")
     assert attachments.who(GONE, "bot").labels == {"app": "bot"}
     renamed = attachments.who(GONE, "renamed")
@@ -130,8 +129,8 @@ def test_what_was_asked_before_is_asked_again_after_a_failure_too(failure: Excep
 
 def test_who_came_keeps_the_name_that_is_known() -> None:
     """One that comes to two gateways' networks by `docker network connect`, of which its own events tell nothing."""
-    host = FakeHost()
-    host.all.append(FakeContainer(host, "bot", container_id=GONE))
+    host = VerifyingDocker()
+    host.add_container("bot", container_id=GONE)
     networks = [API, "ibgw-paper-other-api"]
     attachments = Attachments(host, networks, "ibgw-paper-egress")
     attachments.begin()
@@ -211,13 +210,13 @@ def test_a_connection_that_is_cut_off_is_taken_up_where_it_began() -> None:
 @pytest.mark.parametrize("action", ["create", "start"])
 def test_a_container_that_is_made_meanwhile_is_inspected_at_once(action: str) -> None:
     """What it shares with others is told nowhere else; it may be gone at the end."""
-    host = FakeHost()
-    host.all.append(FakeContainer(host, "sidecar", container_id=GONE, host_config={"PidMode": "container:x"}))
+    host = VerifyingDocker()
+    host.add_container("sidecar", container_id=GONE, host_config={"PidMode": "container:x"})
     attachments = attachments_of(host)
     host.happened = [container_event(action, GONE, name="sidecar")]
     attachments.look()
     attachments.everyone()
-    host.all.clear()
+    host.containers.clear()
     inspected = attachments.everyone()[GONE].inspected
     assert inspected is not None
     assert inspected["HostConfig"]["PidMode"] == "container:x"
@@ -241,7 +240,7 @@ def test_a_container_that_came_and_went_unseen_is_told(
     monkeypatch: pytest.MonkeyPatch, events: list[tuple[str, str]], missed: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr("healthcheck.attachments.OWN", {"ours"})
-    host = FakeHost()
+    host = VerifyingDocker()
     attachments = attachments_of(host)
     host.happened = [container_event(action, GONE, name=name) for action, name in events]
     attachments.look()
@@ -263,8 +262,9 @@ def test_a_container_that_came_and_went_unseen_is_told(
 )
 def test_a_stopped_container_that_is_set_to_join_is_found(joins: list[str], network_id: str, waits: bool) -> None:
     """By the network's name, its id, or the id's beginning: as `docker create --network` takes them."""
-    host = FakeHost(network_records={API: {"Id": "4e5f" * 16}, "4e5f": {"Id": "1" * 64}})
-    host.all.append(FakeContainer(host, "bot", container_id=GONE, status="created"))
+    host = FakeDocker()
+    host.objects[Kind.NETWORK] = {API: network(API, Id="4e5f" * 16), "4e5f": network("4e5f", Id="1" * 64)}
+    host.add_container("bot", container_id=GONE, status="created")
     real = host.find
 
     def find(kind: Kind, labels: Any = None, *, network: str = "") -> Any:
@@ -288,7 +288,7 @@ def test_who_is_on_a_network_on_top_of_an_interface_is_known_from_lists_and_even
         Kind.CONTAINER: [{"Id": "1" * 64, "NetworkSettings": {"Networks": {"mine": {"NetworkID": "5" * 64}}}}],
         Kind.VOLUME: [],
     }
-    host = FakeHost()
+    host = VerifyingDocker()
     host.find = lambda kind, labels=None, *, network="": listed[kind]  # type: ignore[method-assign]
     host.happened = [network_event("2" * 64, "tagged"), network_event("3" * 64)]
     attachments = attachments_of(host)

@@ -17,7 +17,7 @@ from healthcheck.inspected import record
 from healthcheck.observation import Observation
 from healthcheck.reasons import EXPLANATIONS
 from tests.leaks import leaks
-from tests.unit.docker_host import FakeContainer, FakeHost
+from tests.unit.fake_docker import container
 from tests.unit.gateways import HEX, gateway
 
 NOW = datetime(2026, 11, 22, 18, 30, tzinfo=UTC)
@@ -28,7 +28,7 @@ SECRET = "hunter2-and-more"  # noqa: S105 - made up
 
 
 def inspected(**options: Any) -> dict[str, Any]:
-    return FakeContainer(FakeHost(), "ibgw-paper-main", container_id="a" * 64, networks=("api",), **options).attrs
+    return container("ibgw-paper-main", container_id="a" * 64, networks=("api",), **options)
 
 
 def facts(document: dict[str, Any] | None = None, **changes: Any) -> Facts:

@@ -17,7 +17,7 @@ from healthcheck.probe import Answer
 from healthcheck.reachability import Origin, Reachability
 from healthcheck.reasons import Reason
 from healthcheck.verifier_container import PROBE, USER
-from tests.unit.docker_host import VERIFIER_IMAGE
+from tests.unit.fake_docker import VERIFIER_IMAGE
 from tests.unit.gateways import HEX, gateway, stack
 
 OURS = {"ibgw.prefix": "ibgw", "ibgw.project": "ibgw", "ibgw.stack": "paper"}

@@ -7,10 +7,10 @@ import pytest
 
 from deployment.description import Deployment
 from healthcheck import reachability
-from healthcheck.docker_host import NotFound
+from healthcheck.docker_host import DockerError, NotFound
 from healthcheck.reachability import Origin, ProbeTarget, Reachability, ReachabilityRounds
 from healthcheck.verifier_container import Verifiers
-from tests.unit.docker_host import FakeHost
+from tests.unit.fake_docker import VerifyingDocker, address
 from tests.unit.gateways import entry, gateway, stack
 from tests.unit.tws_server import closed_port, serving
 
@@ -28,17 +28,17 @@ def look(
     port: int,
     *,
     routers: tuple[str, ...] = ELSEWHERE,
-    host: FakeHost | None = None,
+    host: VerifyingDocker | None = None,
     address: str = "127.0.0.1",
 ) -> Reachability:
-    found = host or FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}})
+    found = host or VerifyingDocker(API, EGRESS, SECOND)
     target = ProbeTarget("main", (address,), routers)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reachability, "TRIED_PORTS", (port,))
         return looked(found, deployment, [target])["main"]
 
 
-def looked(host: FakeHost, deployment: Deployment, targets: Sequence[ProbeTarget]) -> dict[str, Reachability]:
+def looked(host: VerifyingDocker, deployment: Deployment, targets: Sequence[ProbeTarget]) -> dict[str, Reachability]:
     client: Any = host
     host.verifier_stays = True
     with Verifiers(client, deployment, lambda line: None) as verifiers:
@@ -72,7 +72,7 @@ def test_on_the_docker_host_nothing_can_be_said_about_beyond(
 
 
 def test_the_other_gateways_network_is_tried_from_and_none_is_not_applicable() -> None:
-    host = FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}}, answers={(SECOND, "127.0.0.1:4004"): "api"})
+    host = VerifyingDocker(API, EGRESS, SECOND, answers={(SECOND, "127.0.0.1:4004"): "api"})
     assert look(over_ssh("main", "second"), 4004, host=host).answers[Origin.OTHER_API] == {"127.0.0.1:4004": "api"}
     assert look(over_ssh("main"), 4004).not_applicable[Origin.OTHER_API] == "the stack has one gateway"
 
@@ -80,7 +80,7 @@ def test_the_other_gateways_network_is_tried_from_and_none_is_not_applicable() -
 @pytest.mark.parametrize(("again", "told"), [("unreachable", "unreachable"), ("api", "api"), ("closed", "closed")])
 def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, told: str) -> None:
     """Docker lets packets through for a moment whenever a network is made (setup_ip_tables.go, EnsureJumpRule)."""
-    host = FakeHost(network_records={API: {}, EGRESS: {}})
+    host = VerifyingDocker(API, EGRESS)
     said = iter(["api", again])
     host.answer = lambda networks, address: next(said) if EGRESS in networks else "unreachable"  # type: ignore[method-assign]
     assert look(stack(), 4004, host=host).answers[Origin.EGRESS] == {"127.0.0.1:4004": told}
@@ -89,16 +89,17 @@ def test_what_answers_from_outside_is_asked_again_and_that_counts(again: str, to
 
 def test_inside_the_verifier_is_asked_for_the_addresses_that_are_tried_from_outside() -> None:
     """Where the gateway is at another one meanwhile, its answer would say nothing of theirs."""
-    now = FakeHost.address(API)
+    now = address(API)
     for tried, answer in ((now, "api"), ("127.0.0.1", "unreachable")):
-        host = FakeHost(network_records={API: {}, EGRESS: {}}, answers={(API, f"{now}:4004"): "api"})
+        host = VerifyingDocker(API, EGRESS, answers={(API, f"{now}:4004"): "api"})
         assert look(stack(), 4004, host=host, address=tried).answers[Origin.INSIDE] == {f"{tried}:4004": answer}
         assert host.verifiers[0].probed == [[f"{tried}:4004"]]
         assert len(host.probes) == 2  # a throwaway bridge, egress
 
 
 def test_a_probe_that_ends_without_its_answers_has_failed() -> None:
-    host = FakeHost(network_records={API: {}, EGRESS: {}}, probes_say=[])
+    host = VerifyingDocker(API, EGRESS)
+    host.probes_say = []
     views = look(stack(), 4004, host=host)
     assert {Origin.BRIDGE, Origin.EGRESS} <= set(views.failed)
     assert "ended with exit code 0" in views.failed[Origin.EGRESS]
@@ -106,13 +107,13 @@ def test_a_probe_that_ends_without_its_answers_has_failed() -> None:
 
 @pytest.mark.parametrize("exists", [True, False])
 def test_only_a_neighbour_whose_network_is_gone_is_not_applicable(exists: bool) -> None:
-    host = FakeHost(network_records={API: {}, EGRESS: {}, SECOND: {}})
+    host = VerifyingDocker(API, EGRESS, SECOND)
     start = host.create
 
     def create(image: str, command: Any = None, **options: Any) -> str:
         if options["network"] == SECOND and options["entrypoint"]:
             if not exists:
-                del host.network_records[SECOND]
+                del host.networks[SECOND]
             raise NotFound("no such image, or no such network")
         return start(image, command, **options)
 
@@ -123,7 +124,7 @@ def test_only_a_neighbour_whose_network_is_gone_is_not_applicable(exists: bool) 
 
 
 def test_a_verifier_that_is_gone_is_no_control() -> None:
-    host = FakeHost(network_records={API: {}, EGRESS: {}})
+    host = VerifyingDocker(API, EGRESS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host, "start", lambda name: host.stop(name, grace=0))
         views = look(stack(), 4004, host=host)
@@ -131,15 +132,16 @@ def test_a_verifier_that_is_gone_is_no_control() -> None:
 
 
 def test_what_cannot_be_tried_says_why_at_its_origin() -> None:
-    host = FakeHost(network_records={API: {}, EGRESS: {}}, start_fails=True)
+    host = VerifyingDocker(API, EGRESS)
+    host.failing["start"] = DockerError("cannot start")
     views = look(stack(), 4004, host=host)
     assert set(views.failed) == {Origin.INSIDE, Origin.BRIDGE, Origin.EGRESS}
     assert all("cannot start" in text for text in views.failed.values())
-    assert host.all == [], "also what has been created only"
+    assert host.left == [], "also what has been created only"
 
 
 def test_nothing_to_try_makes_no_container() -> None:
-    host = FakeHost()
+    host = VerifyingDocker()
     assert looked(host, stack(), []) == {}
     assert host.probes == []
 

@@ -20,7 +20,7 @@ from healthcheck.docker_host import DockerError
 from healthcheck.human import render_human
 from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.report import Report
-from tests.unit.docker_host import FakeContainer, FakeHost
+from tests.unit.fake_docker import GATEWAY_IMAGE, VerifyingDocker, address, network
 from tests.unit.gateways import HEX, checks, entry, gateway, stack
 
 API = "ibgw-paper-main-api"
@@ -69,21 +69,16 @@ HEALTHY = report_line([result(name) for name in NAMES])
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+def host(monkeypatch: pytest.MonkeyPatch) -> VerifyingDocker:
     return healthy_host(monkeypatch)
 
 
-def healthy_host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    found = FakeHost(
-        images_known={f"sha256:{HEX}"},
-        network_records={
-            API: {},
-            EGRESS: {"Internal": False, "Options": {"com.docker.network.bridge.enable_icc": "false"}},
-        },
-        verifier_lines=[HEALTHY],
-        answers={(API, f"{FakeHost.address(API)}:4004"): "api"},
-        digests=[f"localhost:5000/ib-gateway@sha256:{HEX}"],
-    )
+def healthy_host(monkeypatch: pytest.MonkeyPatch) -> VerifyingDocker:
+    found = VerifyingDocker(API, answers={(API, f"{address(API)}:4004"): "api"})
+    apart = {"com.docker.network.bridge.enable_icc": "false"}
+    found.networks[EGRESS] = network(EGRESS, Internal=False, Options=apart)
+    found.add_image(GATEWAY_IMAGE, f"sha256:{HEX}", digests=[f"localhost:5000/ib-gateway@sha256:{HEX}"])
+    found.verifier_lines = [HEALTHY]
     add_gateway(found)
     monkeypatch.setattr(runner, "DockerHost", lambda address: found)
     monkeypatch.setattr(runner, "janitor", lambda address: nullcontext())
@@ -91,19 +86,16 @@ def healthy_host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     return found
 
 
-def add_gateway(host: FakeHost, **state: Any) -> FakeContainer:
-    host.all[:] = [one for one in host.all if one.name != "ibgw-paper-main"]
-    container = FakeContainer(host, "ibgw-paper-main", container_id="a" * 64, **({"networks": (API, EGRESS)} | state))
-    host.all.append(container)
-    return container
+def add_gateway(host: VerifyingDocker, **state: Any) -> dict[str, Any]:
+    return host.add_container("ibgw-paper-main", container_id="a" * 64, **({"networks": (API, EGRESS)} | state))
 
 
-def verify(host: FakeHost, *, wait: float | None = 60, told: list[str] | None = None, **changes: Any) -> Report:
+def verify(host: VerifyingDocker, *, wait: float | None = 60, told: list[str] | None = None, **changes: Any) -> Report:
     said = told if told is not None else []
     report = runner.verify(stack(gateway(**changes)), wait=wait, progress=said.append)
     assert host.closed
-    assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == [], "every container is removed"
-    assert [name for name in host.network_records if "verifier" in name] == []
+    assert host.left == [], "every container is removed"
+    assert [name for name in host.networks if "verifier" in name] == []
     return report
 
 
@@ -113,7 +105,7 @@ def first(report: Report) -> tuple[str, str | None]:
     return check.verdict.value, check.reason
 
 
-def test_the_verifiers_report_and_dockers_records_become_one(host: FakeHost) -> None:
+def test_the_verifiers_report_and_dockers_records_become_one(host: VerifyingDocker) -> None:
     report = verify(host)
     assert (report.verdict.value, report.exit_code) == ("verified", 0)
     found = report.gateways[0]
@@ -123,7 +115,7 @@ def test_the_verifiers_report_and_dockers_records_become_one(host: FakeHost) -> 
     assert found.verifier.image_id == f"sha256:{HEX}"
 
 
-def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_only(host: FakeHost) -> None:
+def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_only(host: VerifyingDocker) -> None:
     verify(host, wait=600)
     options = host.verifiers[0].options
     assert host.verifiers[0].name.startswith("ibgw-paper-main-verifier-")
@@ -168,7 +160,7 @@ def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_
     ],
 )
 def test_a_container_that_cannot_answer_is_not_asked(
-    host: FakeHost, state: dict[str, Any], reason: str, seen: str
+    host: VerifyingDocker, state: dict[str, Any], reason: str, seen: str
 ) -> None:
     add_gateway(host, **state)
     report = verify(host)
@@ -179,12 +171,12 @@ def test_a_container_that_cannot_answer_is_not_asked(
     assert host.verifiers == []
 
 
-def test_a_stopped_gateway_names_the_command_that_starts_it(host: FakeHost) -> None:
+def test_a_stopped_gateway_names_the_command_that_starts_it(host: VerifyingDocker) -> None:
     add_gateway(host, status="exited", exit_code=143)
     assert verify(host).gateways[0].checks[0].remedy == "start it: `ibgw start --stack paper --gateway main`"
 
 
-def test_a_gateway_that_was_stopped_for_its_credentials_says_so(host: FakeHost) -> None:
+def test_a_gateway_that_was_stopped_for_its_credentials_says_so(host: VerifyingDocker) -> None:
     add_gateway(host, status="exited", exit_code=143, log=REJECTED)
     check = verify(host).gateways[0].checks[0]
     assert check.reason == "stopped"
@@ -194,17 +186,17 @@ def test_a_gateway_that_was_stopped_for_its_credentials_says_so(host: FakeHost) 
     assert check.steps[2:] == (), "the update makes it anew, and starts it"
 
 
-def test_a_missing_container_and_a_missing_network_are_failures_with_a_remedy(host: FakeHost) -> None:
-    host.network_records.clear()
+def test_a_missing_container_and_a_missing_network_are_failures_with_a_remedy(host: VerifyingDocker) -> None:
+    host.networks.clear()
     assert first(verify(host)) == ("fail", "network_missing")
-    host.all.clear()
+    host.containers.clear()
     report = verify(host)
     assert first(report) == ("fail", "container_missing")
     assert report.gateways[0].checks[0].remedy == "recreate it: `pulumi up --refresh --stack paper`"
     assert report.gateways[0].checks[6].verdict.value == "skipped"
 
 
-def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(host: FakeHost) -> None:
+def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(host: VerifyingDocker) -> None:
     host.objects[Kind.IMAGE].clear()
     report = verify(host)
     assert (report.verdict.value, report.exit_code) == ("could_not_run", 5)
@@ -214,7 +206,7 @@ def test_a_missing_verifier_image_is_could_not_run_with_the_command_that_heals(h
     assert report.gateways[0].checks[0].remedy == f"rebuild it: `pulumi up --stack paper --replace '{urn}'`"
 
 
-def test_the_image_of_an_earlier_version_is_understood_and_not_believed(host: FakeHost) -> None:
+def test_the_image_of_an_earlier_version_is_understood_and_not_believed(host: VerifyingDocker) -> None:
     """What it printed up to 0.2: verdicts and remedies of its own, where now is only what it saw."""
     check = {"name": "reachable", "verdict": "fail", "required": True, "reason": "port_closed", "seen": "closed",
              "data": {}, "skipped_because": None, "remedy": "of old", "runbook": None, "duration_ms": 3}  # fmt: skip
@@ -243,7 +235,9 @@ def test_the_image_of_an_earlier_version_is_understood_and_not_believed(host: Fa
         ([progress_line(failing("reachable", "port_closed"))], "Killed DU1234567", "Killed DU***567"),
     ],
 )
-def test_a_verifier_without_a_report_is_could_not_run(host: FakeHost, lines: list[str], stderr: str, said: str) -> None:
+def test_a_verifier_without_a_report_is_could_not_run(
+    host: VerifyingDocker, lines: list[str], stderr: str, said: str
+) -> None:
     host.verifier_lines, host.verifier_stderr = lines, stderr
     report = verify(host)
     assert report.exit_code == 5
@@ -251,14 +245,14 @@ def test_a_verifier_without_a_report_is_could_not_run(host: FakeHost, lines: lis
     assert said in report.gateways[0].checks[0].seen
 
 
-def test_a_verifier_that_does_not_start_is_could_not_run_and_removed(host: FakeHost) -> None:
-    host.start_fails = True
+def test_a_verifier_that_does_not_start_is_could_not_run_and_removed(host: VerifyingDocker) -> None:
+    host.failing["start"] = DockerError("cannot start")
     report = verify(host)
     assert first(report) == ("fail", "verifier_failed")
     assert host.verifiers[0].name in host.removed
 
 
-def test_a_hung_verifier_is_given_up(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_verifier_is_given_up(host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway_run, "BUDGET", 0.2)
     host.verifier_lines, host.verifier_stays = [], True
     assert first(verify(host, wait=0)) == ("fail", "verifier_failed")
@@ -277,7 +271,7 @@ def test_a_hung_verifier_is_given_up(host: FakeHost, monkeypatch: pytest.MonkeyP
 )
 @pytest.mark.parametrize(("check", "vague"), [("connected", "relay_only"), ("authenticated", "not_logged_in")])
 def test_what_cannot_heal_ends_the_wait_at_once(
-    host: FakeHost, line: str, reason: str, stops: bool, check: str, vague: str
+    host: VerifyingDocker, line: str, reason: str, stops: bool, check: str, vague: str
 ) -> None:
     container = add_gateway(host, log=f".> Starting IBC/IB gateway\n{line}\n")
     host.verifier_lines, host.verifier_stays = [progress_line(failing(check, vague))], True
@@ -286,31 +280,31 @@ def test_what_cannot_heal_ends_the_wait_at_once(
     assert (report.verdict.value, str(found.reason)) == ("failed", reason)
     assert found.data["seen_through_api"] == vague
     assert line in found.seen
-    assert container.stopped_with == ([75] if stops else []), "stopped with its own grace, or left alone"
+    assert host.stops(container["Id"]) == ([75] if stops else []), "stopped with its own grace, or left alone"
 
 
-def test_a_rejected_gateway_is_stopped_also_where_its_settings_cannot_be_read(host: FakeHost) -> None:
+def test_a_rejected_gateway_is_stopped_also_where_its_settings_cannot_be_read(host: VerifyingDocker) -> None:
     container = add_gateway(host, log=REJECTED)
     host.failing["owner"] = DockerError("no space left on device")
     host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
     report = verify(host)
     assert report.exit_code == 5
     assert "no space left on device" in report.gateways[0].checks[0].seen
-    assert container.stopped_with == [75]
+    assert host.stops(container["Id"]) == [75]
 
 
 @pytest.mark.parametrize("line", [REJECTED, LOCKED])
 @pytest.mark.parametrize("check", ["connected", "authenticated"])
-def test_who_looks_stops_nothing_and_is_told_what_would(host: FakeHost, line: str, check: str) -> None:
+def test_who_looks_stops_nothing_and_is_told_what_would(host: VerifyingDocker, line: str, check: str) -> None:
     container = add_gateway(host, log=line)
     host.verifier_lines, host.verifier_stays = [progress_line(failing(check, "not_logged_in"))], True
     found = runner.look(stack(), wait=0, progress=lambda line: None).gateways[0]
-    assert container.stopped_with == []
+    assert host.stops(container["Id"]) == []
     assert not found.stopped
     assert "`ibgw verify --stack paper --gateway main` stops it" in (found.note or "")
 
 
-def test_who_verifies_stops_a_rejected_gateway_and_says_so(host: FakeHost) -> None:
+def test_who_verifies_stops_a_rejected_gateway_and_says_so(host: VerifyingDocker) -> None:
     add_gateway(host, log=REJECTED)
     host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
     report = verify(host)
@@ -319,25 +313,25 @@ def test_who_verifies_stops_a_rejected_gateway_and_says_so(host: FakeHost) -> No
 
 
 @pytest.mark.parametrize("act", [runner.verify, runner.look])
-def test_of_a_gateway_that_was_stopped_before_nothing_is_said(host: FakeHost, act: Any) -> None:
+def test_of_a_gateway_that_was_stopped_before_nothing_is_said(host: VerifyingDocker, act: Any) -> None:
     container = add_gateway(host, log=REJECTED, status="exited")
     found = act(stack(), wait=0, progress=lambda line: None).gateways[0]
-    assert (container.stopped_with, found.stopped, found.note) == ([], False, None)
+    assert (host.stops(container["Id"]), found.stopped, found.note) == ([], False, None)
 
 
-def test_a_lock_is_reported_with_its_length(host: FakeHost) -> None:
+def test_a_lock_is_reported_with_its_length(host: VerifyingDocker) -> None:
     add_gateway(host, log=LOCKED)
     host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
     assert "the lock lasts 287 s" in (verify(host).gateways[0].checks[1].remedy or "")
 
 
-def test_a_healthy_api_is_believed_whatever_the_log_says(host: FakeHost) -> None:
+def test_a_healthy_api_is_believed_whatever_the_log_says(host: VerifyingDocker) -> None:
     container = add_gateway(host, log=REJECTED)
     assert verify(host).verdict.value == "verified"
-    assert container.stopped_with == []
+    assert host.stops(container["Id"]) == []
 
 
-def test_a_pending_second_factor_is_waited_for_told_and_times_out(host: FakeHost) -> None:
+def test_a_pending_second_factor_is_waited_for_told_and_times_out(host: VerifyingDocker) -> None:
     add_gateway(host, log=PUSH)
     found = failing("connected", "relay_only")
     host.verifier_lines = [progress_line(found), report_line(found)]
@@ -349,7 +343,7 @@ def test_a_pending_second_factor_is_waited_for_told_and_times_out(host: FakeHost
     assert all(line.startswith("main: ") for line in told)
 
 
-def test_a_wait_is_told_with_what_to_do_about_it_once(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_is_told_with_what_to_do_about_it_once(host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a person could do is said at the beginning of the wait, not only at its end."""
     monkeypatch.setattr(gateway_run, "HEARTBEAT", 0)
     add_gateway(host, log=PUSH)
@@ -369,7 +363,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_by_default_a_wait_is_as_long_as_what_is_wrong_is_worth(host: FakeHost) -> None:
+def test_by_default_a_wait_is_as_long_as_what_is_wrong_is_worth(host: VerifyingDocker) -> None:
     add_gateway(host, log=PUSH)
     host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
     told: list[str] = []
@@ -380,7 +374,7 @@ def test_by_default_a_wait_is_as_long_as_what_is_wrong_is_worth(host: FakeHost) 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_wait_that_somebody_gave_is_kept(host: FakeHost) -> None:
+def test_a_wait_that_somebody_gave_is_kept(host: VerifyingDocker) -> None:
     add_gateway(host, log=PUSH)
     host.verifier_lines = [progress_line(failing("connected", "relay_only")), HEALTHY]
     assert verify(host, wait=60).exit_code == 0
@@ -394,7 +388,7 @@ def test_a_wait_that_somebody_gave_is_kept(host: FakeHost) -> None:
     ],
 )
 def test_what_docker_shows_and_no_wait_puts_right_is_not_waited_for(
-    host: FakeHost, state: dict[str, Any], check: str, reason: str
+    host: VerifyingDocker, state: dict[str, Any], check: str, reason: str
 ) -> None:
     add_gateway(host, **state)
     host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
@@ -403,56 +397,56 @@ def test_what_docker_shows_and_no_wait_puts_right_is_not_waited_for(
     assert (report.exit_code, found[check].reason, found["reachable"].reason) == (3, reason, "port_closed")
 
 
-def test_the_report_s_time_is_all_of_it(host: FakeHost) -> None:
+def test_the_report_s_time_is_all_of_it(host: VerifyingDocker) -> None:
     """Not the last attempt's alone."""
     report = runner.verify(stack(), wait=0, progress=lambda _line: time.sleep(0.7))
     [found] = report.gateways
     assert found.took_ms >= 700 > found.duration_ms
 
 
-def test_a_gateway_that_stops_during_the_wait_ends_it(host: FakeHost) -> None:
+def test_a_gateway_that_stops_during_the_wait_ends_it(host: VerifyingDocker) -> None:
     container = add_gateway(host)
     host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
 
     def stop_when_told(line: str) -> None:
         if "waiting" in line:
-            container.attrs["State"] |= {"Status": "exited", "ExitCode": 143}
+            container["State"] |= {"Status": "exited", "ExitCode": 143}
 
     report = runner.verify(stack(), wait=3600, progress=stop_when_told)
     assert first(report) == ("fail", "stopped")
 
 
-def test_a_gateway_that_keeps_restarting_during_the_wait_ends_it(host: FakeHost) -> None:
+def test_a_gateway_that_keeps_restarting_during_the_wait_ends_it(host: VerifyingDocker) -> None:
     container = add_gateway(host, restarts=40)
     host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
 
     def restart_when_told(line: str) -> None:
         if "waiting" in line:
-            container.attrs["RestartCount"] = 43
+            container["RestartCount"] = 43
 
     report = runner.verify(stack(), wait=3600, progress=restart_when_told)
     assert first(report) == ("fail", "crash_looping")
 
 
-def test_a_live_account_on_paper_ends_the_wait_and_nothing_is_stopped(host: FakeHost) -> None:
+def test_a_live_account_on_paper_ends_the_wait_and_nothing_is_stopped(host: VerifyingDocker) -> None:
     container = add_gateway(host)
     host.verifier_lines = [report_line(failing("authenticated", "account_kind_mismatch"))]
     assert verify(host).exit_code == 3
-    assert container.stopped_with == []
+    assert host.stops(container["Id"]) == []
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda host: host.network_records[API].update(Internal=False), "exposed"),
+        (lambda host: host.networks[API].update(Internal=False), "exposed"),
         (lambda host: add_gateway(host, ports={"4004/tcp": [{"HostIp": "", "HostPort": "4002"}]}), "exposed"),
         (
-            lambda host: host.all.append(FakeContainer(host, "stranger", container_id="b" * 64, networks=(API,))),
+            lambda host: host.add_container("stranger", container_id="b" * 64, networks=(API,)),
             "undeclared_client",
         ),
     ],
 )
-def test_a_healthy_api_that_others_can_reach_is_a_failure(host: FakeHost, change: Any, reason: str) -> None:
+def test_a_healthy_api_that_others_can_reach_is_a_failure(host: VerifyingDocker, change: Any, reason: str) -> None:
     change(host)
     report = verify(host)
     assert (report.verdict.value, report.exit_code) == ("failed", 3)
@@ -460,12 +454,12 @@ def test_a_healthy_api_that_others_can_reach_is_a_failure(host: FakeHost, change
     assert (isolation.verdict.value, str(isolation.reason), isolation.required) == ("fail", reason, True)
 
 
-def test_a_declared_client_may_be_attached(host: FakeHost) -> None:
-    host.all.append(FakeContainer(host, "bot", container_id="b" * 64, networks=(API,)))
+def test_a_declared_client_may_be_attached(host: VerifyingDocker) -> None:
+    host.add_container("bot", container_id="b" * 64, networks=(API,))
     assert verify(host, clients=[{"container": "bot"}]).verdict.value == "verified"
 
 
-def test_accounts_in_log_lines_are_masked(host: FakeHost) -> None:
+def test_accounts_in_log_lines_are_masked(host: VerifyingDocker) -> None:
     add_gateway(host, log=f"{REJECTED} DU1234567 IbPassword=hunter2")
     host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     text = verify(host).model_dump_json()
@@ -473,7 +467,7 @@ def test_accounts_in_log_lines_are_masked(host: FakeHost) -> None:
     assert "hunter2" not in text
 
 
-def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(host: FakeHost) -> None:
+def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(host: VerifyingDocker) -> None:
     """It is 18:30. Each may be needed for as long as its label says, and a minute more for its removal."""
     labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier", "ibgw.lifetime": "1320"}
 
@@ -487,17 +481,15 @@ def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(hos
         **changes: str,
     ) -> None:
         changed = {f"ibgw.{key}": value for key, value in changes.items()}
-        container = FakeContainer(
-            host,
+        host.add_container(
             name,
             container_id=name,
             status=status,
             created=created,
             finished=finished,
             labels=labels | changed,
-            config={"Entrypoint": entry_point},
+            config={"Entrypoint": entry_point, "Labels": labels | changed},
         )
-        host.all.append(container)
 
     add("ended", "2026-11-22T18:10:00Z", "exited", finished="2026-11-22T18:28:59Z")
     add("outlived", "2026-11-22T18:06:59Z", entry_point=verifier_container.PROBE)
@@ -517,47 +509,44 @@ def test_leftovers_of_killed_runs_are_swept_and_those_of_running_ones_spared(hos
     assert host.removed[:4] == ["ended", "outlived", "never-started", "its-owner-is-gone"]
     spared = {"at-work", "at-work-for-hours", "just-ended", "to-be-started", "of-live", "of-another-prefix"}
     spared |= {"not-ours-but-for-its-labels", "its-owner-is-there"}
-    assert spared <= {one.name for one in host.all}
+    assert spared <= set(host.containers)
     assert told[0] == "removed 4 of the verifier's objects that an earlier run left behind"
 
 
 @pytest.mark.parametrize(
     ("system_time", "removed"), [("2026-11-22T19:30:00.123456789+01:00", []), ("2026-11-22T13:32:00-05:00", ["ended"])]
 )
-def test_the_daemons_clock_is_read_with_its_offset(host: FakeHost, system_time: str, removed: list[str]) -> None:
+def test_the_daemons_clock_is_read_with_its_offset(host: VerifyingDocker, system_time: str, removed: list[str]) -> None:
     """Docker API 1.41, GET /info: SystemTime is in the daemon's zone; both are about 18:30 in UTC."""
     labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier"}
     finished = "2026-11-22T18:29:59.999999999Z"
-    host.all.append(
-        FakeContainer(
-            host,
-            "ended",
-            container_id="ended",
-            status="exited",
-            finished=finished,
-            labels=labels | {"ibgw.lifetime": "36000"},
-            config={"Entrypoint": verifier_container.ENTRY_POINT},
-        )
+    host.add_container(
+        "ended",
+        container_id="ended",
+        status="exited",
+        finished=finished,
+        labels=labels | {"ibgw.lifetime": "36000"},
+        config={"Entrypoint": verifier_container.ENTRY_POINT},
     )
     host.time = system_time
     verify(host)
     assert [name for name in host.removed if name == "ended"] == removed
 
 
-def test_a_gateways_start_is_read_with_its_offset(host: FakeHost) -> None:
+def test_a_gateways_start_is_read_with_its_offset(host: VerifyingDocker) -> None:
     container = add_gateway(host, log=REJECTED)
-    container.attrs["State"]["StartedAt"] = "2026-11-22T19:00:00.123456789+01:00"
+    container["State"]["StartedAt"] = "2026-11-22T19:00:00.123456789+01:00"
     host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     verify(host)
     # date -d 2026-11-22T18:00:00Z +%s. Docker notes a start after its first lines; without their mark it counts alone.
-    asked = [options["since"].timestamp() for name, options in host.looks("log") if name == container.id]
+    asked = [options["since"].timestamp() for name, options in host.looks("log") if name == container["Id"]]
     assert asked[:2] == [
         1795370397.123456,
         1795370400.123456,
     ]
 
 
-def test_dockers_failure_at_one_gateway_leaves_the_others_their_reports(host: FakeHost) -> None:
+def test_dockers_failure_at_one_gateway_leaves_the_others_their_reports(host: VerifyingDocker) -> None:
     second = {"name": "ibgw-paper-second", "id": "c" * 64}
     host.failing["there ibgw-paper-second"] = DockerError("it broke DU1234567")
     api = entry()["api"] | {"network": "ibgw-paper-second-api"}
@@ -575,14 +564,14 @@ def test_dockers_failure_at_one_gateway_leaves_the_others_their_reports(host: Fa
     assert (hygiene.name.value, hygiene.verdict.value) == ("hygiene", "skipped")
 
 
-def test_a_broken_connection_to_the_verifier_is_its_failure(host: FakeHost) -> None:
+def test_a_broken_connection_to_the_verifier_is_its_failure(host: VerifyingDocker) -> None:
     host.failing["create"] = DockerError("it broke")
     report = verify(host)
     assert first(report) == ("fail", "verifier_failed")
     assert [check.verdict.value for check in report.gateways[0].checks[6:]] == ["skipped", "pass"]
 
 
-def test_a_sweep_that_fails_is_could_not_run(host: FakeHost) -> None:
+def test_a_sweep_that_fails_is_could_not_run(host: VerifyingDocker) -> None:
     host.failing["now"] = DockerError("too slow")
     with pytest.raises(IbgwError, match=r"Docker host unix:///var/run/docker\.sock: too slow") as failure:
         runner.verify(stack(), wait=0, progress=lambda line: None)
@@ -590,7 +579,7 @@ def test_a_sweep_that_fails_is_could_not_run(host: FakeHost) -> None:
     assert host.closed
 
 
-def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost) -> None:
+def test_an_interrupt_removes_the_container_before_it_goes_on(host: VerifyingDocker) -> None:
     host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
     waiting = threading.main_thread().ident
     assert waiting is not None
@@ -607,10 +596,10 @@ def test_an_interrupt_removes_the_container_before_it_goes_on(host: FakeHost) ->
     finally:
         signal.signal(signal.SIGINT, before)
     assert host.verifiers[0].name in host.removed
-    assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == []
+    assert host.left == []
 
 
-def test_gateways_are_chosen_by_name_and_unknown_ones_refused(host: FakeHost) -> None:
+def test_gateways_are_chosen_by_name_and_unknown_ones_refused(host: VerifyingDocker) -> None:
     second = gateway(name="second", checks=checks("off", "off"))
     report = runner.verify(stack(gateway(), second), gateways=["main"], wait=0, progress=lambda line: None)
     assert [one.gateway for one in report.gateways] == ["main"]
@@ -628,7 +617,7 @@ def test_a_docker_host_that_does_not_answer_could_not_be_run() -> None:
     assert refusal.value.exit_code == 5
 
 
-def test_a_report_is_written_whole(host: FakeHost, tmp_path: Path) -> None:
+def test_a_report_is_written_whole(host: VerifyingDocker, tmp_path: Path) -> None:
     report = verify(host)
     target = tmp_path / "reports" / "paper.json"
     report.write(target, pytest.fail)
@@ -639,7 +628,7 @@ def test_a_report_is_written_whole(host: FakeHost, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("in_the_way", "why"), [("folder", "File exists"), ("disk", "No space left on device")])
 def test_a_report_that_cannot_be_kept_is_told_and_no_failure(
-    host: FakeHost, tmp_path: Path, in_the_way: str, why: str
+    host: VerifyingDocker, tmp_path: Path, in_the_way: str, why: str
 ) -> None:
     target = tmp_path / "reports" / "paper.json"
     if in_the_way == "folder":
@@ -670,7 +659,7 @@ def isolation_of(report: Report) -> tuple[str, str | None]:
     return check.verdict.value, check.reason
 
 
-def test_one_container_an_origin_tries_every_port_of_every_address(host: FakeHost) -> None:
+def test_one_container_an_origin_tries_every_port_of_every_address(host: VerifyingDocker) -> None:
     report = verify(host)
     tried = {
         probe.options["network"] if "-verifier-" not in probe.options["network"] else "throwaway": probe
@@ -678,7 +667,7 @@ def test_one_container_an_origin_tries_every_port_of_every_address(host: FakeHos
     }
     assert set(tried) == {"throwaway", EGRESS}
     wanted = {
-        f"{host.address(network)}:{port}" for network in (API, EGRESS) for port in (4001, 4002, 4003, 4004, 4010, 5900)
+        f"{address(network)}:{port}" for network in (API, EGRESS) for port in (4001, 4002, 4003, 4004, 4010, 5900)
     }
     for probe in host.probes:
         assert set(probe.options["command"]) == wanted
@@ -691,12 +680,12 @@ def test_one_container_an_origin_tries_every_port_of_every_address(host: FakeHos
 
 
 @pytest.mark.parametrize("origin", ["throwaway", EGRESS])
-def test_an_answer_at_any_origin_is_exposure(host: FakeHost, origin: str) -> None:
-    host.answers[origin, f"{host.address(API)}:4002"] = "api"
+def test_an_answer_at_any_origin_is_exposure(host: VerifyingDocker, origin: str) -> None:
+    host.answers[origin, f"{address(API)}:4002"] = "api"
     assert isolation_of(verify(host)) == ("fail", "exposed")
 
 
-def test_silence_without_a_control_is_tried_again_and_then_unproven(host: FakeHost) -> None:
+def test_silence_without_a_control_is_tried_again_and_then_unproven(host: VerifyingDocker) -> None:
     host.answers.clear()
     assert isolation_of(verify(host)) == ("fail", "isolation_unproven")
     assert (len(host.probes), len(host.verifiers[0].probed)) == (6, 3), "a throwaway bridge and egress; inside"
@@ -704,7 +693,7 @@ def test_silence_without_a_control_is_tried_again_and_then_unproven(host: FakeHo
 
 @pytest.mark.parametrize(("missed", "verdict"), [(2, "pass"), (3, "fail")])
 def test_a_control_that_misses_its_second_is_asked_again_with_all_that_depends_on_it(
-    host: FakeHost, missed: int, verdict: str
+    host: VerifyingDocker, missed: int, verdict: str
 ) -> None:
     [(inside, _)] = host.answers.items()
     asked: list[str] = []
@@ -720,7 +709,7 @@ def test_a_control_that_misses_its_second_is_asked_again_with_all_that_depends_o
     assert (len(host.probes), len(host.verifiers[0].probed)) == (6, 3)
 
 
-def test_an_interrupted_run_does_not_look_again(host: FakeHost) -> None:
+def test_an_interrupted_run_does_not_look_again(host: VerifyingDocker) -> None:
     """Interrupted at the second look, when the verifier has long reported: the third is left out."""
     stop = threading.Event()
 
@@ -735,7 +724,7 @@ def test_an_interrupted_run_does_not_look_again(host: FakeHost) -> None:
     assert (len(host.probes), len(host.verifiers[0].probed)) == (4, 2)
 
 
-def test_an_answer_from_outside_at_a_later_look_is_exposure(host: FakeHost) -> None:
+def test_an_answer_from_outside_at_a_later_look_is_exposure(host: VerifyingDocker) -> None:
     """Also where the control connects only then: what was silent before does not count."""
     [(inside, _)] = host.answers.items()
     looks: list[str] = []
@@ -749,7 +738,7 @@ def test_an_answer_from_outside_at_a_later_look_is_exposure(host: FakeHost) -> N
     assert isolation_of(verify(host)) == ("fail", "exposed")
 
 
-def test_a_gateway_that_came_up_meanwhile_is_tried_again(host: FakeHost) -> None:
+def test_a_gateway_that_came_up_meanwhile_is_tried_again(host: VerifyingDocker) -> None:
     control = host.answers.popitem()
 
     def answer_later(line: str) -> None:
@@ -761,7 +750,7 @@ def test_a_gateway_that_came_up_meanwhile_is_tried_again(host: FakeHost) -> None
     assert isolation_of(report) == ("pass", None)
 
 
-def test_a_gateway_that_does_not_answer_leaves_isolation_unproven_and_skipped(host: FakeHost) -> None:
+def test_a_gateway_that_does_not_answer_leaves_isolation_unproven_and_skipped(host: VerifyingDocker) -> None:
     host.answers.clear()
     host.verifier_lines = [report_line(failing("reachable", "port_closed"))]
     assert isolation_of(verify(host)) == ("skipped", None)
@@ -793,14 +782,16 @@ def container_event(action: str, container: str, **attributes: str) -> dict[str,
     ],
 )
 def test_whoever_came_and_went_is_known_from_dockers_events(
-    host: FakeHost, events: list[dict[str, Any]], expected: str | None
+    host: VerifyingDocker, events: list[dict[str, Any]], expected: str | None
 ) -> None:
     host.happened = events
     verdict, reason = isolation_of(verify(host, clients=[{"container": "bot"}]))
     assert (verdict, reason) == ("fail" if expected else "pass", expected)
 
 
-def test_watching_goes_on_until_there_is_something_to_tell(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_goes_on_until_there_is_something_to_tell(
+    host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gateway_run, "WATCH_STEP", 0.01)
 
     def come_later(line: str) -> None:
@@ -812,22 +803,22 @@ def test_watching_goes_on_until_there_is_something_to_tell(host: FakeHost, monke
     assert isolation_of(report) == ("fail", "undeclared_client")
 
 
-def test_what_runs_is_looked_at_whether_it_answers_or_not(host: FakeHost) -> None:
+def test_what_runs_is_looked_at_whether_it_answers_or_not(host: VerifyingDocker) -> None:
     add_gateway(host, status="exited", exit_code=143, host_config={"CapDrop": None}, owner=(0, 0))
     check = verify(host).gateways[0].checks[7]
     assert (check.name.value, check.verdict.value, str(check.reason)) == ("hygiene", "fail", "rule_broken")
     assert "owner of the settings: found 0:0" in check.seen
 
 
-def test_a_network_that_a_killed_run_left_is_swept_unless_it_is_in_use(host: FakeHost) -> None:
+def test_a_network_that_a_killed_run_left_is_swept_unless_it_is_in_use(host: VerifyingDocker) -> None:
     labels = {"ibgw.prefix": "ibgw", "ibgw.stack": "paper", "ibgw.role": "verifier", "ibgw.lifetime": "120"}
     old, new = "2026-11-22T18:26:59Z", "2026-11-22T18:28:00Z"
-    host.network_records |= {
-        "left": {"Id": "left", "Created": old, "Labels": labels},
-        "new": {"Id": "new", "Created": new, "Labels": labels},
-        "used": {"Id": "used", "Created": old, "Labels": labels, "Containers": {"b" * 64: {"Name": "bot"}}},
-        "of-live": {"Id": "of-live", "Created": old, "Labels": labels | {"ibgw.stack": "live"}},
+    host.objects[Kind.NETWORK] |= {
+        "left": network("left", Created=old, Labels=labels),
+        "new": network("new", Created=new, Labels=labels),
+        "used": network("used", Created=old, Labels=labels, Containers={"b" * 64: {"Name": "bot"}}),
+        "of-live": network("of-live", Created=old, Labels=labels | {"ibgw.stack": "live"}),
     }
     verify(host)
-    assert "left" not in host.network_records
-    assert {"new", "used", "of-live"} <= set(host.network_records)
+    assert "left" not in host.networks
+    assert {"new", "used", "of-live"} <= set(host.networks)

@@ -13,7 +13,7 @@ from healthcheck.observation import CheckName
 from healthcheck.report import Report
 from operations import formats
 from tests.leaks import leaks
-from tests.unit.docker_host import FakeHost
+from tests.unit.fake_docker import VerifyingDocker
 from tests.unit.gateways import checks as levels
 from tests.unit.gateways import gateway, stack
 from tests.unit.test_healthcheck_redact import NASTY, escaped
@@ -31,22 +31,22 @@ from tests.unit.test_healthcheck_runner import (
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+def host(monkeypatch: pytest.MonkeyPatch) -> VerifyingDocker:
     return healthy_host(monkeypatch)
 
 
-def verify(host: FakeHost, *names: str, **changes: Any) -> Report:
+def verify(host: VerifyingDocker, *names: str, **changes: Any) -> Report:
     report = runner.verify(
         stack(gateway(**changes)),
         wait=0,
         progress=lambda line: None,
         checks=[CheckName(name) for name in names] or None,
     )
-    assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == []
+    assert host.left == []
     return report
 
 
-def asked(host: FakeHost) -> list[str]:
+def asked(host: VerifyingDocker) -> list[str]:
     command = host.verifiers[0].options["command"]
     return str(command[command.index("--checks") + 1]).split(",")
 
@@ -69,7 +69,7 @@ NEEDED = {
 
 @pytest.mark.parametrize("names", NEEDED)
 def test_what_is_asked_for_runs_with_what_it_needs_and_is_reported_alone(
-    host: FakeHost, names: tuple[str, ...]
+    host: VerifyingDocker, names: tuple[str, ...]
 ) -> None:
     host.verifier_lines = [report_line([result(name) for name in NEEDED[names]])]
     report = verify(host, *names)
@@ -78,7 +78,7 @@ def test_what_is_asked_for_runs_with_what_it_needs_and_is_reported_alone(
     assert report.verdict.value == "verified"
 
 
-def test_a_glance_asks_docker_for_no_origin_and_no_events(host: FakeHost) -> None:
+def test_a_glance_asks_docker_for_no_origin_and_no_events(host: VerifyingDocker) -> None:
     host.verifier_lines = [report_line([result(name) for name in NAMES[:3]])]
     host.happened = [{"Type": "network", "Action": "connect", "Actor": {"ID": "n", "Attributes": {}}}]
     verify(host, "connected", "authenticated")
@@ -86,7 +86,7 @@ def test_a_glance_asks_docker_for_no_origin_and_no_events(host: FakeHost) -> Non
     assert host.happened, "nobody read the events"
 
 
-def test_what_failed_before_it_is_reported_too(host: FakeHost) -> None:
+def test_what_failed_before_it_is_reported_too(host: VerifyingDocker) -> None:
     found = [result("reachable"), result("connected", "wedged"), result("authenticated", because="connected")]
     host.verifier_lines = [report_line(found)]
     report = verify(host, "authenticated")
@@ -94,14 +94,14 @@ def test_what_failed_before_it_is_reported_too(host: FakeHost) -> None:
     assert (report.verdict.value, report.exit_code) == ("failed", 3)
 
 
-def test_a_gateway_that_cannot_be_asked_shows_why(host: FakeHost) -> None:
+def test_a_gateway_that_cannot_be_asked_shows_why(host: VerifyingDocker) -> None:
     add_gateway(host, status="exited", exit_code=143)
     report = verify(host, "authenticated")
     assert verdicts(report) == {"reachable": "fail", "authenticated": "skipped"}
     assert report.exit_code == 3
 
 
-def test_a_run_in_which_no_check_ran_is_no_success(host: FakeHost) -> None:
+def test_a_run_in_which_no_check_ran_is_no_success(host: VerifyingDocker) -> None:
     """On live, order_capability is off unless configured."""
     found = [result(name) for name in NAMES[:4]] + [result("order_capability", "switched_off")]
     host.verifier_lines = [report_line(found)]
@@ -110,7 +110,7 @@ def test_a_run_in_which_no_check_ran_is_no_success(host: FakeHost) -> None:
     assert (report.verdict.value, report.exit_code) == ("could_not_run", 5)
 
 
-def test_without_its_connection_nothing_is_verified(host: FakeHost) -> None:
+def test_without_its_connection_nothing_is_verified(host: VerifyingDocker) -> None:
     host.verifier_lines = [report_line([result("reachable"), result("connected", "wedged")])]
     report = verify(host, "hygiene")
     assert verdicts(report) == {"connected": "fail", "hygiene": "pass"}
@@ -120,7 +120,7 @@ def test_without_its_connection_nothing_is_verified(host: FakeHost) -> None:
 # --- interrupted --------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_run_ends_and_removes_its_container(host: FakeHost) -> None:
+def test_an_interrupted_run_ends_and_removes_its_container(host: VerifyingDocker) -> None:
     host.verifier_lines, host.verifier_stays = [progress_line(failing("reachable", "port_closed"))], True
     stop = threading.Event()
 
@@ -132,17 +132,17 @@ def test_an_interrupted_run_ends_and_removes_its_container(host: FakeHost) -> No
     assert (report.verdict.value, report.exit_code) == ("could_not_run", 5)
     assert "interrupted" in report.gateways[0].checks[0].seen
     assert host.verifiers[0].name in host.removed
-    assert [one for one in host.all if one in (*host.verifiers, *host.probes)] == []
-    assert host.verifiers[0].stopped_with == [3], "it was in the middle, and must disconnect"
+    assert host.left == []
+    assert host.stops(host.verifiers[0].name) == [3], "it was in the middle, and must disconnect"
 
 
-def test_a_verifier_that_has_reported_is_removed_without_a_wait(host: FakeHost) -> None:
+def test_a_verifier_that_has_reported_is_removed_without_a_wait(host: VerifyingDocker) -> None:
     assert verify(host).verdict.value == "verified"
-    assert host.verifiers[0].stopped_with == []
+    assert host.stops(host.verifiers[0].name) == []
 
 
 def test_a_verifier_that_cannot_be_removed_is_told_and_changes_no_verdict(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+    host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove = host.remove
 
@@ -170,7 +170,7 @@ def test_a_verifier_that_cannot_be_removed_is_told_and_changes_no_verdict(
         ("Second Factor Authentication initiated", "approve the login in the IBKR Mobile app"),
     ],
 )
-def test_progress_says_what_it_waits_for(host: FakeHost, line: str, told: str) -> None:
+def test_progress_says_what_it_waits_for(host: VerifyingDocker, line: str, told: str) -> None:
     add_gateway(host, log=f"{STAMP}{line}")
     host.verifier_lines = [progress_line(failing("connected", "relay_only")), HEALTHY]
     said: list[str] = []
@@ -179,7 +179,7 @@ def test_progress_says_what_it_waits_for(host: FakeHost, line: str, told: str) -
     assert any("waiting for connected" in one and told in one for one in said), said
 
 
-def test_a_crash_loop_names_what_is_behind_it(host: FakeHost) -> None:
+def test_a_crash_loop_names_what_is_behind_it(host: VerifyingDocker) -> None:
     """A primary session elsewhere ends this one with exit code 0, again and again (IBC, scenario 4)."""
     log = f"{STAMP}Login attempt: 1\n{STAMP}Other session must be primary or primary override, so end this session"
     add_gateway(host, status="restarting", restarts=5, exit_code=0, log=log)
@@ -200,7 +200,7 @@ USER = "trader-4711"
 
 
 @pytest.fixture(params=NASTY)
-def password(request: pytest.FixtureRequest, host: FakeHost) -> str:
+def password(request: pytest.FixtureRequest, host: VerifyingDocker) -> str:
     found = str(request.param)
     host.files = {USER_ID_FILE: escaped(USER), PASSWORD_FILE: escaped(found)}
     return found
@@ -210,7 +210,7 @@ def leak(password: str) -> str:
     return f"{USER} said {password} and {json.dumps(password)} and {password!r}"
 
 
-def everything_said(host: FakeHost, **options: Any) -> list[str]:
+def everything_said(host: VerifyingDocker, **options: Any) -> list[str]:
     """A run's report in every format, and all of its progress."""
     told: list[str] = []
     report = runner.verify(stack(), progress=told.append, show_accounts=True, **({"wait": 0} | options))
@@ -221,7 +221,7 @@ def clean(password: str, said: list[str]) -> bool:
     return leaks("\n".join(said), password, USER) == []
 
 
-def test_nothing_from_the_verifier_shows_credentials(host: FakeHost, password: str) -> None:
+def test_nothing_from_the_verifier_shows_credentials(host: VerifyingDocker, password: str) -> None:
     told = leak(password)
     found = failing("market_data", "no_entitlement")
     found[4] |= {"seen": told, "data": {"said": [told, {told: told}]}}
@@ -229,7 +229,7 @@ def test_nothing_from_the_verifier_shows_credentials(host: FakeHost, password: s
     assert clean(password, everything_said(host))
 
 
-def test_nothing_from_the_log_shows_credentials(host: FakeHost, password: str) -> None:
+def test_nothing_from_the_log_shows_credentials(host: VerifyingDocker, password: str) -> None:
     text = leak(password).replace("\n", " ")
     add_gateway(host, log=f"{STAMP}Login error message:\n{text}")
     host.verifier_lines = [
@@ -241,23 +241,23 @@ def test_nothing_from_the_log_shows_credentials(host: FakeHost, password: str) -
     assert any("login_error" in text for text in said)
 
 
-def test_no_exception_shows_credentials(host: FakeHost, password: str) -> None:
+def test_no_exception_shows_credentials(host: VerifyingDocker, password: str) -> None:
     host.failing["create"] = DockerError(leak(password))
     said = everything_said(host)
     assert clean(password, said)
     assert any("verifier_failed" in text for text in said)
 
 
-def test_no_complaint_of_the_verifier_shows_credentials(host: FakeHost, password: str) -> None:
+def test_no_complaint_of_the_verifier_shows_credentials(host: VerifyingDocker, password: str) -> None:
     host.verifier_lines, host.verifier_stderr = [], leak(password)
     assert clean(password, everything_said(host))
 
 
-def test_credentials_that_cannot_be_read_prevent_no_report(host: FakeHost) -> None:
+def test_credentials_that_cannot_be_read_prevent_no_report(host: VerifyingDocker) -> None:
     host.failing["read_folder"] = DockerError("the archive is broken")
     assert verify(host).verdict.value == "verified"
 
 
-def test_a_container_that_is_gone_has_its_report(host: FakeHost) -> None:
-    host.all.clear()
+def test_a_container_that_is_gone_has_its_report(host: VerifyingDocker) -> None:
+    host.containers.clear()
     assert verdicts(verify(host))["reachable"] == "fail"

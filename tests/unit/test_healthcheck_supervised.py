@@ -11,7 +11,7 @@ from healthcheck.docker_host import DockerError
 from healthcheck.gateway_container import GatewayContainer, Obstacle
 from healthcheck.reasons import Reason
 from healthcheck.report import CheckResult, Report
-from tests.unit.docker_host import SETTINGS, FakeHost
+from tests.unit.fake_docker import SETTINGS, VerifyingDocker
 from tests.unit.gateways import gateway, stack
 from tests.unit.test_healthcheck_runner import (
     API,
@@ -43,11 +43,11 @@ PUSHED = (
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+def host(monkeypatch: pytest.MonkeyPatch) -> VerifyingDocker:
     return healthy_host(monkeypatch)
 
 
-def waiting(host: FakeHost) -> None:
+def waiting(host: VerifyingDocker) -> None:
     """The API is not there, and the verifier goes on asking."""
     host.verifier_lines, host.verifier_stays = [progress_line(failing("connected", "relay_only"))], True
 
@@ -56,7 +56,7 @@ def failed(report: Report) -> CheckResult:
     return next(check for check in report.gateways[0].checks if check.verdict.value == "fail")
 
 
-def reads(host: FakeHost) -> list[str]:
+def reads(host: VerifyingDocker) -> list[str]:
     """The files of the gateway's container that were read."""
     return [path for _, path in host.looks("read_file")]
 
@@ -80,7 +80,7 @@ def reads(host: FakeHost) -> list[str]:
     ],
 )
 def test_what_no_waiting_puts_right_is_said_at_once_and_nothing_is_stopped(
-    host: FakeHost, line: str, reason: str, remedy: str
+    host: VerifyingDocker, line: str, reason: str, remedy: str
 ) -> None:
     container = add_gateway(host, log=f"{FORM}\n{line}\n")
     waiting(host)
@@ -90,11 +90,11 @@ def test_what_no_waiting_puts_right_is_said_at_once_and_nothing_is_stopped(
     assert remedy in (check.remedy or "")
     assert (check.remedy or "").count("login --again") <= 1
     assert line in check.seen
-    assert container.stopped_with == []
+    assert host.stops(container["Id"]) == []
     assert FILE not in reads(host), "its program does not run"
 
 
-def test_a_gateway_that_says_it_is_held_is_not_asked(host: FakeHost) -> None:
+def test_a_gateway_that_says_it_is_held_is_not_asked(host: VerifyingDocker) -> None:
     add_gateway(host, log="ibgw: held: logins")
     host.files[PATH] = LINE.replace("hold=attempts", "hold=logins")
     report = verify(host, wait=3600)
@@ -102,13 +102,13 @@ def test_a_gateway_that_says_it_is_held_is_not_asked(host: FakeHost) -> None:
     assert host.verifiers == host.probes == []
 
 
-def test_a_log_alone_keeps_nobody_from_asking(host: FakeHost) -> None:
+def test_a_log_alone_keeps_nobody_from_asking(host: VerifyingDocker) -> None:
     add_gateway(host, log="ibgw: held: logins")
     host.files[PATH] = LINE.replace("hold=attempts", "hold=none")
     assert verify(host).exit_code == 0
 
 
-def test_a_guard_that_met_another_session_does_not_ask_for_a_new_secret(host: FakeHost) -> None:
+def test_a_guard_that_met_another_session_does_not_ask_for_a_new_secret(host: VerifyingDocker) -> None:
     add_gateway(host, log="ibgw: held: attempts: competing_session")
     waiting(host)
     check = failed(verify(host, wait=3600))
@@ -118,7 +118,7 @@ def test_a_guard_that_met_another_session_does_not_ask_for_a_new_secret(host: Fa
     assert "secret into Secrets Manager" not in (check.remedy or "")
 
 
-def test_a_guard_that_holds_is_no_matter_of_time(host: FakeHost) -> None:
+def test_a_guard_that_holds_is_no_matter_of_time(host: VerifyingDocker) -> None:
     """Also where the verifier itself ran out of time, which may know only that the API is not there."""
     add_gateway(host, log="ibgw: held: attempts: competing_session")
     host.verifier_lines = [report_line(failing("connected", "relay_only"))]
@@ -126,7 +126,7 @@ def test_a_guard_that_holds_is_no_matter_of_time(host: FakeHost) -> None:
 
 
 @pytest.mark.parametrize(("given", "waits"), [(None, False), (900, False), (3600, True)])
-def test_what_ends_after_the_wait_is_not_waited_for(host: FakeHost, given: float | None, waits: bool) -> None:
+def test_what_ends_after_the_wait_is_not_waited_for(host: VerifyingDocker, given: float | None, waits: bool) -> None:
     """It is 18:30, and the next login begins at 18:50."""
     add_gateway(host, log="ibgw: waiting: pause")
     host.files[PATH] = LINE.replace("until=0", "until=1795373400")
@@ -136,7 +136,7 @@ def test_what_ends_after_the_wait_is_not_waited_for(host: FakeHost, given: float
     def come_up(line: str) -> None:
         told.append(line)
         if "waiting for connected" in line:
-            host.all[0].attrs["State"] |= {"Status": "exited"}
+            host.containers["ibgw-paper-main"]["State"] |= {"Status": "exited"}
 
     report = runner.verify(stack(), wait=given, progress=come_up)
     assert (report.verdict.value, failed(report).reason) == (
@@ -148,7 +148,7 @@ def test_what_ends_after_the_wait_is_not_waited_for(host: FakeHost, given: float
 
 
 @pytest.mark.parametrize("word", ["offline", "paused"])
-def test_a_pause_is_told_with_its_end(host: FakeHost, word: str) -> None:
+def test_a_pause_is_told_with_its_end(host: VerifyingDocker, word: str) -> None:
     add_gateway(host, log=f"ibgw: {word} until 1795453200")
     waiting(host)
     check = failed(verify(host, wait=3600))
@@ -165,7 +165,7 @@ def test_a_pause_is_told_with_its_end(host: FakeHost, word: str) -> None:
         ("ibgw: stopping", "stopping"),
     ],
 )
-def test_what_passes_is_waited_for(host: FakeHost, line: str, reason: str) -> None:
+def test_what_passes_is_waited_for(host: VerifyingDocker, line: str, reason: str) -> None:
     add_gateway(host, log=line)
     found = failing("connected", "relay_only")
     host.verifier_lines = [progress_line(found), report_line(found)]
@@ -195,7 +195,7 @@ def test_what_passes_is_waited_for(host: FakeHost, line: str, reason: str) -> No
     ],
 )
 def test_a_stopped_gateway_was_stopped_and_did_not_crash(
-    host: FakeHost, lines: str, code: int, seen: str, steps: list[str]
+    host: VerifyingDocker, lines: str, code: int, seen: str, steps: list[str]
 ) -> None:
     add_gateway(host, status="exited", exit_code=code, log=lines)
     report = verify(host)
@@ -208,7 +208,7 @@ def test_a_stopped_gateway_was_stopped_and_did_not_crash(
         assert wanted in step
 
 
-def test_a_start_that_waits_its_turn_is_no_crash(host: FakeHost) -> None:
+def test_a_start_that_waits_its_turn_is_no_crash(host: VerifyingDocker) -> None:
     add_gateway(host, status="restarting", restarts=7, exit_code=75, log="ibgw: attempt 1 of 2")
     waiting(host)
     host.verifier_lines.append(report_line(failing("connected", "relay_only")))
@@ -216,7 +216,9 @@ def test_a_start_that_waits_its_turn_is_no_crash(host: FakeHost) -> None:
     assert (report.verdict.value, failed(report).reason) == ("timed_out", "starting")
 
 
-def test_what_a_start_said_before_docker_noted_it_counts_and_what_the_one_before_said_does_not(host: FakeHost) -> None:
+def test_what_a_start_said_before_docker_noted_it_counts_and_what_the_one_before_said_does_not(
+    host: VerifyingDocker,
+) -> None:
     before = "ibgw: starting\nibgw: attempt 2 of 2\nibgw: stopping\nibgw: stopped: clean\n"
     add_gateway(host, log=f"{before}ibgw: starting\nibgw: held: attempts: wrong_account")
     client: Any = host
@@ -225,46 +227,46 @@ def test_what_a_start_said_before_docker_noted_it_counts_and_what_the_one_before
     assert looks.reading().reason is Reason.WRONG_ACCOUNT
 
 
-def test_restarts_that_the_first_process_wanted_are_no_crashes(host: FakeHost) -> None:
+def test_restarts_that_the_first_process_wanted_are_no_crashes(host: VerifyingDocker) -> None:
     """While a login server is down each attempt ends so, and by the next look the next one may run already."""
     container = add_gateway(host, log="ibgw: starting\nibgw: attempt 1 of 2")
     client: Any = host
     looks = GatewayContainer(client, gateway(), EGRESS, Attachments(client, [API], EGRESS))
     assert looks.obstacle() is None
-    container.attrs["RestartCount"] = 3
+    container["RestartCount"] = 3
     host.files["/tmp/ibgw/status"] = LINE.replace("stopped=no_session", "stopped=ended")
     assert looks.obstacle() == Obstacle(Reason.CRASH_LOOPING, "restarted 3 times meanwhile")
     host.files["/tmp/ibgw/status"] = LINE
     assert looks.obstacle() is None
 
 
-def test_pauses_between_restarts_are_no_crashes_and_restarts_without_one_are(host: FakeHost) -> None:
+def test_pauses_between_restarts_are_no_crashes_and_restarts_without_one_are(host: VerifyingDocker) -> None:
     container = add_gateway(host, restarts=40, log="ibgw: waiting: pause")
     client: Any = host
     looks = GatewayContainer(client, gateway(), EGRESS, Attachments(client, [API], EGRESS))
     assert looks.obstacle() is None
-    container.attrs["RestartCount"] = 44
+    container["RestartCount"] = 44
     assert looks.obstacle() is None
-    container.log = "ibgw: waiting: pause\nibgw: attempt 1 of 2"
+    host.logs[container["Id"]] = ["ibgw: waiting: pause", "ibgw: attempt 1 of 2"]
     assert looks.obstacle() is None
-    container.attrs["RestartCount"] = 47
+    container["RestartCount"] = 47
     assert looks.obstacle() == Obstacle(Reason.CRASH_LOOPING, "restarted 3 times meanwhile")
 
 
 # --- launcher.log -----------------------------------------------------------------------------------------------------
 
 
-def test_the_program_s_own_word_wins_until_its_login(host: FakeHost) -> None:
+def test_the_program_s_own_word_wins_until_its_login(host: VerifyingDocker) -> None:
     container = add_gateway(host, log=FORM)
     host.files[FILE] = RESTART + WRONG
     host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     check = failed(verify(host))
     assert (check.reason, check.data["log_state"]) == ("login_failed", "rejected")
     assert check.seen.endswith("; the gateway's own log: rejected")
-    assert container.stopped_with == [75]
+    assert host.stops(container["Id"]) == [75]
 
 
-def test_nothing_of_its_lines_is_told(host: FakeHost) -> None:
+def test_nothing_of_its_lines_is_told(host: VerifyingDocker) -> None:
     add_gateway(host, log=FORM)
     host.files[FILE] = RESTART + WRONG
     waiting(host)
@@ -281,7 +283,7 @@ def test_nothing_of_its_lines_is_told(host: FakeHost) -> None:
         ("Mobile Authenticator app", "other", "second_factor_code"),
     ],
 )
-def test_it_names_the_second_factor(host: FakeHost, kind: str, word: str, reason: str) -> None:
+def test_it_names_the_second_factor(host: VerifyingDocker, kind: str, word: str, reason: str) -> None:
     """25 minutes after it was asked for: a push that is sent again and again, or a code that is waited for."""
     add_gateway(host, log="2026-11-22 13:05:00:234 IBC: Second Factor Authentication initiated")
     host.files[FILE] = RESTART + PUSHED.replace("IB Key", kind)
@@ -290,14 +292,14 @@ def test_it_names_the_second_factor(host: FakeHost, kind: str, word: str, reason
     assert (check.reason, check.data["second_factor"]) == (reason, word)
 
 
-def test_another_start_s_lines_do_not_count(host: FakeHost) -> None:
+def test_another_start_s_lines_do_not_count(host: VerifyingDocker) -> None:
     add_gateway(host, log=FORM)
     host.files[FILE] = (RESTART + WRONG).replace(" 13:", " 12:")
     host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     assert failed(verify(host)).reason == "starting"
 
 
-def test_only_the_end_of_a_long_file_is_read(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_end_of_a_long_file_is_read(host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("healthcheck.gateway_container.LAUNCHER_BYTES", len(WRONG))
     add_gateway(host, log=FORM)
     host.files[FILE] = RESTART + PUSHED + WRONG
@@ -306,7 +308,7 @@ def test_only_the_end_of_a_long_file_is_read(host: FakeHost, monkeypatch: pytest
     assert (check.reason, check.data.get("second_factor")) == ("login_failed", None)
 
 
-def test_a_gateway_without_the_file_has_its_log(host: FakeHost) -> None:
+def test_a_gateway_without_the_file_has_its_log(host: VerifyingDocker) -> None:
     add_gateway(host, log=FORM)
     host.verifier_lines = [report_line(failing("connected", "relay_only"))]
     assert failed(verify(host)).reason == "starting"
@@ -314,7 +316,7 @@ def test_a_gateway_without_the_file_has_its_log(host: FakeHost) -> None:
 
 
 def test_it_is_not_read_while_the_api_is_there_and_seldom_while_it_is_not(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+    host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_gateway(host, log=FORM)
     host.files[FILE] = RESTART
@@ -330,7 +332,7 @@ def test_it_is_not_read_while_the_api_is_there_and_seldom_while_it_is_not(
     assert reads(host).count(FILE) > 1
 
 
-def test_a_file_that_cannot_be_read_is_said(host: FakeHost) -> None:
+def test_a_file_that_cannot_be_read_is_said(host: VerifyingDocker) -> None:
     add_gateway(host, log=FORM)
     host.failing[f"read_file {FILE}"] = DockerError("no space left on device")
     waiting(host)
@@ -339,15 +341,15 @@ def test_a_file_that_cannot_be_read_is_said(host: FakeHost) -> None:
     assert "no space left on device" in report.gateways[0].checks[0].seen
 
 
-def test_a_rejected_gateway_is_stopped_although_the_file_cannot_be_read(host: FakeHost) -> None:
+def test_a_rejected_gateway_is_stopped_although_the_file_cannot_be_read(host: VerifyingDocker) -> None:
     container = add_gateway(host, log=REJECTED)
     host.failing[f"read_file {FILE}"] = DockerError("no space left on device")
     waiting(host)
     assert failed(verify(host, wait=3600)).reason == "login_failed"
-    assert container.stopped_with == [75]
+    assert host.stops(container["Id"]) == [75]
 
 
-def test_a_start_that_stands_still_is_not_waited_for(host: FakeHost) -> None:
+def test_a_start_that_stands_still_is_not_waited_for(host: VerifyingDocker) -> None:
     add_gateway(host, log="ibgw: starting\nibgw: attempt 1 of 2")
     waiting(host)
     host.logged_at = "2026-11-22T18:15:00Z"  # by the host's clock it is 18:30
@@ -358,7 +360,7 @@ def test_a_start_that_stands_still_is_not_waited_for(host: FakeHost) -> None:
     )
 
 
-def test_a_gateway_without_a_free_place_is_not_asked_to_log_in(host: FakeHost) -> None:
+def test_a_gateway_without_a_free_place_is_not_asked_to_log_in(host: VerifyingDocker) -> None:
     add_gateway(host, log="ibgw: starting\nibgw: attempt 1 of 2\nibgw: logged in")
     # 4002 is 0FA2; 01 is a connection that stands, 0A one that listens, 06 one that has ended (Linux, tcp_states.h).
     ours, listening, over = "0100007F:0FA2 0100007F:C350 01", "0100007F:0FA2 00000000:0000 0A", "0100007F:0FA2 1:1 06"
@@ -372,12 +374,12 @@ def test_a_gateway_without_a_free_place_is_not_asked_to_log_in(host: FakeHost) -
     assert "docker network inspect ibgw-paper-main-api" in check.steps[0]
 
 
-def test_a_rejected_gateway_that_was_stopped_is_started_by_who_trusts_its_secret(host: FakeHost) -> None:
+def test_a_rejected_gateway_that_was_stopped_is_started_by_who_trusts_its_secret(host: VerifyingDocker) -> None:
     for attempt, command in ((1, START), (2, AGAIN)):
         container = add_gateway(host, log=f"ibgw: starting\nibgw: attempt {attempt} of 2\n{REJECTED}")
         waiting(host)
         check = failed(verify(host, wait=3600))
-        assert container.stopped_with == [75]
+        assert host.stops(container["Id"]) == [75] * attempt
         assert check.steps[-1].endswith(command)
 
 
@@ -392,7 +394,7 @@ def test_a_rejected_gateway_that_was_stopped_is_started_by_who_trusts_its_secret
         (1, "read why it ended"),
     ],
 )
-def test_a_loop_s_exit_code_says_what_to_put_right(host: FakeHost, code: int, step: str) -> None:
+def test_a_loop_s_exit_code_says_what_to_put_right(host: VerifyingDocker, code: int, step: str) -> None:
     add_gateway(host, status="restarting", restarts=7, exit_code=code, log="Starting IBC version  on today")
     check = verify(host).gateways[0].checks[0]
     assert check.reason == "crash_looping"
@@ -400,9 +402,9 @@ def test_a_loop_s_exit_code_says_what_to_put_right(host: FakeHost, code: int, st
     assert check.steps[1].startswith(step)
 
 
-def test_docker_s_own_words_on_a_failed_start_are_told(host: FakeHost) -> None:
+def test_docker_s_own_words_on_a_failed_start_are_told(host: VerifyingDocker) -> None:
     container = add_gateway(host, status="created", exit_code=127)
-    container.attrs["State"]["Error"] = "exec: no such file"
+    container["State"]["Error"] = "exec: no such file"
     check = verify(host).gateways[0].checks[0]
     assert (check.reason, check.seen) == (
         "stopped",

@@ -12,7 +12,7 @@ from healthcheck import docker_host
 from operations import cli, verification
 from operations.promotion.live import LiveStack
 from operations.stack import Stack, parse_contract
-from tests.unit.docker_host import FakeHost
+from tests.unit.fake_docker import VerifyingDocker
 from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_healthcheck_runner import LOCKED, REJECTED, add_gateway, failing, healthy_host, report_line
 
@@ -20,7 +20,7 @@ GATEWAY = "a" * 64
 
 
 @pytest.fixture(params=[REJECTED, LOCKED], ids=["rejected", "locked"])
-def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
+def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> VerifyingDocker:
     """A gateway that IBKR has rejected, and a stack that knows it."""
     found = healthy_host(monkeypatch)
     add_gateway(found, log=request.param)
@@ -40,7 +40,7 @@ def contract() -> str:
     return stack().model_dump_json(by_alias=True)
 
 
-def changes(host: FakeHost) -> list[Any]:
+def changes(host: VerifyingDocker) -> list[Any]:
     """What was done to anything but the verifier's own containers and networks."""
     return [
         done
@@ -68,13 +68,13 @@ LOOKING: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("look", LOOKING)
-def test_looking_leaves_a_rejected_gateway_as_it_is(host: FakeHost, tmp_path: Path, look: str) -> None:
+def test_looking_leaves_a_rejected_gateway_as_it_is(host: VerifyingDocker, tmp_path: Path, look: str) -> None:
     LOOKING[look](tmp_path)
     assert host.asked
     assert changes(host) == []
 
 
-def test_status_says_what_would_stop_it(host: FakeHost, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_says_what_would_stop_it(host: VerifyingDocker, capsys: pytest.CaptureFixture[str]) -> None:
     command = "`ibgw verify --stack paper --gateway main` stops it"
     cli.run(["status", "--stack", "paper"])
     assert command in capsys.readouterr().out
@@ -98,10 +98,10 @@ version\t178\t1400
     ("answer", "health", "verifiers"), [(ANSWER, "healthy", 0), ("", "healthy", 1), (ANSWER, "unhealthy", 1)]
 )
 def test_status_needs_no_verifier_where_the_gateway_answers(
-    host: FakeHost, capsys: pytest.CaptureFixture[str], answer: str, health: str, verifiers: int
+    host: VerifyingDocker, capsys: pytest.CaptureFixture[str], answer: str, health: str, verifiers: int
 ) -> None:
     container = add_gateway(host)
-    container.attrs["State"] |= {"Health": {"Status": health}, "Paused": False}
+    container["State"] |= {"Health": {"Status": health}, "Paused": False}
     host.prints["ask 4004"] = answer
     code = cli.run(["status", "--stack", "paper", "--json"])
     assert len(host.verifiers) == verifiers
@@ -113,7 +113,7 @@ def test_status_needs_no_verifier_where_the_gateway_answers(
 
 
 def test_doctor_tells_programs_the_next_step_and_what_it_told_before(
-    host: FakeHost, capsys: pytest.CaptureFixture[str]
+    host: VerifyingDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["doctor", "--stack", "paper", "--json"]) == 3
     told = json.loads(capsys.readouterr().out)
@@ -124,7 +124,7 @@ def test_doctor_tells_programs_the_next_step_and_what_it_told_before(
 
 
 def test_status_of_all_stacks_passes_by_what_was_never_deployed(
-    host: FakeHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    host: VerifyingDocker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = tmp_path / "pulumi"
     for name in ("live", "paper"):
@@ -146,7 +146,7 @@ def test_status_of_all_stacks_passes_by_what_was_never_deployed(
 
 @pytest.mark.parametrize("command", ["verify", "doctor"])
 def test_colours_are_there_in_a_pipe_where_they_are_wanted(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+    host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
@@ -158,7 +158,7 @@ def test_colours_are_there_in_a_pipe_where_they_are_wanted(
 
 
 def test_verify_stops_it_and_says_so_to_people_and_to_programs(
-    host: FakeHost, capsys: pytest.CaptureFixture[str]
+    host: VerifyingDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["verify", "--stack", "paper", "--wait", "0s", "--json"]) == 3
     assert ("stop", GATEWAY, 75) in changes(host)

@@ -24,7 +24,7 @@ from healthcheck.logs import read
 from healthcheck.session import Timeouts
 from healthcheck.verdict import check_verdict
 from sandbox.broker.scenarios import SCENARIOS
-from tests.unit.docker_host import FakeContainer, FakeHost
+from tests.unit.fake_docker import VerifyingDocker
 from tests.unit.gateway_sim_start import Installation, end
 from tests.unit.gateways import HEX, gateway, run_checks, stack
 from tests.unit.simulated_gateway import INI, SimulatedGateway, simulated_gateway
@@ -327,9 +327,10 @@ DOCKER_ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("name", DOCKER_ROWS)
 def test_what_only_docker_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     state, expected, seen = DOCKER_ROWS[name]
-    host = FakeHost(images_known={f"sha256:{HEX}"}, network_records={API_NETWORK: {}, EGRESS: {}})
+    host = VerifyingDocker(API_NETWORK, EGRESS)
+    host.add_image(f"sha256:{HEX}")
     networks = (API_NETWORK, EGRESS)
-    host.all.append(FakeContainer(host, "ibgw-paper-main", container_id="a" * 64, networks=networks, **state))
+    host.add_container("ibgw-paper-main", container_id="a" * 64, networks=networks, **state)
     monkeypatch.setattr(runner, "DockerHost", lambda address: host)
     monkeypatch.setattr(runner, "janitor", lambda address: nullcontext())
     report = runner.verify(stack(), wait=3600, progress=lambda line: None)

@@ -13,7 +13,7 @@ from healthcheck import docker_host
 from healthcheck.automation.status import PATH
 from operations import cli, watch
 from operations.watch import Watched
-from tests.unit.docker_host import FakeHost
+from tests.unit.fake_docker import VerifyingDocker
 from tests.unit.gateways import stack
 from tests.unit.operations_pulumi import install
 from tests.unit.test_healthcheck_runner import HELD, PUSH, add_gateway, healthy_host
@@ -26,7 +26,7 @@ PENDING = WELL.replace("api=ok", "api=closed").replace("factor=0", "factor=17953
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+def host(monkeypatch: pytest.MonkeyPatch) -> VerifyingDocker:
     found = healthy_host(monkeypatch)
     found.files[PATH] = WELL
     monkeypatch.setattr(watch, "DockerHost", lambda _: found)
@@ -34,7 +34,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
 
 
 def told(
-    host: FakeHost,
+    host: VerifyingDocker,
     changes: list[Callable[[], Any]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -51,7 +51,7 @@ def told(
 
 
 def test_a_pipe_gets_a_line_at_each_change_and_nobody_is_asked(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def pend() -> None:
         add_gateway(host, log=PUSH)
@@ -81,7 +81,7 @@ def test_a_pipe_gets_a_line_at_each_change_and_nobody_is_asked(
     ],
 )
 def test_what_a_gateway_waits_for_and_until_when(
-    host: FakeHost,
+    host: VerifyingDocker,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     status: str,
@@ -95,7 +95,7 @@ def test_what_a_gateway_waits_for_and_until_when(
 
 
 def test_a_stack_of_which_nothing_is_known_keeps_nobody_from_the_others(
-    host: FakeHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    host: VerifyingDocker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse() -> Any:
         raise IbgwError("the cloud is away")
@@ -112,7 +112,7 @@ def interrupt() -> None:
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_ctrl_c_is_its_usual_end_and_leaves_the_terminal_as_it_was(
-    host: FakeHost,
+    host: VerifyingDocker,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
