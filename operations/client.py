@@ -9,7 +9,7 @@ VARIABLES = {
     "IBGW_STACK": "the stack",
     "IBGW_GATEWAY": "the gateway's name in the stack",
     "IBGW_MODE": "paper or live",
-    "IBGW_NETWORK": "the Docker network to join; only there is the gateway to be met",
+    "IBGW_NETWORK": "the Docker network to join, the only way in",
     "IBGW_HOST": "the host name to connect to, on that network",
     "IBGW_PORT": "the port to connect to",
     "IBGW_READ_ONLY": "true if the gateway refuses orders",

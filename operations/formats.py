@@ -2,8 +2,10 @@
 here."""
 
 import os
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,28 @@ def columns(
     if left_out:
         text.append(f"(a wider terminal, or --json, shows: {', '.join(left_out)})")
     return "\n".join(text)
+
+
+def folded(text: str, width: int | None) -> str:
+    """Lines that are longer than `width` go on below, in the second column where they have two, else two blanks
+    further in. A word is never cut: people copy it."""
+    if width is None:
+        return text
+    return "\n".join(line if len(line) <= width else _folded(line, width) for line in text.splitlines())
+
+
+def _folded(line: str, width: int) -> str:
+    columns = re.match(r"\S+ {2,}", line)
+    indent = columns.end() if columns else len(line) - len(line.lstrip()) + 2
+    first = line[: columns.end()] if columns else line[: indent - 2]
+    return textwrap.fill(
+        line[len(first) :],
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def coloured() -> bool:

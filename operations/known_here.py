@@ -34,11 +34,24 @@ def stacks() -> list[str]:
 
 def gateways(stack: str) -> list[str]:
     """As deployed last, else as configured; none where neither is known."""
+    return sorted(_gateways(stack))
+
+
+def clients(stack: str) -> list[str]:
+    """The containers that are declared as clients of its gateways, as `gateways` knows them."""
+    try:
+        declared = [client for gateway in _gateways(stack).values() for client in gateway.get("clients", ())]
+        return sorted({str(client["container"]) for client in declared if client.get("container")})
+    except (AttributeError, TypeError):
+        return []
+
+
+def _gateways(stack: str) -> dict[str, Any]:
     project = find_project()
     if project is None:
-        return []
-    deployed = _read(kept_file(project, stack)).get("gateways")
-    return sorted(deployed or _configured(project / f"Pulumi.{stack}.yaml"))
+        return {}
+    deployed: dict[str, Any] | None = _read(kept_file(project, stack)).get("gateways")
+    return deployed or _configured(project / f"Pulumi.{stack}.yaml")
 
 
 def _configured(file: Path) -> dict[str, Any]:

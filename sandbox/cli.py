@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode, IbgwError
+from operations.formats import columns, folded, terminal_width
 from sandbox import deploy as deployment
 from sandbox import toolchain
 from sandbox.broker.control import BrokerControl, ControlError
@@ -29,6 +30,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _scenarios() -> list[str]:
+    from sandbox.broker.scenarios import SCENARIOS
+
+    return list(SCENARIOS)
+
 
 GatewayOption = Annotated[str | None, typer.Option("--gateway", help="Only this gateway's user, not all.")]
 StackOption = Annotated[str, typer.Option("--stack", help="The stack that the gateway belongs to.")]
@@ -95,7 +103,9 @@ leave            make sandbox-down"""
 def up(
     deploy: Annotated[str | None, typer.Option(metavar="STACK", help="Then deploy this stack and verify it.")] = None,
 ) -> None:
-    """Bring everything up that a stack needs, or find it up. Prints what it does and how long it may take."""
+    """Bring up all that a stack needs, or find it up.
+
+    Prints what it does and how long it may take."""
     with _explained():
         sandbox = _sandbox()
         sandbox.up()
@@ -109,7 +119,9 @@ def up(
 
 @app.command()
 def down() -> None:
-    """Remove everything that the sandbox made and stop everything that it started, and nothing else."""
+    """Remove all that the sandbox made, and nothing else.
+
+    What it started is stopped."""
     with _explained():
         _sandbox().down()
     _say("the sandbox is gone")
@@ -117,7 +129,9 @@ def down() -> None:
 
 @app.command()
 def env() -> None:
-    """Print the environment for a shell: eval "$(make -s sandbox-env)"."""
+    """Print the environment for a shell.
+
+    eval "$(make -s sandbox-env)" sets it."""
     with _explained():
         for name, value in _sandbox().env().items():
             typer.echo(f"export {name}={shlex.quote(value)}")
@@ -135,8 +149,14 @@ def status() -> None:
 
 
 @app.command()
-def scenario(name: str, gateway: GatewayOption = None, stack: StackOption = "paper") -> None:
-    """Put the broker into a state, by its name or `NAME:VALUE`; `normal` is the way back."""
+def scenario(
+    name: Annotated[str, typer.Argument(autocompletion=_scenarios)],
+    gateway: GatewayOption = None,
+    stack: StackOption = "paper",
+) -> None:
+    """Put the broker into a state; `normal` is the way back.
+
+    By its name or `NAME:VALUE`; `ibgw sandbox scenarios` lists them."""
     with _explained():
         sandbox = _sandbox()
         user = None if gateway is None else sandbox.user_of(stack, gateway)
@@ -150,20 +170,21 @@ COUNTED = ("attempts", "logins", "soft_logins", "logouts", "sessions", "stranded
 
 @app.command()
 def users(as_json: Annotated[bool, typer.Option("--json", help="As JSON, by user id.")] = False) -> None:
-    """Show what the broker has counted of each user; `stranded`: sessions that went without a logout."""
+    """Show what the broker has counted of each user.
+
+    `stranded`: sessions that went without a logout."""
     with _explained(), _asking(_sandbox()) as broker:
         status = broker.status()["users"]
-    rows = {
+    known = {
         user_id: {**user, "sessions": len(user["sessions"]), "stranded": user["stranded_sessions"]}
         for user_id, user in status.items()
     }
-    counted = {user_id: {name: row[name] for name in COUNTED} for user_id, row in rows.items()}
+    counted = {user_id: {name: row[name] for name in COUNTED} for user_id, row in known.items()}
     if as_json:
         typer.echo(json.dumps(counted, indent=2))
         return
-    width = max(map(len, ("user", *counted)))
-    for user_id, row in {"user": dict(zip(COUNTED, COUNTED, strict=True)), **counted}.items():
-        typer.echo(f"{user_id:{width}}" + "".join(f"  {value:>11}" for value in row.values()))
+    rows = [(user_id, *map(str, row.values())) for user_id, row in counted.items()]
+    typer.echo(columns(("user", *COUNTED), rows, width=terminal_width()))
 
 
 @app.command()
@@ -171,8 +192,9 @@ def scenarios() -> None:
     """List the states that the broker can be put into."""
     from sandbox.broker.scenarios import SCENARIOS
 
-    for name, line in SCENARIOS.items():
-        typer.echo(f"{name:32} {line}")
+    width = max(map(len, SCENARIOS))
+    lines = [f"{name:{width}}  {line}" for name, line in SCENARIOS.items()]
+    typer.echo(folded("\n".join(lines), terminal_width()))
 
 
 @app.command()
@@ -181,8 +203,10 @@ def secret(
     gateway: Annotated[str, typer.Option("--gateway", help="Whose secret.")] = "main",
     stack: StackOption = "paper",
 ) -> None:
-    """Put a new version of a gateway's secret into Secrets Manager; `pulumi up` deploys it. A new password is the
-    broker's too, and what the scenario did to the user is over."""
+    """Put a new version of a gateway's secret.
+
+    Into Secrets Manager; `pulumi up` deploys it. A new password is the broker's too, and what the scenario did to the
+    user is over."""
     with _explained():
         sandbox = _sandbox()
         with _asking(sandbox):
@@ -198,7 +222,9 @@ class Answer(StrEnum):
 
 @app.command()
 def second_factor(answer: Answer, gateway: GatewayOption = None, stack: StackOption = "paper") -> None:
-    """Do what a person would: approve or deny the push on the phone, or type the app's code at the gateway's screen."""
+    """Approve or deny a second factor, or type its code.
+
+    As a person would: the push on the phone, or the app's code at the gateway's screen."""
     from sandbox.broker.users import code_at
 
     with _explained():
@@ -226,7 +252,9 @@ def clock(
     speed: Annotated[float | None, typer.Option(help="Let it run at this multiple of real time.")] = None,
     real: Annotated[bool, typer.Option("--real", help="First put it back to real time.")] = False,
 ) -> None:
-    """Show the time that the broker and all its gateways live by, or change it."""
+    """Show or change the time that the broker lives by.
+
+    All its gateways live by it too."""
     with _explained():
         wanted = None if at is None else _seconds(at)
         with _asking(_sandbox()) as broker:

@@ -1446,8 +1446,8 @@ MUTATIONS = (
     Mutation(
         "completion reads another stack's gateways",
         "operations/commands/shared.py",
-        "    stack = named or (default and default.stack)\n",
-        "    stack = default and default.stack\n",
+        "    return named or (default and default.stack)\n",
+        "    return default and default.stack\n",
         "tests/unit/test_completion.py::test_what_is_offered",
     ),
     Mutation(

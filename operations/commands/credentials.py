@@ -103,6 +103,7 @@ def check(
     from operations.credentials import checking
     from operations.credentials.place import places, running
     from operations.credentials.secrets_manager import SecretsManager
+    from operations.formats import folded, terminal_width
 
     configured = places(stack)
     with reading("--max-age"):
@@ -117,7 +118,7 @@ def check(
     if as_json:
         print_answer(checking.SecretsAnswer(exit_code=code, secrets=tuple(one.answer for one in checked)))
     else:
-        answer("\n".join(one.human() for one in checked))
+        answer(folded("\n".join(one.human() for one in checked), terminal_width()))
     raise typer.Exit(code)
 
 
@@ -130,6 +131,7 @@ def show(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) 
     from operations.credentials import checking
     from operations.credentials.place import places, running
     from operations.credentials.secrets_manager import SecretsManager
+    from operations.formats import folded, terminal_width
 
     configured = places(stack)
     secrets = SecretsManager(configured.region, configured.profile)
@@ -138,7 +140,7 @@ def show(stack: StackName, gateway: GatewayNames = None, as_json: Json = False) 
     if as_json:
         print_answer(checking.SecretsAnswer(exit_code=ExitCode.OK, secrets=tuple(one.answer for one in shown)))
     else:
-        answer("\n".join(one.human() for one in shown))
+        answer(folded("\n".join(one.human() for one in shown), terminal_width()))
 
 
 @credentials.command(cls=TakesNoMore)

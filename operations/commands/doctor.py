@@ -8,6 +8,7 @@ from operations.commands.shared import (
     GatewayNames,
     Json,
     StackLookedAt,
+    clients_here,
     described_stack,
     docker_of,
     looked_at,
@@ -29,7 +30,12 @@ def doctor(
     gateway: GatewayNames = None,
     client: Annotated[
         str | None,
-        typer.Option("--from", metavar="CONTAINER", help="Try the way from this client's container instead."),
+        typer.Option(
+            "--from",
+            metavar="CONTAINER",
+            help="Try the way from this client's container instead.",
+            autocompletion=clients_here,
+        ),
     ] = None,
     as_json: Json = False,
     former_json: FormerJson = False,

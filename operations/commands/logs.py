@@ -16,6 +16,7 @@ from operations.commands.shared import (
     looked_at,
     reading,
     say,
+    zones_here,
 )
 
 EXIT_CODES = (ExitCode.REFUSED,)
@@ -34,7 +35,11 @@ def logs(
     zone: Annotated[
         str | None,
         typer.Option(
-            "--zone", metavar="ZONE", help="Such as UTC, Europe/Berlin, or local.", show_default="the gateway's"
+            "--zone",
+            metavar="ZONE",
+            help="Such as UTC, Europe/Berlin, or local.",
+            show_default="the gateway's",
+            autocompletion=zones_here,
         ),
     ] = None,
     files: Annotated[

@@ -31,19 +31,48 @@ def stacks_here() -> list[str]:
 
 def gateways_here(context: typer.Context) -> list[str]:
     """Of the stack that the command line names so far, or of the default one."""
-    from operations.known_here import default_stack, gateways
+    from operations.known_here import gateways
+
+    stack = _named_here(context)
+    return gateways(stack) if stack else []
+
+
+def _named_here(context: typer.Context) -> str | None:
+    """The stack that the command line names so far, else the default one."""
+    from operations.known_here import default_stack
 
     default = default_stack()
     # Behind `-g` without a value click does not get as far as the arguments, and leaves them.
     named = context.params.get("stack") or next(iter(context.args), None)
-    stack = named or (default and default.stack)
-    return gateways(stack) if stack else []
+    return named or (default and default.stack)
 
 
 def releases_here() -> list[str]:
     from operations.known_here import releases
 
     return releases()
+
+
+def clients_here(context: typer.Context) -> list[str]:
+    """The containers that may join a network of the stack's gateways, as deployed or configured."""
+    from operations.known_here import clients
+
+    stack = _named_here(context)
+    return clients(stack) if stack else []
+
+
+def checks_here(typed: str) -> list[str]:
+    """Behind a comma one more, of those that do not stand before it."""
+    from healthcheck.observation import CheckName
+
+    before = typed.split(",")[:-1]
+    return [",".join((*before, name)) for name in CheckName if name not in before]
+
+
+def zones_here() -> list[str]:
+    from importlib.resources import files
+
+    return ["local", *files("tzdata").joinpath("zones").read_text(encoding="ascii").split()]
 
 
 def _stack(text: str) -> Any:

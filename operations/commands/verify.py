@@ -10,6 +10,7 @@ from operations.commands.shared import (
     SameAsFormatJson,
     ShowAccounts,
     StackLookedAt,
+    checks_here,
     described_stack,
     duration,
     looked_at,
@@ -51,7 +52,12 @@ def verify(
     ] = "0s",
     checks: Annotated[
         list[str] | None,
-        typer.Option("--checks", metavar="NAMES", help="Only these and what they need, with commas or repeated."),
+        typer.Option(
+            "--checks",
+            metavar="NAMES",
+            help="Only these and what they need, with commas or repeated.",
+            autocompletion=checks_here,
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 instead of 0 if there are warnings.")] = False,
     output: Annotated[

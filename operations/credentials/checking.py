@@ -213,7 +213,8 @@ def _covers(action: str) -> bool:
 
 
 def _described(metadata: Metadata, runs: str | None) -> Iterator[str]:
-    yield f"  {metadata.arn}, key {metadata.key or 'aws/secretsmanager'}"
+    yield f"  {metadata.arn}"
+    yield f"  key {metadata.key or 'aws/secretsmanager'}"
     if metadata.deleted is not None:
         yield f"  marked for deletion on {metadata.deleted:%Y-%m-%d}"
     for version in metadata.versions:

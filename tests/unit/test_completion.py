@@ -20,7 +20,7 @@ def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
     (found.home / "Pulumi.paper.yaml").write_text("config:\n  ibgw:gateways:\n    main: {}\n    margin: {}\n")
     kept = kept_file(found.home, "live")
     kept.parent.mkdir(parents=True)
-    kept.write_text(json.dumps({"gateways": {"deployed": {}}}))
+    kept.write_text(json.dumps({"gateways": {"deployed": {"clients": [{"container": "bot"}, {"label": "a=b"}]}}}))
     for name in ("20261101-aaa", "20261102-bbb"):
         (found.home / "releases").mkdir(exist_ok=True)
         (found.home / "releases" / f"{name}.json").touch()
@@ -52,6 +52,15 @@ def offered(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         ("ibgw plan --format ", ["human", "json", "markdown"]),
         ("ibgw completion ", ["bash", "zsh", "fish"]),
         ("ibgw sandbox scenari", ["scenario", "scenarios"]),
+        ("ibgw sandbox scenario wrong-", ["wrong-password"]),
+        ("ibgw help re", ["restart", "reset-settings", "repair", "releases"]),
+        ("ibgw help sand", ["sandbox"]),
+        ("ibgw verify --checks rea", ["reachable"]),
+        ("ibgw verify --checks reachable,h", ["reachable,hygiene"]),
+        ("ibgw logs --zone Europe/Berl", ["Europe/Berlin"]),
+        ("ibgw logs --zone loc", ["local"]),
+        ("ibgw doctor live --from ", ["bot"]),
+        ("ibgw doctor paper --from ", []),
     ],
 )
 def test_what_is_offered(
@@ -63,6 +72,18 @@ def test_what_is_offered(
 ) -> None:
     assert offered(line, monkeypatch, capsys) == words
     assert pulumi.calls == []
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_are_offered_the_same(
+    shell: str, pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As their scripts ask, which were tried in zsh 5.9 and fish 3.6 by hand."""
+    monkeypatch.setenv("_IBGW_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "ibgw doctor live --from b")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    assert cli.run([]) == 0
+    assert "bot" in capsys.readouterr().out
 
 
 def test_without_a_stack_the_gateways_are_the_default_ones(

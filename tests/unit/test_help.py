@@ -31,10 +31,11 @@ def test_each_summary_is_one_whole_line(monkeypatch: pytest.MonkeyPatch, capsys:
     assert [line for line in summaries if line.endswith("...")] == []
 
 
-def test_so_is_each_of_the_credentials_commands(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("group", ["credentials", "sandbox"])
+def test_so_is_each_of_a_group_s_commands(
+    group: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    below = shown(["credentials"], monkeypatch, capsys).partition("Commands:\n")[2].partition("\n\n")[0]
+    below = shown([group], monkeypatch, capsys).partition("Commands:\n")[2].partition("\n\n")[0]
     assert below
     assert [line for line in below.splitlines() if line.endswith("...") or not line.endswith(".")] == []
 
@@ -46,8 +47,7 @@ def test_each_help_fits_and_tells_examples_and_exit_codes(
     text = shown(name.split(), monkeypatch, capsys)
     options, _, below = text.partition("\n  Examples:\n")
     examples, _, codes = below.partition("\n  Exit codes:\n")
-    # A table of variables is wider (`ibgw env`).
-    assert max(map(len, options.splitlines())) <= (80 if name != "env" else 100)
+    assert max(map(len, options.splitlines())) <= 80
     called = re.findall(rf"ibgw {name}[^>|)\"\n]*", examples)
     assert called
     for command in called:

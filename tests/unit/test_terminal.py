@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from operations.formats import coloured, columns
+from operations.formats import coloured, columns, folded
 
 HEADINGS = ("gateway", "state", "image")
 ROWS = [("main", "logged in", "10.45.1j"), ("other", "relay_only", "10.45.1j")]
@@ -44,6 +44,16 @@ def test_a_table_shows_what_there_is_room_for() -> None:
     assert narrow[:3] == ["gateway  state", "main     logged in", "other    relay_only"]
     assert narrow[3:] == ["(a wider terminal, or --json, shows: image)"]
     assert columns(HEADINGS, [], width=80) == "gateway  state  image"
+
+
+def test_long_lines_go_on_below() -> None:
+    text = "name  " + "word " * 6 + "\n  ok age: " + "word " * 6 + "\n  arn:aws:secretsmanager:a-region"
+    assert folded(text, None) == text
+    assert folded(text, 20).splitlines() == [
+        *("name  word word word", "      word word word"),
+        *("  ok age: word word", "    word word word", "    word"),
+        "  arn:aws:secretsmanager:a-region",
+    ]
 
 
 # Waits until the counter is there, where it is to come.
