@@ -47,6 +47,11 @@ ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
 """An ssh by itself waits for ever for a host that is gone, and docker-py's reading from it knows no timeout."""
 
 
+PLAIN = ("-T", "-o", "ClearAllForwardings=yes")
+"""Whatever ~/.ssh/config says: a terminal there (RequestTTY) would echo and change what is sent, and a port that is
+forwarded is taken as soon as there are two connections (ExitOnForwardFailure)."""
+
+
 def connected(url: str, *, timeout: int, at_most: int) -> APIClient:
     """A client that speaks the API version of a Docker host that has answered, and keeps up to `at_most` connections.
 
@@ -147,7 +152,7 @@ class _Ssh(sshconn.SSHSocket):
         with LOGINS, tempfile.TemporaryFile() as said, ExitStack() as undo:
             try:
                 self.proc = subprocess.Popen(
-                    ["ssh", *ALIVE, *self._address.arguments(), "docker system dial-stdio"],
+                    ["ssh", *PLAIN, *ALIVE, *self._address.arguments(), "docker system dial-stdio"],
                     env=environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

@@ -472,8 +472,12 @@ class MarketDataCheck(_Settings):
     contract: QuoteContract = QuoteContract()
 
 
+_NOT_ORDERED = frozenset({SecurityType.INDEX, SecurityType.CONTINUOUS_FUTURE, SecurityType.NEWS})
+"""What has quotes, and takes no orders (TWS API reference, Contracts): a what-if would be rejected for ever."""
+
+
 class OrderCapabilityCheck(_Settings):
-    """Without a level: `warn` on paper, `off` on live."""
+    """Without a level: `warn` on paper, `off` on live and for what takes no orders."""
 
     level: CheckLevel | None = None
 
@@ -482,6 +486,16 @@ class Checks(_Settings):
     account_access: AccountAccessCheck = AccountAccessCheck()
     market_data: MarketDataCheck = MarketDataCheck()
     order_capability: OrderCapabilityCheck = OrderCapabilityCheck()
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        level, kind = self.order_capability.level, self.market_data.contract.sec_type
+        if level is CheckLevel.REQUIRED and kind in _NOT_ORDERED:
+            raise ValueError(
+                f"orderCapability.level {level} with a marketData.contract of secType {kind}, which takes no orders: "
+                "no update would ever be verified; set the level to off, or name a contract that can be ordered"
+            )
+        return self
 
 
 class ClientSettings(_Settings):
@@ -587,9 +601,11 @@ class Settings(_Settings):
         return self
 
     def order_level(self, gateway: str) -> CheckLevel:
-        """The level of the order check: as configured, else `warn` on paper and `off` on live."""
-        configured = self.gateways[gateway].checks.order_capability.level
-        return configured or (CheckLevel.WARN if self.mode is Mode.PAPER else CheckLevel.OFF)
+        """The level of the order check: as configured, else `warn` on paper, and `off` on live and for what takes no
+        orders."""
+        checks = self.gateways[gateway].checks
+        asked = self.mode is Mode.PAPER and checks.market_data.contract.sec_type not in _NOT_ORDERED
+        return checks.order_capability.level or (CheckLevel.WARN if asked else CheckLevel.OFF)
 
 
 def check_account(account: str, mode: Mode) -> None:

@@ -112,7 +112,7 @@ MEANINGS: Mapping[str, str] = {
     "gateways.NAME.checks.marketData.contract.right": "Of an option: `C` or `P`.",
     "gateways.NAME.checks.marketData.contract.multiplier": "Tells contracts of one symbol apart.",
     "gateways.NAME.checks.orderCapability.level": "A what-if order, never a real one. Without a level: `warn` on "
-    "paper, `off` on live.",
+    "paper, `off` on live and for what takes no orders (IND, CONTFUT, NEWS).",
     "gateways.NAME.clients.container": "Who may join this gateway's network: a container by its name,",
     "gateways.NAME.clients.label": "or all that carry this KEY=VALUE.",
 }

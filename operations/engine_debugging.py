@@ -17,10 +17,13 @@ SWITCH = re.compile(
     # The engine's flags, the messages between it and its plug-ins, and where its logs and traces are sent.
     r"PULUMI_(OPTION_(VERBOSE|LOGTOSTDERR|LOGFLOW|TRACING|OTEL_TRACES|EVENT_LOG|DEBUG|SHOW_SECRETS)"
     r"|DEBUG_GRPC|LOG_OTLP_ENDPOINT|OTEL_EXPORTER_OTLP_ENDPOINT)"
-    # Of the providers, which are bridged from Terraform, and of gRPC.
-    r"|TF_LOG\w*|GRPC_TRACE"
+    # Of the providers, which are bridged from Terraform, and of gRPC; and the keys to read what goes over TLS.
+    r"|TF_LOG\w*|GRPC_TRACE|SSLKEYLOGFILE"
 )
 """What was seen to write them (3.256: VERBOSE from 9 on, TRACING, DEBUG_GRPC), and what shows the same data."""
+
+HTTP2 = "http2debug"
+"""In GODEBUG: every frame between the engine and its plug-ins, with what is in it (golang.org/x/net/http2)."""
 
 LEFT = re.compile(r"pulumi[\w.-]*\.(log\.)?(INFO|WARNING|ERROR|FATAL)(\.\d{8}-\d{6}\.\d+)?")
 """The engine's and its plug-ins' logs in the temporary folder (golang/glog: `<program>.<host>.<user>.log.<severity>.
@@ -29,7 +32,11 @@ LEFT = re.compile(r"pulumi[\w.-]*\.(log\.)?(INFO|WARNING|ERROR|FATAL)(\.\d{8}-\d
 
 def switches(environ: Mapping[str, str]) -> list[str]:
     """The names of those that are set."""
-    return sorted(name for name, value in environ.items() if value and SWITCH.fullmatch(name))
+    return sorted(
+        name
+        for name, value in environ.items()
+        if value and (SWITCH.fullmatch(name) or (name == "GODEBUG" and HTTP2 in value))
+    )
 
 
 def files(environ: Mapping[str, str]) -> list[Path]:

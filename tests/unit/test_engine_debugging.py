@@ -29,9 +29,15 @@ SWITCHES = (
     "TF_LOG",
     "TF_LOG_PROVIDER",
     "GRPC_TRACE",
+    "SSLKEYLOGFILE",
 )
 # As the sandbox and the workflows set them.
 HARMLESS = ("PULUMI_OPTION_CWD", "PULUMI_OPTION_POLICY_PACK", "PULUMI_BACKEND_URL", "PULUMI_HOME", "AWS_PROFILE")
+
+
+def test_gos_own_debugging_is_refused_where_it_shows_what_is_sent() -> None:
+    assert engine_debugging.switches({"GODEBUG": "netdns=go,http2debug=2"}) == ["GODEBUG"]
+    assert engine_debugging.switches({"GODEBUG": "netdns=go"}) == []
 
 
 def asked(*command: str, **variables: str) -> "subprocess.CompletedProcess[str]":

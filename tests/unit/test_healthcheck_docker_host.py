@@ -32,7 +32,7 @@ SSH = """\
 # As `ssh HOST docker system dial-stdio`: what comes in goes to Docker's socket, and the other way round.
 import os, socket, sys, threading
 
-if sys.argv[5:] != ["-l", "me", "-p", "2222", "--", "host", "docker system dial-stdio"]:
+if sys.argv[8:] != ["-l", "me", "-p", "2222", "--", "host", "docker system dial-stdio"]:
     sys.exit(255)
 docker = socket.socket(socket.AF_UNIX)
 docker.connect({socket!r})
@@ -243,7 +243,8 @@ def test_ssh_is_told_what_the_address_says_and_nothing_else(
     with pytest.raises(IbgwError, match="ssh"):
         DockerHost(url)
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked[4:] == [*arguments, "docker system dial-stdio"]
+    assert asked[:3] == ["-T", "-o", "ClearAllForwardings=yes"]
+    assert asked[7:] == [*arguments, "docker system dial-stdio"]
 
 
 def refusal_of(tmp_path: Path, script: str, url: str = "ssh://me@host") -> str:

@@ -119,6 +119,23 @@ def test_what_names_no_contract_is_refused_in_the_preview(contract: dict[str, An
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "contract",
+    [
+        {"secType": "IND", "symbol": "SPX", "exchange": "CBOE"},
+        {"secType": "CONTFUT", "symbol": "ES", "exchange": "CME"},
+        {"secType": "NEWS", "symbol": "BRF:BRF_ALL", "exchange": "BRF"},
+    ],
+)
+def test_of_what_takes_no_orders_no_what_if_is_asked(contract: dict[str, Any]) -> None:
+    """It would be rejected for ever."""
+    level = f"{MAIN}.checks.orderCapability"
+    assert load("paper", changed("paper", {CONTRACT: contract, level: {}})).order_level("main") == "off"
+    assert load("paper", changed("paper", {CONTRACT: {}, level: {}})).order_level("main") == "warn"
+    with pytest.raises(IbgwError, match=r"which takes no orders: .* set the level to off"):
+        load("paper", changed("paper", {CONTRACT: contract, level: {"level": "required"}}))
+
+
 def test_what_says_nothing_new_is_told_as_before() -> None:
     """An earlier version reads the contract, and verifiers of an earlier version are deployed: they refuse new keys."""
     told = gateway(checks=checks()).model_dump(mode="json")["checks"]
