@@ -19,6 +19,7 @@ from unittest.mock import patch
 import boto3
 from botocore.config import Config
 from moto.iam.access_control import PermissionResult
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import FakeBucket
 from werkzeug.serving import make_server
@@ -67,6 +68,8 @@ def _client(endpoint: str, service: str) -> Any:
 
 @contextmanager
 def enforced_aws() -> Iterator[Aws]:
+    # moto has one account a process, in which the file of tests before has left its own.
+    moto_api_backend.reset()
     # moto takes a statement's conditions for fulfilled, so that "nothing without TLS" would mean "nothing".
     with patch.object(FakeBucket, "get_permission", lambda *asked: PermissionResult.NEUTRAL):
         front = _Front(DomainDispatcherApplication(create_backend_app))

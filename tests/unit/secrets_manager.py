@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request
@@ -66,6 +67,8 @@ class Server:
 
 @contextmanager
 def served() -> Iterator[Server]:
+    # moto has one account a process, in which the file of tests before has left its secrets.
+    moto_api_backend.reset()
     correct_stages()
     correct_dates()
     trail = Trail(Permissions(DomainDispatcherApplication(create_backend_app)))

@@ -26,11 +26,12 @@ from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import outputs_json
 from tests.unit.operations_pulumi import FakePulumi, install
 
-# Who runs the tests in the background of a shell has SIGINT ignored, and Python inherits that.
+# Who runs the tests in the background of a shell has SIGINT ignored, by nohup SIGHUP too, and Python inherits that.
 IBGW = [
     sys.executable,
     "-c",
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from operations.cli import main; main()",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL); from operations.cli import main; main()",
 ]
 
 
