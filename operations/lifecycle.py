@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from deployment.description import COMMAND_PORT, Deployment, Gateway
@@ -17,13 +18,76 @@ from healthcheck.automation.status import Status
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors
 from healthcheck.gateway_container import status_of, stop_grace
 from healthcheck.remedies import names
+from healthcheck.report import Model
 from infra.spec import SETTINGS_PATH, SUPERVISOR_PATH, UID
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from infra.times import parse_time_of_day
+from operations.answers import Answer
 
 Say = Callable[[str], None]
-Act = Callable[[DockerHost, Deployment, Gateway, Say], None]
+
+
+class Outcome(StrEnum):
+    """What became of a gateway, for programs."""
+
+    STARTED = "started"
+    RUNS_ALREADY = "runs_already"
+    OFFLINE = "offline"
+    PAUSE_ENDED = "pause_ended"
+    STOPPED = "stopped"
+    STOPPED_ALREADY = "stopped_already"
+    PAUSED = "paused"
+    RESTARTED = "restarted"
+    SESSION_KEPT = "session_kept"
+    LOGIN_GRANTED = "login_granted"
+    SETTINGS_RESET = "settings_reset"
+    SETTINGS_RESTORED = "settings_restored"
+
+
+Act = Callable[[DockerHost, Deployment, Gateway, Say], Outcome]
 """Each of the acts below. All raise IbgwError that names the container when there is none, and when Docker fails."""
+
+
+class Acted(Model):
+    """One gateway. `outcome` is null where it failed, and `error` says why. `told`: what a person is told, in order."""
+
+    gateway: str
+    outcome: Outcome | None = None
+    error: str | None = None
+    told: tuple[str, ...] = ()
+
+
+class ActAnswer(Answer):
+    """What `start`, `stop`, `restart`, `login` and `reset-settings` did: an entry for each gateway of which the outcome
+    is known. `error`: of the whole, where one failed. `backup`: the file that holds the settings of before."""
+
+    stack: str
+    exit_code: int
+    gateways: tuple[Acted, ...]
+    error: str | None = None
+    backup: str | None = None
+
+
+def noted(act: Act, acted: list[Acted]) -> Act:
+    """The act, which also adds what came of it."""
+
+    def run(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> Outcome:
+        told = list[str]()
+
+        def tell(text: str) -> None:
+            told.append(text)
+            say(text)
+
+        try:
+            outcome = act(docker, deployment, gateway, tell)
+        except IbgwError as error:
+            acted.append(Acted(gateway=gateway.name, error=str(error), told=tuple(told)))
+            raise
+        acted.append(Acted(gateway=gateway.name, outcome=outcome, told=tuple(told)))
+        return outcome
+
+    return run
+
 
 POLL = 0.5  # seconds between two looks at a gateway's status
 RESTART_SECONDS = 240
@@ -35,7 +99,7 @@ PAUSE_FILE = "guard/pause"
 """On the settings volume; infra/supervisor reads it."""
 
 
-def start(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def start(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> Outcome:
     """Starts the gateway's container unless it runs."""
     with _docker(deployment, gateway):
         container = _inspect(docker, deployment, gateway)
@@ -43,34 +107,36 @@ def start(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say
         status = status_of(docker, gateway) if running and _supervised(container) else None
         if status is not None and status.hold == "offline":
             say(f"{gateway.container.name} is offline until {_local(status.until, gateway)}, by session.offline.")
-            return
+            return Outcome.OFFLINE
         if _supervised(container):
             _write(docker, gateway, {PAUSE_FILE: "0"})
         if status is not None and status.hold == "paused":
             say(f"{gateway.container.name}: the pause is over; it logs in now.")
-            return
+            return Outcome.PAUSE_ENDED
         if running:
             say(f"{gateway.container.name} runs already.")
-            return
+            return Outcome.RUNS_ALREADY
         docker.start(gateway.container.id)
     say(
         f"{gateway.container.name} started; it logs in now. "
         f"`ibgw verify --stack {deployment.stack} --gateway {gateway.name}` says when it is ready."
     )
+    return Outcome.STARTED
 
 
-def stop(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def stop(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> Outcome:
     """Stops the gateway's container, leaving it time to log out."""
     with _docker(deployment, gateway):
         container = _inspect(docker, deployment, gateway)
         if not container["State"]["Running"]:
             say(f"{gateway.container.name} is stopped already.")
-            return
+            return Outcome.STOPPED_ALREADY
         _stop(docker, gateway, container, say)
     say(
         f"{gateway.container.name} stopped. It stays stopped until "
         f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}`; `pulumi up` does not start it."
     )
+    return Outcome.STOPPED
 
 
 TOGETHER_SECONDS = 720
@@ -111,7 +177,7 @@ def together(act: Act, docker: DockerHost, deployment: Deployment, gateways: Seq
         raise IbgwError(f"{len(failed)} of {len(gateways)} gateways of {deployment.stack} failed:\n{told}")
 
 
-def pause(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say, *, until: datetime) -> None:
+def pause(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say, *, until: datetime) -> Outcome:
     """Has a running gateway log out until then, whatever restarts, updates or reboots it meanwhile.
 
     Returns when it has logged out. Raises IbgwError (refused) and changes nothing for one that is stopped or that an
@@ -142,6 +208,7 @@ def pause(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say
         f"{name} is logged out until {_local(until, gateway)}. "
         f"`ibgw start --stack {deployment.stack} --gateway {gateway.name}` ends that earlier."
     )
+    return Outcome.PAUSED
 
 
 def pause_end(gateway: Gateway, *, length: timedelta | None, until: str | None) -> datetime:
@@ -161,16 +228,17 @@ def pause_end(gateway: Gateway, *, length: timedelta | None, until: str | None) 
     return end if end > now else end + timedelta(days=1)
 
 
-def restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> Outcome:
     """Stops the gateway with time to log out and starts it again."""
     with _docker(deployment, gateway):
         container = _inspect(docker, deployment, gateway)
         if container["State"]["Running"]:
             _stop(docker, gateway, container, say)
     start(docker, deployment, gateway, say)
+    return Outcome.RESTARTED
 
 
-def soft_restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def soft_restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> Outcome:
     """Has the gateway restart itself, which keeps its session: no login, and no phone approval before Sunday.
 
     Asks IBC's command server from inside the container, and returns when the gateway's new process is logged in with
@@ -214,6 +282,7 @@ def soft_restart(docker: DockerHost, deployment: Deployment, gateway: Gateway, s
             gateway=gateway,
         )
     say(f"{name} is back, with its session kept.")
+    return Outcome.SESSION_KEPT
 
 
 def _restarted(before: Status, now: Status | None, name: str, full: str) -> bool:
@@ -242,7 +311,7 @@ def _command(docker: DockerHost, gateway: Gateway, command: str) -> str:
     return docker.run(gateway.container.id, ["bash", "-c", script]).strip()
 
 
-def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> None:
+def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> Outcome:
     """Lets a gateway go on that its supervisor holds back: grants one more attempt to a secret version that failed
     twice, forgets the logins that ended by themselves or met another session, with the pause that follows, and
     restarts the gateway.
@@ -273,6 +342,7 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
     said = "one more attempt with this version of the secret" if granted else "its logins that ended are forgotten"
     say(f"{gateway.container.name}: {said}.")
     start(docker, deployment, gateway, say)
+    return Outcome.LOGIN_GRANTED
 
 
 def _docker(deployment: Deployment, gateway: Gateway) -> AbstractContextManager[None]:

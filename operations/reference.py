@@ -31,6 +31,7 @@ from operations.credentials.rotation import RotationAnswer
 from operations.doctor import DoctorAnswer
 from operations.drift.comparing import Drift
 from operations.field_report import FieldReport
+from operations.lifecycle import ActAnswer
 from operations.logs import LineAnswer
 from operations.plan.model import Plan
 from operations.releases import ReleasesAnswer
@@ -53,6 +54,11 @@ ANSWERS: Mapping[str, Any] = {
     "status": StatusAnswer,
     "doctor": DoctorAnswer,
     "logs": LineAnswer,
+    "start": ActAnswer,
+    "stop": ActAnswer,
+    "restart": ActAnswer,
+    "login": ActAnswer,
+    "reset-settings": ActAnswer,
     "repair": RepairAnswer,
     "releases": ReleasesAnswer,
     "field-report": FieldReport,

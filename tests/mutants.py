@@ -1514,6 +1514,13 @@ MUTATIONS = (
         "tests/unit/test_healthcheck_supervised.py::test_a_log_alone_keeps_nobody_from_asking",
     ),
     Mutation(
+        "a gateway that failed is not told to programs",
+        "operations/lifecycle.py",
+        "            acted.append(Acted(gateway=gateway.name, error=str(error), told=tuple(told)))\n",
+        "",
+        "tests/unit/test_operations_lifecycle.py::test_of_several_it_is_told_which_failed",
+    ),
+    Mutation(
         "a gateway that has lost IBKR is logged in",
         "healthcheck/inside.py",
         "if kind == ERROR and not NOTICES.isdisjoint(fields[2:3]):",

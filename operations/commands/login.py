@@ -6,9 +6,10 @@ from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import (
     DuringMarket,
     GatewayName,
+    Json,
     StackName,
     TypedName,
-    answer,
+    acting,
     described_stack,
     docker_of,
     say,
@@ -26,6 +27,7 @@ def login(
     ] = False,
     yes: TypedName = None,
     during_market: DuringMarket = False,
+    as_json: Json = False,
 ) -> None:
     """Grant a gateway one more login after failed attempts.
 
@@ -46,4 +48,5 @@ def login(
     chosen = choose_gateway(deployment, gateway)
     with docker_of(deployment) as docker:
         consent(docker, deployment, [chosen], Leave(yes, during_market), say)
-        lifecycle.login_again(docker, deployment, chosen, answer)
+        with acting(stack, as_json) as (note, tell):
+            note(lifecycle.login_again)(docker, deployment, chosen, tell)

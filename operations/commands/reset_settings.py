@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -7,13 +7,19 @@ from deployment.errors import ExitCode
 from operations.commands.shared import (
     DuringMarket,
     GatewayName,
+    Json,
     StackName,
     TypedNameBesideYes,
-    answer,
+    acting,
     described_stack,
     docker_of,
     say,
 )
+
+if TYPE_CHECKING:
+    from deployment.description import Deployment, Gateway
+    from healthcheck.docker_host import DockerHost
+    from operations.lifecycle import Say
 
 EXAMPLES = ("ibgw reset-settings paper --gateway main", "ibgw reset-settings paper --restore .ibgw/backups/FILE")
 EXIT_CODES = (ExitCode.REFUSED, ExitCode.DECLINED)
@@ -28,6 +34,7 @@ def reset_settings(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking; not on live.")] = False,
     yes_live: TypedNameBesideYes = None,
     during_market: DuringMarket = False,
+    as_json: Json = False,
 ) -> None:
     """Empty a gateway's settings volume, after a backup.
 
@@ -36,12 +43,14 @@ def reset_settings(
     from deployment.description import Mode
     from deployment.paths import backups, project_folder
     from operations import settings_reset
+    from operations.lifecycle import Outcome
     from operations.live import Leave, consent
     from operations.prompt import confirm
     from operations.stack import choose_gateway
 
     deployment = described_stack(stack).deployment
     chosen = choose_gateway(deployment, gateway)
+    made: list[Path] = []
 
     with docker_of(deployment) as docker:
 
@@ -50,9 +59,15 @@ def reset_settings(
             if deployment.mode is not Mode.LIVE and not yes:
                 confirm(question)
 
+        def act(docker: "DockerHost", deployment: "Deployment", chosen: "Gateway", tell: "Say") -> Outcome:
+            if restore is not None:
+                settings_reset.restore(docker, deployment, chosen, restore, say=tell)
+                return Outcome.SETTINGS_RESTORED
+            kept = backups(project_folder())
+            made.append(settings_reset.reset(docker, deployment, chosen, ask=ask, say=tell, backups=kept))
+            return Outcome.SETTINGS_RESET
+
         if restore is not None:
             ask(f"{chosen.container.name} is stopped, gets the settings of {restore}, and logs in anew. Go on?")
-            settings_reset.restore(docker, deployment, chosen, restore, say=answer)
-        else:
-            kept = backups(project_folder())
-            settings_reset.reset(docker, deployment, chosen, ask=ask, say=answer, backups=kept)
+        with acting(stack, as_json, backup=lambda: str(made[0]) if made else None) as (note, tell):
+            note(act)(docker, deployment, chosen, tell)

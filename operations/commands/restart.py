@@ -3,7 +3,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import DuringMarket, GatewayNames, StackName, TypedName, for_each_gateway
+from operations.commands.shared import DuringMarket, GatewayNames, Json, StackName, TypedName, for_each_gateway
 
 EXAMPLES = ("ibgw restart paper --gateway main", "ibgw restart paper --soft")
 EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT, ExitCode.REFUSED, ExitCode.DECLINED)
@@ -17,10 +17,11 @@ def restart(
     ] = False,
     yes: TypedName = None,
     during_market: DuringMarket = False,
+    as_json: Json = False,
 ) -> None:
     """Stop gateways, with time to log out, and start them. Each logs in again, perhaps with a phone approval."""
     from operations import lifecycle
     from operations.live import Leave
 
     act = lifecycle.soft_restart if soft else lifecycle.restart
-    for_each_gateway(act, stack, gateway, leave=Leave(yes, during_market))
+    for_each_gateway(act, stack, gateway, leave=Leave(yes, during_market), as_json=as_json)

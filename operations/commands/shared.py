@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from healthcheck.docker_host import DockerHost
     from healthcheck.report import Model
     from operations.described import Described
-    from operations.lifecycle import Act
+    from operations.lifecycle import Act, Say
     from operations.live import Leave
+
+    Acting = tuple[Callable[[Act], Act], Say]
+    """What notes an act's outcome, and what tells."""
 
 
 def stacks_here() -> list[str]:
@@ -260,7 +263,13 @@ def described_stack(stack: str) -> "Described":
 
 
 def for_each_gateway(
-    act: "Act", stack: str, names: list[str] | None, *, leave: "Leave | None" = None, at_once: bool = False
+    act: "Act",
+    stack: str,
+    names: list[str] | None,
+    *,
+    leave: "Leave | None" = None,
+    at_once: bool = False,
+    as_json: bool = False,
 ) -> None:
     """One of lifecycle's acts for the named gateways, or all. `leave`: for one that ends sessions. `at_once`: for all
     at the same time, whatever becomes of one of them."""
@@ -273,13 +282,37 @@ def for_each_gateway(
     with docker_of(deployment) as docker:
         if leave is not None:
             consent(docker, deployment, chosen, leave, say)
-        if at_once:
-            with waiting(f"{act.__name__} {stack}"):
-                together(act, docker, deployment, chosen, answer)
-            return
-        for gateway in chosen:
-            with waiting(f"{act.__name__.replace('_', ' ')} {stack}/{gateway.name}"):
-                act(docker, deployment, gateway, answer)
+        with acting(stack, as_json) as (note, tell):
+            if at_once:
+                with waiting(f"{act.__name__} {stack}"):
+                    together(note(act), docker, deployment, chosen, tell)
+                return
+            for gateway in chosen:
+                with waiting(f"{act.__name__.replace('_', ' ')} {stack}/{gateway.name}"):
+                    note(act)(docker, deployment, gateway, tell)
+
+
+@contextmanager
+def acting(stack: str, as_json: bool, *, backup: "Callable[[], str | None]" = lambda: None) -> "Iterator[Acting]":
+    """How acts are told: to a person as they go, or with `--json` in one answer at the end, also where one failed."""
+    from operations.lifecycle import ActAnswer, Acted, noted
+
+    acted: list[Acted] = []
+    tell = say if as_json else answer
+    failure: IbgwError | None = None
+    try:
+        yield (lambda act: noted(act, acted)), tell
+    except IbgwError as error:
+        # Where nothing was tried yet it is told as every other failure.
+        if not as_json or not acted:
+            raise
+        failure = error
+        say(f"ibgw: {error}")
+    if as_json:
+        code = ExitCode.OK if failure is None else failure.exit_code
+        why = None if failure is None else str(failure)
+        print_answer(ActAnswer(stack=stack, exit_code=code, gateways=tuple(acted), error=why, backup=backup()))
+        raise typer.Exit(code)
 
 
 def confirmation(typed: str | None) -> Callable[[str, str], None]:

@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import DuringMarket, GatewayNames, StackName, TypedName, duration, for_each_gateway
+from operations.commands.shared import (
+    DuringMarket,
+    GatewayNames,
+    Json,
+    StackName,
+    TypedName,
+    duration,
+    for_each_gateway,
+)
 
 if TYPE_CHECKING:
     from deployment.description import Deployment, Gateway
     from healthcheck.docker_host import DockerHost
+    from operations.lifecycle import Outcome
 
 EXAMPLES = ("ibgw stop paper", "ibgw stop paper --gateway main --for 2h", "ibgw stop live --yes-live live")
 EXIT_CODES = (ExitCode.REFUSED, ExitCode.DECLINED)
@@ -31,6 +40,7 @@ def stop(
     ] = False,
     yes: TypedName = None,
     during_market: DuringMarket = False,
+    as_json: Json = False,
 ) -> None:
     """Stop gateways, with time to log out. They stay stopped until `ibgw start`. A stop cancels no order.
 
@@ -46,15 +56,17 @@ def stop(
     if for_ is not None and until is not None:
         raise IbgwError("stop: --for and --until exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
     if for_ is None and until is None:
-        for_each_gateway(lifecycle.stop, stack, gateway, leave=leave, at_once=now)
+        for_each_gateway(lifecycle.stop, stack, gateway, leave=leave, at_once=now, as_json=as_json)
         return
     length = None if for_ is None else pause_length(for_)
 
-    def pause(docker: "DockerHost", deployment: "Deployment", chosen: "Gateway", say: Callable[[str], None]) -> None:
+    def pause(
+        docker: "DockerHost", deployment: "Deployment", chosen: "Gateway", say: Callable[[str], None]
+    ) -> "Outcome":
         end = lifecycle.pause_end(chosen, length=length, until=until)
-        lifecycle.pause(docker, deployment, chosen, say, until=end)
+        return lifecycle.pause(docker, deployment, chosen, say, until=end)
 
-    for_each_gateway(pause, stack, gateway, leave=leave, at_once=now)
+    for_each_gateway(pause, stack, gateway, leave=leave, at_once=now, as_json=as_json)
 
 
 def pause_length(text: str) -> timedelta:

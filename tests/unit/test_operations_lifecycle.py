@@ -1,9 +1,12 @@
 """`ibgw start`, `stop`, `restart` and `login --again`: Docker's own, with the container's own grace."""
 
 import io
+import json
+import sys
 import tarfile
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,12 +15,13 @@ import pytest
 from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerError
-from operations import lifecycle
+from operations import cli, lifecycle
 from operations.stack import parse_contract
 from tests.leaks import leaks
 from tests.unit.commands import check_text
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
+from tests.unit.operations_pulumi import install
 
 CONTRACT = parse_contract(contract_json(), "x")
 GATEWAY = CONTRACT.gateways["main"]
@@ -345,7 +349,7 @@ def test_one_that_hangs_or_fails_delays_and_hides_no_other(monkeypatch: pytest.M
     others_are_through, never = threading.Event(), threading.Event()
     said: list[str] = []
 
-    def act(_: Any, __: Any, gateway: Any, say: Any) -> None:
+    def act(_: Any, __: Any, gateway: Any, say: Any) -> lifecycle.Outcome:
         if gateway.name == "main":
             never.wait()
         if gateway.name == "other":
@@ -354,6 +358,7 @@ def test_one_that_hangs_or_fails_delays_and_hides_no_other(monkeypatch: pytest.M
             raise ZeroDivisionError("hunter2")
         say(f"{gateway.name} stopped")
         others_are_through.set()
+        return lifecycle.Outcome.STOPPED
 
     monkeypatch.setattr(lifecycle, "TOGETHER_SECONDS", 1)
     try:
@@ -375,7 +380,75 @@ def test_one_that_hangs_or_fails_delays_and_hides_no_other(monkeypatch: pytest.M
 def test_all_are_acted_on_at_the_same_time() -> None:
     barrier = threading.Barrier(len(ALL), timeout=10)
 
-    def act(*_: Any) -> None:
+    def act(*_: Any) -> lifecycle.Outcome:
         barrier.wait()
+        return lifecycle.Outcome.STOPPED
 
     lifecycle.together(act, FakeDocker(), MANY, ALL, list[str]().append)
+
+
+# --- for programs -------------------------------------------------------------------------------------------------
+
+
+def answered(
+    words: list[str],
+    docker: FakeDocker,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *gateways: str,
+) -> tuple[lifecycle.ActAnswer, str]:
+    """The answer, and what stands on standard error."""
+    pulumi = install(home, monkeypatch, sys.executable)
+    deployed = json.loads(contract_json(*gateways) if gateways else contract_json())
+    pulumi.answers({"stack output": (0, json.dumps({"contract": deployed}), "")})
+    monkeypatch.setattr("healthcheck.docker_host.DockerHost", lambda _: docker)
+    code = cli.run([*words, "--json"])
+    shown = capsys.readouterr()
+    answer = lifecycle.ActAnswer.model_validate_json(shown.out)
+    assert answer.exit_code == code
+    return answer, shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "running", "outcome"),
+    [
+        (["start", "paper"], False, "started"),
+        (["start", "paper"], True, "runs_already"),
+        (["stop", "paper"], True, "stopped"),
+        (["stop", "paper", "--now"], True, "stopped"),
+        (["stop", "paper"], False, "stopped_already"),
+        (["restart", "paper"], True, "restarted"),
+        (["login", "paper", "--again"], True, "login_granted"),
+        (["reset-settings", "paper", "--yes"], True, "settings_reset"),
+    ],
+)
+def test_what_was_done_is_told_to_programs(
+    words: list[str],
+    running: bool,
+    outcome: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    docker = client(running=running)
+    docker.objects[Kind.CONTAINER][ID]["Image"] = "sha256:1"
+    answer, said = answered(words, docker, tmp_path / "home", monkeypatch, capsys)
+    [acted] = answer.gateways
+    assert (acted.gateway, acted.outcome, acted.error, answer.error) == ("main", outcome, None, None)
+    assert acted.told
+    assert set(acted.told) <= set(said.splitlines())
+    assert (answer.backup is not None) == (outcome == "settings_reset")
+
+
+def test_of_several_it_is_told_which_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker = client(running=True)
+    del docker.objects[Kind.CONTAINER][ID]
+    for how, tried in (["stop", "paper"], ["main"]), (["stop", "paper", "--now"], ["main", "other"]):
+        answer, said = answered(how, docker, tmp_path / tried[-1], monkeypatch, capsys, "main", "other")
+        assert sorted(acted.gateway for acted in answer.gateways) == tried
+        assert all(acted.outcome is None and "is gone" in (acted.error or "") for acted in answer.gateways)
+        assert (answer.exit_code, "is gone" in (answer.error or "")) == (5, True)
+        assert "is gone" in said
