@@ -25,7 +25,7 @@ ALWAYS = {
     "timeZone": "UTC",
     "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
     "open": "00:00",
-    "close": "00:00",
+    "close": "23:59",
 }
 pytestmark = pytest.mark.exhaustive
 
@@ -39,8 +39,10 @@ class LiveRotated(Rotated):
         document = yaml.safe_load(before)
         document["config"]["ibgw:tradingHours"] = ALWAYS
         file.write_text(yaml.safe_dump(document))
-        yield
-        file.write_text(before)
+        try:
+            yield
+        finally:
+            file.write_text(before)
 
     def killed(self, effect: str, call: int, moment: str, password: str) -> None:
         words = [sys.executable, "-m", "tests.engine.killed_command", effect, str(call), moment]

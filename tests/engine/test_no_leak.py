@@ -78,6 +78,7 @@ class Story(Rotated):
         scanner.check_processes()
         vault = (self.sandbox.folder / "secrets.json", self.sandbox.folder / "users.json")
         assert scanner.check_files(self.sandbox.folder, self.temporary, besides=vault) > 20
+        scanner.check_files(Path.home() / ".pulumi", besides=(Path.home() / ".pulumi" / "plugins",))
         tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
         scanner.check({file: (ROOT / file).read_bytes() for file in tracked.stdout.splitlines()})
 

@@ -112,7 +112,7 @@ def test_doctor_names_what_debugging_has_left_and_shows_nothing_of_it(
     ok, text, remedy = debugging()
     assert remedy is not None
     assert remedy.startswith(f"`rm -- '{trace}' {messages} {tmp_path}/pulumi")
-    assert "hunter2" not in text + remedy
+    assert leaks(text + remedy, "hunter2") == []
 
     subprocess.run(remedy.strip("`"), shell=True, check=True)
     assert debugging() == (True, "no log or trace of the engine's in sight", None)
