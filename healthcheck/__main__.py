@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,29 +83,42 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    if options.command == "probe":
-        return _probe(options.addresses)
-    if options.command == exposure.COMMAND:
-        return _exposure(options)
-    return _verify(options)
+    run = {"probe": _probe, exposure.COMMAND: _exposure, "verify": _verify}[options.command]
+    try:
+        return run(options)
+    except _UsageError as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.BAD_USAGE
+
+
+class _UsageError(Exception):
+    """A wrong argument: what was found, and what was expected."""
+
+
+def _gateways(texts: Iterable[str]) -> list[Gateway]:
+    try:
+        return [Gateway.model_validate_json(text) for text in texts]
+    except ValidationError as error:
+        raise _UsageError(f"the gateway's JSON is not an entry of the contract: {error}") from None
+
+
+def _read(path: str) -> str:
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise _UsageError(f"--gateway {path}: {error.strerror}; expected a readable JSON file") from None
+
+
+def _names(texts: Sequence[str]) -> frozenset[CheckName] | None:
+    try:
+        return named(texts)
+    except ValueError as error:
+        raise _UsageError(f"--checks: {error}") from None
 
 
 def _verify(options: argparse.Namespace) -> int:
-    if options.gateway_json is not None:
-        texts = options.gateway_json
-    else:
-        try:
-            texts = [sys.stdin.read() if options.gateway == "-" else Path(options.gateway).read_text(encoding="utf-8")]
-        except OSError as error:
-            return _usage(f"--gateway {options.gateway}: {error.strerror}; expected a readable JSON file")
-    try:
-        gateways = [Gateway.model_validate_json(text) for text in texts]
-    except ValidationError as error:
-        return _usage(f"the gateway's JSON is not an entry of the contract: {error}")
-    try:
-        names = named(options.checks)
-    except ValueError as error:
-        return _usage(f"--checks: {error}")
+    gateways = _gateways(options.gateway_json or [_read(options.gateway)])
+    names = _names(options.checks)
     wanted = with_needs(names)
     accounts = [account for gateway in gateways for account in gateway.expected_accounts]
     redactor = Redactor(show_accounts=options.show_accounts, accounts=accounts)
@@ -159,10 +173,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _exposure(options: argparse.Namespace) -> int:
-    try:
-        gateway = Gateway.model_validate_json(options.gateway_json)
-    except ValidationError as error:
-        return _usage(f"--gateway-json is not an entry of the contract: {error}")
+    [gateway] = _gateways([options.gateway_json])
     redactor = Redactor(show_accounts=options.show_accounts, accounts=gateway.expected_accounts)
     _log_to_stderr(redactor)
     exposure = asyncio.run(exposure_session.look(gateway))
@@ -170,17 +181,12 @@ def _exposure(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _probe(addresses: list[str]) -> int:
+def _probe(options: argparse.Namespace) -> int:
     try:
-        probe.main(addresses)
+        probe.main(options.addresses)
     except ValueError as error:
-        return _usage(str(error))
+        raise _UsageError(str(error)) from None
     return ExitCode.OK
-
-
-def _usage(message: str) -> int:
-    sys.stderr.write(message + "\n")
-    return ExitCode.BAD_USAGE
 
 
 def _log_to_stderr(redactor: Redactor) -> None:

@@ -98,23 +98,34 @@ def _standing(rule: Rule, record: GatewayRecord) -> str:
     return "accepted" if rule.violations(replace(record, accepted=())) else "kept"
 
 
-def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Reason, str]]:
+Faults = Iterator[tuple[Reason, str]]
+
+
+def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Faults:
     """Worst first."""
-    # What the host cannot keep no update can put right, with a login or without one.
-    unable = {lack.acceptable for lack in facts.lacking if lack.acceptable is not None}
-    excused = {field for lacking in unable for field in DROPPED.get(lacking, ())}
+    yield from _credentials(facts)
+    yield from _not_as_declared(gateway, facts)
+    yield from _other_image(gateway, facts)
+    yield from _other_owner(gateway, facts)
+    yield from _ran_badly(facts, now)
+
+
+def _credentials(facts: Facts) -> Faults:
     for text in no_credential_in_sight.violations(facts.record):
         yield Reason.CREDENTIAL_VISIBLE, text
     for place in credentials_in({key: value for key, value in facts.inspected.items() if key not in JUDGED}):
         yield Reason.CREDENTIAL_VISIBLE, visible_credential("inspect output", place)
-    if gateway.in_place is not None:
-        # The rules are broken by some of these too; this reason's remedy needs no login.
-        for field, expected in gateway.in_place:
-            if field in excused:
-                continue
-            if (actual := getattr(facts.record, field)) != expected:
-                unit = " MiB" if isinstance(expected, int) else ""
-                yield Reason.NOT_APPLIED, unlike(row(CONTAINER, field).item, f"{actual}{unit}", f"{expected}{unit}")
+
+
+def _not_as_declared(gateway: Gateway, facts: Facts) -> Faults:
+    # What the host cannot keep no update can put right, with a login or without one.
+    unable = {lack.acceptable for lack in facts.lacking if lack.acceptable is not None}
+    excused = {field for lacking in unable for field in DROPPED.get(lacking, ())}
+    # The rules are broken by some of these too; this reason's remedy needs no login.
+    for field, expected in gateway.in_place or ():
+        if field not in excused and (actual := getattr(facts.record, field)) != expected:
+            unit = " MiB" if isinstance(expected, int) else ""
+            yield Reason.NOT_APPLIED, unlike(row(CONTAINER, field).item, f"{actual}{unit}", f"{expected}{unit}")
     for rule in CONFINEMENT:
         if rule is not no_credential_in_sight:
             for text in rule.violations(facts.judged({*facts.accepted, *unable})):
@@ -122,14 +133,23 @@ def _faults(gateway: Gateway, facts: Facts, now: datetime) -> Iterator[tuple[Rea
     for lack in facts.lacking:
         if not lack.accepted_by(facts.accepted):
             yield Reason.HOST_LACKS, str(lack)
+
+
+def _other_image(gateway: Gateway, facts: Facts) -> Faults:
     if gateway.image.digest not in facts.digests:
         digests = ", ".join(facts.digests) or "one without a digest"
         yield Reason.IMAGE_DIFFERS, unlike("image", digests, gateway.image.digest)
+
+
+def _other_owner(gateway: Gateway, facts: Facts) -> Faults:
     if facts.owner is None:
         yield Reason.SETTINGS_OWNER, unlike("settings", "not mounted", f"volume {gateway.volumes.settings}")
     elif facts.owner not in (OWNER, (OWNER[0] + facts.first_user[0], OWNER[1] + facts.first_user[1])):
         owner = ":".join(map(str, facts.owner))
         yield Reason.SETTINGS_OWNER, unlike("owner of the settings", owner, ":".join(map(str, OWNER)))
+
+
+def _ran_badly(facts: Facts, now: datetime) -> Faults:
     if facts.out_of_memory:
         yield Reason.OUT_OF_MEMORY, f"a process was ended for want of memory (limit {facts.record.memory} MiB)"
     if facts.status is not None and (missed := missed_plan(facts.status, now)) is not None:

@@ -13,6 +13,10 @@ from enum import StrEnum
 GREETING = b"API\0\0\0\0\x09v100..178"
 
 
+SECONDS = 1.0
+"""For the connection, and again for the answer."""
+
+
 class Answer(StrEnum):
     API = "api"
     OTHER = "other"
@@ -22,10 +26,10 @@ class Answer(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-async def probe(host: str, port: int, *, timeout: float = 1.0) -> Answer:
-    """Connect and greet; `timeout` seconds for the connection and again for the answer."""
+async def probe(host: str, port: int) -> Answer:
+    """Connect and greet."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
     except ConnectionRefusedError:
         return Answer.CLOSED
@@ -33,7 +37,7 @@ async def probe(host: str, port: int, *, timeout: float = 1.0) -> Answer:
         return Answer.UNREACHABLE
     try:
         writer.write(GREETING)
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(SECONDS):
             head = await reader.read(4)
     except TimeoutError:
         return Answer.SILENT

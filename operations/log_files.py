@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from deployment.description import Deployment, Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck.automation import launcher
-from healthcheck.credential_files import credentials_of
+from healthcheck.credential_files import redactor_of
 from healthcheck.docker_host import DockerHost, File, docker_errors
 from healthcheck.logs import without_stamp
 from healthcheck.redact import Redactor
@@ -50,11 +50,7 @@ def read(
                 gateway.container.name, LOGS_PATH, wanted=lambda name: not name.endswith(ENCRYPTED), last=LAST
             )
             oldest = docker.now() - since if since is not None else datetime.min.replace(tzinfo=UTC)
-            redactor = Redactor(
-                show_accounts=show_accounts,
-                accounts=gateway.expected_accounts,
-                credentials=credentials_of(docker, gateway),
-            )
+            redactor = redactor_of(docker, gateway, show_accounts=show_accounts)
         found = sorted((line for file in files for line in _lines(file, gateway, redactor)), key=lambda line: line.at)
         found = [line for line in found if line.at >= oldest and (line.state is not None or not known)]
         lines += found[len(found) - min(tail, len(found)) :]

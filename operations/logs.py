@@ -10,9 +10,8 @@ from itertools import groupby, islice
 
 from deployment.description import Deployment, Gateway
 from healthcheck import logs
-from healthcheck.credential_files import credentials_of
+from healthcheck.credential_files import redactor_of
 from healthcheck.docker_host import DockerHost, docker_errors, moment
-from healthcheck.redact import Redactor
 from healthcheck.report import Model
 from healthcheck.text import clean
 
@@ -93,11 +92,7 @@ class Source:
         self._known = known
         self._fold = fold
         with self._errors():
-            self._redactor = Redactor(
-                show_accounts=show_accounts,
-                accounts=gateway.expected_accounts,
-                credentials=credentials_of(docker, gateway),
-            )
+            self._redactor = redactor_of(docker, gateway, show_accounts=show_accounts)
 
     def lines(self, *, tail: int, since: datetime | None) -> list[Line]:
         """The last `tail` of those that are wanted, for which more and more of the log is asked."""

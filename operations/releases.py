@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from deployment.errors import IbgwError
 from healthcheck.report import Model
 from healthcheck.text import clean, clean_lines
 from infra.release import Release, Soak, read_release
 from operations.answers import Answer
+from operations.formats import columns
 from operations.promotion.journal import Entry
 from operations.stack import RELEASE
 
@@ -36,6 +34,20 @@ class Listed:
     fault: str | None
     deployed: str | None
     current: bool
+
+    def cells(self) -> tuple[str, ...]:
+        if (release := self.release) is None:
+            return ("", self.name, "refused", *[""] * 5)
+        return (
+            "*" if self.current else "",
+            self.name,
+            release.version or "-",
+            release.commit[:12],
+            release.who,
+            release.report.verdict.replace("_", " "),
+            "yes" if release.live_quote else "no",
+            self.deployed or "-",
+        )
 
     @property
     def answer(self) -> "ListedAnswer":
@@ -108,33 +120,15 @@ def before(history: History, current: str) -> str | None:
     return max((name for name in deployments(history) if name < current), default=None)
 
 
-def table(rows: Sequence[Listed], width: int = 160) -> str:
+HEADINGS = ("", "RELEASE", "VERSION", "COMMIT", "BY", "PAPER", "LIVE QUOTE", "DEPLOYED")
+DISPENSABLE = ("BY", "LIVE QUOTE", "PAPER")
+
+
+def table(rows: Sequence[Listed], width: int | None = None) -> str:
     """For people: `*` marks what live runs. What is wrong with a refused record stands below."""
     if not rows:
         return "no release yet: `ibgw promote` makes the first"
-    faults: list[str] = []
-    console = Console(width=width, no_color=True, force_terminal=False)
-    shown = Table(box=None, pad_edge=False)
-    for heading in ("", "RELEASE", "VERSION", "COMMIT", "BY", "PAPER", "LIVE QUOTE", "DEPLOYED"):
-        shown.add_column(heading, overflow="fold")
-    for row in rows:
-        if row.release is None:
-            shown.add_row("", Text(clean(row.name)), "refused")
-            faults.append(clean_lines(f"refused: {row.fault}"))
-            continue
-        release = row.release
-        cells = (
-            "*" if row.current else "",
-            row.name,
-            release.version or "-",
-            release.commit[:12],
-            release.who,
-            release.report.verdict.replace("_", " "),
-            "yes" if release.live_quote else "no",
-            row.deployed or "-",
-        )
-        # A record is a file that anybody may have written: its texts are neither markup nor commands.
-        shown.add_row(*(Text(clean(cell)) for cell in cells))
-    with console.capture() as captured:
-        console.print(shown)
-    return "\n".join([*(line.rstrip() for line in captured.get().splitlines()), *faults])
+    # A record is a file that anybody may have written: its texts are no commands to a terminal.
+    cells = [tuple(map(clean, row.cells())) for row in rows]
+    faults = [clean_lines(f"refused: {row.fault}") for row in rows if row.release is None]
+    return "\n".join([columns(HEADINGS, cells, width=width, dispensable=DISPENSABLE), *faults])

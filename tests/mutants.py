@@ -1722,8 +1722,8 @@ MUTATIONS = (
     Mutation(
         "a change in place that got lost is not seen",
         "healthcheck/hygiene.py",
-        "if (actual := getattr(facts.record, field)) != expected:",
-        "if (actual := getattr(facts.record, field)) is None:",
+        "(actual := getattr(facts.record, field)) != expected:",
+        "(actual := getattr(facts.record, field)) is None:",
         "tests/unit/test_healthcheck_hygiene.py::test_what_an_update_applies_in_place_is_compared_with_what_runs",
     ),
     Mutation(

@@ -27,6 +27,6 @@ def releases(
     if as_json:
         print_answer(ReleasesAnswer(stack=stack, under_way=under_way, releases=tuple(row.answer for row in rows)))
         return
-    typer.echo(table(rows, terminal_width() or 160))
+    typer.echo(table(rows, terminal_width()))
     if under_way is not None:
         answer(f"\n{under_way.describe()}. Next: {under_way.next_command}")
