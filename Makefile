@@ -27,7 +27,7 @@ help:
 	@echo 'make test-exhaustive  the long matrices'
 	@echo 'make mutants          break the program on purpose: does a test notice?'
 	@echo 'make lint, format     check, or rewrite, the sources'
-	@echo 'make reference        write docs/reference.md, identities.md, metrics.md and the schema of a stack file anew'
+	@echo 'make reference        write what is generated anew: pages of docs/, schemas, the rules in monitoring/rendered'
 	@echo 'make diagrams         draw docs/images anew, out of docs/diagrams (needs Graphviz)'
 	@echo 'make workflows        check .github/workflows: a part of lint'
 	@echo 'make previews         what this tree would do to both stacks of the sandbox, policies checked'
@@ -89,6 +89,7 @@ no-debugging: environment
 .PHONY: reference
 reference: environment
 	@$(BIN)/python -m operations.reference .
+	@$(BIN)/python -m monitoring .
 
 # The last line names what an image was drawn from, so that a test without Graphviz knows whether it is current.
 .PHONY: diagrams

@@ -1,6 +1,5 @@
-"""`docs/runbook.md`, written from the table of reasons, so that the two cannot differ."""
+"""The reasons' part of `docs/runbook.md`, from their table, so that the two cannot differ (`make reference`)."""
 
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +20,7 @@ One section a reason, under the name that the report shows, with the steps in th
 GATEWAY, CONTAINER, NETWORK, SECRET and CLIENT stand for what the report names. Its commands follow from what it found:
 instead of `ibgw restart` it says `ibgw start` for a gateway that is stopped, and `ibgw login --again` for one that its
 start guard holds; on live, where it says `pulumi up` here, it says what takes the change there. What led to a gateway's
-end comes first, then what starts it. This file is written by `python -m healthcheck.runbook`.
+end comes first, then what starts it. The alerts follow at the end. This file is written by `make reference`.
 
 After an update that was killed or interrupted no reason is shown: run `ibgw repair --stack STACK`, not `pulumi cancel`.
 That one takes the lock away and nothing else: objects that were made and not recorded stay in the way of every later
@@ -57,7 +56,3 @@ def _section(reason: Reason, explanation: Explanation) -> str:
 
 def render() -> str:
     return _HEAD + "".join(_section(reason, explanation) for reason, explanation in EXPLANATIONS.items())
-
-
-if __name__ == "__main__":
-    sys.stdout.write(render())

@@ -127,18 +127,12 @@ class Sandbox:
     # What a machine has once: of several sandboxes that come up at the same time one makes it, and the others wait.
 
     def _packages(self, say: Say) -> None:
-        with locked(self._cache / "packages.lock"):
-            self._install_packages(say)
-
-    def _install_packages(self, say: Say) -> None:
         commands = {**packages.COMMANDS, **self._also}
         if base_image.archive(self._cache).exists():
             del commands["debootstrap"]
         if not docker_engine.running(self.docker_host):
             commands |= packages.DOCKER
-        missing = packages.missing(commands)
-        if missing:
-            packages.install(missing, say)
+        packages.provide(commands, self._cache, say)
 
     def _toolchain(self, say: Say) -> None:
         found = toolchain.ensure(self._cache / "toolchain", say)

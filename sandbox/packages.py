@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployment.errors import IbgwError
+from sandbox.locks import locked
 from sandbox.processes import run
 from sandbox.steps import Say
 
@@ -21,7 +22,12 @@ COMMANDS: Mapping[str, str] = {
 """Command -> package. Docker itself is not among them: a running daemon makes it superfluous."""
 
 DOCKER = {"dockerd": "docker.io"}
-TESTS = {"envsubst": "gettext-base", "javac": "default-jdk-headless", "sshd": "openssh-server"}
+PROMETHEUS = {
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+}
+TESTS = {"envsubst": "gettext-base", "javac": "default-jdk-headless", "sshd": "openssh-server", **PROMETHEUS}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -33,6 +39,14 @@ def find(command: str) -> str | None:
 
 def missing(commands: Mapping[str, str]) -> list[str]:
     return sorted({package for command, package in commands.items() if find(command) is None})
+
+
+def provide(commands: Mapping[str, str], cache: Path, say: Say) -> None:
+    """Installs what is missing: of several that want it at the same time one does, and the others wait."""
+    with locked(cache / "packages.lock"):
+        wanted = missing(commands)
+        if wanted:
+            install(wanted, say)
 
 
 def install(packages: list[str], say: Say) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"client", "deployment", "healthcheck", "infra", "operations", "sandbox", "tests", "benchmarks"}
+OURS = {"client", "deployment", "healthcheck", "infra", "monitoring", "operations", "sandbox", "tests", "benchmarks"}
 MAY_IMPORT: dict[str, set[str]] = {
     "client": set(),  # a bot takes it along
     "deployment": set(),
     "healthcheck": {"deployment"},
     "infra": {"deployment", "healthcheck"},
     "operations": {"client", "deployment", "healthcheck", "infra"},
+    "monitoring": {"healthcheck"},
 }
 
 

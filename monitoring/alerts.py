@@ -1,0 +1,293 @@
+"""Every alert, a row each: when it fires, whom it wakes, what it means and what it makes superfluous. Pure.
+
+`python -m monitoring` renders them. An expression asks for the watcher's metrics (docs/metrics.md), under the job
+`ib_gateway`, and leaves out a gateway in a planned window or a pause.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from healthcheck.reasons import Reason
+
+JOB = 'job="ib_gateway"'
+GATEWAY = "stack, gateway, mode"
+"""The labels that an alert about one gateway has."""
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+MEMORY_MB = 2048
+MEMORY_SHARE = 0.85
+"""Of the container's limit: the default one is lower than MEMORY_MB."""
+
+
+class Severity(StrEnum):
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+SEVERITIES: Mapping[Severity, str] = {
+    Severity.CRITICAL: "wake somebody: no trader can trade, or money is at risk",
+    Severity.WARNING: "look at it today",
+    Severity.INFO: "to know; wakes nobody",
+}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """`lasts`: for how long the condition holds before it fires. `silences`: alerts about the same gateway that follow
+    from it (of the same stack where it is about a stack). `impact`, `first`, `stop`: for the runbook: what it means for
+    a trader, the first command, and at which point to stop and leave it to a person or to time."""
+
+    name: str
+    severity: Severity
+    expression: str
+    summary: str
+    impact: str
+    first: str
+    stop: str
+    lasts: timedelta = timedelta()
+    silences: tuple[str, ...] = ()
+    same: tuple[str, ...] = ("stack", "gateway")
+
+
+def _reasons(*reasons: Reason, check: str = "") -> str:
+    """Gateways with one of these reasons, once for each reason: several checks may give the same."""
+    check = f'check="{check}",' if check else ""
+    return f'max by ({GATEWAY}, reason) (ibgw_check_reason{{{JOB},{check}reason=~"{"|".join(reasons)}"}}) == 1'
+
+
+def _of(metric: str, labels: str = "") -> str:
+    """A metric of the watcher's by gateway, without the labels that a scrape adds."""
+    return f"max by ({GATEWAY}) ({metric}{{{JOB}{labels and f',{labels}'}}})"
+
+
+def outside(expression: str) -> str:
+    """But for gateways that may be away with nobody at fault."""
+    return f'({expression}) unless on (stack, gateway) ibgw_gateway_window{{{JOB},window!="none"}} == 1'
+
+
+_DOWN = outside(f"{_of('ib_gateway_up')} == 0")
+
+DOWN = "IBGatewayDown"
+MARKET_DATA = "IBGatewayMarketDataDegraded"
+GUARD_HOLDS = "IBGatewayGuardHolds"
+LOGIN_FAILED = "IBGatewayLoginFailed"
+COMPETING = "IBGatewayCompetingSession"
+FACTOR = "IBGatewaySecondFactorPending"
+CONNECTIVITY = "IBGatewayConnectivityLost"
+RESTART_MISSED = "IBGatewayPlannedRestartMissed"
+WEDGED = "IBGatewayWedged"
+LOOP = "IBGatewayRestartLoop"
+
+_LOGS = "ibgw logs --stack STACK --gateway GATEWAY"
+_DOCTOR = "ibgw doctor --stack STACK --gateway GATEWAY"
+_STATUS = "ibgw status --stack STACK"
+_VERIFY = "ibgw verify --stack STACK --gateway GATEWAY"
+
+ALERTS: tuple[Alert, ...] = (
+    Alert(
+        DOWN,
+        Severity.CRITICAL,
+        _DOWN,
+        "No trader can trade through {{ $labels.gateway }} of {{ $labels.stack }}",
+        "Bots get no answer or no session; open orders stay at IBKR and cannot be changed from here.",
+        _DOCTOR,
+        "Where the report names a second factor, a password or another session, stop: a restart does not help, and "
+        "each one is another attempt to log in.",
+        lasts=2 * MINUTE,
+        silences=(MARKET_DATA,),
+    ),
+    Alert(
+        "IBGatewayFleetDown",
+        Severity.CRITICAL,
+        f"(count by (stack) ({_DOWN}) >= 2)"
+        f" and (count by (stack) ({_DOWN}) >= 0.5 * count by (stack) ({_of('ib_gateway_up')}))",
+        "Half of the gateways of {{ $labels.stack }} or more are down: look for one cause",
+        "The Docker host, its way out or IBKR itself is at fault, rather than each gateway.",
+        _STATUS,
+        "Where IBKR's system status page tells of a fault, stop: they come back by themselves.",
+        lasts=MINUTE,
+        silences=(DOWN, CONNECTIVITY, LOGIN_FAILED, GUARD_HOLDS, COMPETING, WEDGED, LOOP, RESTART_MISSED, MARKET_DATA),
+        same=("stack",),
+    ),
+    Alert(
+        LOGIN_FAILED,
+        Severity.CRITICAL,
+        _reasons(
+            Reason.LOGIN_FAILED, Reason.LOGIN_ERROR, Reason.LOGIN_ENDED, Reason.LOCKED_OUT, Reason.TOKEN_REFUSED,
+            Reason.VERSION_REFUSED, Reason.DIALOG_BLOCKING, Reason.SECOND_FACTOR_DENIED, Reason.SECOND_FACTOR_TIMEOUT,
+            Reason.SECOND_FACTOR_CODE, Reason.SECOND_FACTOR_DEVICE,
+        ),
+        "{{ $labels.gateway }} of {{ $labels.stack }} could not log in: {{ $labels.reason }}",
+        "The gateway has no session. It tries a limited number of times, and then holds.",
+        _LOGS,
+        "Never try passwords: after the attempts that are left the user is locked out at IBKR.",
+        lasts=MINUTE,
+        silences=(DOWN, LOOP, MARKET_DATA),
+    ),
+    Alert(
+        GUARD_HOLDS,
+        Severity.CRITICAL,
+        f"max by ({GATEWAY}, hold) (ibgw_gateway_held{{{JOB},"
+        'hold=~"attempts|logins|volume|unwritable|automation"}) == 1',
+        "{{ $labels.gateway }} of {{ $labels.stack }} makes no login any more: {{ $labels.hold }}",
+        "Its start guard holds it, so that the user is not locked out; it stays down until somebody acts.",
+        _DOCTOR,
+        "Do not have it log in again before the cause is put right: the guard has counted to its limit.",
+        lasts=MINUTE,
+        silences=(DOWN, LOGIN_FAILED, LOOP, MARKET_DATA),
+    ),
+    Alert(
+        FACTOR,
+        Severity.CRITICAL,
+        f"{_of('ibgw_gateway_second_factor_timestamp_seconds')} > 0",
+        "Approve the login of {{ $labels.gateway }} of {{ $labels.stack }} in IBKR Mobile, within three minutes",
+        "The gateway waits for a person; without one the login ends, and counts as an attempt.",
+        _STATUS,
+        "Where you did not expect a login, deny it and ask who restarted the gateway.",
+        silences=(DOWN, MARKET_DATA),
+    ),
+    Alert(
+        WEDGED,
+        Severity.CRITICAL,
+        outside(_reasons(Reason.WEDGED, Reason.HALF_OPEN, Reason.TOO_SLOW, Reason.START_STUCK)),
+        "{{ $labels.gateway }} of {{ $labels.stack }} takes connections and does not answer: {{ $labels.reason }}",
+        "Bots hang rather than fail. The gateway restarts itself once if it may (session.heal).",
+        _DOCTOR,
+        "After one restart that did not help, stop, keep the logs, and look at the host's load and memory.",
+        lasts=MINUTE,
+        silences=(DOWN, MARKET_DATA),
+    ),
+    Alert(
+        COMPETING,
+        Severity.CRITICAL,
+        _reasons(Reason.COMPETING_SESSION, Reason.SESSION_TAKEN_OVER),
+        "Somebody else is logged in as the user of {{ $labels.gateway }} of {{ $labels.stack }}",
+        "IBKR allows one session a user. This gateway gave way, and stays logged out while the other one lasts.",
+        _DOCTOR,
+        "Do not take the session back by force: the other one may be a person who is closing a position.",
+        lasts=MINUTE,
+        silences=(DOWN, LOGIN_FAILED, GUARD_HOLDS, MARKET_DATA),
+    ),
+    Alert(
+        "IBGatewayWrongAccount",
+        Severity.CRITICAL,
+        _reasons(Reason.WRONG_ACCOUNT, Reason.ACCOUNT_KIND_MISMATCH, Reason.ACCOUNT_MISSING),
+        "{{ $labels.gateway }} of {{ $labels.stack }} is or was in an account that it must not be in",
+        "Orders would reach another account than the one that is meant.",
+        "ibgw stop --stack STACK --gateway GATEWAY",
+        "Stop bots first. Start nothing again before the secret's user is known to be the right one.",
+        silences=(DOWN, LOGIN_FAILED, GUARD_HOLDS, MARKET_DATA),
+    ),
+    Alert(
+        "IBGatewayStranger",
+        Severity.CRITICAL,
+        # Only a verification sees Docker, so these come by whatever job collects its file.
+        f"max by ({GATEWAY}, reason) (ibgw_check_reason{{"
+        f'check="isolation",reason=~"{Reason.UNDECLARED_CLIENT}|{Reason.GATEWAY_SHARED}|{Reason.EXPOSED}"}}) == 1',
+        "Somebody who is not declared can reach the API of {{ $labels.gateway }} of {{ $labels.stack }}",
+        "The API asks for no password: whoever is attached can trade.",
+        _VERIFY,
+        "Where nobody knows whose it is, detach it and stop the gateway; look at what it did before anything else.",
+    ),
+    Alert(
+        MARKET_DATA,
+        Severity.WARNING,
+        outside(
+            f"max by ({GATEWAY}) ("
+            + _reasons(
+                Reason.COMPETING_MARKET_DATA, Reason.FARM_BROKEN, Reason.NO_QUOTE, Reason.DATA_LINES_USED,
+                check="market_data",
+            )
+            + f" or ibgw_gateway_farms_lost{{{JOB}}} > 0)"
+        ),
+        "Market data of {{ $labels.gateway }} of {{ $labels.stack }} is degraded",
+        "Orders and accounts work; prices are missing or old, and a bot may decide by them.",
+        _VERIFY,
+        "Where IBKR's system status page tells of a fault of its data farms, stop and wait.",
+        lasts=5 * MINUTE,
+    ),
+    Alert(
+        CONNECTIVITY,
+        Severity.CRITICAL,
+        outside(_reasons(Reason.CONNECTIVITY_LOST, Reason.SERVER_UNREACHABLE, Reason.SYSTEM_UNAVAILABLE)),
+        "{{ $labels.gateway }} of {{ $labels.stack }} has lost IBKR, outside of the hours of its resets",
+        "The API answers and no order gets through.",
+        _DOCTOR,
+        "Do not restart it: it connects again by itself, and a restart costs a login.",
+        lasts=MINUTE,
+        silences=(DOWN, MARKET_DATA),
+    ),
+    Alert(
+        RESTART_MISSED,
+        Severity.WARNING,
+        f"({_of('ibgw_gateway_last_planned_timestamp_seconds')}"
+        f" > {_of('ibgw_gateway_last_planned_done_timestamp_seconds')})"
+        f" and (time() - {_of('ibgw_gateway_last_planned_timestamp_seconds')} > 900)",
+        "The planned restart of {{ $labels.gateway }} of {{ $labels.stack }} did not happen",
+        "A gateway that does not restart each day loses its session when IBKR ends it.",
+        _VERIFY,
+        "Restart it by hand once, outside of the trading hours; where it misses the next one too, read its logs.",
+    ),
+    Alert(
+        LOOP,
+        Severity.CRITICAL,
+        f"(sum by ({GATEWAY}) (increase(ibgw_gateway_restarts_total{{{JOB}}}[1h])) > 2.5)"
+        f" or ({_of('ibgw_gateway_short_logins')} >= 3)",
+        "{{ $labels.gateway }} of {{ $labels.stack }} starts again and again",
+        "Each start may be a login, and IBKR locks a user that logs in too often.",
+        _LOGS,
+        "Stop the gateway where the cause is not found at once.",
+        silences=(DOWN,),
+    ),
+    Alert(
+        "IBGatewayHighMemory",
+        Severity.WARNING,
+        f"{_of('ib_gateway_memory_mb')} > {MEMORY_MB}",
+        "{{ $labels.gateway }} of {{ $labels.stack }} uses {{ $value | printf \"%.0f\" }} MiB",
+        "At its limit the kernel ends it, without a logout.",
+        "docker stats --no-stream CONTAINER",
+        "Do not restart it in the trading hours for this alone.",
+        lasts=5 * MINUTE,
+    ),
+    Alert(
+        "IBGatewayClock",
+        Severity.WARNING,
+        f"abs({_of('ibgw_clock_offset_seconds')}) > 5",
+        "The clock of the Docker host of {{ $labels.stack }} is off by {{ $value | printf \"%.0f\" }} s",
+        "Planned restarts, offline hours and everything with a time in it happen at the wrong moment.",
+        "ibgw doctor --stack STACK",
+        "Put the host's time synchronisation right; touch no gateway.",
+        lasts=5 * MINUTE,
+    ),
+    Alert(
+        "IBGatewayWatcherMissing",
+        Severity.CRITICAL,
+        f"(up{{{JOB}}} == 0) or (ibgw_monitoring_fresh{{{JOB}}} == 0) or absent(ibgw_monitoring_fresh{{{JOB}}})",
+        "Nothing is known of the gateways any more: the watcher or the prober is silent",
+        "They may be well or not: no other alert can fire.",
+        _STATUS,
+        "The gateways themselves need nothing: an update puts the two containers back without touching them.",
+        lasts=2 * MINUTE,
+    ),
+)  # fmt: skip
+
+
+def anchor(alert: Alert) -> str:
+    return f"docs/runbook.md#{alert.name.lower()}"
+
+
+def inhibitions(alerts: Iterable[Alert] = ALERTS) -> list[dict[str, object]]:
+    """Alertmanager's `inhibit_rules`: one cause, one page."""
+    return [
+        {
+            "source_matchers": [f'alertname="{alert.name}"'],
+            "target_matchers": [f'alertname=~"{"|".join(alert.silences)}"'],
+            "equal": list(alert.same),
+        }
+        for alert in alerts
+        if alert.silences
+    ]

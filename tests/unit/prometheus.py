@@ -1,0 +1,83 @@
+"""What a watcher tells of a stack that is well, as promtool's input, and promtool itself over the project's rules."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deployment.description import Mode
+from healthcheck.monitoring import metrics
+from healthcheck.monitoring.handover import CheckSeen, Farms, GatewaySeen, Planned, Seen, Supervised
+from healthcheck.observation import CheckName
+from healthcheck.schedule import Event
+from healthcheck.verdict import CheckVerdict, GatewayVerdict
+from monitoring.alerts import ALERTS
+from sandbox import packages
+from sandbox.environment import ROOT, default_cache
+
+RULES = ROOT / "monitoring" / "rendered" / "alerts.yaml"
+DAY = 86_400
+
+Series = dict[str, str]
+"""Values in promtool's notation, by the series."""
+
+
+def seen(name: str = "main", **changes: Any) -> GatewaySeen:
+    """A gateway that is well. Times are as promtool has them: the tests begin at 0."""
+    supervised = Supervised(
+        hold="none", until=0, started=0, login=0, attempts=0, limit=2, logins=0, factor=0, event="auto_restart", due=0,
+        done=0, heals=0, memory=900 * 2**20, clients=3, restarts=0,
+    )  # fmt: skip
+    passed = tuple(
+        CheckSeen(name=check, verdict=CheckVerdict.PASS, reason=None, duration_ms=20)
+        for check in (CheckName.AUTHENTICATED, CheckName.MARKET_DATA)
+    )
+    well: dict[str, Any] = {
+        "gateway": name, "mode": Mode.PAPER, "verdict": GatewayVerdict.VERIFIED, "since": 0, "looked": 0, "verified": 0,
+        "checks": passed, "session": True, "connectivity": True, "farms": Farms(), "clock": 0.4, "window": "none",
+        "planned": Planned(event=Event.AUTO_RESTART, at=DAY), "supervised": supervised,
+    }  # fmt: skip
+    return GatewaySeen(**{**well, **changes})
+
+
+def series(*gateways: GatewaySeen, **stack: Any) -> Series:
+    """As a scrape labels them; each value for good."""
+    told = Seen(stack="paper", interval=15, written=0, gateways=gateways or (seen(),), **stack)
+    return {"up{job='ib_gateway'}": "1x1000"} | {
+        named(metric.name, **dict(zip(metric.labels, labels, strict=True))): f"{value:g}x1000"
+        for metric, labels, value in metrics.of_seen(told, 0)
+    }
+
+
+def named(metric: str, **labels: str) -> str:
+    listed = ",".join(f"{name}='{value}'" for name, value in {"job": "ib_gateway", **labels}.items())
+    return f"{metric}{{{listed}}}"
+
+
+def of_main(metric: str, **labels: str) -> str:
+    return named(metric, stack="paper", gateway="main", mode="paper", **labels)
+
+
+def fired(folder: Path, inputs: Mapping[str, str], at: str, rules: Path = RULES) -> set[str]:
+    """The alerts that fire at that moment, as promtool complains of them where none may."""
+    packages.provide(packages.PROMETHEUS, default_cache(), print)
+    document = {
+        "rule_files": [str(rules)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": one, "values": values} for one, values in inputs.items()],
+                "alert_rule_test": [{"eval_time": at, "alertname": alert.name} for alert in ALERTS],
+            }
+        ],
+    }
+    file = folder / "test.yaml"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    ran = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True)
+    found = {*re.findall(r"alertname: ?(\w+), time:", ran.stdout + ran.stderr)}
+    assert (ran.returncode == 0) == (not found), ran.stdout + ran.stderr
+    return found

@@ -1,0 +1,156 @@
+"""Each alert fires where it should and nowhere else, by promtool's own evaluation; what is rendered is current."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from healthcheck.monitoring import metrics
+from monitoring.alerts import ALERTS, inhibitions
+from monitoring.rendering import rendered
+from sandbox.environment import ROOT
+from tests.unit.prometheus import Series, fired, named, of_main, seen, series
+
+
+def because(reason: str, check: str = "authenticated") -> Series:
+    """The gateway is down for that reason, from the third minute on."""
+    return {
+        of_main("ib_gateway_up"): "1 1 0x1000",
+        of_main("ibgw_check_reason", check=check, reason=reason): "_ _ 1x1000",
+    }
+
+
+@dataclass(frozen=True)
+class Case:
+    """`changes`: series that differ from a stack that is well. `at`: when it is asked what fires. `also`: what fires
+    beside it; the routes leave that out."""
+
+    changes: Series
+    at: str
+    also: tuple[str, ...] = ()
+    absent: bool = False
+
+
+DOWN = {of_main("ib_gateway_up"): "1 1 0x1000"}
+SECOND = {named("ib_gateway_up", stack="paper", gateway="second", mode="paper"): "1 1 0x1000"}
+WINDOW = {of_main("ibgw_gateway_window", window="planned_restart"): "0 0 1x1000"}
+FACTOR = of_main("ibgw_gateway_second_factor_timestamp_seconds")
+DUE = of_main("ibgw_gateway_last_planned_timestamp_seconds")
+DONE = of_main("ibgw_gateway_last_planned_done_timestamp_seconds")
+RESTARTS = of_main("ibgw_gateway_restarts_total")
+MEMORY = of_main("ib_gateway_memory_mb")
+CLOCK = of_main("ibgw_clock_offset_seconds")
+LOST = of_main("ibgw_gateway_farms_lost", kind="market_data")
+UP = ("IBGatewayDown",)
+STRANGER = named("ibgw_check_reason", stack="paper", gateway="main", mode="paper", check="isolation",
+                 reason="undeclared_client").replace("ib_gateway", "node")  # fmt: skip
+
+FIRES: dict[str, Case] = {
+    "IBGatewayDown": Case(DOWN, "4m"),
+    "IBGatewayFleetDown": Case(DOWN | SECOND, "3m30s"),
+    "IBGatewayLoginFailed": Case(because("login_failed"), "3m30s"),
+    "IBGatewayGuardHolds": Case({of_main("ibgw_gateway_held", hold="attempts"): "0 0 1x1000"}, "3m30s"),
+    "IBGatewaySecondFactorPending": Case({FACTOR: "0 0 120x1000"}, "2m"),
+    "IBGatewayWedged": Case(because("wedged"), "5m", UP),
+    "IBGatewayCompetingSession": Case(because("session_taken_over"), "5m", UP),
+    "IBGatewayWrongAccount": Case(because("account_kind_mismatch"), "2m"),
+    "IBGatewayStranger": Case({STRANGER: "_ _ 1x1000"}, "2m"),
+    "IBGatewayMarketDataDegraded": Case({LOST: "0 0 1x1000"}, "7m"),
+    "IBGatewayConnectivityLost": Case(because("connectivity_lost"), "3m30s"),
+    "IBGatewayPlannedRestartMissed": Case({DUE: "0 0 120x1000"}, "18m"),
+    "IBGatewayRestartLoop": Case({RESTARTS: "0+1x10 10x1000"}, "6m"),
+    "IBGatewayHighMemory": Case({MEMORY: "900 900 2049x1000"}, "7m"),
+    "IBGatewayClock": Case({CLOCK: "0 0 -9x1000"}, "7m"),
+    "IBGatewayWatcherMissing": Case({}, "4m", absent=True),
+}
+SILENT: dict[str, Case] = {
+    "IBGatewayDown": Case(DOWN | WINDOW, "20m"),
+    "IBGatewayFleetDown": Case(DOWN, "5m", UP),
+    "IBGatewayLoginFailed": Case(
+        {of_main("ibgw_check_reason", check="authenticated", reason="starting"): "1x1000"}, "9m"
+    ),
+    "IBGatewayGuardHolds": Case({of_main("ibgw_gateway_held", hold="paused"): "1x1000"} | WINDOW, "9m"),
+    "IBGatewaySecondFactorPending": Case({FACTOR: "0 0 120 0x1000"}, "4m"),
+    "IBGatewayWedged": Case(because("wedged") | WINDOW, "9m"),
+    "IBGatewayCompetingSession": Case(
+        {of_main("ibgw_check_reason", check="authenticated", reason="competing_session"): "_ 1 stale"}, "5m"
+    ),
+    "IBGatewayWrongAccount": Case(
+        {of_main("ibgw_check_reason", check="account_access", reason="implausible_summary"): "1x1000"}, "9m"
+    ),
+    "IBGatewayStranger": Case(
+        {of_main("ibgw_check_reason", check="isolation", reason="isolation_unproven"): "1x1000"}, "9m"
+    ),
+    "IBGatewayMarketDataDegraded": Case(
+        {LOST: "0 0 1x4 0x1000", of_main("ibgw_check_reason", check="market_data", reason="market_closed"): "1x1000"},
+        "9m",
+    ),
+    "IBGatewayConnectivityLost": Case(because("connectivity_lost") | WINDOW, "9m"),
+    "IBGatewayPlannedRestartMissed": Case({DUE: "0 0 120x1000", DONE: "0x5 300x1000"}, "20m"),
+    "IBGatewayRestartLoop": Case({RESTARTS: "0 0 1 1 1 2x1000"}, "20m"),
+    "IBGatewayHighMemory": Case({MEMORY: "900 2049 2049 2049 900x1000"}, "9m"),
+    "IBGatewayClock": Case({CLOCK: "4x1000"}, "9m"),
+    "IBGatewayWatcherMissing": Case({named("up"): "1 0 1x1000"}, "9m"),
+}
+
+
+def inputs(case: Case) -> Series:
+    if case.absent:
+        return {"other": "1x1000"}
+    gateways = (seen(), seen("second"))
+    return series(*gateways) | case.changes
+
+
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
+    names = [alert.name for alert in ALERTS]
+    assert names == [*FIRES] == [*SILENT]
+    assert len({*names}) == len(names)
+
+
+@pytest.mark.parametrize("name", FIRES)
+def test_it_fires_and_nothing_else_does(name: str, tmp_path: Path) -> None:
+    case = FIRES[name]
+    assert fired(tmp_path, inputs(case), case.at) == {name, *case.also}
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_it_stays_silent(name: str, tmp_path: Path) -> None:
+    case = SILENT[name]
+    assert fired(tmp_path, inputs(case), case.at) == {*case.also}
+
+
+def test_a_stack_that_is_well_fires_nothing(tmp_path: Path) -> None:
+    assert fired(tmp_path, series(), "10h") == set()
+
+
+def test_what_fires_beside_its_cause_is_silenced_by_it() -> None:
+    alerts = {alert.name: alert for alert in ALERTS}
+    for name, case in FIRES.items():
+        assert {*case.also} <= {*alerts[name].silences}, name
+
+
+def test_nothing_silences_what_is_a_danger_of_its_own_and_nothing_silences_each_other() -> None:
+    names = {alert.name for alert in ALERTS}
+    silences = {alert.name: {*alert.silences} for alert in ALERTS}
+    assert set().union(*silences.values()) <= names
+    assert not set().union(*silences.values()) & {
+        "IBGatewayWrongAccount", "IBGatewayStranger", "IBGatewaySecondFactorPending", "IBGatewayWatcherMissing",
+    }  # fmt: skip
+    assert not [name for name in names for other in silences[name] if name in silences[other]]
+    assert len(inhibitions()) == sum(map(bool, silences.values()))
+
+
+@pytest.mark.parametrize("path", sorted(rendered()))
+def test_what_is_rendered_is_current(path: str) -> None:
+    assert (ROOT / path).read_text() == rendered()[path], "run make reference"
+
+
+def test_every_metric_and_label_that_an_alert_asks_for_is_in_the_table() -> None:
+    known = {metric.name: {*metric.labels} for metric in metrics.TABLE}
+    for alert in ALERTS:
+        asked = re.findall(r"\b(ibg?w?_\w+)\{([^}]*)\}", alert.expression)
+        assert asked, alert.name
+        for metric, matchers in asked:
+            assert metric in known, (alert.name, metric)
+            assert {*re.findall(r"(\w+)!?=", matchers)} <= {"job", *known[metric]}, (alert.name, metric)
