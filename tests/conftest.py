@@ -8,21 +8,28 @@ from typing import NoReturn
 import pytest
 
 SLOWEST = (
-    "engine/test_supervisor.py",
     "engine/test_promotion.py",
-    "engine/test_upgrade.py",
-    "engine/test_start_guard.py",
+    "unit/test_supervisor.py",  # it waits more than it works, as no other unit test does
+    "engine/test_rollout.py",
+    "engine/test_operations.py",
+    "engine/test_isolation.py",
+    "engine/test_supervisor.py",
     "engine/test_repair.py",
-    "engine/test_gateway_image.py",
-    "engine/test_sandbox.py",
-    "engine/test_bad_input.py",
-    "engine/test_clients.py",
+    "engine/test_start_guard.py",
     "engine/test_main_job.py",
+    "engine/test_upgrade.py",
+    "engine/test_clients.py",
+    "engine/test_bad_input.py",
     "engine/test_red_checks.py",
     "engine/test_ssh_host.py",
     "engine/test_replacements.py",
     "engine/plugins",
     "engine",
+    "unit/test_operations_cli.py",
+    "unit/test_healthcheck_main.py",
+    "unit/test_credentials",
+    "unit/test_gateway_sim_ends.py",
+    "unit/test_verification_scenarios.py",
 )
 """The order in which workers take files, longest first (`pytest --durations`); what is not named comes last and fills
 the gaps."""

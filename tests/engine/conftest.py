@@ -58,6 +58,7 @@ class Tools:
     project: Callable[..., Stack]
     pulumi: Pulumi
     run: Callable[..., Completed]
+    leave: Callable[[Stack], None]
 
 
 @pytest.fixture(scope="session")
@@ -209,14 +210,34 @@ def scanner(sandbox: Sandbox) -> Scanner:
 
 
 @pytest.fixture(scope="session")
+def leave(sandbox: Sandbox, docker_client: docker.DockerClient, pulumi: Pulumi) -> Callable[[Stack], None]:
+    """Ends what runs of a stack; the rest of it goes with the sandbox. A destroy costs seconds, and is a test's of its
+    own (test_main_job, test_supervisor, test_isolation)."""
+
+    def left(stack: Stack) -> None:
+        if os.environ.get(SANDBOX_VARIABLE):
+            # The next run finds the state that this one leaves.
+            pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
+            return
+        ours: dict[str, str | list[str] | bool] = {
+            "label": [f"ibgw.prefix={sandbox.prefix}", f"ibgw.stack={stack.name}"]
+        }
+        for container in docker_client.containers.list(all=True, filters=ours, ignore_removed=True):
+            container.remove(force=True)
+
+    return left
+
+
+@pytest.fixture(scope="session")
 def tools(
     sandbox: Sandbox,
     docker_client: docker.DockerClient,
     project: Callable[..., Stack],
     pulumi: Pulumi,
     run: Callable[..., Completed],
+    leave: Callable[[Stack], None],
 ) -> Tools:
-    return Tools(sandbox, docker_client, project, pulumi, run)
+    return Tools(sandbox, docker_client, project, pulumi, run, leave)
 
 
 @pytest.fixture

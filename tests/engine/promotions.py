@@ -213,8 +213,8 @@ def promotions(tools: Tools, name: str) -> Iterator[PaperAndLive]:
         git(made.folder, "config", "user.name", "A Trader")
         made.paper_runs(FIRST)
         yield made
-        made.paper.destroy()
-        made.live.destroy()
+        made.paper.leave()
+        made.live.leave()
 
 
 def recover(pair: PaperAndLive, *, allowed: set[str]) -> None:

@@ -52,6 +52,9 @@ class StackUnderTest:
     def destroy(self, *, check: bool = True) -> Completed:
         return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
 
+    def leave(self) -> None:
+        self.tools.leave(self.stack)
+
     def ibgw(self, line: str, code: int | None = 0) -> Completed:
         """`code`: what it has to end with; None for anything."""
         done = self.tools.run(shlex.split(f"ibgw {line}"), stack=self.stack, check=False)

@@ -1,4 +1,5 @@
-"""Bad input through the real engine: one of each class, in preview and update.
+"""Bad input through the real engine: one of each source (a key, the Docker host, AWS, a secret's value), in preview and
+update; further classes of each are exhaustive.
 
 Each is refused by name before any resource but the stack and its providers is registered, and a proxy on the Docker
 socket sees nothing but reads.
@@ -18,6 +19,8 @@ from sandbox.environment import Stack
 from tests.engine.conftest import Pulumi
 from tests.engine.docker_proxy import DockerProxy
 from tests.engine.secret_versions import secrets_manager
+
+exhaustive = pytest.mark.exhaustive
 
 STACK = "paper-bad"
 OWN_SECRET = "ibgw/bad-input"  # noqa: S105 - a name
@@ -130,17 +133,19 @@ MAIN = "ibgw:gateways.main"
     ("path", "value", "expected"),
     [
         pytest.param("ibgw:gateways", None, "ibgw:gateways: missing", id="missing"),
-        pytest.param(f"{MAIN}.session.autoLogoff", "22:00", "exactly one", id="contradictory"),
-        pytest.param("ibgw:mode", "live", "ibgw init --stack live", id="mode-and-stack"),
-        pytest.param("ibgw:image", "ghcr.io/gnzsnz/ib-gateway:latest", "'latest' moves", id="latest"),
-        pytest.param("ibgw:dockerHost", None, "ibgw:dockerHost", id="no-docker-host"),
+        pytest.param(f"{MAIN}.session.autoLogoff", "22:00", "exactly one", id="contradictory", marks=exhaustive),
+        pytest.param("ibgw:mode", "live", "ibgw init --stack live", id="mode-and-stack", marks=exhaustive),
+        pytest.param("ibgw:image", "ghcr.io/gnzsnz/ib-gateway:latest", "'latest' moves", id="latest", marks=exhaustive),
+        pytest.param("ibgw:dockerHost", None, "ibgw:dockerHost", id="no-docker-host", marks=exhaustive),
         pytest.param(
             "ibgw:dockerHost", "unix:///nonexistent/docker.sock", "there is no such socket", id="docker-not-there"
         ),
         pytest.param(
             f"{MAIN}.credentials.secretId", "ibgw/none", "'ibgw/none': could not be read", id="missing-secret"
         ),
-        pytest.param("ibgw:network.subnetPool", "172.17.0.0/20", "overlaps", id="overlapping-networks"),
+        pytest.param(
+            "ibgw:network.subnetPool", "172.17.0.0/20", "overlaps", id="overlapping-networks", marks=exhaustive
+        ),
     ],
 )
 def test_bad_configuration(
@@ -150,6 +155,7 @@ def test_bad_configuration(
     refused(pulumi, stack, proxy, expected)
 
 
+@exhaustive
 def test_the_same_secret_twice(stack: Stack, proxy: DockerProxy, configure: Any, pulumi: Pulumi) -> None:
     def twice(config: dict[str, Any]) -> None:
         config["ibgw:gateways"]["second"] = config["ibgw:gateways"]["main"]
@@ -167,7 +173,12 @@ def test_a_denied_secret(stack: Stack, proxy: DockerProxy, pulumi: Pulumi, denyi
     ("text", "expected"),
     [
         pytest.param("plainpass-7731", "not JSON", id="not-json"),
-        pytest.param('{"user_id": "u7731", "password": "p7731", "trading_mode": "live"}', "'live'", id="live-secret"),
+        pytest.param(
+            '{"user_id": "u7731", "password": "p7731", "trading_mode": "live"}',
+            "'live'",
+            id="live-secret",
+            marks=exhaustive,
+        ),
     ],
 )
 def test_a_bad_secret_is_refused_and_not_shown(

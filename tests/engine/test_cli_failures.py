@@ -49,8 +49,11 @@ def locked(stack: Stack, sandbox: Sandbox) -> Iterator[None]:
     lock.unlink(missing_ok=True)
 
 
+REST = ("configured", "history", "export_state", "refresh_preview")
+
+
 @pytest.mark.parametrize(
-    "method", ["deployment", "configured", "history", "export_state", "preview", "refresh_preview"]
+    "method", ["deployment", "preview", *(pytest.param(method, marks=pytest.mark.exhaustive) for method in REST)]
 )
 def test_a_stack_that_is_not_there(call: Call, method: str) -> None:
     assert "There is no stack 'paper-nowhere' in this backend" in call(method, "paper-nowhere")

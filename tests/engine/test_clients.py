@@ -1,5 +1,8 @@
-"""A client's way in: the variables, the example bot on the gateway's network, and a forwarded port on the loopback."""
+"""A client's way in: the variables, the example bot on the gateway's network, and a forwarded port on the loopback; and
+the client library through a restart of the gateway's container, from this host's side of its network.
+"""
 
+import asyncio
 import io
 import json
 import os
@@ -20,6 +23,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
+from client import ConnectionLost, Pool
 from sandbox.environment import ROOT, Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
 from tests.helpers import free_port, until
@@ -29,17 +33,21 @@ ORDER = ROOT / "docs" / "examples" / "order.py"
 # README of the image (gnzsnz/ib-gateway): paper is 4002 inside the container and, through socat, 4004 on its networks.
 PAPER_PORT = "4004"
 FORWARD_SECONDS = 30
+POOL_SECONDS = 120
+STOP_GRACE = 90
 
 Run = Callable[..., Completed]
 
 
 @pytest.fixture(scope="module")
-def deployed(sandbox: Sandbox, project: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
+def deployed(
+    sandbox: Sandbox, project: Callable[..., Stack], pulumi: Pulumi, leave: Callable[[Stack], None]
+) -> Iterator[Stack]:
     """A paper stack with one declared client."""
     stack = project("paper-clients", gateways={"main": {"clients": [{"container": f"{sandbox.prefix}-bot"}]}})
     pulumi(["up", "--yes", "--skip-preview"], stack=stack)
     yield stack
-    pulumi(["destroy", "--yes", "--skip-preview"], stack=stack)
+    leave(stack)
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +285,42 @@ def test_a_client_s_way_is_tried_from_where_it_is(
         client.remove(force=True)
 
 
+async def ids(pool: Pool) -> list[int]:
+    """The client ids of three connections that are borrowed at once, each of which the gateway answers."""
+    async with (
+        pool.connection(POOL_SECONDS) as one,
+        pool.connection(POOL_SECONDS) as two,
+        pool.connection(POOL_SECONDS) as three,
+    ):
+        await asyncio.gather(*(ib.reqCurrentTimeAsync() for ib in (one, two, three)))
+        return sorted(ib.client.clientId for ib in (one, two, three))
+
+
+async def borrow_over_a_restart(pool: Pool, container: Container) -> None:
+    async with pool.connection() as ib:
+        await asyncio.to_thread(container.restart, timeout=STOP_GRACE)
+        await ib.reqCurrentTimeAsync()
+
+
+def test_a_pool_is_whole_again_after_the_gateways_container_was_restarted(
+    docker_client: docker.DockerClient, deployment: dict[str, Any]
+) -> None:
+    described = deployment["gateways"]["main"]
+    container = docker_client.containers.get(described["container"]["id"])
+    address = container.attrs["NetworkSettings"]["Networks"][described["api"]["network"]]["IPAddress"]
+
+    async def work() -> None:
+        async with Pool(address, int(PAPER_PORT), range(100, 200), size=3) as pool:
+            assert await ids(pool) == [100, 101, 102]
+            with pytest.raises(ConnectionLost, match="was lost while it was borrowed"):
+                await borrow_over_a_restart(pool, container)
+            assert await ids(pool) == [100, 101, 102]
+
+    asyncio.run(work())
+
+
+# Each command on a real stop is test_supervisor's; what the others then say is a unit test's.
+@pytest.mark.exhaustive
 def test_a_gateway_is_stopped_and_started_by_hand(
     deployed: Stack, run: Run, docker_client: docker.DockerClient, deployment: dict[str, Any], sandbox: Sandbox
 ) -> None:

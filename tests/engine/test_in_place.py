@@ -37,4 +37,4 @@ def test_a_lost_change_of_memory_is_seen_and_its_remedy_needs_no_login(tools: To
             assert after["HostConfig"]["Memory"] == after["HostConfig"]["MemorySwap"] == 2048 * 2**20
             assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
         finally:
-            lost.destroy()
+            lost.leave()

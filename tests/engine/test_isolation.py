@@ -375,6 +375,7 @@ def test_an_api_network_that_is_not_internal_is_exposure(
     verify()
 
 
+@pytest.mark.exhaustive
 def test_traffic_between_gateways_over_egress_is_exposure(
     verify: Callable[..., Any], deployment: Deployment, docker_client: docker.DockerClient
 ) -> None:

@@ -28,11 +28,11 @@ Run = Callable[..., Completed]
 
 
 @pytest.fixture(scope="module")
-def stack(project: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
+def stack(project: Callable[..., Stack], pulumi: Pulumi, leave: Callable[[Stack], None]) -> Iterator[Stack]:
     made = project(STACK)
     pulumi(["up", "--yes", "--skip-preview"], stack=made)
     yield made
-    pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
+    leave(made)
 
 
 @pytest.fixture
@@ -131,6 +131,7 @@ def test_without_a_yes_nothing_is_reset(stack: Stack, run: Run, logins: Callable
     assert logins() == before
 
 
+@pytest.mark.exhaustive
 def test_a_stopped_gateway_is_told_by_status_and_doctor(stack: Stack, run: Run) -> None:
     ibgw(run, stack, "stop")
     shown = ibgw(run, stack, "status", check=False)

@@ -29,10 +29,10 @@ def undeployed(project: Callable[..., Stack]) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(undeployed: Stack, pulumi: Pulumi) -> Iterator[Stack]:
+def stack(undeployed: Stack, pulumi: Pulumi, leave: Callable[[Stack], None]) -> Iterator[Stack]:
     pulumi(UP, stack=undeployed)
     yield undeployed
-    pulumi(["destroy", "--yes", "--skip-preview"], stack=undeployed)
+    leave(undeployed)
 
 
 @pytest.fixture
@@ -61,11 +61,13 @@ def rotated(stack: Stack) -> Iterator[dict[str, str]]:
         yield versions
 
 
+@pytest.mark.exhaustive
 def test_a_stack_that_was_never_deployed(plans: Callable[[], dict[str, Any]]) -> None:
     [gateway] = plans()["gateways"]
     assert gateway["verdict"] == "create"
 
 
+@pytest.mark.exhaustive
 def test_no_change_and_a_changed_setting(
     stack: Stack, plans: Callable[[], dict[str, Any]], project: Callable[..., Stack]
 ) -> None:
@@ -101,7 +103,7 @@ def test_the_engine_s_own_preview_says_so_and_shows_no_credential(
     scanner.check({"preview": said})
 
 
-@pytest.mark.parametrize(("env", "unread"), [({}, False), (LISTING, True)])
+@pytest.mark.parametrize(("env", "unread"), [pytest.param({}, False, marks=pytest.mark.exhaustive), (LISTING, True)])
 def test_the_preview_tells_a_promotion_whether_the_values_were_read(
     stack: Stack, pulumi: Pulumi, env: Mapping[str, str], unread: bool
 ) -> None:

@@ -192,7 +192,8 @@ def test_an_update_does_not_create_what_breaks_a_rule(
     assert docker_client.networks.list(names=[name]) == []
 
 
-@pytest.mark.parametrize("stack", ["paper", "live"])
+# Live is previewed under the pack by test_main_job too.
+@pytest.mark.parametrize("stack", ["paper", pytest.param("live", marks=pytest.mark.exhaustive)])
 def test_our_own_stacks_keep_the_rules(stack: str, run: Command, sandbox: Sandbox) -> None:
     """The environment of `make sandbox-env` names the pack, so a plain preview is under it."""
     assert sandbox.env()["PULUMI_OPTION_POLICY_PACK"] == str(PACK)

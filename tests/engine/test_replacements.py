@@ -12,12 +12,12 @@ from tests.engine.stacks import UP, StackUnderTest
 STACK = "paper-edits"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def edited(tools: Tools) -> Iterator[StackUnderTest]:
     made = StackUnderTest(tools, tools.project(STACK))
     made.up()
     yield made
-    made.destroy()
+    made.leave()
 
 
 def test_networks_move_with_their_gateway_and_an_edited_probe_is_what_runs(edited: StackUnderTest) -> None:

@@ -230,6 +230,7 @@ def containers_of(client: docker.DockerClient, prefix: str) -> list[str]:
     ]
 
 
+@pytest.mark.exhaustive
 def test_down_leaves_no_trace_and_no_victim(
     sandbox: Sandbox,
     docker_client: docker.DockerClient,

@@ -78,14 +78,16 @@ def wait_for(port: int, seconds: float = 30) -> None:
 
 
 @pytest.fixture(scope="module")
-def stack(project: Callable[..., Stack], ssh: tuple[int, Path], pulumi: Pulumi) -> Iterator[Stack]:
+def stack(
+    project: Callable[..., Stack], ssh: tuple[int, Path], pulumi: Pulumi, leave: Callable[[Stack], None]
+) -> Iterator[Stack]:
     _, bin_folder = ssh
     # Its port is ssh's own business.
     made = project(STACK, dockerHost="ssh://root@127.0.0.1")
     made = Stack(made.name, made.folder, {**made.env, "PATH": f"{bin_folder}:{made.env['PATH']}"}, made.config)
     pulumi(["up", "--yes", "--skip-preview"], stack=made)
     yield made
-    pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
+    leave(made)
 
 
 def test_a_settled_stack_over_ssh_previews_as_unchanged(stack: Stack, pulumi: Pulumi) -> None:
@@ -103,6 +105,7 @@ def test_verify_works_over_ssh_with_few_logins(
     assert 0 < log.read_text().count("Accepted publickey") - before < 30
 
 
+@pytest.mark.exhaustive
 def test_a_soft_restart_works_over_ssh(stack: Stack, run: Callable[..., Completed]) -> None:
     """It needs the answer of a command in the container."""
     assert "with its session kept" in run(["ibgw", "restart", "--soft", "--stack", STACK], stack=stack).stdout

@@ -1,6 +1,7 @@
 """The container's first process with the real engine and real Docker: every end is a logout, every login is counted.
 
-What the broker has counted is the proof. Unit tests of the same run the script alone (tests/unit/test_supervisor.py).
+What the broker has counted is the proof. Unit tests of the same run the script alone (tests/unit/test_supervisor.py):
+what they show of a kind that a test here shows in a container already, is exhaustive here.
 """
 
 import json
@@ -9,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -52,11 +54,11 @@ def declare(project: Callable[..., Stack]) -> Callable[..., Stack]:
 
 
 @pytest.fixture(scope="module")
-def stack(declare: Callable[..., Stack], pulumi: Pulumi) -> Iterator[Stack]:
+def stack(declare: Callable[..., Stack], pulumi: Pulumi, leave: Callable[[Stack], None]) -> Iterator[Stack]:
     made = declare()
     pulumi(UP, stack=made)
     yield made
-    pulumi(["destroy", "--yes", "--skip-preview"], stack=made)
+    leave(made)
 
 
 @pytest.fixture
@@ -115,6 +117,7 @@ def test_every_stop_is_a_logout(gateway: Deployed, ibgw: Callable[..., Completed
     assert gateway.restarts == 0, "the restart policy has started it, and not ibgw"
 
 
+@exhaustive
 def test_a_stop_without_a_session_is_no_logout(resting: Deployed, ibgw: Callable[..., Completed]) -> None:
     """At the login form, with a second factor pending, and while it is held."""
 
@@ -159,6 +162,7 @@ def test_a_deaf_gateway_ends_before_its_grace_is_over(gateway: Deployed, verify:
 # --- replaced, offline, paused --------------------------------------------------------------------------------------
 
 
+@exhaustive
 def test_offline_hours_begin_with_a_logout_and_end_with_a_login(
     gateway: Deployed, declare: Callable[..., Stack], pulumi: Pulumi, verify: Verify
 ) -> None:
@@ -226,6 +230,7 @@ def test_two_containers_on_one_volume_never_log_in_both(gateway: Deployed) -> No
         assert gateway.since(before) == {"attempts": 1, "logins": 1, "logouts": 2}
 
 
+@exhaustive
 def test_a_gateway_that_ends_after_each_login_is_held(
     resting: Deployed, ibgw: Callable[..., Completed], verify: Verify
 ) -> None:
@@ -271,6 +276,7 @@ def test_a_live_account_is_put_out_of_a_paper_gateway(resting: Deployed, verify:
     assert verify()["reason"] == "wrong_account"
 
 
+@exhaustive
 def test_a_paper_account_is_put_out_of_a_live_gateway(resting: Deployed, sandbox: Sandbox) -> None:
     """By the same script with the values of live, and a user of live: a stack of live runs promoted releases only."""
     user = sandbox.user_of("live", "main")
@@ -338,11 +344,12 @@ def clients(gateway: Deployed, ids: Sequence[int]) -> Iterator[list[int]]:
             thread.join()
 
 
+@exhaustive
 @pytest.mark.parametrize(
     ("ids", "answer"),
     [
         pytest.param(range(900, 903), "taken", id="the-guard-s-ids"),
-        pytest.param(range(100, 132), "full", id="32-clients", marks=exhaustive),
+        pytest.param(range(100, 132), "full", id="32-clients"),
     ],
 )
 def test_clients_that_leave_no_place_make_no_attempt_of_a_login(
@@ -386,6 +393,7 @@ def test_a_refused_token_is_healed_by_one_full_login(gateway: Deployed, ibgw: Ca
     assert (counted["attempts"], counted["logins"], counted.get("soft_logins")) == (1, 1, None)
 
 
+@exhaustive
 def test_a_file_that_a_soft_restart_left_makes_no_loop(gateway: Deployed) -> None:
     """One that is new when the gateway stops, and one that is old when it starts."""
     leave = f"for d in {SETTINGS_PATH}/*/; do [[ $d == */guard/ ]] || touch -d '{{}}' $d/autorestart; done"
@@ -445,14 +453,16 @@ def test_the_status_is_told_on_the_api_network_alone(
         return any(asked(from_, address) == ["124"] for _ in range(3))
 
     elsewhere = docker_client.networks.create(f"{gateway.name}-elsewhere", labels={SANDBOX_LABEL: sandbox.prefix})
+    addresses = {name: str(entry["IPAddress"]) for name, entry in networks.items()}
+    [egress] = [name for name in networks if name.endswith("-egress")]
+    [api] = {*networks} - {egress}
     try:
-        for name, entry in networks.items():
-            if name.endswith("-egress"):
-                assert silent(name, entry["IPAddress"])
-            else:
-                line, code = asked(name, gateway.name)
-                assert (parse(line).phase, parse(line).mode, code) == ("logged_in", "paper", "0")
-            assert silent(str(elsewhere.name), entry["IPAddress"])
+        with ThreadPoolExecutor() as pool:
+            ways = [(egress, addresses[egress]), *((str(elsewhere.name), address) for address in addresses.values())]
+            found = [pool.submit(silent, *way) for way in ways]
+        assert all(one.result() for one in found)
+        line, code = asked(api, gateway.name)
+        assert (parse(line).phase, parse(line).mode, code) == ("logged_in", "paper", "0")
     finally:
         elsewhere.remove()
 

@@ -30,6 +30,7 @@ def stack(prefix: str, image: str, subnet: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.exhaustive
 def test_changes_by_hand(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     """What pulumi-docker 5.1.0 was measured to do, with Docker 20.10:
 

@@ -169,6 +169,7 @@ def test_edits(project: Project, client: Any, prefix: str, image: str, subnet: s
     assert set(refreshed.changed) == {"no_swap", "spelled", "by_name", "quiet"}
 
 
+@pytest.mark.exhaustive
 def test_a_forced_replacement_creates_first(project: Project, client: Any, prefix: str, image: str) -> None:
     """By `--replace` or by replace_on_changes, the plug-in itself sees nothing to replace: the new container's fixed
     name is taken, unless the program says that the old one goes first."""

@@ -94,6 +94,7 @@ def _probe(passes: bool) -> dict[str, Any]:
     return {"tests": ["CMD", "true" if passes else "false"], "interval": "1s", "timeout": "1s", "retries": 1}
 
 
+@pytest.mark.exhaustive
 def test_objects_in_use(project: Project, client: Any, prefix: str, image: str, subnet: str) -> None:
     """A network with endpoints and a volume in a container are removed as soon as nobody uses them, for up to 30 s."""
     project.declare(

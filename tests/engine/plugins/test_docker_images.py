@@ -81,6 +81,7 @@ def test_pulled_by_digest(project: Project, client: Any, registry: str, image: s
     client.remove_image(digest)
 
 
+@pytest.mark.exhaustive
 def test_built_from_a_folder(project: Project, client: Any, image: str, prefix: str) -> None:
     """What pulumi-docker 5.1.0 was measured to do, with Docker 20.10:
 
