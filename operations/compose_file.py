@@ -199,6 +199,16 @@ def variables(path: Path) -> dict[str, str]:
     return _assignments(_text(path))
 
 
+def credentials_beside(path: Path) -> Path | None:
+    """The file of `NAME=value` lines, this one or the `.env` beside it, that has a user id; None if there is none.
+    Raises IbgwError (BAD_USAGE) if it cannot be read."""
+    file = path.parent / ".env" if path.suffix in (".yaml", ".yml") else path
+    if not file.is_file():
+        return None
+    held = variables(file)
+    return file if any(held.get(name) for name in ("TWS_USERID", "TWS_USERID_PAPER")) else None
+
+
 def _answers(settings: Mapping[str, str | None]) -> Iterable[Answer]:
     """One for each setting that has a value. The value of what is not kept is in none of them."""
     taken: dict[str, str] = {}
@@ -240,15 +250,25 @@ def _gateway_among(path: Path, services: Mapping[str, Any], chosen: str | None) 
 
 
 def _environment(path: Path, service: Mapping[str, Any]) -> dict[str, str]:
-    """A service's variables, its `env_file`s' first; a list entry without a value is taken from the shell."""
+    """A service's variables, its `env_file`s' first. One without a value is passed through: what `.env` has, or the
+    shell."""
     variables: dict[str, str] = {}
     files = service.get("env_file") or []
     for entry in files if isinstance(files, list) else [files]:
         file = path.parent / str(entry.get("path", "") if isinstance(entry, dict) else entry)
         if file.is_file():
             variables |= _assignments(_text(file))
-    own = _lines(service.get("environment") or {})
-    return variables | dict(line.partition("=")[::2] for line in own)
+    own = service.get("environment") or {}
+    if isinstance(own, dict):
+        return variables | {name: f"${{{name}-}}" if text in _NULL else str(text) for name, text in own.items()}
+    for line in _lines(own):
+        name, given, value = line.partition("=")
+        variables[name] = value if given else f"${{{name}}}"
+    return variables
+
+
+_NULL = ("", "null", "~")
+"""No value, as `operations.yaml_text` reads it, which does not tell an empty text from none."""
 
 
 def _lines(values: Any) -> list[str]:

@@ -2,6 +2,7 @@
 and its default, from the models of the configuration."""
 
 import json
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -115,12 +116,16 @@ class InitAnswer(JsonAnswer):
     next: tuple[str, ...]
 
 
-def next_commands(stack: str, gateway: str) -> list[str]:
-    """From the file to a running gateway."""
+def next_commands(stack: str, gateway: str, credentials: Path | None = None) -> list[str]:
+    """From the file to a running gateway. `credentials`: the file of today that holds user id and password."""
+    put = f"ibgw credentials put {stack} --gateway {gateway}  # asks for user id and password"
+    if credentials is not None:
+        migrate = f"ibgw credentials migrate {stack} --gateway {gateway} --from {shlex.quote(str(credentials))}"
+        put = f"{migrate}  # user id and password"
     return [
         "pulumi login s3://BUCKET  # where the states are kept; --local: on this machine",
         f"pulumi stack init {stack} --secrets-provider=awskms://alias/ibgw-{mode_of(stack)}  # a KMS key of yours",
-        f"ibgw credentials put {stack} --gateway {gateway}  # asks for user id and password",
+        put,
         f"ibgw plan {stack}",
         f"pulumi up --stack {stack}" if mode_of(stack) is Mode.PAPER else f"ibgw promote --to {stack}",
     ]

@@ -35,6 +35,10 @@ def what_is_wrong(error: yaml.YAMLError) -> str:
         return f"line {place.line + 1} is indented with a tab; YAML wants blanks"
     if "end of stream" in problem and before is not None:
         return f"a quote that opens in line {before.line + 1} is never closed"
+    context = str(getattr(error, "context", None))
+    if "flow" in context and before is not None:
+        bracket = "{" if "mapping" in context else "["
+        return f"a {bracket} that opens in line {before.line + 1} is never closed, or a comma is missing behind it"
     # A text in quotes is the file's, and may be a credential.
     problem = re.sub("'[^'<]{2,}'", "a text", problem)
     where = f"line {place.line + 1}: " if place is not None else ""

@@ -51,7 +51,7 @@ def init(
     from deployment.paths import project_folder
     from infra import values
     from infra.settings import check_account, mode_of
-    from operations.compose_file import Imported, read
+    from operations.compose_file import Imported, credentials_beside, read
     from operations.prompt import ask
     from operations.stack_file import InitAnswer, SettingAnswer, check_new, new, next_commands, render, summary
 
@@ -77,7 +77,7 @@ def init(
     own = {"credentials.secretId": secret} | ({"account.expected": accounts} if accounts else {})
     settings = new(stack, mode, {"dockerHost": host}, gateway, own, imported)
     file.write_text(render(place, settings), encoding="utf-8")
-    following = next_commands(stack, gateway)
+    following = next_commands(stack, gateway, credentials_beside(source) if source else None)
     if as_json:
         settings_told = tuple(SettingAnswer(**row._asdict()) for row in imported.answers)
         print_answer(InitAnswer(file=str(file), settings=settings_told, next=tuple(following)))

@@ -394,6 +394,39 @@ def test_a_credential_that_comes_from_the_shell_is_told_too(project: Path) -> No
     assert "ibgw credentials put" in said["TWS_USERID"]
 
 
+@pytest.mark.parametrize(
+    "environment",
+    ["[TWS_USERID_PAPER, READ_ONLY_API, TIME_ZONE]", "{TWS_USERID_PAPER: , READ_ONLY_API: null, TIME_ZONE: }"],
+)
+def test_a_variable_that_is_passed_through_is_what_env_has(project: Path, environment: str) -> None:
+    (project / ".env").write_text("READ_ONLY_API=yes\nTWS_USERID_PAPER=somebody\n")
+    said = taken(f"services: {{gw: {{image: ib-gateway, environment: {environment}}}}}", project)
+    assert said.values() == {"api.readOnly": True}
+    notes = {answer.setting: answer.note for answer in said.answers}
+    assert "run `ibgw init` for the other" in notes["TWS_USERID_PAPER"]
+    # Of a list it is told; in a mapping it looks like an empty text, which says nothing.
+    told = environment.startswith("[")
+    assert ("TIME_ZONE" in notes) is told
+    assert not told or "refers to what .env does not have" in notes["TIME_ZONE"]
+    assert leaks(str(said), "somebody") == []
+
+
+@pytest.mark.parametrize(("source", "held"), [("docker-compose.yml", ".env"), ("today.env", "today.env")])
+def test_where_the_credentials_lie_today_the_next_command_takes_them_over(
+    project: Path, capsys: pytest.CaptureFixture[str], source: str, held: str
+) -> None:
+    (project / "docker-compose.yml").write_text("services: {gw: {image: ib-gateway}}")
+    (project / held).write_text("TWS_USERID=somebody\nTWS_PASSWORD=hunter2\n")
+    assert cli.run(["init", "--stack", "paper", *GIVEN, "--from", source]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert f"ibgw credentials migrate paper --gateway main --from {held}" in said
+    assert "ibgw credentials put paper" not in said
+    assert leaks(said, "somebody", "hunter2") == []
+    (project / held).write_text("TWS_USERID=\n")
+    assert cli.run(["init", "--stack", "paper", *GIVEN, "--from", source, "--replace"]) == ExitCode.OK
+    assert "ibgw credentials put paper" in capsys.readouterr().out
+
+
 def test_accounts_that_are_named_today_are_the_expected_ones(project: Path) -> None:
     (project / "today.env").write_text("IBKR_ACCOUNT=U1234567, DU1234567, U7654321\n")
     assert cli.run(["init", "--stack", "live", *GIVEN, "--from", "today.env"]) == ExitCode.OK
