@@ -59,6 +59,10 @@ MONITORING_PORT = 9464
 """Where a stack's watcher answers, on the monitoring network."""
 MONITORING_FOLDER = "/run/ibgw"
 """Where the prober and the watcher have the volume that they share."""
+MONITORING_HISTORY = "/var/lib/ibgw"
+"""Where the watcher has its own volume."""
+CHANNELS_FILE = "/run/secrets/channels"
+"""Where the watcher has the addresses that it sends to, tokens and all: a JSON object."""
 PROBER = ("python3", "-m", "healthcheck.monitoring.prober")
 WATCHER = ("python3", "-m", "healthcheck.monitoring.watcher")
 """What they run, of the verifier's image."""
@@ -236,6 +240,8 @@ class Monitoring(Model):
     prober: Container
     watcher: Container
     network: str
+    heartbeat: Annotated[bool, Field(exclude_if=lambda told: not told)] = False
+    """Whether an outside monitor hears of it while all is watched."""
 
 
 class Deployment(Model):

@@ -46,6 +46,8 @@ class Role(StrEnum):
     PROBER = "prober"
     WATCHER = "watcher"
     MONITORING = "monitoring"
+    WAY_OUT = "way-out"
+    HISTORY = "history"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,16 @@ class Names:
     def handover(self) -> str:
         """The volume through which the prober hands over. Not called as the network: a reference is a name alone."""
         return f"{self.base}.handover"
+
+    @property
+    def way_out(self) -> str:
+        """The network that leads the watcher out, where it has somebody to tell."""
+        return f"{self.base}.way-out"
+
+    @property
+    def history(self) -> str:
+        """The watcher's own volume."""
+        return f"{self.base}.history"
 
     def gateway(self, gateway: str) -> str:
         """The container's name, which is also the host name that clients use on the `api` network."""

@@ -22,7 +22,10 @@ USER_ID, PASSWORD, SECRET_VERSION = Reference("user_id"), Reference("password"),
 VERIFIER_IMAGE = Reference("verifier image")
 """The one that is built here."""
 
-HIDDEN = frozenset({USER_ID, PASSWORD})
+CHANNELS = Reference("channels")
+"""Where a stack's watcher sends to: one file, which holds tokens."""
+
+HIDDEN = frozenset({USER_ID, PASSWORD, CHANNELS})
 """Those whose values nobody may see."""
 
 

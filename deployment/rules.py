@@ -174,7 +174,7 @@ def egress_separates(egress_traffic: bool) -> Iterator[str]:
         yield unlike("egress network", "traffic between its containers", "none (enable_icc=false)")
 
 
-@rule("Only gateways are attached to egress.")
+@rule("Only gateways are attached to egress, and only the watcher to its way out.")
 def egress_for_gateways(egress_strangers: tuple[str, ...]) -> Iterator[str]:
     for name in egress_strangers:
         yield unlike("egress network", f"{name} attached", "gateways only")

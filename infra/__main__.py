@@ -82,21 +82,23 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
         described = describe()
         rules.check_rules(described.stack, rules.records(described))
         wanted = {name: (gateway.secret.id, gateway.secret.version) for name, gateway in described.gateways.items()}
+        [planned] = described.hosts
         reading = asyncio.ensure_future(credentials.read_all(wanted, described.mode))
+        finding = asyncio.ensure_future(credentials.read_channels(planned.monitoring))
         preparing = asyncio.ensure_future(_prepare(described, describe))
-        # Both to their end, so that a refusal leaves no call to the engine and no unread second refusal behind.
-        await asyncio.wait((reading, preparing))
-        for refusal in (reading.exception(), preparing.exception()):
+        # All to their end, so that a refusal leaves no call to the engine and no unread second refusal behind.
+        await asyncio.wait((reading, finding, preparing))
+        for refusal in (reading.exception(), finding.exception(), preparing.exception()):
             if refusal is not None:
                 raise refusal
-        secrets, (stack, where, provider) = reading.result(), preparing.result()
+        secrets, channels, (stack, where, provider) = reading.result(), finding.result(), preparing.result()
     except IbgwError as error:
         raise failure.failed(str(error)) from None
     from infra.resources import declare
 
     # All is loaded and stays: without this, Python looks through it once more, for 0.3 s, before it ends.
     gc.freeze()
-    deployment = await declare(stack, where, provider, secrets)
+    deployment = await declare(stack, where, provider, secrets, channels)
     verify(deployment, stack)
     return {"contract": deployment}
 

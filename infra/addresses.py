@@ -31,11 +31,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Subnets:
-    """`api`: by the gateways' names. `monitoring`: None where there is none."""
+    """`api`: by the gateways' names. `others`: by the networks' own."""
 
     egress: IPv4Network
     api: dict[str, IPv4Network]
-    monitoring: IPv4Network | None = None
+    others: dict[str, IPv4Network]
 
 
 def choose(
@@ -43,11 +43,11 @@ def choose(
     gateways: Mapping[str, IPv4Network | None],
     names: Names,
     held: Collection[Held] = (),
-    *,
-    monitoring: bool = False,
+    others: Collection[str] = (),
 ) -> Subnets:
     """The subnet of each network. `gateways` maps each name to its configured subnet, which wins, or to None. `held` is
-    everything on the host, networks on their way out too, since those are removed only at an update's end.
+    everything on the host, networks on their way out too, since those are removed only at an update's end. `others`:
+    names of networks that are no gateway's; each gets a /28 after the gateways, so that it moves none of theirs.
 
     An existing subnet that no longer lies in the pool is not kept. Raises IbgwError (REFUSED) when a configured subnet
     is another's of this stack, and when no place is free.
@@ -71,9 +71,8 @@ def choose(
     if egress is None:
         egress = first_free(pool.subnets(new_prefix=EGRESS_PREFIX), names.egress_network)
     taken |= _places(egress, pool)
-    watched = kept.get((names.monitoring, API_PREFIX)) if monitoring else None
-    if watched is not None:
-        taken |= _places(watched, pool)
+    also = {name: kept[name, API_PREFIX] for name in others if (name, API_PREFIX) in kept}
+    taken |= {place for subnet in also.values() for place in _places(subnet, pool)}
 
     api = {}
     for name, configured in sorted(gateways.items()):
@@ -93,10 +92,10 @@ def choose(
     for name in sorted(gateways.keys() - api.keys()):
         api[name] = first_free(_from_hashed(name, places), names.api_network(name))
         taken.add(api[name])
-    if monitoring and watched is None:
-        # After the others: it moves nobody.
-        watched = first_free(_from_hashed(names.monitoring, places), names.monitoring)
-    return Subnets(egress, api, watched)
+    for name in sorted({*others} - also.keys()):
+        also[name] = first_free(_from_hashed(name, places), name)
+        taken.add(also[name])
+    return Subnets(egress, api, also)
 
 
 def _places(subnet: IPv4Network, pool: IPv4Network) -> set[IPv4Network]:

@@ -5,6 +5,8 @@ would reject must not cost a login attempt. A preview by who may not read them g
 """
 
 import asyncio
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -15,6 +17,7 @@ import pulumi
 from deployment.description import Mode
 from deployment.errors import IbgwError, kind
 from infra import aws_errors
+from infra.monitoring import MonitoringSpec
 from infra.properties import escape
 from infra.secret_document import binary, parse, refused
 
@@ -35,6 +38,16 @@ class Credentials:
     version_id: str
     user_id: pulumi.Output[str] = field(repr=False)
     password: pulumi.Output[str] = field(repr=False)
+    were_read: bool = True
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Where a stack's watcher sends to, as its one file holds it: JSON (healthcheck.monitoring.channels).
+
+    `were_read` is False in a preview by who may not read the values: the document is then a placeholder."""
+
+    document: pulumi.Output[str] = field(repr=False)
     were_read: bool = True
 
 
@@ -125,3 +138,37 @@ async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> 
             "to check, which reads them"
         )
     return credentials
+
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,30}://[^\s]{1,2000}", re.IGNORECASE)
+_PAGE = re.compile(r"https?://[^\s]{1,2000}", re.IGNORECASE)
+
+
+async def read_channels(monitoring: MonitoringSpec | None) -> Channels:
+    """The addresses that a watcher sends to, each the whole value of a secret.
+
+    Raises IbgwError (REFUSED) for the first that is missing, denied or no address. What a preview may not read it goes
+    without, and warns.
+    """
+    if monitoring is None:
+        return Channels(pulumi.Output.secret(""))
+    grammars = [(secret_id, _ADDRESS) for secret_id in monitoring.notify]
+    if monitoring.heartbeat is not None:
+        grammars.append((monitoring.heartbeat, _PAGE))
+    fetched = await asyncio.gather(*(_fetch(secret_id, None) for secret_id, _ in grammars))
+    addresses: dict[str, str] = {}
+    for (secret_id, grammar), (text, _) in zip(grammars, fetched, strict=True):
+        if text is None:
+            pulumi.log.warn(
+                f"not read, since this identity may not: where monitoring sends to ({secret_id!r}). The update reads it"
+            )
+            return Channels(pulumi.Output.secret(_NOT_READ), were_read=False)
+        if not grammar.fullmatch(text.strip()):
+            expected = "https://..." if grammar is _PAGE else "apprise's form, such as tgram://... or mailtos://..."
+            raise refused(secret_id, "its value is no address", f"put one in, alone and in one line: {expected}")
+        addresses[secret_id] = text.strip()
+    document = {
+        "notify": [{"secret": secret_id, "address": addresses[secret_id]} for secret_id in monitoring.notify],
+        "heartbeat": addresses.get(monitoring.heartbeat or ""),
+    }
+    return Channels(pulumi.Output.secret(json.dumps(document)))

@@ -13,7 +13,8 @@ from deployment.abilities import Info, Lack
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import Label, Role
 from infra.addresses import Held
-from infra.spec import HostSpec, StackSpec
+from infra.monitoring import MonitoringSpec
+from infra.spec import GatewaySpec, HostSpec, StackSpec
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,18 @@ def held(spec: StackSpec, objects: Iterable[HostObject]) -> list[Held]:
 def _fixed_names(host: HostSpec) -> Iterable[tuple[str, str]]:
     yield "network", host.egress.name
     if host.monitoring is not None:
-        yield "network", host.monitoring.network.name
-        yield "volume", host.monitoring.volume.name
-        yield from (("container", container.name) for container in host.monitoring.containers.values())
+        yield from _names_of(host.monitoring)
     for gateway in host.gateways.values():
-        for kind, parts in (
-            ("container", gateway.containers),
-            ("network", gateway.networks),
-            ("volume", gateway.volumes),
-        ):
-            yield from ((kind, part.name) for part in parts.values())
+        yield from _names_of(gateway)
+
+
+def _names_of(made_of: GatewaySpec | MonitoringSpec) -> Iterable[tuple[str, str]]:
+    for kind, parts in (
+        ("container", made_of.containers),
+        ("network", made_of.networks),
+        ("volume", made_of.volumes),
+    ):
+        yield from ((kind, part.name) for part in parts.values())
 
 
 def lacks(spec: StackSpec, host: HostSpec, info: Info) -> list[Lack]:

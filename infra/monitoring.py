@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network
 
-from deployment.description import MONITORING_FOLDER, MONITORING_PORT, PROBER, WATCHER
+from deployment.description import (
+    CHANNELS_FILE,
+    MONITORING_FOLDER,
+    MONITORING_HISTORY,
+    MONITORING_PORT,
+    PROBER,
+    WATCHER,
+)
 from deployment.names import Names, Role
 from deployment.parts import (
+    CHANNELS,
     VERIFIER_IMAGE,
     Attachment,
     ContainerSpec,
+    FileSpec,
     LogSpec,
     Mount,
     NetworkSpec,
@@ -20,6 +29,7 @@ from deployment.parts import (
     Restart,
     VolumeSpec,
 )
+from infra.settings import Monitoring
 
 USER = "65534:65534"
 """The verifier's, whose image it is."""
@@ -42,11 +52,13 @@ _ANSWERS = (
 
 @dataclass(frozen=True)
 class MonitoringSpec:
-    """`containers`: the prober and the watcher, by their roles."""
+    """`containers`: the prober and the watcher. `channels`: the secrets that hold where the watcher sends to."""
 
-    network: NetworkSpec
-    volume: VolumeSpec
+    networks: Mapping[Role, NetworkSpec]
+    volumes: Mapping[Role, VolumeSpec]
     containers: Mapping[Role, ContainerSpec]
+    notify: tuple[str, ...]
+    heartbeat: str | None
 
 
 def entry(gateway: str) -> Reference:
@@ -54,18 +66,24 @@ def entry(gateway: str) -> Reference:
     return Reference(f"watched {gateway}")
 
 
+def networks(names: Names, settings: Monitoring) -> dict[Role, str]:
+    """Those that are not a gateway's, by what they are for. There is a way out only where somebody is to be told."""
+    inner = {Role.MONITORING: names.monitoring}
+    return inner | {Role.WAY_OUT: names.way_out} if settings.channels else inner
+
+
 def describe(
     names: Names,
     stack: str,
     gateways: Iterable[str],
     *,
-    interval: timedelta,
-    subnet: IPv4Network,
+    settings: Monitoring,
+    subnets: Mapping[Role, IPv4Network],
     labelled: Callable[[Role], dict[str, str]],
     limited: bool,
     swap_limited: bool,
 ) -> MonitoringSpec:
-    """`interval`: between two looks. `limited`, `swap_limited`: whether the host can limit memory, and swap."""
+    """`subnets`: of `networks`. `limited`, `swap_limited`: whether the host can limit memory, and swap."""
     gateways = sorted(gateways)
 
     def container(
@@ -73,8 +91,10 @@ def describe(
         role: Role,
         entry_point: tuple[str, ...],
         probe: str,
-        command: tuple[str, ...] = (),
-        networks: tuple[str, ...] = (),
+        command: tuple[str, ...],
+        networks: Iterable[str],
+        mounts: tuple[Mount, ...],
+        files: tuple[FileSpec, ...] = (),
     ) -> ContainerSpec:
         return ContainerSpec(
             name=name,
@@ -84,9 +104,12 @@ def describe(
             entry_point=entry_point,
             command=command,
             user=USER,
-            mounts=(Mount(names.handover, MONITORING_FOLDER, read_only=role is Role.WATCHER),),
+            mounts=mounts,
+            files=files,
             networks=tuple(map(Attachment, networks)),
-            read_only=True,
+            # Docker puts no file into a container whose root is read-only. The image has no folder that its user could
+            # write to (healthcheck/Dockerfile).
+            read_only=not files,
             probe=Probe(("CMD", "python3", "-S", "-c", probe), EVERY, TIMEOUT, 3),
             memory=MEMORY + len(gateways) if limited else 0,
             swap_limited=swap_limited,
@@ -95,13 +118,41 @@ def describe(
         )
 
     told = [word for name in gateways for word in ("--gateway-json", entry(name))]
-    command = ("--stack", stack, "--interval", f"{interval.total_seconds():g}", *told)
-    api = tuple(map(names.api_network, gateways))
+    probing = ("--stack", stack, "--interval", f"{settings.interval.total_seconds():g}", *told)
+    watching = ("--stack", stack, *(("--alertmanager",) if settings.alertmanager else ()))
+    named = networks(names, settings)
     return MonitoringSpec(
-        network=NetworkSpec(names.monitoring, subnet, labelled(Role.MONITORING), internal=True),
-        volume=VolumeSpec(names.handover, labelled(Role.MONITORING), VOLUME),
-        containers={
-            Role.PROBER: container(names.prober, Role.PROBER, PROBER, _FRESH, command, api),
-            Role.WATCHER: container(names.watcher, Role.WATCHER, WATCHER, _ANSWERS, networks=(names.monitoring,)),
+        networks={
+            role: NetworkSpec(
+                name, subnets[role], labelled(role), internal=role is Role.MONITORING, separates=role is Role.WAY_OUT
+            )
+            for role, name in named.items()
         },
+        volumes={
+            Role.MONITORING: VolumeSpec(names.handover, labelled(Role.MONITORING), VOLUME),
+            Role.HISTORY: VolumeSpec(names.history, labelled(Role.HISTORY)),
+        },
+        containers={
+            Role.PROBER: container(
+                names.prober,
+                Role.PROBER,
+                PROBER,
+                _FRESH,
+                probing,
+                map(names.api_network, gateways),
+                (Mount(names.handover, MONITORING_FOLDER),),
+            ),
+            Role.WATCHER: container(
+                names.watcher,
+                Role.WATCHER,
+                WATCHER,
+                _ANSWERS,
+                watching,
+                named.values(),
+                (Mount(names.handover, MONITORING_FOLDER, read_only=True), Mount(names.history, MONITORING_HISTORY)),
+                (FileSpec(CHANNELS_FILE, CHANNELS),) if settings.channels else (),
+            ),
+        },
+        notify=settings.notify,
+        heartbeat=settings.heartbeat,
     )

@@ -100,7 +100,10 @@ def describe_monitoring(spec: MonitoringSpec, ids: Mapping[str, str]) -> descrip
         role: description.Container(name=container.name, id=ids[role]) for role, container in spec.containers.items()
     }
     return description.Monitoring(
-        prober=containers[Role.PROBER], watcher=containers[Role.WATCHER], network=spec.network.name
+        prober=containers[Role.PROBER],
+        watcher=containers[Role.WATCHER],
+        network=spec.networks[Role.MONITORING].name,
+        heartbeat=spec.heartbeat is not None,
     )
 
 

@@ -13,7 +13,7 @@ from infra.components.gateway import Gateway, GatewayArgs
 from infra.components.images import declare_gateway_image, declare_verifier_image
 from infra.components.monitoring import Monitoring, MonitoringArgs
 from infra.components.parts import declare_network
-from infra.credentials import Credentials
+from infra.credentials import Channels, Credentials
 from infra.monitoring import entry
 
 
@@ -23,7 +23,11 @@ def declare_provider(docker_host: str) -> docker.Provider:
 
 
 async def declare(
-    stack: spec.StackSpec, host: spec.HostSpec, provider: docker.Provider, secrets: Mapping[str, Credentials]
+    stack: spec.StackSpec,
+    host: spec.HostSpec,
+    provider: docker.Provider,
+    secrets: Mapping[str, Credentials],
+    channels: Channels,
 ) -> pulumi.Output[dict[str, Any]]:
     """Everything else on one host; its description.
 
@@ -57,7 +61,7 @@ async def declare(
             watched |= {**gateway.networks, entry(name): outputs.watched_entry(stack, host.gateways[name])}
         monitoring = Monitoring(
             "monitoring",
-            MonitoringArgs(spec=host.monitoring, known=watched, accepted=stack.accepted),
+            MonitoringArgs(spec=host.monitoring, channels=channels, known=watched, accepted=stack.accepted),
             pulumi.ResourceOptions(providers=[provider]),
         )
     return outputs.assemble(

@@ -229,10 +229,13 @@ class TradingHours(_Settings):
         return self
 
 
+SecretId = Annotated[str, AfterValidator(values.secret_id)]
+
+
 class Credentials(_Settings):
     """The secret in AWS Secrets Manager. Without `versionId`, its current version (AWSCURRENT)."""
 
-    secret_id: Annotated[str, AfterValidator(values.secret_id)]
+    secret_id: SecretId
     version_id: Annotated[str, Field(pattern=values.VERSION_ID)] | None = None
 
 
@@ -536,6 +539,20 @@ class Monitoring(_Settings):
 
     enabled: bool = False
     interval: Annotated[Duration, AfterValidator(lambda value: _between(value, "5s", "5m"))] = timedelta(seconds=15)
+    notify: Annotated[tuple[SecretId, ...], Field(max_length=8)] = ()
+    heartbeat: SecretId | None = None
+    alertmanager: bool = False
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The secrets that hold an address each: those to notify, then the outside monitor's."""
+        return (*self.notify, *([self.heartbeat] if self.heartbeat else []))
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len({*self.channels}) != len(self.channels):
+            raise ValueError("notify and heartbeat: a secret is named twice; each holds one address")
+        return self
 
 
 class Settings(_Settings):

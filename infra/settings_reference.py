@@ -45,6 +45,11 @@ MEANINGS: Mapping[str, str] = {
     "monitoring.enabled": "Two more containers that look at all gateways all the time and tell Prometheus "
     "(docs/monitoring.md). Switching them on or off touches no gateway.",
     "monitoring.interval": "How often each gateway is looked at.",
+    "monitoring.notify": "Whom the watcher tells: secrets in AWS Secrets Manager, each of which holds one address in "
+    "apprise's form, such as `tgram://...`, `slack://...`, `mailtos://...` or `json://...`.",
+    "monitoring.heartbeat": "A secret that holds an https:// address of an outside monitor, which is asked each minute "
+    "while all is watched: it tells when that ends.",
+    "monitoring.alertmanager": "An Alertmanager of yours tells people: the watcher tells nobody of `notify`.",
     "gateways": "The gateways by name; each has one user.",
     "gateways.NAME.credentials.secretId": "The secret in AWS Secrets Manager, a name or an ARN: a JSON object of "
     "`user_id`, `password` and `trading_mode`.",

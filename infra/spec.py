@@ -199,7 +199,9 @@ def describe(
     accepted = abilities.accepted(lacks, settings.accept_host)
     names = Names(settings.name_prefix, stack)
     configured = {name: gateway.api_subnet for name, gateway in settings.gateways.items()}
-    subnets = choose(settings.network.subnet_pool, configured, names, held, monitoring=settings.monitoring.enabled)
+    watching = settings.monitoring if settings.monitoring.enabled else None
+    others = monitoring.networks(names, watching) if watching else {}
+    subnets = choose(settings.network.subnet_pool, configured, names, held, [*others.values()])
 
     def labelled(role: Role, gateway: str | None = None) -> dict[str, str]:
         return labels(
@@ -293,13 +295,13 @@ def describe(
     gateways = {name: gateway_spec(name, gateway) for name, gateway in sorted(settings.gateways.items())}
     watched = (
         None
-        if subnets.monitoring is None
+        if watching is None
         else monitoring.describe(
             names,
             stack,
             gateways,
-            interval=settings.monitoring.interval,
-            subnet=subnets.monitoring,
+            settings=watching,
+            subnets={role: subnets.others[name] for role, name in others.items()},
             labelled=labelled,
             limited=Lacking.MEMORY_LIMIT not in accepted,
             swap_limited=Lacking.SWAP_LIMIT not in accepted,

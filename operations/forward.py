@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deployment.description import MONITORING_PORT, VNC_PORT, Container, Deployment, Gateway
+from deployment.description import MONITORING_PORT, VNC_PORT, Container, Deployment, Gateway, Monitoring
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
@@ -60,6 +60,17 @@ def vnc_password(docker: DockerHost, deployment: Deployment, gateway: Gateway) -
 def _require_docker_cli() -> None:
     if shutil.which("docker") is None:
         raise IbgwError("There is no `docker` on PATH: forwarding uses the docker command line client. Install it.")
+
+
+def monitoring_of(deployment: Deployment) -> Monitoring:
+    """Raises IbgwError (REFUSED) where there is none."""
+    if deployment.monitoring is None:
+        raise IbgwError(
+            f"Nothing watches stack {deployment.stack!r}: set ibgw:monitoring.enabled to true and run "
+            f"`pulumi up --stack {deployment.stack}`, which touches no gateway.",
+            exit_code=ExitCode.REFUSED,
+        )
+    return deployment.monitoring
 
 
 def require_watching(docker: DockerHost, deployment: Deployment, watcher: Container) -> None:
@@ -202,13 +213,7 @@ def forward_monitoring(deployment: Deployment, port: int, say: Say) -> None:
 
     Raises IbgwError if it cannot begin, REFUSED where nothing watches the stack.
     """
-    if deployment.monitoring is None:
-        raise IbgwError(
-            f"Nothing watches stack {deployment.stack!r}: set ibgw:monitoring.enabled to true and run "
-            f"`pulumi up --stack {deployment.stack}`, which touches no gateway.",
-            exit_code=ExitCode.REFUSED,
-        )
-    watcher = deployment.monitoring.watcher
+    watcher = monitoring_of(deployment).watcher
     with DockerHost(deployment.docker_host) as docker:
         require_watching(docker, deployment, watcher)
     command = watcher_relay(deployment.docker_host, watcher)

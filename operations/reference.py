@@ -23,6 +23,7 @@ from deployment.names import PROJECT
 from healthcheck.monitoring import metrics
 from healthcheck.report import Report
 from infra.settings_reference import GATEWAY, keys, schema
+from operations.alerts import AlertsAnswer
 from operations.answers import Failed
 from operations.cli import build_app
 from operations.credentials.checking import SecretsAnswer
@@ -62,6 +63,7 @@ ANSWERS: Mapping[str, Any] = {
     "repair": RepairAnswer,
     "releases": ReleasesAnswer,
     "field-report": FieldReport,
+    "alerts-test": AlertsAnswer,
     "credentials-put": PutAnswer,
     "credentials-check": SecretsAnswer,
     "credentials-show": SecretsAnswer,

@@ -1049,9 +1049,38 @@ MUTATIONS = (
     Mutation(
         "the watcher's network leads out",
         "infra/monitoring.py",
-        "labelled(Role.MONITORING), internal=True)",
-        "labelled(Role.MONITORING), internal=False)",
+        "internal=role is Role.MONITORING,",
+        "internal=False,",
         "tests/stack/test_declared.py::test_all_registrations_are_those_written_down[watched]",
+    ),
+    Mutation(
+        "what a library says of an address is logged",
+        "healthcheck/monitoring/channels.py",
+        "logging.getLogger(library).setLevel(logging.CRITICAL + 1)",
+        "pass",
+        "tests/unit/test_monitoring_incidents.py::test_a_failure_says_nothing_of_the_address",
+    ),
+    Mutation(
+        "the file of channels is no secret to the engine",
+        "infra/credentials.py",
+        "return Channels(pulumi.Output.secret(json.dumps(document)))",
+        "return Channels(pulumi.Output.from_input(json.dumps(document)))",
+        "tests/stack/test_channels.py::test_the_watcher_alone_has_them_in_a_file_and_a_way_out",
+    ),
+    Mutation(
+        "what follows from IBKR's failure is told too",
+        "healthcheck/monitoring/incidents.py",
+        "cause = OUTSIDE if reason in OF_OUTSIDE else name",
+        "cause = name",
+        "tests/unit/test_monitoring_incidents.py::test_one_cause_is_one_page_for_all_that_it_meets",
+    ),
+    Mutation(
+        "a silent prober's stack still beats",
+        "healthcheck/monitoring/watching.py",
+        "if fresh(self._file, time.time())[0] is not None:",
+        "if True:",
+        "tests/unit/test_monitoring_incidents.py"
+        "::test_a_heartbeat_is_sent_while_all_is_watched_and_not_of_a_silent_prober",
     ),
     Mutation(
         "a probe from where a client is passes for a stranger",

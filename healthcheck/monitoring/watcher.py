@@ -1,19 +1,21 @@
-"""`python -m healthcheck.monitoring.watcher`: tells over HTTP what the prober handed over. Reads one file, and reaches
-nothing."""
+"""`python -m healthcheck.monitoring.watcher`: tells over HTTP what the prober handed over, and brings what is news to
+whom it concerns (healthcheck.monitoring.watching)."""
 
+import argparse
 import json
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 
 from deployment.description import MONITORING_PORT
-from healthcheck.monitoring import handover, metrics
-from healthcheck.monitoring.handover import Seen
+from healthcheck.monitoring import channels, handover, metrics
+from healthcheck.monitoring.watching import Watching, fresh
 
 Page = tuple[HTTPStatus, str, str]
 """Status, type and text."""
@@ -22,25 +24,13 @@ JSON = "application/json"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def _now(file: Path, clock: Callable[[], float]) -> tuple[Seen | None, str]:
-    """What was handed over and is fresh, or why there is nothing."""
-    try:
-        seen = handover.read(file)
-    except (OSError, ValueError) as error:
-        return None, error.strerror or "" if isinstance(error, OSError) else str(error)
-    if seen is None:
-        return None, "the prober has handed nothing over yet"
-    age = clock() - seen.written
-    return (seen, "") if seen.fresh(clock()) else (None, f"the prober handed nothing over for {age:.0f} s")
-
-
 def page(path: str, file: Path = handover.FILE, clock: Callable[[], float] = time.time) -> Page:
     """What a path answers."""
     if path == "/healthz":
         return HTTPStatus.OK, PLAIN, "ok\n"
     if path not in ("/metrics", "/readyz", "/state.json"):
         return HTTPStatus.NOT_FOUND, PLAIN, "expected /metrics, /healthz, /readyz or /state.json\n"
-    seen, why = _now(file, clock)
+    seen, why = fresh(file, clock())
     if path == "/metrics":
         return HTTPStatus.OK, METRICS, metrics.exposition(metrics.of_seen(seen, clock()))
     if seen is None:
@@ -74,8 +64,17 @@ def _leave(_: int, __: FrameType | None) -> None:
     sys.exit(0)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    top = argparse.ArgumentParser(prog="python -m healthcheck.monitoring.watcher", description="Tell of gateways.")
+    top.add_argument("--stack", required=True)
+    top.add_argument("--alertmanager", action="store_true", help="it tells people; nothing here does")
+    options = top.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
+    to = channels.read()
+    if options.alertmanager:
+        to = to.model_copy(update={"notify": ()})
+    watching = Watching(options.stack, to)
+    threading.Thread(target=watching.run, args=(threading.Event(),), daemon=True).start()
     server = ThreadingHTTPServer(("", MONITORING_PORT), Handler)
     server.daemon_threads = True
     server.serve_forever()

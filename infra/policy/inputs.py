@@ -20,6 +20,9 @@ WITHOUT_NETWORK = (no_credential_in_sight, no_new_privileges)
 JUDGED = (Token.CONTAINER, Token.NETWORK, Token.PULLED_IMAGE)
 """The resources that a rule is for."""
 
+LEADS_OUT = {Role.EGRESS: Role.GATEWAY, Role.WAY_OUT: Role.WATCHER}
+"""Networks that lead out, and who alone may be on each."""
+
 ATTACHED = row(CONTAINER, "networks").input
 
 
@@ -58,11 +61,11 @@ def _role(facts: Facts) -> str | None:
 
 
 def _network(base: GatewayRecord, facts: Facts) -> GatewayRecord:
-    """`egress` by its label; any other network counts as one that clients are on."""
+    """What leads out by its label; any other network counts as one that clients are on."""
     named = replace(base, name=facts["name"] or base.name)
     # The rule about drivers looks at both networks, of which this resource is one.
     other = facts["driver"] and "bridge"
-    if _role(facts) == Role.EGRESS:
+    if _role(facts) in LEADS_OUT:
         return replace(named.with_egress(facts), api_driver=other)
     return replace(named.with_api(facts), egress_driver=other)
 
@@ -77,15 +80,16 @@ class Attached:
 
 
 def egress(name: str, inputs: Inputs, urn: str, containers: Iterable[Attached]) -> GatewayRecord:
-    """Who is on a network that is `egress` and does not say that it is a gateway; of another network nothing."""
+    """Who is on a network that leads out and does not say that it is whom that is for; of another network nothing."""
     facts = facts_of_inputs(NETWORK, inputs)
     base = GatewayRecord(name=facts["name"] or name, mode=mode_of(urn))
-    if _role(facts) != Role.EGRESS:
+    role = _role(facts)
+    if role not in LEADS_OUT:
         return base
     here = {urn, base.name}
     strangers = (
         container.name
         for container in containers
-        if here & container.networks and _role(facts_of_inputs(CONTAINER, container.inputs)) != Role.GATEWAY
+        if here & container.networks and _role(facts_of_inputs(CONTAINER, container.inputs)) != LEADS_OUT[Role(role)]
     )
     return replace(base, egress_strangers=tuple(sorted(strangers)))

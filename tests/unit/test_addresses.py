@@ -238,9 +238,11 @@ def test_a_network_that_holds_the_whole_pool_and_more_is_no_long_search() -> Non
 
 def test_a_network_to_watch_from_moves_nobody_and_stays() -> None:
     plain = choose(POOL, unconfigured("main", "second"), NAMES)
-    watched = choose(POOL, unconfigured("main", "second"), NAMES, monitoring=True)
+    watched = choose(POOL, unconfigured("main", "second"), NAMES, others=[NAMES.monitoring, NAMES.way_out])
     assert (watched.egress, watched.api) == (plain.egress, plain.api)
-    assert watched.monitoring is not None
-    assert not any(watched.monitoring.overlaps(other) for other in (plain.egress, *plain.api.values()))
-    held = [Held(NAMES.monitoring, watched.monitoring, ours=True)]
-    assert choose(POOL, {"main": None}, NAMES, held, monitoring=True).monitoring == watched.monitoring
+    inner, out = watched.others[NAMES.monitoring], watched.others[NAMES.way_out]
+    assert not inner.overlaps(out)
+    for subnet in (inner, out):
+        assert not any(subnet.overlaps(other) for other in (plain.egress, *plain.api.values()))
+    held = [Held(NAMES.monitoring, inner, ours=True)]
+    assert choose(POOL, {"main": None}, NAMES, held, [NAMES.monitoring]).others == {NAMES.monitoring: inner}
