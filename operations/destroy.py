@@ -10,8 +10,17 @@ from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.verifier_container import sweep
+from operations.answers import Answer
 from operations.repair.state import State, read_state
 from operations.stack import Stack
+
+
+class DestroyAnswer(Answer):
+    """`next`: the command that deploys it again."""
+
+    stack: str
+    exit_code: int
+    next: str
 
 
 def destroy(stack: Stack, *, ask: Callable[[str], None], say: Callable[[str], None]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deployment.description import Gateway, Mode
 from deployment.errors import IbgwError
+from operations.answers import Answer
 
 UNIT = """\
 # Written by `ibgw forward --service`, which writes it anew.
@@ -33,6 +34,13 @@ WantedBy=default.target
 BACKEND = "PULUMI_BACKEND_URL"
 CARRIED = ("PATH", "PULUMI_HOME", BACKEND, "AWS_PROFILE", "AWS_REGION")
 """Variables that say where programs and the state are, and hold no secret."""
+
+
+class ServiceAnswer(Answer):
+    """What `ibgw forward --service` wrote. `enable`: the commands that have it run from now on."""
+
+    file: str
+    enable: tuple[str, ...]
 
 
 def unit_file(gateway: Gateway) -> Path:
@@ -74,11 +82,14 @@ def _quoted(words: Sequence[str]) -> str:
     return " ".join(f'"{word}"' for word in escaped)
 
 
+def enabling(path: Path) -> tuple[str, ...]:
+    return "systemctl --user daemon-reload", f"systemctl --user enable --now {path.name}"
+
+
 def how_to_enable(path: Path) -> str:
+    commands = "".join(f"  {command}\n" for command in enabling(path))
     return (
-        f"Wrote {path}. To have it run now and from each login on:\n"
-        f"  systemctl --user daemon-reload\n"
-        f"  systemctl --user enable --now {path.name}\n"
+        f"Wrote {path}. To have it run now and from each login on:\n{commands}"
         "Also while you are not logged in, from the machine's start on:\n"
         "  loginctl enable-linger\n"
         "What it says:\n"

@@ -29,12 +29,15 @@ from operations.cli import build_app
 from operations.credentials.checking import SecretsAnswer
 from operations.credentials.putting import PutAnswer
 from operations.credentials.rotation import RotationAnswer
+from operations.destroy import DestroyAnswer
 from operations.doctor import DoctorAnswer
 from operations.drift.comparing import Drift
 from operations.field_report import FieldReport
+from operations.forward_service import ServiceAnswer
 from operations.lifecycle import ActAnswer
 from operations.logs import LineAnswer
 from operations.plan.model import Plan
+from operations.promotion.journal import PromotionAnswer
 from operations.releases import ReleasesAnswer
 from operations.repair.command import RepairAnswer
 from operations.rollout import Rollout
@@ -61,6 +64,10 @@ ANSWERS: Mapping[str, Any] = {
     "login": ActAnswer,
     "reset-settings": ActAnswer,
     "repair": RepairAnswer,
+    "forward": ServiceAnswer,
+    "destroy": DestroyAnswer,
+    "promote": PromotionAnswer,
+    "rollback": PromotionAnswer,
     "releases": ReleasesAnswer,
     "field-report": FieldReport,
     "alerts-test": AlertsAnswer,

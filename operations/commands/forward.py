@@ -3,7 +3,7 @@ from typing import Annotated
 import typer
 
 from deployment.errors import ExitCode
-from operations.commands.shared import GatewayName, StackName, TypedName, described_stack, say
+from operations.commands.shared import GatewayName, Json, StackName, TypedName, described_stack, print_answer, say
 
 EXAMPLES = ("ibgw forward paper", "ibgw forward paper --gateway main --port 4002", "ibgw forward paper --monitoring")
 EXIT_CODES = (ExitCode.REFUSED, ExitCode.DECLINED)
@@ -26,18 +26,19 @@ def forward(
         bool, typer.Option("--service", help="Write a systemd user unit that does so and comes back, and end.")
     ] = False,
     yes_live: TypedName = None,
+    as_json: Json = False,
 ) -> None:
     """Open a local port that leads to a gateway, until Ctrl-C.
 
     It is on this machine's loopback; nothing is published. Whoever can open a connection to 127.0.0.1 on this machine
-    can use the gateway meanwhile.
+    can use the gateway meanwhile. --json is for --service, which ends.
     """
     from deployment.description import MONITORING_PORT, VNC_PORT, Mode
     from deployment.errors import ExitCode, IbgwError
     from deployment.paths import project_folder
     from operations.forward import forward as run
     from operations.forward import forward_monitoring
-    from operations.forward_service import how_to_enable, unit, unit_file
+    from operations.forward_service import ServiceAnswer, enabling, how_to_enable, unit, unit_file
     from operations.live import by_name
     from operations.stack import choose_gateway
 
@@ -46,6 +47,10 @@ def forward(
             "--service --vnc: expected one of them; the screen's password is new at each start, and shown by "
             "`ibgw forward --vnc`.",
             exit_code=ExitCode.BAD_USAGE,
+        )
+    if as_json and not service:
+        raise IbgwError(
+            "--json: expected with --service; without it the command goes on.", exit_code=ExitCode.BAD_USAGE
         )
     if monitoring and (service or vnc or gateway is not None):
         raise IbgwError(
@@ -71,4 +76,7 @@ def forward(
     path = unit_file(chosen)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(unit(stack, chosen, port, project_folder()), encoding="utf-8")
+    if as_json:
+        print_answer(ServiceAnswer(file=str(path), enable=enabling(path)))
+        return
     say(how_to_enable(path))

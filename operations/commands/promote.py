@@ -1,9 +1,19 @@
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from deployment.errors import ExitCode, IbgwError
-from operations.commands.shared import DuringMarket, TypedName, confirmation, duration, releases_here, say, stacks_here
+from operations.commands.shared import (
+    DuringMarket,
+    Json,
+    TypedName,
+    confirmation,
+    duration,
+    print_answer,
+    releases_here,
+    say,
+    stacks_here,
+)
 
 EXAMPLES = ("ibgw promote --from paper --to live", "ibgw promote --continue")
 EXIT_CODES = (ExitCode.TIMED_OUT, ExitCode.REFUSED, ExitCode.DECLINED, ExitCode.ROLLED_BACK, ExitCode.NEEDS_A_PERSON)
@@ -34,6 +44,7 @@ def promote(
     ] = False,
     during_market: DuringMarket = False,
     yes: TypedName = None,
+    as_json: Json = False,
 ) -> None:
     """Take what runs verified on paper to live.
 
@@ -45,10 +56,17 @@ def promote(
             "--continue, --prepare and --release exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE
         )
     seconds = duration(soak, "--soak")
+    from deployment.paths import project_folder
     from operations.promotion import command
+    from operations.promotion.journal import Journal
+
+    def end(code: ExitCode) -> NoReturn:
+        if as_json:
+            print_answer(Journal.of(project_folder(), target).answer(target, code))
+        raise typer.Exit(code)
 
     if resume:
-        raise typer.Exit(command.resume_promotion(target, say=say))
+        end(command.resume_promotion(target, say=say))
     options = command.Options(
         source=source,
         target=target,
@@ -58,4 +76,4 @@ def promote(
         require_market_data=require_market_data,
         during_market=during_market,
     )
-    raise typer.Exit(command.promote(options, say=say, confirm=confirmation(yes)))
+    end(command.promote(options, say=say, confirm=confirmation(yes)))

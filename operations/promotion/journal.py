@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import written
+from operations.answers import Answer
 
 
 class Phase(StrEnum):
@@ -71,6 +72,16 @@ class Entry(BaseModel):
         return f"{self.stack} is on its way to release {self.target}, phase {self.phase}{why}"
 
 
+class PromotionAnswer(Answer):
+    """How a promotion or a rollback ended, and what of it is still under way: null where nothing is, and then `next` is
+    too."""
+
+    stack: str
+    exit_code: int
+    under_way: Entry | None
+    next: str | None
+
+
 @dataclass(frozen=True)
 class Journal:
     path: Path
@@ -92,6 +103,13 @@ class Journal:
                 "(`ibgw releases`, `ibgw verify`), then remove the file",
                 exit_code=ExitCode.REFUSED,
             ) from None
+
+    def answer(self, stack: str, code: int) -> PromotionAnswer:
+        """After a command has ended with this exit code."""
+        entry = self.read()
+        return PromotionAnswer(
+            stack=stack, exit_code=code, under_way=entry, next=None if entry is None else entry.next_command
+        )
 
     def write(self, entry: Entry) -> None:
         """Whole or not at all, and on the disk before this returns."""

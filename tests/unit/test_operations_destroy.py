@@ -168,3 +168,12 @@ def test_on_live_the_stacks_name_is_typed_by_who_has_seen_what_is_open(
     assert cli.run(["destroy", "--stack", name, *options]) == code
     assert stack.destroyed == (code == 0)
     assert told == ([stack] if name != "paper" and code != 7 else [])
+
+
+def test_programs_are_told_what_deploys_it_again(
+    monkeypatch: pytest.MonkeyPatch, docker: FakeDocker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("operations.stack.Stack", lambda _: FakeStack("paper"))
+    assert cli.run(["destroy", "paper", "--yes", "--json"]) == 0
+    answer = destroy.DestroyAnswer.model_validate_json(capsys.readouterr().out)
+    assert (answer.stack, answer.exit_code, answer.next) == ("paper", 0, FakeStack("paper").first_deployment)

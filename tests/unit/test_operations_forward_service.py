@@ -12,7 +12,7 @@ import pytest
 
 from deployment.errors import IbgwError
 from operations import cli
-from operations.forward_service import unit
+from operations.forward_service import ServiceAnswer, unit
 from operations.stack import parse_contract
 from tests.leaks import leaks
 from tests.unit.operations_contract import contract_json, outputs_json
@@ -82,6 +82,18 @@ def test_the_unit_is_one_that_systemd_takes_and_holds_no_secret(
         ["systemd-analyze", "--user", "verify", str(path)], env=environment, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
+
+
+def test_programs_are_told_what_was_written_and_how_it_runs(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed(project, monkeypatch)
+    assert cli.run(["forward", "--stack", "paper", "--service", "--json"]) == 0
+    answer = ServiceAnswer.model_validate_json(capsys.readouterr().out)
+    assert answer.file == str(written(tmp_path))
+    assert answer.enable[-1] == f"systemctl --user enable --now {written(tmp_path).name}"
+    # Without --service it goes on, and has nothing to answer.
+    assert cli.run(["forward", "--stack", "paper", "--json"]) == 2
 
 
 def test_on_live_the_name_is_asked_for_and_the_unit_says_it(

@@ -18,7 +18,7 @@ from operations import cli, verification
 from operations.commands.shared import confirmation
 from operations.promotion import command
 from operations.promotion.command import Options
-from operations.promotion.journal import Entry, Journal, Phase
+from operations.promotion.journal import Entry, Journal, Phase, PromotionAnswer
 from operations.promotion.live import LiveStack
 from operations.promotion.paper import Watch
 from tests.helpers import git
@@ -468,6 +468,35 @@ def test_what_was_stopped_is_started_where_going_back_replaces_nothing(
 def test_ways_to_promote_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["promote", "--prepare", "--continue"]) == 2
     assert "exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("under_way", [True, False])
+@pytest.mark.parametrize("command_line", ["promote --to live", "promote --to live --continue", "rollback live"])
+def test_programs_are_told_how_it_ended_and_what_is_under_way(
+    command_line: str,
+    under_way: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: ibgw\n")
+    monkeypatch.setenv("PULUMI_OPTION_CWD", str(tmp_path))
+    journal = Journal.of(tmp_path, "live")
+    code = ExitCode.TIMED_OUT if under_way else ExitCode.OK
+
+    def ends(*_: Any, **__: Any) -> ExitCode:
+        if under_way:
+            journal.write(Entry(stack="live", release="r2", previous="r1", target="r2", phase=Phase.WAITING))
+        return code
+
+    for name in ("promote", "resume_promotion", "rollback"):
+        monkeypatch.setattr(command, name, ends)
+    monkeypatch.setattr("operations.live.check_hours", lambda *_: None)
+    assert cli.run([*command_line.split(), "--json"]) == code
+    answer = PromotionAnswer.model_validate_json(capsys.readouterr().out)
+    assert (answer.stack, answer.exit_code) == ("live", code)
+    assert (answer.under_way and answer.under_way.phase) == (Phase.WAITING if under_way else None)
+    assert answer.next == ("ibgw promote --continue --to live" if under_way else None)
 
 
 def test_a_yes_names_the_stack() -> None:
