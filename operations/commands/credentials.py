@@ -79,7 +79,7 @@ def put(
     value = typed.document(place.secret_id, place.mode, fd)
     done = putting.put(SecretsManager(configured.region, configured.profile), place, value, dry_run=dry_run)
     if as_json:
-        print_answer(done.answer)
+        print_answer(done)
     else:
         answer(done.human())
 
@@ -241,7 +241,7 @@ def migrate(
     value = migration.from_file(place, source) if source else migration.from_secrets(secrets, place, secret or [])
     done = putting.put(secrets, place, value, dry_run=dry_run)
     if as_json:
-        print_answer(done.answer)
+        print_answer(done)
     else:
         answer(done.human())
 

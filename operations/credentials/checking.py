@@ -21,11 +21,11 @@ class Finding:
     """What was looked at; whether it is as it should be, None where it could not be found out; and what was seen."""
 
     topic: str
-    good: bool | None
+    ok: bool | None
     text: str
 
     def human(self) -> str:
-        return f"  {'?' if self.good is None else 'ok' if self.good else '!!':2} {self.topic}: {self.text}"
+        return f"  {'?' if self.ok is None else 'ok' if self.ok else '!!':2} {self.topic}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Checked:
 
     @property
     def good(self) -> bool:
-        return all(finding.good is not False for finding in self.findings)
+        return all(finding.ok is not False for finding in self.findings)
 
     def human(self) -> str:
         title = f"{self.place.stack}/{self.place.gateway}: secret {self.place.secret_id}"
@@ -63,9 +63,7 @@ class Checked:
                 VersionAnswer(id=version.id, stages=tuple(version.stages), created=version.created.isoformat())
                 for version in (known.versions if known else ())
             ),
-            findings=tuple(
-                FindingAnswer(topic=finding.topic, ok=finding.good, text=finding.text) for finding in self.findings
-            ),
+            findings=tuple(self.findings),
         )
 
 
@@ -73,14 +71,6 @@ class VersionAnswer(Model):
     id: str
     stages: tuple[str, ...]
     created: str
-
-
-class FindingAnswer(Model):
-    """`ok`: None where it could not be found out."""
-
-    topic: str
-    ok: bool | None
-    text: str
 
 
 class SecretAnswer(Model):
@@ -96,7 +86,7 @@ class SecretAnswer(Model):
     deleted: str | None
     runs: str | None
     versions: tuple[VersionAnswer, ...]
-    findings: tuple[FindingAnswer, ...]
+    findings: tuple[Finding, ...]
 
 
 class SecretsAnswer(Answer):

@@ -1,7 +1,6 @@
 """`ibgw credentials put`: a new current version of a gateway's secret."""
 
 import uuid
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import SecretStr
@@ -11,33 +10,6 @@ from operations.answers import Answer
 from operations.credentials.place import Place
 from operations.credentials.secrets_manager import CURRENT, PENDING, Metadata, MissingError, SecretsManager
 from operations.stack import Stack
-
-
-@dataclass(frozen=True)
-class Put:
-    """`made`: whether the secret was not there before. `version`: None where nothing was written."""
-
-    place: Place
-    made: bool
-    version: str | None
-    following: tuple[str, ...]
-
-    def human(self) -> str:
-        done = "is to be made" if self.made else "is to get a new version"
-        if self.version is not None:
-            done = f"{'was made' if self.made else 'has a new version'}: {self.version}, {CURRENT}"
-        return "\n".join((f"secret {self.place.secret_id!r} {done}.", "Next:", *(f"  {one}" for one in self.following)))
-
-    @property
-    def answer(self) -> "PutAnswer":
-        return PutAnswer(
-            stack=self.place.stack,
-            gateway=self.place.gateway,
-            secret=self.place.secret_id,
-            action="create" if self.made else "add",
-            version=self.version,
-            next=self.following,
-        )
 
 
 class PutAnswer(Answer):
@@ -50,8 +22,15 @@ class PutAnswer(Answer):
     version: str | None
     next: tuple[str, ...]
 
+    def human(self) -> str:
+        made = self.action == "create"
+        done = "is to be made" if made else "is to get a new version"
+        if self.version is not None:
+            done = f"{'was made' if made else 'has a new version'}: {self.version}, {CURRENT}"
+        return "\n".join((f"secret {self.secret!r} {done}.", "Next:", *(f"  {command}" for command in self.next)))
 
-def put(secrets: SecretsManager, place: Place, value: SecretStr, *, dry_run: bool) -> Put:
+
+def put(secrets: SecretsManager, place: Place, value: SecretStr, *, dry_run: bool) -> PutAnswer:
     """Makes the secret, or adds a version that is the current one from now on. A running gateway keeps the version that
     it has until the next update.
 
@@ -70,8 +49,14 @@ def put(secrets: SecretsManager, place: Place, value: SecretStr, *, dry_run: boo
             secrets.create(place.secret_id, value, token)
         else:
             secrets.add(place.secret_id, value, token, CURRENT)
-    command = Stack(place.stack).update_command
-    return Put(place, made, None if dry_run else token, (f"ibgw plan --stack {place.stack}", command))
+    return PutAnswer(
+        stack=place.stack,
+        gateway=place.gateway,
+        secret=place.secret_id,
+        action="create" if made else "add",
+        version=None if dry_run else token,
+        next=(f"ibgw plan --stack {place.stack}", Stack(place.stack).update_command),
+    )
 
 
 def _known(secrets: SecretsManager, place: Place) -> Metadata | None:

@@ -74,7 +74,7 @@ def kept(server: Server, folder: Path, given: dict[str, Credentials]) -> dict[st
         with file.open("rb") as opened:
             document = typed.document(place.secret_id, place.mode, opened.fileno())
         done = putting.put(secrets, place, document, dry_run=False)
-        Scanner(user_id, password).check({"what put says": done.human() + done.answer.as_json() + repr(done)})
+        Scanner(user_id, password).check({"what put says": done.human() + done.as_json() + repr(done)})
         found[place.secret_id] = client.get_secret_value(SecretId=place.secret_id)["SecretString"]
     return found
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import pytest
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
@@ -63,6 +64,27 @@ class Server:
             aws_access_key_id="any",
             aws_secret_access_key="any",  # noqa: S106 - the server looks at none
         )
+
+
+@contextmanager
+def emptied(server: Server) -> Iterator[Server]:
+    """As what this process asks by default; whatever secrets come into it are gone afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_MAX_ATTEMPTS": "1",
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        server.trail.refusals.clear()
+        server.trail.events.clear()
+        yield server
+    server.trail.refusals.clear()
+    client = server.client()
+    for secret in client.list_secrets(IncludePlannedDeletion=True)["SecretList"]:
+        client.delete_secret(SecretId=secret["Name"], ForceDeleteWithoutRecovery=True)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from operations.rollout import Outcome, Result, Rollout
 from operations.stack import Configured, Stack
 from tests.leaks import leaks
 from tests.unit.gateways import gateway, stack
-from tests.unit.secrets_manager import Server, served
+from tests.unit.secrets_manager import Server, emptied, served
 
 NAME = "ibgw/paper/rotated"
 OLD, NEW = "0ld-Passw0rt", "n3w-Passw0rt"
@@ -99,23 +99,21 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def everything() -> Iterator[Server]:
     with served() as made:
         yield made
 
 
 @pytest.fixture
-def world(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name, value in {
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = server.client()
-    made = World(
-        server, client.create_secret(Name=NAME, SecretString=render("somebody77", OLD, Mode.PAPER))["VersionId"]
-    )
+def server(everything: Server) -> Iterator[Server]:
+    with emptied(everything):
+        yield everything
+
+
+@pytest.fixture
+def world(server: Server, monkeypatch: pytest.MonkeyPatch) -> World:
+    secret = server.client().create_secret(Name=NAME, SecretString=render("somebody77", OLD, Mode.PAPER))
+    made = World(server, secret["VersionId"])
 
     def described(_stack: Stack, **_options: Any) -> Deployment:
         return stack(gateway(secret={"id": NAME, "version_id": made.runs}))
@@ -139,8 +137,7 @@ def world(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(rotation, "guard_attempts", lambda _, gateway: made.attempts.get(gateway.secret.version_id, 0))
     for call in ("add", "move"):
         monkeypatch.setattr(SecretsManager, call, killing(made, getattr(SecretsManager, call), call))
-    yield made
-    client.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+    return made
 
 
 def plan(others: tuple[str, ...]) -> Any:

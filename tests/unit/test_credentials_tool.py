@@ -24,7 +24,7 @@ from operations.credentials import typed
 from operations.credentials.secrets_manager import SecretsManager
 from operations.stack import Stack
 from tests.leaks import leaks
-from tests.unit.secrets_manager import Server, served
+from tests.unit.secrets_manager import Server, emptied, served
 
 NAME = "ibgw/paper/main"
 USER = "somebody77"
@@ -61,23 +61,10 @@ def everything() -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(everything: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(everything: Server) -> Iterator[Server]:
     """With no secret in it."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": everything.url,
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    everything.trail.refusals.clear()
-    everything.trail.events.clear()
-    client = everything.client()
-    yield everything
-    everything.trail.refusals.clear()
-    for secret in client.list_secrets(IncludePlannedDeletion=True)["SecretList"]:
-        client.delete_secret(SecretId=secret["Name"], ForceDeleteWithoutRecovery=True)
+    with emptied(everything):
+        yield everything
 
 
 @pytest.fixture
