@@ -38,6 +38,16 @@ def next_planned(schedule: Schedule, now: datetime) -> Planned | None:
     return min(planned, key=lambda event: event.at, default=None)
 
 
+def weekly_login(schedule: Schedule, now: datetime) -> tuple[datetime, datetime] | None:
+    """When the full login of this week was due, and the next one's time; None where none is planned."""
+    if schedule.cold_restart is None:
+        return None
+    zone = ZoneInfo(schedule.time_zone)
+    coming = _next(now.astimezone(zone), schedule.cold_restart, zone, weekday=SUNDAY)
+    # The same time of day a week before, whatever summer time did meanwhile.
+    return coming - timedelta(days=7), coming
+
+
 def just_planned(schedule: Schedule, now: datetime) -> Planned | None:
     """The event whose time has come within the last minutes (RESTART_TAKES)."""
     planned = next_planned(schedule, now - RESTART_TAKES)

@@ -71,6 +71,8 @@ def outside(expression: str) -> str:
 
 _DOWN = outside(f"{_of('ib_gateway_up')} == 0")
 
+_MEMORY, _LIMIT = _of("ib_gateway_memory_mb"), _of("ibgw_gateway_memory_limit_mb")
+
 DOWN = "IBGatewayDown"
 MARKET_DATA = "IBGatewayMarketDataDegraded"
 GUARD_HOLDS = "IBGatewayGuardHolds"
@@ -81,6 +83,8 @@ CONNECTIVITY = "IBGatewayConnectivityLost"
 RESTART_MISSED = "IBGatewayPlannedRestartMissed"
 WEDGED = "IBGatewayWedged"
 LOOP = "IBGatewayRestartLoop"
+MEMORY_TREND = "IBGatewayMemoryTrend"
+WEEKLY_MISSED = "IBGatewayWeeklyLoginMissed"
 
 _LOGS = "ibgw logs --stack STACK --gateway GATEWAY"
 _DOCTOR = "ibgw doctor --stack STACK --gateway GATEWAY"
@@ -126,7 +130,7 @@ ALERTS: tuple[Alert, ...] = (
         _LOGS,
         "Never try passwords: after the attempts that are left the user is locked out at IBKR.",
         lasts=MINUTE,
-        silences=(DOWN, LOOP, MARKET_DATA),
+        silences=(DOWN, LOOP, MARKET_DATA, WEEKLY_MISSED),
     ),
     Alert(
         GUARD_HOLDS,
@@ -138,7 +142,7 @@ ALERTS: tuple[Alert, ...] = (
         _DOCTOR,
         "Do not have it log in again before the cause is put right: the guard has counted to its limit.",
         lasts=MINUTE,
-        silences=(DOWN, LOGIN_FAILED, LOOP, MARKET_DATA),
+        silences=(DOWN, LOGIN_FAILED, LOOP, MARKET_DATA, WEEKLY_MISSED),
     ),
     Alert(
         FACTOR,
@@ -148,7 +152,7 @@ ALERTS: tuple[Alert, ...] = (
         "The gateway waits for a person; without one the login ends, and counts as an attempt.",
         _STATUS,
         "Where you did not expect a login, deny it and ask who restarted the gateway.",
-        silences=(DOWN, MARKET_DATA),
+        silences=(DOWN, MARKET_DATA, WEEKLY_MISSED),
     ),
     Alert(
         WEDGED,
@@ -170,7 +174,7 @@ ALERTS: tuple[Alert, ...] = (
         _DOCTOR,
         "Do not take the session back by force: the other one may be a person who is closing a position.",
         lasts=MINUTE,
-        silences=(DOWN, LOGIN_FAILED, GUARD_HOLDS, MARKET_DATA),
+        silences=(DOWN, LOGIN_FAILED, GUARD_HOLDS, MARKET_DATA, WEEKLY_MISSED),
     ),
     Alert(
         "IBGatewayWrongAccount",
@@ -180,7 +184,7 @@ ALERTS: tuple[Alert, ...] = (
         "Orders would reach another account than the one that is meant.",
         "ibgw stop --stack STACK --gateway GATEWAY",
         "Stop bots first. Start nothing again before the secret's user is known to be the right one.",
-        silences=(DOWN, LOGIN_FAILED, GUARD_HOLDS, MARKET_DATA),
+        silences=(DOWN, LOGIN_FAILED, GUARD_HOLDS, MARKET_DATA, WEEKLY_MISSED),
     ),
     Alert(
         "IBGatewayStranger",
@@ -246,12 +250,69 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "IBGatewayHighMemory",
         Severity.WARNING,
-        f"{_of('ib_gateway_memory_mb')} > {MEMORY_MB}",
-        "{{ $labels.gateway }} of {{ $labels.stack }} uses {{ $value | printf \"%.0f\" }} MiB",
+        f"({_MEMORY} > {MEMORY_MB}) or ({_MEMORY} > {MEMORY_SHARE} * {_LIMIT})",
+        '{{ $labels.gateway }} of {{ $labels.stack }} uses {{ $value | printf "%.0f" }} MiB',
         "At its limit the kernel ends it, without a logout.",
-        "docker stats --no-stream CONTAINER",
+        _DOCTOR,
         "Do not restart it in the trading hours for this alone.",
         lasts=5 * MINUTE,
+        silences=(MEMORY_TREND,),
+    ),
+    Alert(
+        MEMORY_TREND,
+        Severity.WARNING,
+        f"(max by ({GATEWAY}) (predict_linear(ib_gateway_memory_mb{{{JOB}}}[1h], 14400)) > {_LIMIT})"
+        f" and ({_MEMORY} > 0.6 * {_LIMIT})",
+        "{{ $labels.gateway }} of {{ $labels.stack }} will reach its memory's limit within four hours",
+        "It grows as a gateway with a leak does, or with a client that asks for more and more.",
+        _DOCTOR,
+        "Where its planned restart comes before, that is enough.",
+        lasts=30 * MINUTE,
+    ),
+    Alert(
+        "IBGatewayUncleanStop",
+        Severity.WARNING,
+        f'(max by ({GATEWAY}, stop) (ibgw_gateway_last_stop{{{JOB},stop=~"killed|stranded"}}) == 1)'
+        f" unless (max by ({GATEWAY}, stop) (ibgw_gateway_last_stop{{{JOB}}} offset 1h) == 1)",
+        "{{ $labels.gateway }} of {{ $labels.stack }} ended without a logout: {{ $labels.stop }}",
+        "Its session may have stayed open at IBKR, and the next login may have met it.",
+        _DOCTOR,
+        "Once the gateway is logged in there is nothing to do but to find out who or what ended it.",
+    ),
+    Alert(
+        WEEKLY_MISSED,
+        Severity.CRITICAL,
+        outside(
+            f"({_of('ibgw_gateway_login_timestamp_seconds')}"
+            f" < {_of('ibgw_gateway_last_weekly_login_timestamp_seconds')})"
+            f" and (time() - {_of('ibgw_gateway_last_weekly_login_timestamp_seconds')} > 1800)"
+            f" and (time() - {_of('ibgw_gateway_last_weekly_login_timestamp_seconds')} < 86400)"
+        ),
+        "The weekly login of {{ $labels.gateway }} of {{ $labels.stack }} did not take place",
+        "IBKR ends each session at the weekend: without a new login there is none when the markets open.",
+        _DOCTOR,
+        "Where it waits for a second factor, take the phone first; each login that nobody approves is an attempt.",
+        silences=(DOWN, RESTART_MISSED),
+    ),
+    Alert(
+        "IBGatewayWeeklyLoginNear",
+        Severity.INFO,
+        f"{_of('ibgw_gateway_next_weekly_login_timestamp_seconds')} - time() < 3600",
+        "{{ $labels.gateway }} of {{ $labels.stack }} logs in anew within an hour",
+        "Where the user has a second factor, somebody has to approve it in IBKR Mobile.",
+        _STATUS,
+        "Nothing is wrong.",
+    ),
+    Alert(
+        "IBGatewayDisk",
+        Severity.WARNING,
+        f"max by (stack) (ibgw_host_disk_free_bytes{{{JOB}}}) / max by (stack) (ibgw_host_disk_size_bytes{{{JOB}}})"
+        " < 0.1",
+        "The disk with Docker's data, below {{ $labels.stack }}, has less than a tenth left",
+        "Without room a gateway counts no attempt, and so makes no login.",
+        "ibgw doctor --stack STACK",
+        "Remove no volume: the settings volumes are among them.",
+        lasts=10 * MINUTE,
     ),
     Alert(
         "IBGatewayClock",

@@ -60,6 +60,7 @@ class Supervised(_Closed):
     heals: Count
     memory: Bytes
     clients: Count
+    stopped: Word
     restarts: Count
 
 
@@ -76,10 +77,24 @@ class Planned(_Closed):
     at: Time
 
 
+class Weekly(_Closed):
+    """The week's full login: when the last one was due, and when the next one is."""
+
+    last: Time
+    coming: Time
+
+
+class Disk(_Closed):
+    """Where Docker keeps its data, in bytes."""
+
+    size: Bytes
+    free: Bytes
+
+
 class GatewaySeen(_Closed):
     """One gateway. `since`: when its verdict became this; `looked`: the last look; `verified`: when all checks that the
     prober runs were last passed, 0 for never. `connectivity`: between the gateway and IBKR. `clock`: IBKR's less ours,
-    in seconds. `window`: why it may be away with nobody at fault."""
+    in seconds. `window`: why it may be away with nobody at fault. `memory_limit`: MiB, 0 for none."""
 
     gateway: Name
     mode: Mode
@@ -94,6 +109,8 @@ class GatewaySeen(_Closed):
     clock: Offset | None
     window: Window
     planned: Planned | None
+    weekly: Weekly | None
+    memory_limit: Count
     supervised: Supervised | None
 
 
@@ -104,6 +121,7 @@ class Seen(_Closed):
     stack: Name
     interval: Annotated[float, Field(ge=1, le=3600)]
     written: Time
+    disk: Disk
     gateways: Annotated[tuple[GatewaySeen, ...], Field(max_length=256)]
 
     def fresh(self, now: float) -> bool:

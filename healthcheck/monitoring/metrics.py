@@ -150,6 +150,26 @@ _NEXT = _row(
     "ibgw_gateway_next_planned_timestamp_seconds", Source.PROBER, _EPOCH, "The next planned restart or logoff.", "event"
 )
 
+_LAST_WEEKLY = _row(
+    "ibgw_gateway_last_weekly_login_timestamp_seconds",
+    Source.PROBER,
+    _EPOCH,
+    "When the week's full login was due last.",
+)
+_NEXT_WEEKLY = _row(
+    "ibgw_gateway_next_weekly_login_timestamp_seconds", Source.PROBER, _EPOCH, "When the next one is due."
+)
+_MEMORY_LIMIT = _row(
+    "ibgw_gateway_memory_limit_mb",
+    Source.PROBER,
+    "MiB",
+    "At which use the kernel ends the gateway, as deployed; not there for none.",
+)
+_DISK_SIZE = _row(
+    "ibgw_host_disk_size_bytes", Source.PROBER, "bytes", "Size of the disk with Docker's data.", whose=("stack",)
+)
+_DISK_FREE = _row("ibgw_host_disk_free_bytes", Source.PROBER, "bytes", "Room that is left on it.", whose=("stack",))
+
 # --- what only the inside of a gateway knows ------------------------------------------------------------------------
 
 _MEMORY = _row("ib_gateway_memory_mb", Source.SUPERVISOR, "MiB", "Memory that the gateway's container uses.")
@@ -188,6 +208,13 @@ _DONE = _row(
     Source.SUPERVISOR,
     _EPOCH,
     "When it took place; 0 for not.",
+)
+_STOPPED = _row(
+    "ibgw_gateway_last_stop",
+    Source.SUPERVISOR,
+    "",
+    "1 for how the session before this one ended; killed and stranded are without a logout.",
+    "stop",
 )
 _CLIENTS = _row("ibgw_gateway_clients", Source.SUPERVISOR, "", "Connections of clients, the prober's among them.")
 
@@ -233,6 +260,8 @@ def of_seen(seen: Seen | None, now: float) -> Iterator[Sample]:
     yield Sample(_FRESH, (), seen is not None and seen.fresh(now))
     if seen is None:
         return
+    yield Sample(_DISK_SIZE, (seen.stack,), seen.disk.size)
+    yield Sample(_DISK_FREE, (seen.stack,), seen.disk.free)
     for gateway in seen.gateways:
         whose = (seen.stack, gateway.gateway, gateway.mode)
         yield from of_checks(whose, gateway.verdict, gateway.checks)
@@ -249,6 +278,11 @@ def of_seen(seen: Seen | None, now: float) -> Iterator[Sample]:
             yield Sample(_WINDOW, (*whose, window), window == gateway.window)
         if gateway.planned is not None:
             yield Sample(_NEXT, (*whose, gateway.planned.event), gateway.planned.at)
+        if gateway.weekly is not None:
+            yield Sample(_LAST_WEEKLY, whose, gateway.weekly.last)
+            yield Sample(_NEXT_WEEKLY, whose, gateway.weekly.coming)
+        if gateway.memory_limit:
+            yield Sample(_MEMORY_LIMIT, whose, gateway.memory_limit)
         if gateway.supervised is not None:
             yield from _supervised(whose, gateway.supervised)
 
@@ -266,6 +300,7 @@ def _supervised(whose: Whose, told: Supervised) -> Iterator[Sample]:
     yield Sample(_FACTOR, whose, told.factor)
     yield Sample(_DUE, whose, told.due)
     yield Sample(_DONE, whose, told.done)
+    yield Sample(_STOPPED, (*whose, told.stopped), 1)
     yield Sample(_CLIENTS, whose, told.clients)
 
 

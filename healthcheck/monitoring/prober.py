@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -26,12 +27,22 @@ from healthcheck.checks.authenticated import connectivity_lost
 from healthcheck.explain import explained
 from healthcheck.maintenance import reset_at
 from healthcheck.monitoring import handover, told
-from healthcheck.monitoring.handover import CheckSeen, Farms, GatewaySeen, Planned, Seen, Supervised, Window
+from healthcheck.monitoring.handover import (
+    CheckSeen,
+    Disk,
+    Farms,
+    GatewaySeen,
+    Planned,
+    Seen,
+    Supervised,
+    Weekly,
+    Window,
+)
 from healthcheck.monitoring.metrics import UP
 from healthcheck.observation import NEEDS, CheckName, CheckObservation, Observation
 from healthcheck.reasons import Reason
 from healthcheck.redact import RedactingFilter, Redactor
-from healthcheck.schedule import just_planned, next_planned
+from healthcheck.schedule import just_planned, next_planned, weekly_login
 from healthcheck.session import Session, SessionFailure, Timeouts, Unanswered
 from healthcheck.verdict import SEEN_THROUGH_API, check_verdict, gateway_verdict
 
@@ -137,7 +148,7 @@ class Watch:
         if verdict in UP and time.monotonic() - self._all_at < RARELY:
             self._verified = moment
         notices = [] if self._session is None else [*self._session.notices]
-        coming = next_planned(self.gateway.schedule, now)
+        coming, weekly = next_planned(self.gateway.schedule, now), weekly_login(self.gateway.schedule, now)
         return GatewaySeen(
             gateway=self.gateway.name,
             mode=self.gateway.mode,
@@ -160,6 +171,8 @@ class Watch:
             clock=self._clock,
             window=self._window(status, now),
             planned=None if coming is None else Planned(event=coming.event, at=coming.at.timestamp()),
+            weekly=weekly and Weekly(last=weekly[0].timestamp(), coming=weekly[1].timestamp()),
+            memory_limit=0 if self.gateway.in_place is None else self.gateway.in_place.memory,
             supervised=None if status is None else self._supervised(status),
         )
 
@@ -178,7 +191,7 @@ class Watch:
             self._restarts += self._started is not None
             self._started = status.started
         times = ("until", "started", "login", "factor", "due", "done")
-        words = ("hold", "attempts", "limit", "logins", "event", "heals", "memory", "clients")
+        words = ("hold", "attempts", "limit", "logins", "event", "heals", "memory", "clients", "stopped")
         return Supervised(
             **{name: _seconds(getattr(status, name)) for name in times},
             **{name: getattr(status, name) for name in words},
@@ -215,10 +228,17 @@ async def _watch(watch: Watch, interval: float) -> None:
         await asyncio.sleep(interval)
 
 
+def disk() -> Disk:
+    """A container's own file system is Docker's, so that its size and room are those of Docker's disk. Raises
+    OSError."""
+    system = os.statvfs("/")
+    return Disk(size=system.f_blocks * system.f_frsize, free=system.f_bavail * system.f_frsize)
+
+
 async def _hand_over(watches: Sequence[Watch], stack: str, interval: float) -> None:
     while True:
         seen = tuple(watch.seen for watch in watches if watch.seen is not None)
-        handover.write(Seen(stack=stack, interval=interval, written=time.time(), gateways=seen))
+        handover.write(Seen(stack=stack, interval=interval, written=time.time(), disk=disk(), gateways=seen))
         await asyncio.sleep(min(interval, 1.0))
 
 

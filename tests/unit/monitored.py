@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from deployment.description import Mode
-from healthcheck.monitoring.handover import CheckSeen, Farms, GatewaySeen, Seen, Supervised, Window
+from healthcheck.monitoring.handover import CheckSeen, Disk, Farms, GatewaySeen, Seen, Supervised, Window
 from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
 
 SUPERVISED = Supervised.model_validate(
-    {"hold": "none", "event": "none"}
+    {"hold": "none", "event": "none", "stopped": "none"}
     | dict.fromkeys(("until", "started", "login", "factor", "due", "done"), 0.0)
     | dict.fromkeys(("attempts", "limit", "logins", "heals", "memory", "clients", "restarts"), 0)
 )
@@ -42,13 +42,15 @@ def gateway_seen(
         clock=0.0,
         window=window,
         planned=None,
+        weekly=None,
+        memory_limit=0,
         supervised=SUPERVISED,
     )
     return seen.model_copy(update=more)
 
 
 def seen(*gateways: GatewaySeen, written: float = 0.0) -> Seen:
-    return Seen(stack="paper", interval=15, written=written, gateways=gateways)
+    return Seen(stack="paper", interval=15, written=written, disk=Disk(size=100, free=50), gateways=gateways)
 
 
 @dataclass

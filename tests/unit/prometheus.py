@@ -10,7 +10,7 @@ import yaml
 
 from deployment.description import Mode
 from healthcheck.monitoring import metrics
-from healthcheck.monitoring.handover import CheckSeen, Farms, GatewaySeen, Planned, Seen, Supervised
+from healthcheck.monitoring.handover import CheckSeen, Disk, Farms, GatewaySeen, Planned, Seen, Supervised, Weekly
 from healthcheck.observation import CheckName
 from healthcheck.schedule import Event
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
@@ -29,7 +29,7 @@ def seen(name: str = "main", **changes: Any) -> GatewaySeen:
     """A gateway that is well. Times are as promtool has them: the tests begin at 0."""
     supervised = Supervised(
         hold="none", until=0, started=0, login=0, attempts=0, limit=2, logins=0, factor=0, event="auto_restart", due=0,
-        done=0, heals=0, memory=900 * 2**20, clients=3, restarts=0,
+        done=0, heals=0, memory=900 * 2**20, clients=3, restarts=0, stopped="clean",
     )  # fmt: skip
     passed = tuple(
         CheckSeen(name=check, verdict=CheckVerdict.PASS, reason=None, duration_ms=20)
@@ -38,14 +38,16 @@ def seen(name: str = "main", **changes: Any) -> GatewaySeen:
     well: dict[str, Any] = {
         "gateway": name, "mode": Mode.PAPER, "verdict": GatewayVerdict.VERIFIED, "since": 0, "looked": 0, "verified": 0,
         "checks": passed, "session": True, "connectivity": True, "farms": Farms(), "clock": 0.4, "window": "none",
-        "planned": Planned(event=Event.AUTO_RESTART, at=DAY), "supervised": supervised,
+        "planned": Planned(event=Event.AUTO_RESTART, at=DAY), "weekly": Weekly(last=0, coming=7 * DAY),
+        "memory_limit": 1536, "supervised": supervised,
     }  # fmt: skip
     return GatewaySeen(**{**well, **changes})
 
 
-def series(*gateways: GatewaySeen, **stack: Any) -> Series:
+def series(*gateways: GatewaySeen) -> Series:
     """As a scrape labels them; each value for good."""
-    told = Seen(stack="paper", interval=15, written=0, gateways=gateways or (seen(),), **stack)
+    gateways = gateways or (seen(),)
+    told = Seen(stack="paper", interval=15, written=0, disk=Disk(size=100, free=50), gateways=gateways)
     return {"up{job='ib_gateway'}": "1x1000"} | {
         named(metric.name, **dict(zip(metric.labels, labels, strict=True))): f"{value:g}x1000"
         for metric, labels, value in metrics.of_seen(told, 0)

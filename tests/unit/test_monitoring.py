@@ -3,11 +3,12 @@
 import asyncio
 import json
 import re
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from deployment.description import Schedule
 from deployment.rules import violations
 from healthcheck.monitoring import handover, metrics, prober, told, watcher
-from healthcheck.monitoring.handover import GatewaySeen, Seen
+from healthcheck.monitoring.handover import Disk, GatewaySeen, Seen
 from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
+from healthcheck.schedule import weekly_login
 from healthcheck.session import Timeouts
 from healthcheck.verdict import GatewayVerdict
 from infra import outputs, rules, settings, spec
@@ -168,6 +171,34 @@ def test_lost_farms_and_connectivity_are_told() -> None:
     assert reasons(seen)[CheckName.AUTHENTICATED] is Reason.CONNECTIVITY_LOST
 
 
+def test_the_memory_s_limit_and_the_weekly_login_are_told() -> None:
+    limits = {"memory": 1536, "memory_swap": 1536, "restart": "unless-stopped"}
+    (seen,) = looks(watched(schedule={**NOT_NOW, "cold_restart": "07:05"}, in_place=limits))
+    assert seen.memory_limit == 1536
+    assert seen.weekly is not None
+    assert seen.weekly.last <= seen.looked < seen.weekly.coming
+
+
+def test_the_disk_is_as_large_as_docker_s() -> None:
+    assert 0 < prober.disk().free < prober.disk().size
+    assert abs(prober.disk().size - shutil.disk_usage("/").total) < 2**20
+
+
+def test_the_week_s_login_keeps_its_time_of_day_over_a_change_of_summer_time() -> None:
+    schedule = Schedule(time_zone="America/New_York", cold_restart="07:05")
+    for now, longer in (
+        (datetime(2026, 11, 1, 12, 4, tzinfo=UTC), 1),
+        (datetime(2026, 3, 8, 11, 4, tzinfo=UTC), -1),
+        (datetime(2026, 3, 8, 11, 6, tzinfo=UTC), 0),
+    ):
+        due = weekly_login(schedule, now)
+        assert due is not None
+        assert due[0] <= now < due[1]
+        assert due[1].timestamp() - due[0].timestamp() == timedelta(days=7, hours=longer).total_seconds()
+        assert {f"{moment:%a %H:%M}" for moment in due} == {"Sun 07:05"}
+    assert weekly_login(Schedule(time_zone="Etc/UTC"), now) is None
+
+
 def test_a_wedged_gateway_is_waited_for_on_the_one_connection() -> None:
     with serving(talk=silent) as server:
         watch = watched(server)
@@ -180,7 +211,7 @@ def test_a_wedged_gateway_is_waited_for_on_the_one_connection() -> None:
 
 
 def seen_of(*gateways: GatewaySeen, written: float = 1000.0) -> Seen:
-    return Seen(stack="paper", interval=15, written=written, gateways=gateways)
+    return Seen(stack="paper", interval=15, written=written, disk=Disk(size=100, free=50), gateways=gateways)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +276,7 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 
 
 def test_every_metric_of_the_table_is_told(tmp_path: Path, one: GatewaySeen) -> None:
-    """But for a verification's own, and what this gateway has none of: a reason, and a next restart."""
+    """But for a verification's own, and what this gateway has none of: a reason, a next restart, a limit."""
     file = tmp_path / "seen.json"
     handover.write(seen_of(one), file)
     status, kind, text = watcher.page("/metrics", file, lambda: 1001.0)
@@ -257,11 +288,16 @@ def test_every_metric_of_the_table_is_told(tmp_path: Path, one: GatewaySeen) -> 
         "ibgw_verification_waited_seconds",
         "ibgw_verification_timestamp_seconds",
         "ibgw_gateway_next_planned_timestamp_seconds",
+        "ibgw_gateway_last_weekly_login_timestamp_seconds",
+        "ibgw_gateway_next_weekly_login_timestamp_seconds",
+        "ibgw_gateway_memory_limit_mb",
     }
     told = samples(text)
     assert told["ib_gateway_up",] == 1
     assert told["ib_gateway_memory_mb",] == 20
     assert told["ibgw_gateway_window", "none"] == 1
+    assert told["ibgw_gateway_last_stop", "no_session"] == 1
+    assert (told["ibgw_host_disk_free_bytes",], told["ibgw_host_disk_size_bytes",]) == (50, 100)
     assert told["ibgw_monitoring_fresh",] == 1
 
 

@@ -40,6 +40,11 @@ DUE = of_main("ibgw_gateway_last_planned_timestamp_seconds")
 DONE = of_main("ibgw_gateway_last_planned_done_timestamp_seconds")
 RESTARTS = of_main("ibgw_gateway_restarts_total")
 MEMORY = of_main("ib_gateway_memory_mb")
+KILLED, CLEAN = (of_main("ibgw_gateway_last_stop", stop=stop) for stop in ("killed", "clean"))
+LAST_WEEKLY = of_main("ibgw_gateway_last_weekly_login_timestamp_seconds")
+NEXT_WEEKLY = of_main("ibgw_gateway_next_weekly_login_timestamp_seconds")
+LOGIN = of_main("ibgw_gateway_login_timestamp_seconds")
+DISK = named("ibgw_host_disk_free_bytes", stack="paper")
 CLOCK = of_main("ibgw_clock_offset_seconds")
 LOST = of_main("ibgw_gateway_farms_lost", kind="market_data")
 UP = ("IBGatewayDown",)
@@ -60,7 +65,12 @@ FIRES: dict[str, Case] = {
     "IBGatewayConnectivityLost": Case(because("connectivity_lost"), "3m30s"),
     "IBGatewayPlannedRestartMissed": Case({DUE: "0 0 120x1000"}, "18m"),
     "IBGatewayRestartLoop": Case({RESTARTS: "0+1x10 10x1000"}, "6m"),
-    "IBGatewayHighMemory": Case({MEMORY: "900 900 2049x1000"}, "7m"),
+    "IBGatewayHighMemory": Case({MEMORY: "900 900 1400x1000"}, "7m"),
+    "IBGatewayMemoryTrend": Case({MEMORY: "900+4x100"}, "70m"),
+    "IBGatewayUncleanStop": Case({CLEAN: "1 1 stale", KILLED: "_ _ 1x1000"}, "10m"),
+    "IBGatewayWeeklyLoginMissed": Case({LAST_WEEKLY: "-604800 -604800 120x1000"}, "40m"),
+    "IBGatewayWeeklyLoginNear": Case({NEXT_WEEKLY: "7200x1000"}, "61m"),
+    "IBGatewayDisk": Case({DISK: "50 9x1000"}, "12m"),
     "IBGatewayClock": Case({CLOCK: "0 0 -9x1000"}, "7m"),
     "IBGatewayWatcherMissing": Case({}, "4m", absent=True),
 }
@@ -90,6 +100,11 @@ SILENT: dict[str, Case] = {
     "IBGatewayPlannedRestartMissed": Case({DUE: "0 0 120x1000", DONE: "0x5 300x1000"}, "20m"),
     "IBGatewayRestartLoop": Case({RESTARTS: "0 0 1 1 1 2x1000"}, "20m"),
     "IBGatewayHighMemory": Case({MEMORY: "900 2049 2049 2049 900x1000"}, "9m"),
+    "IBGatewayMemoryTrend": Case({MEMORY: "900+2x30 960x1000"}, "90m"),
+    "IBGatewayUncleanStop": Case({CLEAN: "1 1 stale", KILLED: "_ _ 1x1000"}, "70m"),
+    "IBGatewayWeeklyLoginMissed": Case({LAST_WEEKLY: "-604800 -604800 120x1000", LOGIN: "0x5 360x1000"}, "40m"),
+    "IBGatewayWeeklyLoginNear": Case({NEXT_WEEKLY: "7200x1000"}, "59m"),
+    "IBGatewayDisk": Case({DISK: "50 9x5 50x1000"}, "12m"),
     "IBGatewayClock": Case({CLOCK: "4x1000"}, "9m"),
     "IBGatewayWatcherMissing": Case({named("up"): "1 0 1x1000"}, "9m"),
 }
