@@ -36,7 +36,7 @@ def described(stack: str) -> Described:
     """Raises IbgwError: what the state's backend says of the stack, or, where it refuses and nothing is kept here,
     both; and where the Docker host does not answer."""
     # Pulumi's process takes a while, and whoever asks goes on to ask Docker: what that needs is loaded meanwhile.
-    threading.Thread(target=import_module, args=("healthcheck.runner",), name="load", daemon=True).start()
+    threading.Thread(target=import_module, args=("healthcheck.docker_host",), name="load", daemon=True).start()
     try:
         deployment = Stack(stack).deployment(seconds=SECONDS)
     except StateUnreadableError as error:

@@ -13,7 +13,6 @@ from deployment.errors import ExitCode
 from deployment.tables import Kind
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors, moment
-from healthcheck.gateway_container import status_of
 from healthcheck.inside import Answered, ask
 from healthcheck.observation import Attempt, CheckName, timestamp
 from healthcheck.redact import Redactor
@@ -129,6 +128,8 @@ def looked(docker: DockerHost, deployment: Deployment) -> tuple[list[Row], int]:
     for gateway, container, answer in seen:
         told = answer.status if answer is not None else None
         if answer is None and container is not None and container["State"]["Running"]:
+            from healthcheck.gateway_container import status_of
+
             with docker_errors(f"Container {gateway.container.name} on {deployment.docker_host}", todo):
                 told = status_of(docker, gateway)
         rows.append(row_of(gateway, reports[gateway.name], container, told, now))

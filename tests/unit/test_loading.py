@@ -12,7 +12,7 @@ HEAVY = ("pulumi", "pulumi_docker", "boto3", "moto", "ib_async", "paramiko", "cr
 BESIDE = ("infra.settings", "yaml", "xml.etree", "operations.promotion", "operations.plan")
 MODULES = {
     "help": "operations.cli",
-    "status": "operations.commands.status, operations.described, healthcheck.runner, operations.status",
+    "status": "operations.commands.status, operations.described, healthcheck.docker_host, operations.status",
     "verify": "operations.commands.verify, operations.described, operations.verification, operations.formats",
 }
 
