@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -115,6 +116,11 @@ TypedNameBesideYes = Annotated[str | None, typer.Option(YES_LIVE, metavar="NAME"
 DuringMarket = Annotated[bool, typer.Option("--during-market", help="On live: also within its ibgw:tradingHours.")]
 
 
+STACK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+"""Each part of one, which may be ORGANIZATION/PROJECT/STACK (Pulumi's tokens.ParseStackName)."""
+SHOWN = 40
+
+
 def takes_stack(command: Callable[..., None]) -> Callable[..., None]:
     """The command, whose stack may also stand without its option: `ibgw verify paper`.
 
@@ -129,13 +135,16 @@ def takes_stack(command: Callable[..., None]) -> Callable[..., None]:
     def run(named: str | None, stack: str | None, **words: object) -> None:
         if named is not None and stack not in (None, named):
             raise IbgwError(f"Two stacks: {named} and --stack {stack}. Name one.", exit_code=ExitCode.BAD_USAGE)
-        chosen = named or stack
+        chosen = stack if named is None else named
+        if chosen is not None and not all(map(STACK_NAME.fullmatch, chosen.split("/"))):
+            found = repr(chosen if len(chosen) <= SHOWN else f"{chosen[:SHOWN]}...")
+            raise IbgwError(f"{found} is no stack's name. Name one: {_choice()}.", exit_code=ExitCode.BAD_USAGE)
         if chosen is None and option.default is option.empty:
             raise IbgwError(
                 f"Name the stack: {_choice()}. A command that acts takes none by default.",
                 exit_code=ExitCode.BAD_USAGE,
             )
-        command(stack=chosen or option.default, **words)
+        command(stack=option.default if chosen is None else chosen, **words)
 
     either = option.replace(default=None)
     argument = option.replace(name="named", default=None, annotation=Annotated[str | None, _ARGUMENT])

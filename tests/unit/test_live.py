@@ -115,6 +115,15 @@ def test_without_the_stacks_name_nothing_is_done(host: Host, words: list[str], t
 
 
 @pytest.mark.parametrize("words", ENDING.values(), ids=ENDING)
+def test_a_live_stack_whose_description_says_paper_is_live(pulumi: FakePulumi, host: Host, words: list[str]) -> None:
+    """Where the state cannot be read, the description is a file's."""
+    document = contract_document("main", "other") | {"stack": "live"}
+    pulumi.answers({"stack output": (0, json.dumps({"contract": document}), "")})
+    assert ibgw(words, "live", typed="y\n") == 8
+    assert (host.acted, host.done) == ([], [])
+
+
+@pytest.mark.parametrize("words", ENDING.values(), ids=ENDING)
 @pytest.mark.parametrize("given", ["y", "paper", "live-2", ""])
 def test_another_name_in_the_option_is_none(host: Host, words: list[str], given: str) -> None:
     assert ibgw(words, "live", "--yes-live", given, typed="live\n") == 8

@@ -181,6 +181,22 @@ def test_a_stack_that_is_named_twice_is_refused(pulumi: FakePulumi, capsys: pyte
     assert pulumi.calls == []
 
 
+@pytest.mark.parametrize(
+    "name", ["", " ", "../x", "x" * 5000, "a//b", "live ", "\x1b[2J", "-live", "paper\n", "\udcff"]
+)
+@pytest.mark.parametrize("command", ["stop", "status", "rollback", "rollout", "verify"])
+def test_what_is_no_stacks_name_is_refused_and_no_default_takes_its_place(
+    command: str, name: str, pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `--stack "$STACK"` where the variable is empty."""
+    monkeypatch.setenv("PULUMI_STACK", "live")
+    assert cli.run([command, "--stack", name]) == 2
+    told = capsys.readouterr().err
+    assert "is no stack's name. Name one: " in told
+    assert len(told) < 200
+    assert pulumi.calls == []
+
+
 def test_who_looks_may_leave_the_choice_to_pulumi_and_is_told(
     pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
