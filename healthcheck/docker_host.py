@@ -32,6 +32,8 @@ ARCHIVES = 2
 
 CHUNK = 32768
 
+LATEST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+
 CONFINED = ("no-new-privileges:true",)
 """The security options of our own containers."""
 """Bytes of an archive, or fewer where no more have come: the first header is read long before the rest is there."""
@@ -245,7 +247,9 @@ class DockerHost:
         with self._archives, closing(self._unpacked(container, path, wanted, last)) as entries:  # type: ignore[type-var]
             for entry, content in entries:
                 if entry.isfile():
-                    name, modified = entry.name.rpartition("/")[2], datetime.fromtimestamp(entry.mtime, UTC)
+                    # A file may have any time, and Python has none after the year 9999.
+                    mtime = min(max(entry.mtime, 0), LATEST)
+                    name, modified = entry.name.rpartition("/")[2], datetime.fromtimestamp(mtime, UTC)
                     found.append(File(name, entry.size, modified, None if content is None else _text(content)))
         return found
 

@@ -200,10 +200,12 @@ class Profile:
 
 
 STAMP = re.compile(r"^([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})[:,.][0-9]{3} ")
-LOCK_TIME = re.compile(r"wait (?:(\d+) minutes?)?(?: & )?(?:(\d+) seconds?)?|retrying in (\d+)s", re.IGNORECASE)
+LOCK_TIME = re.compile(
+    r"wait (?:(\d{1,6}) minutes?)?(?: & )?(?:(\d{1,6}) seconds?)?|retrying in (\d{1,6})s", re.IGNORECASE
+)
 OUTCOME = re.compile(r"held: attempts: (\w+)$")
 ATTEMPT = re.compile(r"^ibgw: attempt (\d{1,9}) of (\d{1,9})$")
-UNTIL = re.compile(r"until (\d+)$")
+UNTIL = re.compile(r"until (\d{1,11})$")
 
 
 @dataclass(frozen=True)
@@ -340,7 +342,15 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _time(line: str) -> datetime | None:
     stamp = STAMP.match(line)
-    return datetime.strptime(stamp[1], "%Y-%m-%d %H:%M:%S") if stamp is not None else None
+    return moment(stamp[1]) if stamp is not None else None
+
+
+def moment(stamp: str) -> datetime | None:
+    """A time as the logs have it, naive; None where there is no such time: a line may be cut, or written over."""
+    try:
+        return datetime.strptime(stamp, "%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return None
 
 
 def _lock_time(line: str) -> int | None:

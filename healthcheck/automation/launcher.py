@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from healthcheck.automation.base import AWAY, EARLY, RESTARTS, LoginState, Reading, matches, replaces
+from healthcheck.automation.base import AWAY, EARLY, RESTARTS, LoginState, Reading, matches, moment, replaces
 from healthcheck.automation.supervisor import PREFIX
 
 NAME = "launcher.log"
@@ -67,7 +67,8 @@ def line(text: str) -> tuple[datetime, LoginState | None] | None:
     if found is None:
         return None
     state = next((state for pattern, state in LINES if pattern.search(found[2])), None)
-    return datetime.fromisoformat(found[1]), state
+    at = moment(found[1])
+    return None if at is None else (at, state)
 
 
 def read(text: str, since: datetime) -> Witness:
@@ -81,9 +82,9 @@ def read(text: str, since: datetime) -> Witness:
         parts = LINE.match(line)
         if parts is None:
             continue
-        at, said = datetime.strptime(parts[1], "%Y-%m-%d %H:%M:%S"), parts[2].rstrip()
+        at, said = moment(parts[1]), parts[2].rstrip()
         state = next((state for pattern, state in LINES if pattern.match(said)), None)
-        if at < since.replace(microsecond=0) or state is None:
+        if at is None or at < since.replace(microsecond=0) or state is None:
             continue
         if RESTART.match(said):
             witness, resuming, challenged = Witness(), False, None

@@ -221,8 +221,8 @@ async def _watch(watch: Watch, interval: float) -> None:
     while True:
         try:
             await watch.look()
-        except (OSError, ValueError) as error:
-            # What one gateway makes of us must not stop the looks at the others; the next look begins anew.
+        except Exception as error:  # noqa: BLE001 - whatever one gateway makes of us, the others are looked at
+            # The next look begins anew.
             log.error("%s: %s", watch.gateway.name, kind(error))
             await watch.leave()
         await asyncio.sleep(interval)

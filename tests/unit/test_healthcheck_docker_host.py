@@ -388,6 +388,18 @@ def test_of_a_folder_s_files_the_ends_are_read_of_those_that_are_wanted(engine: 
     assert files == [File("a.log", 50_003, epoch, "end"), File("b.enc", 6, epoch, None)]
 
 
+@pytest.mark.parametrize("mtime", [2**40, 2**62, -(2**40)])
+def test_a_file_may_have_any_time(engine: StandIn, local: DockerHost, mtime: int) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo("logs/a.log")
+        entry.mtime = mtime
+        tar.addfile(entry)
+    engine.answers["/containers/main/archive"] = 200, packed.getvalue()
+    [file] = local.list_folder("main", "/logs", wanted=bool, last=1)
+    assert file.modified.year == (1970 if mtime < 0 else 9999)
+
+
 def test_of_an_owner_little_is_read(engine: StandIn, local: DockerHost) -> None:
     engine.answers["/containers/main/archive"] = 200, archive({"log": "x" * 100_000})[:50_000]
     assert local.owner("main", "/run/secrets") == (1000, 1001)

@@ -100,6 +100,14 @@ def test_the_last_state_of_the_present_start(lines: tuple[str, ...], state: str,
     assert launcher.read(written(*lines), BEGIN) == launcher.Witness(LoginState(state), kind)
 
 
+def test_lines_with_a_time_that_there_is_not_are_passed_over() -> None:
+    text = written(COMPLETED)
+    broken = text.replace("2026-11-22", "2026-11-31")
+    assert broken != text
+    assert launcher.read(broken + text, BEGIN) == launcher.read(text, BEGIN)
+    assert launcher.line(broken.splitlines()[0]) is None
+
+
 def test_each_row_is_reached() -> None:
     said = [
         RESTART, RESUMED, LOGIN, KEY.strip(), CHALLENGE, *WRONG, CLOSED, "Authorization failed: no longer supported",

@@ -114,6 +114,23 @@ def test_a_lock_tells_how_long_it_lasts() -> None:
     assert read([LOCKED.replace("4 minutes & 47", "9")]).retry_after == 9
 
 
+@pytest.mark.parametrize(
+    "stamp", ["2026-13-01 10:00:00", "2026-02-30 10:00:00", "2026-11-27 10:90:00", "0000-01-01 00:00:00"]
+)
+def test_a_line_with_a_time_that_there_is_not_is_a_line_without(stamp: str) -> None:
+    found = read([f"{stamp}:000 IBC: Login has completed"])
+    assert (found.state, found.at) == ("logged_in", None)
+
+
+@pytest.mark.parametrize(
+    "line", ["ibgw: held: paused until {}", "Too many failed login attempts. Please wait {} minutes"]
+)
+def test_a_number_that_is_no_time_is_none(line: str) -> None:
+    for digits in (12, 20, 5000):
+        found = read([line.format("9" * digits)])
+        assert (found.until, found.retry_after) == (None, None)
+
+
 def test_the_line_that_decided_is_kept() -> None:
     assert read([*ATTEMPT, REJECTED, *FORM]).line == REJECTED
 

@@ -353,3 +353,29 @@ def test_the_rules_of_gateways_hold_for_both() -> None:
     assert {"ibgw-paper.prober", "ibgw-paper.watcher"} <= records.keys()
     assert not any(violations(record) for record in records.values())
     assert records["ibgw-paper.prober"].capabilities_dropped == ("ALL",)
+
+
+@pytest.mark.parametrize("error", [OSError(), ValueError(), LookupError(), ArithmeticError(), RuntimeError()])
+def test_whatever_one_gateway_makes_of_the_prober_the_others_are_looked_at(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    async def look(watch: prober.Watch) -> None:
+        looks.append(watch.gateway.name)
+        if watch.gateway.name == "hostile":
+            raise error
+
+    async def both() -> None:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(prober._watch(prober.Watch(gateway(closed_port(), name=name)), 0.001))
+                for name in ("hostile", "well")
+            ]
+            while min(map(looks.count, ("hostile", "well"))) < 3:
+                await asyncio.sleep(0.001)
+            for task in tasks:
+                task.cancel()
+
+    monkeypatch.setattr(prober.Watch, "look", look)
+    asyncio.run(both())
