@@ -111,7 +111,7 @@ def _mode(text: str) -> str:
 
 
 def _mebibytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)i?b?", text, re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)([kmg]?)i?b?", text, re.IGNORECASE)
     if match is None:
         raise ValueError("expected an amount of memory such as 2g")
     return round(float(match[1]) * {"": 1 / 2**20, "k": 1 / 2**10, "m": 1, "g": 2**10}[match[2].lower()])

@@ -57,7 +57,7 @@ def _gateways(stack: str) -> dict[str, Any]:
 def _configured(file: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]["ibgw:gateways"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
         return {}
     return found
 

@@ -23,7 +23,10 @@ _Words.add_multi_constructor("!", _untagged)
 
 def read(text: str) -> Any:
     """Mappings, lists and texts; what is empty is an empty text. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Words)
+    try:
+        return yaml.load(text, Loader=_Words)
+    except RecursionError:
+        raise yaml.MarkedYAMLError(problem="it is nested too deeply") from None
 
 
 def what_is_wrong(error: yaml.YAMLError) -> str:

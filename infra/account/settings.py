@@ -113,9 +113,10 @@ def _config(file: Path) -> dict[str, str]:
         config = document["config"].items()
     except OSError as error:
         raise _refused(file, f"cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+    # ValueError: a date that is not in the calendar.
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _refused(file, "no stack's file: it holds no readable `config`") from None
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config}
+    return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in config}
 
 
 def _refused(file: Path, why: str) -> IbgwError:

@@ -106,7 +106,9 @@ def test_a_secret_by_its_arn_is_refused(project: Path) -> None:
     assert command in str(said.value)
 
 
-@pytest.mark.parametrize("text", ["", "config: 3", "a: b", "[", "config: {"])
+@pytest.mark.parametrize(
+    "text", ["", "config: 3", "a: b", "[", "config: {", "config: {a: 2026-13-45}", "config: " + "[" * 5000]
+)
 def test_a_file_that_is_no_stack_s_is_named(project: Path, text: str) -> None:
     (project / "Pulumi.paper.yaml").write_text(text)
     with pytest.raises(IbgwError, match=r"Pulumi.paper.yaml: no stack's file"):

@@ -377,6 +377,29 @@ def test_what_is_no_number_is_told_in_words(project: Path, line: str, capsys: py
     assert f"{line.partition('=')[0]} -> not taken: expected a whole number (" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (
+            "services:\n  ib-gateway:\n    image: ghcr.io/gnzsnz/ib-gateway:10.30.1\n    mem_limit: " + "9" * 5000,
+            ExitCode.OK,
+        ),
+        (
+            "services:\n  ib-gateway:\n    image: ghcr.io/gnzsnz/ib-gateway:10.30.1\n    mem_limit: "
+            + "9" * 5000
+            + "."
+            + "9" * 5000,
+            ExitCode.OK,
+        ),
+        ("services: " + "[" * 5000, ExitCode.BAD_USAGE),
+        ("services:\n  ib-gateway: " + "{a: " * 5000, ExitCode.BAD_USAGE),
+    ],
+)
+def test_what_is_too_deep_or_too_long_is_told_in_words(project: Path, text: str, code: ExitCode) -> None:
+    (project / "compose.yaml").write_text(text)
+    assert cli.run(["init", "--stack", "paper", *GIVEN, "--from", "compose.yaml"]) == code
+
+
 def test_a_value_that_no_stack_may_have_is_left_out_and_explained(project: Path) -> None:
     lines = ("TIME_ZONE=Mars/Base", "TWS_COLD_RESTART=00:30", "TWS_ACCEPT_INCOMING=perhaps", "READ_ONLY_API=yes")
     (project / "today.env").write_text("\n".join(lines))

@@ -176,6 +176,7 @@ def test_pulumis_complaints_say_what_to_do(pulumi: FakePulumi, complaint: str, e
         ("config:\n  ibgw:mode: 'a' b\n", "line 2: .* a quote, colon or bracket is missing"),
         ("config:\n  ibgw:gateways: {main: {}\n", r"a \{ that opens in line 2 is never closed"),
         ("config:\n  ibgw:gateways: [s3cret\n  x: y\n", r"a \[ that opens in line 2 is never closed"),
+        ("config: " + "[" * 5000, "it is nested too deeply"),
         ("config:\n  x: *s3cret\n", "line 2: found undefined alias a text"),
     ],
 )
