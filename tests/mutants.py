@@ -1489,8 +1489,8 @@ MUTATIONS = (
     Mutation(
         "what acts takes the stack that is selected",
         "operations/commands/shared.py",
-        "        chosen = named or stack\n",
-        "        chosen = named or stack or looked_at(None)\n",
+        "        chosen = stack if named is None else named\n",
+        "        chosen = (stack if named is None else named) or looked_at(None)\n",
         "tests/unit/test_operations_cli.py::test_who_acts_names_the_stack",
     ),
     Mutation(
