@@ -78,7 +78,9 @@ def _ours(spec: StackSpec, labels: Mapping[str, str]) -> bool:
 
 def held(spec: StackSpec, objects: Iterable[HostObject]) -> list[Held]:
     """The subnets of the host's networks. The one thing of `spec` that counts here is whose they are."""
-    return [Held(thing.name, subnet, _ours(spec, thing.labels)) for thing in objects for subnet in thing.subnets]
+    return [
+        Held(existing.name, subnet, _ours(spec, existing.labels)) for existing in objects for subnet in existing.subnets
+    ]
 
 
 def _fixed_names(host: HostSpec) -> Iterable[tuple[str, str]]:
@@ -117,10 +119,10 @@ def check_host(spec: StackSpec, host: HostSpec, objects: Collection[HostObject],
     host cannot do and nobody has accepted."""
     fixed = set(_fixed_names(host))
     faults = [
-        f"{thing.kind} {thing.name!r} exists and does not carry this stack's labels; "
+        f"{existing.kind} {existing.name!r} exists and does not carry this stack's labels; "
         f"remove it, or set another ibgw:namePrefix (now {spec.names.prefix!r})"
-        for thing in objects
-        if (thing.kind, thing.name) in fixed and not _ours(spec, thing.labels)
+        for existing in objects
+        if (existing.kind, existing.name) in fixed and not _ours(spec, existing.labels)
     ]
     faults += [str(lack) for lack in lacking if not lack.accepted_by(spec.accepted)]
     declared = {name for kind, name in fixed if kind == "network"}
@@ -128,25 +130,25 @@ def check_host(spec: StackSpec, host: HostSpec, objects: Collection[HostObject],
         configured = gateway.settings.api_subnet
         if configured is None:
             continue
-        for thing in objects:
-            for taken in thing.subnets:
+        for existing in objects:
+            for taken in existing.subnets:
                 # One of our networks on its way out counts too: it is removed only at the update's end.
-                if thing.name not in declared and configured.overlaps(taken):
+                if existing.name not in declared and configured.overlaps(taken):
                     faults.append(
                         f"ibgw:gateways.{gateway.name}.apiSubnet: {configured} overlaps {taken} of network "
-                        f"{thing.name!r}; set another one"
+                        f"{existing.name!r}; set another one"
                     )
     for gateway in host.gateways.values():
-        for thing in objects:
+        for existing in objects:
             if (
-                thing.labels.get(Label.SECRET_ID) == gateway.secret.id
-                and thing.labels.get(Label.ROLE) == Role.GATEWAY
-                and thing.name != gateway.container.name
+                existing.labels.get(Label.SECRET_ID) == gateway.secret.id
+                and existing.labels.get(Label.ROLE) == Role.GATEWAY
+                and existing.name != gateway.container.name
             ):
                 faults.append(
-                    f"ibgw:gateways.{gateway.name}.credentials.secretId: container {thing.name!r} on this host already "
-                    f"logs in with secret {gateway.secret.id!r}; a user has one session, so remove that gateway first, "
-                    "in an update of its own"
+                    f"ibgw:gateways.{gateway.name}.credentials.secretId: container {existing.name!r} on this host "
+                    f"already logs in with secret {gateway.secret.id!r}; a user has one session, so remove that "
+                    "gateway first, in an update of its own"
                 )
     if faults:
         raise IbgwError(

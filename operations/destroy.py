@@ -29,7 +29,7 @@ def destroy(stack: Stack, *, ask: Callable[[str], None], say: Callable[[str], No
     Raises IbgwError: refused, when foreign containers are attached, and nothing was changed; failed.
     """
     configured, state = stack.configured(), read_state(stack.export_state())
-    containers = sorted(thing.name for thing in state.objects if thing.kind is Kind.CONTAINER)
+    containers = sorted(recorded.name for recorded in state.objects if recorded.kind is Kind.CONTAINER)
     with (
         DockerHost(configured.docker_host) as docker,
         docker_errors(f"Docker host {configured.docker_host}", "run this again once that is resolved"),
@@ -65,9 +65,9 @@ def destroy(stack: Stack, *, ask: Callable[[str], None], say: Callable[[str], No
 
 def in_the_way(docker: DockerHost, state: State) -> list[str]:
     """What is attached to the state's networks and is not the state's, with what to do. Raises DockerError."""
-    known = {thing.id for thing in state.objects}
+    known = {recorded.id for recorded in state.objects}
     attached: list[str] = []
-    for network in (thing for thing in state.objects if thing.kind is Kind.NETWORK):
+    for network in (recorded for recorded in state.objects if recorded.kind is Kind.NETWORK):
         inspected = docker.inspect(Kind.NETWORK, network.id)
         for identity, member in ((inspected or {}).get("Containers") or {}).items():
             if identity not in known:

@@ -274,7 +274,9 @@ class Stack:
         than SECONDS for it."""
         from operations.repair.state import read_state
 
-        return frozenset(thing.id for thing in read_state(self._pulumi("stack", "export", seconds=SECONDS)).objects)
+        return frozenset(
+            recorded.id for recorded in read_state(self._pulumi("stack", "export", seconds=SECONDS)).objects
+        )
 
     def clear_pending(self) -> None:
         """Drops pending operations from the state and changes nothing else.

@@ -683,8 +683,8 @@ MUTATIONS = (
     Mutation(
         "a renamed gateway logs in beside its old self",
         "infra/host.py",
-        "and thing.name != gateway.container.name",
-        "and not _ours(spec, thing.labels)",
+        "and existing.name != gateway.container.name",
+        "and not _ours(spec, existing.labels)",
         f"{PROGRAM}::test_a_renamed_gateway_does_not_log_in_beside_its_old_self",
     ),
     Mutation(
@@ -851,14 +851,14 @@ MUTATIONS = (
     Mutation(
         "a foreign object of our name is taken over",
         "infra/host.py",
-        "if (thing.kind, thing.name) in fixed and not _ours(spec, thing.labels)",
+        "if (existing.kind, existing.name) in fixed and not _ours(spec, existing.labels)",
         "if False",
         f"{PROGRAM}::test_foreign_objects_of_our_names_declare_nothing",
     ),
     Mutation(
         "a second gateway with the same secret is not seen",
         "infra/host.py",
-        "thing.labels.get(Label.SECRET_ID) == gateway.secret.id",
+        "existing.labels.get(Label.SECRET_ID) == gateway.secret.id",
         "False",
         f"{PROGRAM}::test_a_second_gateway_with_the_same_secret_declares_nothing",
     ),

@@ -40,7 +40,7 @@ class Guest:
 
 
 @dataclass(frozen=True)
-class Found:
+class Existing:
     """One object on the Docker host. A volume's id is its name. `role` and `gateway` are from its labels.
 
     Of a container: `running`, `exit_code` (None while it runs), `grace` (seconds to stop), `networks` (id to name).
@@ -63,7 +63,7 @@ class Found:
 class Inventory:
     """`missing`: URNs of recorded objects that the host does not have."""
 
-    objects: tuple[Found, ...]
+    objects: tuple[Existing, ...]
     missing: frozenset[str]
 
 
@@ -77,18 +77,18 @@ def take_inventory(docker: DockerHost, scope: Scope, recorded: Iterable[Recorded
         *(_network(entry, docker.find(Kind.CONTAINER, network=entry["Id"])) for entry in networks),
         *(_volume(entry) for entry in docker.find(Kind.VOLUME, scope.labels)),
     )
-    present = {(thing.kind, thing.id) for thing in objects}
+    present = {(existing.kind, existing.id) for existing in objects}
     missing = (
-        thing.urn
-        for thing in recorded
-        if (thing.kind, thing.id) not in present and docker.inspect(thing.kind, thing.id) is None
+        entry.urn
+        for entry in recorded
+        if (entry.kind, entry.id) not in present and docker.inspect(entry.kind, entry.id) is None
     )
     return Inventory(objects=objects, missing=frozenset(missing))
 
 
-def _container(entry: Inspected) -> Found:
+def _container(entry: Inspected) -> Existing:
     labels, state = entry["Config"]["Labels"], entry["State"]
-    return Found(
+    return Existing(
         kind=Kind.CONTAINER,
         id=entry["Id"],
         name=entry["Name"].lstrip("/"),
@@ -101,8 +101,8 @@ def _container(entry: Inspected) -> Found:
     )
 
 
-def _network(entry: Inspected, attached: Iterable[Inspected]) -> Found:
-    return Found(
+def _network(entry: Inspected, attached: Iterable[Inspected]) -> Existing:
+    return Existing(
         kind=Kind.NETWORK,
         id=entry["Id"],
         name=entry["Name"],
@@ -112,8 +112,8 @@ def _network(entry: Inspected, attached: Iterable[Inspected]) -> Found:
     )
 
 
-def _volume(entry: Inspected) -> Found:
-    return Found(
+def _volume(entry: Inspected) -> Existing:
+    return Existing(
         kind=Kind.VOLUME,
         id=entry["Name"],
         name=entry["Name"],

@@ -7,7 +7,7 @@ from enum import StrEnum
 from deployment.names import Role
 from deployment.parts import Attachment
 from deployment.tables import Kind
-from operations.repair.inventory import Found, Inventory
+from operations.repair.inventory import Existing, Inventory
 from operations.repair.lock import Lock
 from operations.repair.processes import Process
 from operations.repair.state import Recorded, State
@@ -62,47 +62,49 @@ def make_plan(
     stack: str, state: State, inventory: Inventory, locks: Sequence[Lock] = (), strays: Iterable[Process] = ()
 ) -> Plan:
     """Compares what is recorded with what there is."""
-    recorded = {(thing.kind, thing.id): thing for thing in state.objects}
-    unrecorded = [thing for thing in inventory.objects if (thing.kind, thing.id) not in recorded]
+    recorded = {(entry.kind, entry.id): entry for entry in state.objects}
+    unrecorded = [existing for existing in inventory.objects if (existing.kind, existing.id) not in recorded]
     failed_owners = [
-        thing
-        for thing in inventory.objects
-        if thing.role == Role.SETTINGS_OWNER and (thing.kind, thing.id) in recorded and thing.exit_code not in (None, 0)
+        existing
+        for existing in inventory.objects
+        if existing.role == Role.SETTINGS_OWNER
+        and (existing.kind, existing.id) in recorded
+        and existing.exit_code not in (None, 0)
     ]
-    leaving = {thing.id for thing in (*unrecorded, *failed_owners) if thing.kind is Kind.CONTAINER}
-    again = {recorded[thing.kind, thing.id].urn for thing in failed_owners} | inventory.missing
+    leaving = {existing.id for existing in (*unrecorded, *failed_owners) if existing.kind is Kind.CONTAINER}
+    again = {recorded[existing.kind, existing.id].urn for existing in failed_owners} | inventory.missing
     kept = [
-        (recorded[thing.kind, thing.id], thing)
-        for thing in inventory.objects
-        if (thing.kind, thing.id) in recorded and thing.id not in leaving
+        (recorded[existing.kind, existing.id], existing)
+        for existing in inventory.objects
+        if (existing.kind, existing.id) in recorded and existing.id not in leaving
     ]
     own = {
-        thing.id
-        for thing in inventory.objects
-        if thing.kind is Kind.NETWORK and thing.gateway is not None and (thing.kind, thing.id) in recorded
+        existing.id
+        for existing in inventory.objects
+        if existing.kind is Kind.NETWORK and existing.gateway is not None and (existing.kind, existing.id) in recorded
     }
     actions = [
         *(_end(process) for process in strays),
         *([_cancel(locks)] if locks else []),
-        *(_remove_container(thing) for thing in unrecorded if thing.kind is Kind.CONTAINER),
-        *(_remove_failed_owner(thing) for thing in failed_owners),
-        *(_remove_network(thing, leaving) for thing in unrecorded if thing.kind is Kind.NETWORK),
+        *(_remove_container(existing) for existing in unrecorded if existing.kind is Kind.CONTAINER),
+        *(_remove_failed_owner(existing) for existing in failed_owners),
+        *(_remove_network(existing, leaving) for existing in unrecorded if existing.kind is Kind.NETWORK),
         *([_clear(state.pending)] if state.pending else []),
-        *(_forget(thing) for thing in state.objects if thing.urn in again and not thing.doomed),
+        *(_forget(entry) for entry in state.objects if entry.urn in again and not entry.doomed),
         *(action for was, now in kept for action in _put_back(was, now, inventory)),
     ]
     order = list(Verb)
     return Plan(
         actions=tuple(sorted(actions, key=lambda action: order.index(action.verb))),
         notes=tuple(_notes(stack, unrecorded, kept)),
-        lost=tuple(thing.name for thing in unrecorded if _is_lost(thing, own)),
+        lost=tuple(existing.name for existing in unrecorded if _is_lost(existing, own)),
     )
 
 
-def _is_lost(thing: Found, own: set[str]) -> bool:
+def _is_lost(existing: Existing, own: set[str]) -> bool:
     """Whether it is a running gateway that no interrupted update left: a network of its own is recorded before it.
     `own`: the recorded networks that are one gateway's."""
-    return thing.role == Role.GATEWAY and thing.running and own.isdisjoint(thing.networks or ())
+    return existing.role == Role.GATEWAY and existing.running and own.isdisjoint(existing.networks or ())
 
 
 def _end(process: Process) -> Action:
@@ -118,40 +120,40 @@ def _cancel(locks: Sequence[Lock]) -> Action:
     return Action(Verb.CANCEL_LOCK, "", "lock", "remove the stack's lock: " + ", ".join(str(lock) for lock in locks))
 
 
-def _remove_container(thing: Found) -> Action:
+def _remove_container(existing: Existing) -> Action:
     stopping = (
-        f"end its session, with {thing.grace} s to log out, and "
-        if thing.running and thing.role == Role.GATEWAY
+        f"end its session, with {existing.grace} s to log out, and "
+        if existing.running and existing.role == Role.GATEWAY
         else ""
     )
     return Action(
         Verb.REMOVE_CONTAINER,
-        thing.id,
-        thing.name,
-        f"container {thing.name} ({thing.role}) is not in the stack's state: {stopping}remove it",
-        running=thing.running,
-        grace=thing.grace,
+        existing.id,
+        existing.name,
+        f"container {existing.name} ({existing.role}) is not in the stack's state: {stopping}remove it",
+        running=existing.running,
+        grace=existing.grace,
     )
 
 
-def _remove_failed_owner(thing: Found) -> Action:
+def _remove_failed_owner(existing: Existing) -> Action:
     return Action(
         Verb.REMOVE_CONTAINER,
-        thing.id,
-        thing.name,
-        f"container {thing.name} ended with exit code {thing.exit_code} before the settings volume had its owner: "
-        "remove it, so that the next update runs it again",
+        existing.id,
+        existing.name,
+        f"container {existing.name} ended with exit code {existing.exit_code} before the settings volume had its "
+        "owner: remove it, so that the next update runs it again",
     )
 
 
-def _remove_network(thing: Found, leaving: set[str]) -> Action:
-    foreign = [guest for guest in thing.guests if guest.id not in leaving]
+def _remove_network(existing: Existing, leaving: set[str]) -> Action:
+    foreign = [guest for guest in existing.guests if guest.id not in leaving]
     who = ", ".join(sorted(guest.name for guest in foreign))
     return Action(
         Verb.REMOVE_NETWORK,
-        thing.id,
-        thing.name,
-        f"network {thing.name} is not in the stack's state: "
+        existing.id,
+        existing.name,
+        f"network {existing.name} is not in the stack's state: "
         + (f"disconnect {who} from it (connect again after the next update) and " if who else "")
         + "remove it",
         guests=tuple(guest.id for guest in foreign),
@@ -163,17 +165,17 @@ def _clear(pending: Sequence[str]) -> Action:
     return Action(Verb.CLEAR_PENDING, "", "pending operations", f"clear pending operations from the state: {names}")
 
 
-def _forget(thing: Recorded) -> Action:
+def _forget(gone: Recorded) -> Action:
     return Action(
         Verb.FORGET,
-        thing.urn,
-        thing.name,
-        f"{thing.kind} {thing.name} is in the state and not on the Docker host: forget it, so that the next update "
+        gone.urn,
+        gone.name,
+        f"{gone.kind} {gone.name} is in the state and not on the Docker host: forget it, so that the next update "
         "creates it again",
     )
 
 
-def _put_back(was: Recorded, now: Found, inventory: Inventory) -> Iterable[Action]:
+def _put_back(was: Recorded, now: Existing, inventory: Inventory) -> Iterable[Action]:
     """Undoes what was done to a recorded container by hand, where that needs no new login."""
     if was.kind is not Kind.CONTAINER or was.doomed:
         return
@@ -208,21 +210,21 @@ def _put_back(was: Recorded, now: Found, inventory: Inventory) -> Iterable[Actio
             )
 
 
-def _known(attachment: Attachment, inventory: Inventory) -> Found | None:
+def _known(attachment: Attachment, inventory: Inventory) -> Existing | None:
     return next(
         (
-            thing
-            for thing in inventory.objects
-            if thing.kind is Kind.NETWORK and attachment.network in (thing.id, thing.name)
+            existing
+            for existing in inventory.objects
+            if existing.kind is Kind.NETWORK and attachment.network in (existing.id, existing.name)
         ),
         None,
     )
 
 
-def _notes(stack: str, unrecorded: Iterable[Found], kept: Iterable[tuple[Recorded, Found]]) -> Iterable[str]:
-    for thing in unrecorded:
-        if thing.kind is Kind.VOLUME:
-            yield f"volume {thing.name} is not in the stack's state: it stays, and the next update adopts it"
+def _notes(stack: str, unrecorded: Iterable[Existing], kept: Iterable[tuple[Recorded, Existing]]) -> Iterable[str]:
+    for existing in unrecorded:
+        if existing.kind is Kind.VOLUME:
+            yield f"volume {existing.name} is not in the stack's state: it stays, and the next update adopts it"
     for was, now in kept:
         if now.role == Role.GATEWAY and not now.running and not was.doomed:
             yield (

@@ -7,7 +7,7 @@ import pytest
 
 from deployment.parts import Attachment
 from deployment.tables import Kind
-from operations.repair.inventory import Found, Guest, Inventory
+from operations.repair.inventory import Existing, Guest, Inventory
 from operations.repair.lock import Lock
 from operations.repair.plan import Action, Plan, Verb, make_plan
 from operations.repair.processes import Process
@@ -20,27 +20,27 @@ def urn(name: str) -> str:
     return f"urn:pulumi:paper::ibgw::x::{name}"
 
 
-def container(id: str, role: str = "gateway", **more: object) -> Found:
+def container(id: str, role: str = "gateway", **more: object) -> Existing:
     values: dict[str, object] = {"running": True, "grace": 90, "exit_code": None, "networks": {}, **more}
-    return Found(Kind.CONTAINER, id, f"ibgw-paper-{id}", role, gateway="main", **values)  # type: ignore[arg-type]
+    return Existing(Kind.CONTAINER, id, f"ibgw-paper-{id}", role, gateway="main", **values)  # type: ignore[arg-type]
 
 
-def network(id: str, *guests: Guest, name: str | None = None) -> Found:
+def network(id: str, *guests: Guest, name: str | None = None) -> Existing:
     shared = id == "egress"
     role, gateway = ("egress", None) if shared else ("api", "main")
-    return Found(Kind.NETWORK, id, name or f"ibgw-paper-{id}", role, gateway, guests=guests)
+    return Existing(Kind.NETWORK, id, name or f"ibgw-paper-{id}", role, gateway, guests=guests)
 
 
-def volume(name: str) -> Found:
-    return Found(Kind.VOLUME, name, name, "settings", gateway="main")
+def volume(name: str) -> Existing:
+    return Existing(Kind.VOLUME, name, name, "settings", gateway="main")
 
 
-def recorded(thing: Found, **more: object) -> Recorded:
-    return Recorded(urn(thing.id), thing.kind, thing.id, thing.name, **more)  # type: ignore[arg-type]
+def recorded(existing: Existing, **more: object) -> Recorded:
+    return Recorded(urn(existing.id), existing.kind, existing.id, existing.name, **more)  # type: ignore[arg-type]
 
 
 def plan(
-    found: list[Found],
+    found: list[Existing],
     known: list[Recorded] | None = None,
     *,
     pending: tuple[str, ...] = (),
@@ -81,7 +81,7 @@ def test_a_running_gateway_of_which_not_even_a_network_is_recorded_is_lost() -> 
 
 
 @pytest.mark.parametrize("other", [container("c", running=False, exit_code=143), container("c", "verifier")])
-def test_what_has_no_session_is_not_lost(other: Found) -> None:
+def test_what_has_no_session_is_not_lost(other: Existing) -> None:
     assert plan([other]).lost == ()
 
 
@@ -93,7 +93,7 @@ def test_other_unrecorded_containers_are_removed(role: str) -> None:
 
 def test_an_unrecorded_container_does_not_hide_behind_a_recorded_one_of_its_name() -> None:
     old = container("old")
-    new = Found(Kind.CONTAINER, "new", old.name, "gateway", gateway="main", running=True, networks={})
+    new = Existing(Kind.CONTAINER, "new", old.name, "gateway", gateway="main", running=True, networks={})
     made = plan([new], [recorded(old)], missing=(urn("old"),))
     assert [(action.verb, action.id) for action in made.actions] == [
         (Verb.REMOVE_CONTAINER, "new"),
