@@ -385,6 +385,11 @@ class DockerHost:
         return str(self._api.create_network(name, driver="bridge", labels=dict(labels))["Id"])
 
     @_failures()
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """One that is there stays as it is."""
+        self._api.create_volume(name, labels=dict(labels))
+
+    @_failures()
     def remove_network(self, network: str) -> None:
         self._api.remove_network(network)
 

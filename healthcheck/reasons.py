@@ -52,6 +52,7 @@ class Reason(StrEnum):
     GUARD_UNWRITABLE = "guard_unwritable"
     VOLUME_LOCKED = "volume_locked"
     WRONG_ACCOUNT = "wrong_account"
+    VOLUME_LOST = "volume_lost"
     AUTOMATION_UNSUPPORTED = "automation_unsupported"
     AUTOMATION_FAILED = "automation_failed"
     SECOND_FACTOR_PENDING = "second_factor_pending"
@@ -461,6 +462,15 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         (
             NEW_SECRET,
             RIGHT_AFTER_ALL,
+        ),
+    ),
+    Reason.VOLUME_LOST: Explanation(
+        "The gateway's settings volume was lost, and with it the count of attempts to log in: further ones could lock "
+        "the account, so that none is made before somebody says so.",
+        (
+            "make certain that this user logs in nowhere else, such as on a Docker host that was replaced",
+            "where the last attempts failed, put a new version of the secret {secret} in first: {put_secret}",
+            "have it log in: {login}",
         ),
     ),
     Reason.AUTOMATION_UNSUPPORTED: Explanation(

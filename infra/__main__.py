@@ -4,7 +4,7 @@ import asyncio
 import atexit
 import functools
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import pulumi
 from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import RELEASES
-from infra import credentials, failure, host, release, rules, settings, spec
+from infra import credentials, failure, host, lost_volumes, release, rules, settings, spec
 from infra.trading import away_while_trading
 from infra.verification import verify_after_update
 
@@ -55,8 +55,9 @@ def _load() -> Callable[..., spec.StackSpec]:
 
 async def _prepare(
     described: spec.StackSpec, describe: Callable[..., spec.StackSpec]
-) -> tuple[spec.StackSpec, spec.HostSpec, "docker.Provider"]:
-    """The stack with its subnets, and the provider of a Docker host that answers and has nothing in the stack's way.
+) -> tuple[spec.StackSpec, spec.HostSpec, "docker.Provider", Sequence[host.HostObject]]:
+    """The stack with its subnets, and the provider of a Docker host that answers and has nothing in the stack's way;
+    and what is on that.
 
     Its plug-in starts here, while Secrets Manager is still being asked, and what it takes to declare is loaded here.
     """
@@ -71,7 +72,7 @@ async def _prepare(
         pulumi.log.warn(text)
     from infra.resources import declare_provider
 
-    return stack, where, declare_provider(where.docker_host)
+    return stack, where, declare_provider(where.docker_host), existing.objects
 
 
 async def program(verify: Verification = verify_after_update) -> dict[str, pulumi.Output[Any]]:
@@ -91,14 +92,18 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
         for refusal in (reading.exception(), finding.exception(), preparing.exception()):
             if refusal is not None:
                 raise refusal
-        secrets, channels, (stack, where, provider) = reading.result(), finding.result(), preparing.result()
+        secrets, channels = reading.result(), finding.result()
+        stack, where, provider, objects = preparing.result()
+        lost = await lost_volumes.find(stack, objects, {name: secret.version_id for name, secret in secrets.items()})
     except IbgwError as error:
         raise failure.failed(str(error)) from None
     from infra.resources import declare
 
     # All is loaded and stays: without this, Python looks through it once more, for 0.3 s, before it ends.
     gc.freeze()
-    deployment = await declare(stack, where, provider, secrets, channels)
+    for text in lost_volumes.in_words(stack, lost):
+        pulumi.log.warn(text)
+    deployment = await declare(stack, where, provider, secrets, channels, lost)
     verify(deployment, stack)
     return {"contract": deployment}
 

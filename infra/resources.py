@@ -1,14 +1,14 @@
 """What a stack declares on a Docker host: the provider, images and networks, and its gateways there."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pulumi
 import pulumi_docker as docker
 
 from deployment.parts import VERIFIER_IMAGE, Reference
-from infra import outputs, release, spec, trial
+from infra import lost_volumes, outputs, release, spec, trial
 from infra.components.gateway import Gateway, GatewayArgs
 from infra.components.images import declare_gateway_image, declare_verifier_image
 from infra.components.monitoring import Monitoring, MonitoringArgs
@@ -28,8 +28,9 @@ async def declare(
     provider: docker.Provider,
     secrets: Mapping[str, Credentials],
     channels: Channels,
+    lost: Collection[str] = (),
 ) -> pulumi.Output[dict[str, Any]]:
-    """Everything else on one host; its description.
+    """Everything else on one host; its description. `lost`: the gateways whose settings volume was.
 
     In an update nothing of a gateway is declared before the image is there and Docker has taken a container of it.
     """
@@ -43,7 +44,11 @@ async def declare(
         stack.names.verifier_image, base_image=stack.base_image, platform=stack.platform, opts=opts
     )
     if not pulumi.runtime.is_dry_run():
-        await trial.pass_trial(stack, host, str(await image_id.future()))
+        there = str(await image_id.future())
+        await trial.pass_trial(stack, host, there)
+        if lost:
+            versions = {name: secret.version_id for name, secret in secrets.items()}
+            await lost_volumes.hold(stack, host, there, lost, versions)
     egress = declare_network("egress", host.egress, opts)
     known = {Reference(reference): image_id, Reference(host.egress.name): egress.id}
     gateways = {

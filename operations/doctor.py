@@ -140,6 +140,7 @@ def authentication(evidence: Evidence) -> Observation:
         Reason.TOKEN_REFUSED,
         Reason.GUARD_HELD,
         Reason.WRONG_ACCOUNT,
+        Reason.VOLUME_LOST,
         Reason.AUTOMATION_UNSUPPORTED,
         Reason.AUTOMATION_FAILED,
         Reason.ACCOUNT_KIND_MISMATCH,

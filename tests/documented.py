@@ -18,7 +18,7 @@ ELSEWHERE = {
     "docs/ci.md": "needs accounts at AWS and GitHub",
     "docs/clients.md": "needs Docker's compose plug-in; tests/engine/test_clients.py runs its bot",
     "docs/credentials.md": "asks for a password at a terminal; tests/unit/test_credentials_tool.py puts one",
-    "docs/disaster.md": "loses what the next command needs; tests/engine/test_disaster.py runs its drills",
+    "docs/disaster.md": "loses what the next command needs; tests/engine/test_disaster.py loses it and runs each block",
     "docs/promotion.md": "needs commits of its own; tests/engine/test_promotion.py promotes and rolls back",
 }
 """Not run, and why."""

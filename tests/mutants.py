@@ -1690,6 +1690,13 @@ MUTATIONS = (
         "tests/unit/test_operations_repair_command.py::test_where_the_state_is_lost_yes_ends_no_session",
     ),
     Mutation(
+        "a lost settings volume grants fresh attempts",
+        "infra/lost_volumes.py",
+        "if (volume, versions[name]) in tried)",
+        "if (volume, versions[name]) in ())",
+        "tests/stack/test_lost_volumes.py::test_what_the_state_says_was_deployed_is_held_where_its_volume_is_gone",
+    ),
+    Mutation(
         "a gateway of another image is taken into a state",
         "operations/repair/adoption.py",
         "            self._fault(owner, fault)\n",

@@ -44,6 +44,7 @@ class LoginState(StrEnum):
     # What the container's first process says of itself.
     GUARD_HELD = "guard_held"
     WRONG_ACCOUNT = "wrong_account"
+    VOLUME_LOST = "volume_lost"
     TOO_MANY_LOGINS = "too_many_logins"
     VOLUME_LOCKED = "volume_locked"
     GUARD_UNWRITABLE = "guard_unwritable"
@@ -86,6 +87,7 @@ REASONS: dict[LoginState, Reason] = {
     LoginState.AUTOMATION_FAILED: Reason.AUTOMATION_FAILED,
     LoginState.GUARD_HELD: Reason.GUARD_HELD,
     LoginState.WRONG_ACCOUNT: Reason.WRONG_ACCOUNT,
+    LoginState.VOLUME_LOST: Reason.VOLUME_LOST,
     LoginState.TOO_MANY_LOGINS: Reason.TOO_MANY_LOGINS,
     LoginState.VOLUME_LOCKED: Reason.VOLUME_LOCKED,
     LoginState.GUARD_UNWRITABLE: Reason.GUARD_UNWRITABLE,
@@ -112,6 +114,7 @@ OUTCOMES: dict[str, LoginState] = {
     "login_error": LoginState.LOGIN_ERROR,
     "late_form": LoginState.LATE_FORM,
     "wrong_account": LoginState.WRONG_ACCOUNT,
+    "volume_lost": LoginState.VOLUME_LOST,
     "ended": LoginState.ENDED,
     "unknown": LoginState.UNKNOWN,
 }

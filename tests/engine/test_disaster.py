@@ -1,6 +1,7 @@
 """The drills of docs/disaster.md: something is lost, and what is put back costs no login."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from deployment.description import PASSWORD_FILE
 from sandbox.broker.control import BrokerControl
+from tests.documented import ACCOUNT, blocks
 from tests.engine.conftest import Tools
 from tests.engine.deployed import Deployed, packed
 from tests.engine.docker_proxy import DockerProxy
@@ -28,16 +30,32 @@ def deployed(tools: Tools) -> Iterator[StackUnderTest]:
     stack.destroy()
 
 
-def kept_backup(stack: StackUnderTest) -> Path:
-    """What Pulumi leaves in a backend that is a folder, beside the stack's own file."""
-    backend = Path(stack.stack.env["PULUMI_BACKEND_URL"].removeprefix("file://"))
-    [backup] = backend.glob(f".pulumi/stacks/*/{STACK}.json.bak")
-    return backup
+def walk(stack: StackUnderTest, beginning: str, **instead: str) -> None:
+    """Runs the block of docs/disaster.md that begins so, as it is printed, and all questions are agreed to. `red`
+    beside a command is one that fails. `instead`: of what the reader has, what the sandbox has."""
+    [block] = [block for block in blocks("docs/disaster.md") if block[0].text.startswith(beginning)]
+    for command in block:
+        if command.words[0][0] in ACCOUNT:
+            continue
+        text = re.sub(r"\bpaper\b", stack.name, command.text)
+        for theirs, ours in instead.items():
+            text = text.replace(theirs, ours)
+        agreed = {"PULUMI_SKIP_CONFIRMATIONS": "true"}
+        # Where Pulumi finds its project, files are looked for as well.
+        folder = Path(stack.stack.env["PULUMI_OPTION_CWD"])
+        done = stack.tools.run(["bash", "-c", text], stack=stack.stack, env=agreed, check=False, cwd=folder)
+        assert (done.returncode != 0) is ("# red" in text), f"{text}\n{done.stdout}\n{done.stderr}"
 
 
 def lose_state(stack: StackUnderTest) -> None:
     stack.pulumi("stack", "rm", "--force", "--yes", "--preserve-config")
-    stack.pulumi("stack", "init")
+
+
+def lose_volume(stack: StackUnderTest) -> None:
+    gateway = f"{stack.base}-main"
+    for name in (gateway, f"{gateway}-settings-owner"):
+        stack.client.api.remove_container(name, force=True)
+    stack.client.api.remove_volume(f"{gateway}-settings")
 
 
 def changes(stack: StackUnderTest) -> dict[str, str]:
@@ -50,6 +68,7 @@ def changes(stack: StackUnderTest) -> dict[str, str]:
 def test_what_runs_is_taken_into_an_empty_state_without_a_login(deployed: StackUnderTest, scanner: Scanner) -> None:
     before, container = deployed.counted(), deployed.container()["Id"]
     lose_state(deployed)
+    deployed.pulumi("stack", "init")
     # What comes to mind first touches nothing, and leaves a state that knows a part.
     assert deployed.up(check=False).returncode != 0
 
@@ -74,6 +93,7 @@ def test_what_is_otherwise_than_declared_is_not_taken_in(deployed: StackUnderTes
     """Another setting than the container has, and then files that only the engine can compare."""
     before, container = deployed.counted(), deployed.container()["Id"]
     lose_state(deployed)
+    deployed.pulumi("stack", "init")
     heap = "ibgw:gateways.main.resources.javaHeap"
     deployed.pulumi("config", "set", "--path", heap, "700")
     refused = deployed.ibgw(f"repair --stack {STACK} --yes", 7)
@@ -90,22 +110,18 @@ def test_what_is_otherwise_than_declared_is_not_taken_in(deployed: StackUnderTes
 
     assert deployed.container()["Id"] == container
     assert deployed.counted() == before
-    deployed.ibgw(f"repair --stack {STACK} --yes")
-    deployed.up()
+
+    lose_state(deployed)
+    walk(deployed, "pulumi stack init")
     assert deployed.container()["Id"] == container
+    assert deployed.counted()["attempts"] == before["attempts"]
 
 
 @pytest.mark.exhaustive
-def test_a_state_that_is_lost_is_put_back_without_a_login(deployed: StackUnderTest, tmp_path: Path) -> None:
+def test_a_state_that_is_lost_is_put_back_without_a_login(deployed: StackUnderTest) -> None:
     before, container = deployed.counted(), deployed.container()["Id"]
     lose_state(deployed)
-    checkpoint = json.loads(kept_backup(deployed).read_text())
-
-    state = tmp_path / "state.json"
-    state.write_text(json.dumps({"version": checkpoint["version"], "deployment": checkpoint["checkpoint"]["latest"]}))
-    deployed.pulumi("stack", "import", "--file", str(state))
-
-    deployed.pulumi("preview", "--expect-no-changes")
+    walk(deployed, "cp ", **{"~/": f"{deployed.stack.env['PULUMI_BACKEND_URL'].removeprefix('file://')}/"})
     assert json.loads(deployed.ibgw(f"repair --stack {STACK} --yes --json").stdout)["done"] == []
     deployed.up()
     assert deployed.container()["Id"] == container
@@ -114,20 +130,40 @@ def test_a_state_that_is_lost_is_put_back_without_a_login(deployed: StackUnderTe
 
 
 @pytest.mark.exhaustive
-def test_a_settings_volume_that_is_lost_costs_one_login(deployed: StackUnderTest) -> None:
+def test_a_settings_volume_that_is_lost_starts_held(deployed: StackUnderTest, broker: BrokerControl) -> None:
     before = deployed.counted()
-    gateway = f"{deployed.base}-main"
-    for name in (gateway, f"{gateway}-settings-owner"):
-        deployed.client.api.remove_container(name, force=True)
-    deployed.client.api.remove_volume(f"{gateway}-settings")
+    lose_volume(deployed)
+    walk(deployed, "ibgw repair")
+    after = deployed.counted()
+    assert (after["attempts"], after["logins"]) == (before["attempts"] + 1, before["logins"] + 1)
 
+    before, gateway = after, f"{deployed.base}-main"
+    lose_volume(deployed)
     done = json.loads(deployed.ibgw(f"repair --stack {STACK} --yes --json").stdout)["done"]
     assert {(one["action"], one["name"]) for one in done} == {
         ("forget", name) for name in (gateway, f"{gateway}-settings-owner", f"{gateway}-settings")
     }
-    deployed.up()
+    # Held until somebody says so, however often it is started.
+    assert "ibgw login --again" in deployed.pulumi("preview").stdout
+    assert deployed.up(check=False).returncode != 0
+    deployed.client.api.restart(gateway)
+    held = Deployed(deployed.sandbox, STACK, deployed.client, broker)
+    held.until_status(hold="attempts", outcomes="volume_lost")
+    waiting = deployed.counted()
+    assert (waiting["attempts"], waiting["logins"]) == (before["attempts"], before["logins"])
+    report = json.loads(deployed.ibgw(f"verify --stack {STACK} --wait 0 --json", None).stdout)
+    assert "volume_lost" in json.dumps(report)
+
+    # One attempt is granted, and not two.
+    broker.scenario("wrong-password", deployed.user())
+    deployed.ibgw(f"login --again --stack {STACK}")
+    held.until_status(hold="attempts", outcomes="rejected")
+    broker.clear(deployed.user())
+    deployed.ibgw(f"login --again --stack {STACK}")
+    held.until_logged_in()
     after = deployed.counted()
-    assert (after["attempts"], after["logins"]) == (before["attempts"] + 1, before["logins"] + 1)
+    assert (after["attempts"], after["logins"]) == (before["attempts"] + 2, before["logins"] + 1)
+    deployed.up()
 
 
 @pytest.mark.exhaustive
@@ -137,21 +173,17 @@ def test_a_host_that_is_lost_is_replaced_with_one_login(tools: Tools, broker: Br
     with tempfile.TemporaryDirectory(prefix="ibgw-") as folder, DockerProxy(Path(folder) / "docker.sock") as old:
         stack = StackUnderTest(tools, tools.project(name, dockerHost=old.url))
         stack.up()
-    gateway = f"{stack.base}-main"
-    for container in (gateway, f"{gateway}-settings-owner"):
-        stack.client.api.remove_container(container, force=True)
-    for network in (f"{gateway}-api", f"{stack.base}-egress"):
+    lose_volume(stack)
+    for network in (f"{stack.base}-main-api", f"{stack.base}-egress"):
         stack.client.api.remove_network(network)
-    stack.client.api.remove_volume(f"{gateway}-settings")
     until(lambda: not stack.counted()["sessions"], "IBKR has seen the session end")
     before = stack.counted()
 
     moved = StackUnderTest(tools, tools.project(name))
     assert moved.up(check=False).returncode != 0
     assert moved.counted() == before
-    moved.pulumi("stack", "rm", "--force", "--yes", "--preserve-config")
-    moved.pulumi("stack", "init")
-    moved.up()
+    # What was on the old host may still run: the new gateway waits for the operator's word that it does not.
+    walk(moved, "pulumi stack export", **{"ssh://ibgw@new": "unix:///var/run/docker.sock"})
     after = moved.counted()
     assert (after["attempts"], after["logins"]) == (before["attempts"] + 1, before["logins"] + 1)
 

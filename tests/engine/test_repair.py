@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from deployment.paths import kept_file
 from sandbox.environment import ROOT, Stack
 from tests.engine.conftest import Completed, Tools
 from tests.engine.docker_proxy import Call, DockerProxy, Moment
@@ -153,6 +154,8 @@ def fresh(deployed: BrokenStack) -> BrokenStack:
             deployed.destroy()
         for name in deployed.names("volumes"):
             deployed.client.volumes.get(name).remove()
+    # Else the new volume would count as one that was lost.
+    kept_file(Path(deployed.stack.env["PULUMI_OPTION_CWD"]), STACK).unlink(missing_ok=True)
     return deployed
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import os
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -14,9 +16,10 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from deployment.errors import IbgwError
-from infra import host, trial
+from infra import host, lost_volumes, trial
 from infra.host import HostContents, HostObject
-from infra.spec import HostSpec, StackSpec
+from infra.spec import GatewaySpec, HostSpec, StackSpec
+from infra.verification import STATE
 from tests.unit.test_settings import as_engine, tracked
 
 SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # noqa: S105 - how the engine marks a secret property
@@ -55,6 +58,8 @@ class Engine(pulumi_mocks.Mocks):
     """The functions of aws:secretsmanager that this identity may not call, such as getSecretVersion."""
     repo_digest: str = f"ghcr.io/gnzsnz/ib-gateway@{IMAGE_DIGEST}"
     """What the provider says of the gateway's image."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What the engine's function tells of the state, by URN."""
     resources: list[Recorded] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -74,6 +79,8 @@ class Engine(pulumi_mocks.Mocks):
         return ("d" * 64 if args.typ == "docker:index/container:Container" else f"{args.name}-id"), outputs
 
     def call(self, args: pulumi_mocks.MockCallArgs) -> Any:
+        if args.token == STATE:
+            return {"outputs": self.state}
         self.calls.append((args.token, dict(args.args)))
         secret_id, function = args.args["secretId"], args.token.rpartition(":")[2]
         if function in self.denied:
@@ -124,12 +131,22 @@ class Program:
         """By each trial: the image's id, and the resources that were declared before it."""
         self.refusal: IbgwError | None = None
         """Of the trial."""
+        self.state: dict[str, Any] = {}
+        """What the engine's function tells of the state, by URN."""
+        self.kept = Path(os.devnull) / "none"
+        """The description that an earlier update has left."""
+        self.held: list[tuple[list[str], list[str]]] = []
+        """The gateways whose lost volumes were made, and the resources that were declared before."""
 
     def try_out(self, _stack: StackSpec, _host: HostSpec, image_id: str) -> None:
         assert self.engine is not None
         self.tried.append((image_id, sorted(resource.name for resource in self.engine.resources)))
         if self.refusal is not None:
             raise self.refusal
+
+    def make(self, _stack: StackSpec, _host: HostSpec, _image: str, gateways: Sequence[GatewaySpec], _: Any) -> None:
+        assert self.engine is not None
+        self.held.append(([one.name for one in gateways], sorted(one.name for one in self.engine.resources)))
 
     def run(
         self,
@@ -147,11 +164,13 @@ class Program:
         mode = stack.split("-")[0]
         good = json.dumps({"user_id": USER, "password": PASSWORD, "trading_mode": mode})
         given = dict(secrets) if secrets is not None else {f"ibgw/{mode}/main": good}
-        self.engine = engine = Engine(given, frozenset(denied), repo_digest)
+        self.engine = engine = Engine(given, frozenset(denied), repo_digest, self.state)
         verified: list[StackSpec] = []
         outputs: dict[str, Any] = {}
         self.monkeypatch.setattr(host, "read_host", lambda _host: HostContents(on_host, self.info))
         self.monkeypatch.setattr(trial, "try_out", self.try_out)
+        self.monkeypatch.setattr(lost_volumes, "make", self.make)
+        self.monkeypatch.setattr(lost_volumes, "kept_file", lambda *_: self.kept)
 
         async def collect() -> None:
             declared = await program(verify=lambda _deployment, spec: verified.append(spec))

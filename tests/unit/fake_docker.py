@@ -310,6 +310,10 @@ class FakeDocker(DockerHost):
         self.there(kind, name)
         del self.objects[kind][next(key for key, one in self.objects[kind].items() if name in (key, one.get("Id")))]
 
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        self._do("create_volume", name)
+        self.objects[Kind.VOLUME][name] = {"Name": name, "Labels": dict(labels)}
+
     def create_network(self, name: str, labels: Mapping[str, str]) -> str:
         self._do("create_network", name)
         self.objects[Kind.NETWORK][name] = {"Id": name, "Name": name, "Labels": labels, "Created": self.time}
