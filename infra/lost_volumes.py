@@ -19,16 +19,19 @@ import pulumi
 from deployment.errors import IbgwError, kind
 from deployment.names import Role, labels
 from deployment.paths import kept_file
-from deployment.tables import Kind, Token
+from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
 from infra.failure import failed
 from infra.host import HostObject
 from infra.spec import SETTINGS_PATH, UID, GatewaySpec, HostSpec, StackSpec
 from infra.supervisor import MAXIMUM_ATTEMPTS
-from infra.verification import STATE, chosen_gateways
+from infra.verification import chosen_gateways
 
 OUTCOME = "volume_lost"
 """The word of healthcheck.automation.base.OUTCOMES that stands in place of how an attempt ended."""
+
+OUTPUTS = "pulumi:pulumi:readStackOutputs"
+"""The engine's own function: what the last update exported; nothing where there was none."""
 
 Tried = Collection[tuple[str, str]]
 """Settings volumes, each with a version of the secret that was deployed on it."""
@@ -37,7 +40,7 @@ Tried = Collection[tuple[str, str]]
 async def find(stack: StackSpec, objects: Iterable[HostObject], versions: Mapping[str, str]) -> frozenset[str]:
     """The gateways whose volume was lost. `versions`: of the secrets, by gateway.
 
-    Raises IbgwError where the engine does not tell its state."""
+    Raises IbgwError where the engine does not tell the stack's output."""
     there = {thing.name for thing in objects if thing.kind == Kind.VOLUME}
     missing = {
         name: volume
@@ -52,11 +55,10 @@ async def find(stack: StackSpec, objects: Iterable[HostObject], versions: Mappin
 
 async def _output(stack: str) -> Any:
     try:
-        state = await pulumi.runtime.invoke_async(STATE, {"stackName": stack})
-        found = [one["outputs"] for one in state["outputs"].values() if one["type"] == Token.STACK]
+        told = await pulumi.runtime.invoke_async(OUTPUTS, {"name": stack})
+        return told["outputs"].get("contract")
     except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception, whose text may hold anything
-        raise IbgwError(f"the engine did not tell the state of stack {stack!r} ({kind(error)})") from None
-    return next((outputs.get("contract") for outputs in found), None)
+        raise IbgwError(f"the engine did not tell the outputs of stack {stack!r} ({kind(error)})") from None
 
 
 def _kept(stack: str) -> Any:

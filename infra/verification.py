@@ -29,7 +29,7 @@ def chosen_gateways() -> list[str]:
     return [name for name in os.environ.get(ONLY, "").split(",") if name]
 
 
-STATE = "pulumi:pulumi:readStackResourceOutputs"
+_STATE = "pulumi:pulumi:readStackResourceOutputs"
 """The engine's own function: what the state holds, with what this update has made and not yet deleted."""
 
 
@@ -37,7 +37,7 @@ async def _recorded(stack: str) -> frozenset[str]:
     """The ids of the gateways' containers in the state, and of the prober's, as the components registered them. Raises
     IbgwError."""
     try:
-        state = await pulumi.runtime.invoke_async(STATE, {"stackName": stack})
+        state = await pulumi.runtime.invoke_async(_STATE, {"stackName": stack})
         told = [
             resource["outputs"]
             for resource in state["outputs"].values()

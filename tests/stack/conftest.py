@@ -18,8 +18,8 @@ from pulumi.runtime.stack import run_pulumi_func
 from deployment.errors import IbgwError
 from infra import host, lost_volumes, trial
 from infra.host import HostContents, HostObject
+from infra.lost_volumes import OUTPUTS
 from infra.spec import GatewaySpec, HostSpec, StackSpec
-from infra.verification import STATE
 from tests.unit.test_settings import as_engine, tracked
 
 SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # noqa: S105 - how the engine marks a secret property
@@ -58,8 +58,8 @@ class Engine(pulumi_mocks.Mocks):
     """The functions of aws:secretsmanager that this identity may not call, such as getSecretVersion."""
     repo_digest: str = f"ghcr.io/gnzsnz/ib-gateway@{IMAGE_DIGEST}"
     """What the provider says of the gateway's image."""
-    state: dict[str, Any] = field(default_factory=dict)
-    """What the engine's function tells of the state, by URN."""
+    exported: dict[str, Any] = field(default_factory=dict)
+    """By an earlier update, as the engine's function tells it."""
     resources: list[Recorded] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -79,8 +79,8 @@ class Engine(pulumi_mocks.Mocks):
         return ("d" * 64 if args.typ == "docker:index/container:Container" else f"{args.name}-id"), outputs
 
     def call(self, args: pulumi_mocks.MockCallArgs) -> Any:
-        if args.token == STATE:
-            return {"outputs": self.state}
+        if args.token == OUTPUTS:
+            return {"outputs": self.exported}
         self.calls.append((args.token, dict(args.args)))
         secret_id, function = args.args["secretId"], args.token.rpartition(":")[2]
         if function in self.denied:
@@ -131,8 +131,8 @@ class Program:
         """By each trial: the image's id, and the resources that were declared before it."""
         self.refusal: IbgwError | None = None
         """Of the trial."""
-        self.state: dict[str, Any] = {}
-        """What the engine's function tells of the state, by URN."""
+        self.exported: dict[str, Any] = {}
+        """By an earlier update."""
         self.kept = Path(os.devnull) / "none"
         """The description that an earlier update has left."""
         self.held: list[tuple[list[str], list[str]]] = []
@@ -164,7 +164,7 @@ class Program:
         mode = stack.split("-")[0]
         good = json.dumps({"user_id": USER, "password": PASSWORD, "trading_mode": mode})
         given = dict(secrets) if secrets is not None else {f"ibgw/{mode}/main": good}
-        self.engine = engine = Engine(given, frozenset(denied), repo_digest, self.state)
+        self.engine = engine = Engine(given, frozenset(denied), repo_digest, self.exported)
         verified: list[StackSpec] = []
         outputs: dict[str, Any] = {}
         self.monkeypatch.setattr(host, "read_host", lambda _host: HostContents(on_host, self.info))

@@ -20,7 +20,6 @@ from tests.unit.fake_docker import FakeDocker
 from tests.unit.test_settings import SECOND, as_engine, changed, tracked
 
 VERSION = "11111111-2222-3333-4444-555555555555"
-STACK = "urn:pulumi:paper::ibgw::pulumi:pulumi:Stack::ibgw-paper"
 OURS = {"ibgw.prefix": "ibgw", "ibgw.project": "ibgw", "ibgw.stack": "paper"}
 VOLUME = HostObject("volume", "ibgw-paper-main-settings", OURS)
 
@@ -30,13 +29,7 @@ def contract(version: str = VERSION) -> dict[str, Any]:
     return {"schema": 1, "gateways": {"main": main}}
 
 
-def recorded(value: Any) -> dict[str, Any]:
-    return {STACK: {"type": "pulumi:pulumi:Stack", "outputs": {"contract": value} if value else {}}}
-
-
 def test_a_first_deployment_is_not_held(program: Program) -> None:
-    program.run()
-    program.state = recorded(None)
     program.run()
     assert program.held == []
 
@@ -44,7 +37,7 @@ def test_a_first_deployment_is_not_held(program: Program) -> None:
 def test_what_the_state_says_was_deployed_is_held_where_its_volume_is_gone(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program.state = recorded(contract())
+    program.exported = {"contract": contract()}
     warnings: list[str] = []
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
     program.run(preview=True)
@@ -77,20 +70,20 @@ def test_a_description_that_tells_nothing_holds_nobody(program: Program, tmp_pat
 
 
 def test_a_volume_that_is_there_remembers_by_itself(program: Program) -> None:
-    program.state = recorded(contract())
+    program.exported = {"contract": contract()}
     program.run(on_host=(VOLUME,))
     assert program.held == []
 
 
 def test_a_version_that_was_never_tried_starts_at_zero(program: Program) -> None:
-    program.state = recorded(contract("another"))
+    program.exported = {"contract": contract("another")}
     program.run()
     assert program.held == []
 
 
 def test_an_update_of_other_gateways_makes_none(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ONLY, "second")
-    program.state = recorded(contract())
+    program.exported = {"contract": contract()}
     good = json.dumps({"user_id": "one", "password": "word", "trading_mode": "paper"})
     other = json.dumps({"user_id": "two", "password": "word", "trading_mode": "paper"})
     program.run(
