@@ -95,7 +95,7 @@ def test_what_is_not_as_it_should_be_is_refused_and_live_stays(
 
     file = pair.folder / f"Pulumi.{LIVE}.yaml"
     text = file.read_text()
-    secret = f"{sandbox.prefix}/live/promo/main"
+    secret = f"{sandbox.prefix}/live/ends/main"
     assert secret in text
     file.write_text(text.replace(secret, f"{secret}-missing"))
     assert f"{secret}-missing" in pair.promote(f"--release {pair.release(SECOND)}", 7).stderr
