@@ -39,11 +39,12 @@ class Upgrade:
 
 def with_older(added: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
     """What was added since a commit: since a later one, and between the two."""
-    within = {key: with_older(added[key], earlier[key]) for key in {*added} & {*earlier}}
+    both = {key for key in {*added} & {*earlier} if earlier[key] is not None}
+    within = {key: with_older(added[key], earlier[key]) for key in both}
     return {**added, **earlier, **within}
 
 
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {"monitoring": {"notify": None, "alertmanager": None}}
 ADDED_TO_GATEWAYS: dict[str, Any] = {}
 """Since the first row's commit: `{"session": {"newKey": None}}` takes a key out of what that commit deploys."""
 SINCE_81FE9C3 = with_older(ADDED, {"monitoring": None})
