@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -12,16 +13,22 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deployment.description import MONITORING_PORT, Deployment
+from deployment.description import MONITORING_HISTORY, MONITORING_PORT, Deployment
 from deployment.names import Names
 from tests.engine.conftest import Tools
 from tests.engine.deployed import Deployed, nothing_planned
+from tests.engine.secret_versions import secrets_manager
 from tests.engine.stacks import StackUnderTest
 from tests.helpers import free_port, until
+from tests.unit.monitored import webhook
 
 STACK = "paper-watched"
 QUIET = {"main": {"session": nothing_planned()}}
+CHAT, BEAT = "ibgw/paper/watched-chat", "ibgw/paper/watched-beat"
+TOKEN = "tok3nThatNobodySees"  # noqa: S105 - made up
 OFF, ON = {"enabled": False}, {"enabled": True, "interval": "5s"}
+TELLING = ON | {"notify": [CHAT], "heartbeat": BEAT}
+WRITABLE = "find / -xdev -writable -type d; find / -xdev -writable -type f"
 
 
 @contextmanager
@@ -70,6 +77,13 @@ def inside(stack: StackUnderTest, network: str, host: str) -> int:
         output.remove(force=True)
 
 
+def own_address() -> str:
+    """This machine's, as containers with a way out reach it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("198.51.100.2", 9))
+        return str(probe.getsockname()[0])
+
+
 def contract(stack: StackUnderTest) -> Deployment:
     return Deployment.model_validate_json(stack.pulumi("stack", "output", "contract", "--json").stdout)
 
@@ -109,7 +123,7 @@ def test_it_comes_and_goes_without_a_login_and_tells_what_is_wrong(stack: StackU
         assert inspected["Config"]["User"] == "65534:65534"
         assert not inspected["NetworkSettings"]["Ports"]
     assert [mount["RW"] for mount in prober["Mounts"]] == [True]
-    assert [mount["RW"] for mount in watcher["Mounts"]] == [False]
+    assert {mount["Name"]: mount["RW"] for mount in watcher["Mounts"]} == {names.handover: False, names.history: True}
     assert "secret" not in json.dumps(prober["Config"]["Cmd"])
 
     # A bot on the api network reaches neither.
@@ -137,6 +151,34 @@ def test_it_comes_and_goes_without_a_login_and_tells_what_is_wrong(stack: StackU
         assert (told("ib_gateway_up"), told("ibgw_gateway_connectivity")) == (0, 0)
         gateway.scenario("connectivity-restored")
         until(lambda: told("ib_gateway_up") == 1, lambda: fetched(f"{url}/metrics"))
+
+    # Told by a watcher that has a way out, and by nobody else; it can write to nothing but its own volume.
+    with webhook(host=own_address()) as hook:
+        client = secrets_manager(stack.stack.env)
+        client.create_secret(Name=CHAT, SecretString=f"json://{hook.url}/{TOKEN}")
+        client.create_secret(Name=BEAT, SecretString=f"http://{hook.url}/beat/{TOKEN}")
+        tools.project(STACK, gateways=QUIET, monitoring=TELLING)
+        said = stack.up()
+        telling = contract(stack)
+        assert telling.monitoring is not None
+        assert telling.monitoring.heartbeat
+        assert telling.monitoring.prober.id == described.monitoring.prober.id
+        watcher = stack.client.api.inspect_container(telling.monitoring.watcher.id)
+        assert set(watcher["NetworkSettings"]["Networks"]) == {names.monitoring, names.way_out}
+        _, found = stack.client.containers.get(telling.monitoring.watcher.id).exec_run(["sh", "-c", WRITABLE])
+        assert isinstance(found, bytes)
+        assert {line for line in found.decode().split() if not line.startswith(MONITORING_HISTORY)} <= {"/dev/shm"}
+        stack.ibgw(f"alerts test --stack {STACK}")
+        assert hook.titles == ["ibgw: a test"]
+        gateway.scenario("connectivity-lost")
+        until(
+            lambda: hook.titles[1:] == [f"ibgw {STACK}/main: connectivity lost"], lambda: str(hook.titles), seconds=200
+        )
+        gateway.scenario("connectivity-restored")
+        until(lambda: hook.titles[2:] == [f"ibgw {STACK}/main: over"], lambda: str(hook.titles), seconds=120)
+        assert ("GET", f"/beat/{TOKEN}", "") in hook.took
+        log = stack.client.containers.get(telling.monitoring.watcher.id).logs().decode()
+        assert TOKEN not in log + str(said) + json.dumps(watcher["Config"])
 
     # Its client id does not stand in the verifier's way, and it is no stranger.
     stack.ibgw(f"verify --stack {STACK} --wait 0s")

@@ -68,7 +68,7 @@ class Webhook:
 
 
 @contextmanager
-def webhook(refuses: int = 0) -> Iterator[Webhook]:
+def webhook(refuses: int = 0, host: str = "127.0.0.1") -> Iterator[Webhook]:
     hook = Webhook(refuses=refuses)
 
     class Handler(BaseHTTPRequestHandler):
@@ -89,8 +89,8 @@ def webhook(refuses: int = 0) -> Iterator[Webhook]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer((host, 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        hook.url = f"127.0.0.1:{server.server_address[1]}"
+        hook.url = f"{host}:{server.server_address[1]}"
         yield hook
         server.shutdown()
