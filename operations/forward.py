@@ -217,7 +217,9 @@ def forward_monitoring(deployment: Deployment, port: int, say: Say) -> None:
     with DockerHost(deployment.docker_host) as docker:
         require_watching(docker, deployment, watcher)
     command = watcher_relay(deployment.docker_host, watcher)
-    _serve(command, port, f"the watcher of stack {deployment.stack!r}: /metrics, /healthz, /readyz, /state.json", say)
+    _serve(
+        command, port, f"the watcher of stack {deployment.stack!r}: /, /metrics, /healthz, /readyz, /state.json", say
+    )
 
 
 def _serve(command: list[str], port: int, what: str, say: Say) -> None:

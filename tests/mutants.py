@@ -1075,6 +1075,13 @@ MUTATIONS = (
         "tests/unit/test_monitoring_incidents.py::test_one_cause_is_one_page_for_all_that_it_meets",
     ),
     Mutation(
+        "the page takes a text for markup",
+        "healthcheck/monitoring/page.py",
+        "return escape(clean(text))",
+        "return clean(text)",
+        "tests/unit/test_monitoring_page.py::test_nothing_known_is_no_picture_of_a_well_stack",
+    ),
+    Mutation(
         "a silent prober's stack still beats",
         "healthcheck/monitoring/watching.py",
         "if fresh(self._file, time.time())[0] is not None:",

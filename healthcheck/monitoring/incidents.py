@@ -22,6 +22,8 @@ CALM = 60.0
 """Seconds for which all must be well before an incident counts as over: one that comes and goes is one."""
 UNWATCHED = 120.0
 """Seconds of silence of the prober's: an update replaces it."""
+KEPT = 200
+"""Incidents that are over and still shown."""
 FIRST_REMINDER, LAST_REMINDER = 3600.0, 86_400.0
 """Seconds until an incident is told again; twice as long each time, up to a day."""
 PUSH_LASTS = 180.0
@@ -107,11 +109,21 @@ class Incident(_Kept):
     calm: dict[str, float] = Field(default_factory=dict)
 
 
+class Past(_Kept):
+    """An incident that is over."""
+
+    cause: str
+    members: dict[str, Reason]
+    began: float
+    ended: float
+
+
 class Memory(_Kept):
     """What outlives the watcher, so that a new one tells nothing twice. `last`: of each gateway, what was last written
     of it."""
 
     incidents: list[Incident] = Field(default_factory=list)
+    past: list[Past] = Field(default_factory=list)
     last: dict[str, tuple[str, str, str]] = Field(default_factory=dict)
     silent_since: float = 0.0
 
@@ -223,10 +235,12 @@ class Tracker:
             self.memory.incidents.remove(incident)
             ended = min(incident.calm.values(), default=now)
             lasted = ended - incident.began
+            over = Past(cause=incident.cause, members=incident.members, began=incident.began, ended=ended)
+            self.memory.past = [*self.memory.past, over][-KEPT:]
             yield self._line(now, "over", cause=incident.cause, lasted_seconds=round(lasted))
             if incident.told:
                 title = f"ibgw {self._whom([incident])}: over"
-                self._over = [*self._over, Message(title, f"It lasted {_length(lasted)}.", "success")]
+                self._over = [*self._over, Message(title, f"It lasted {length(lasted)}.", "success")]
 
     def _of(self, name: str) -> Incident | None:
         return next((incident for incident in self.memory.incidents if name in incident.members), None)
@@ -273,7 +287,7 @@ class Tracker:
         return f"{self.stack}/{names[0]}" if len(names) == 1 else f"{self.stack} ({', '.join(names)})"
 
     def _told(self, incident: Incident, now: float) -> Iterator[str]:
-        since = f"since {_iso(incident.began)}, for {_length(now - incident.began)}"
+        since = f"since {_iso(incident.began)}, for {length(now - incident.began)}"
         if incident.cause == ALL:
             yield f"Nothing is known of any gateway of {self.stack} {since}: the prober hands nothing over."
             yield f"First: ibgw verify --stack {self.stack}"
@@ -285,7 +299,7 @@ class Tracker:
             if reason is Reason.SECOND_FACTOR_PENDING:
                 left = (incident.factor or incident.began) + PUSH_LASTS - now
                 if left > 0:
-                    yield f"Approve it in IBKR Mobile: {_length(left)} left."
+                    yield f"Approve it in IBKR Mobile: {length(left)} left."
                 else:
                     yield "The time to approve it is over."
             yield f"First: ibgw verify --stack {self.stack} --gateway {name}; then docs/runbook.md#{reason.value}"
@@ -299,7 +313,7 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _length(seconds: float) -> str:
+def length(seconds: float) -> str:
     """Two units at most: `2 h 5 min`."""
     whole = max(round(seconds), 0)
     units = ((whole // 86_400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))

@@ -21,15 +21,16 @@ Page = tuple[HTTPStatus, str, str]
 """Status, type and text."""
 PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json"
+HTML = "text/html; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def page(path: str, file: Path = handover.FILE, clock: Callable[[], float] = time.time) -> Page:
-    """What a path answers."""
+    """What a path answers, but for the page."""
     if path == "/healthz":
         return HTTPStatus.OK, PLAIN, "ok\n"
     if path not in ("/metrics", "/readyz", "/state.json"):
-        return HTTPStatus.NOT_FOUND, PLAIN, "expected /metrics, /healthz, /readyz or /state.json\n"
+        return HTTPStatus.NOT_FOUND, PLAIN, "expected /, /metrics, /healthz, /readyz or /state.json\n"
     seen, why = fresh(file, clock())
     if path == "/metrics":
         return HTTPStatus.OK, METRICS, metrics.exposition(metrics.of_seen(seen, clock()))
@@ -41,18 +42,25 @@ def page(path: str, file: Path = handover.FILE, clock: Callable[[], float] = tim
 
 
 class Handler(BaseHTTPRequestHandler):
+    """`watching`: of whoever serves."""
+
+    watching: Watching
     server_version = "ibgw"
     sys_version = ""
     timeout = 5.0
     """Seconds that a client may take for a request."""
 
     def do_GET(self) -> None:
-        status, kind, text = page(self.path.partition("?")[0])
+        path = self.path.partition("?")[0]
+        status, kind, text = (HTTPStatus.OK, HTML, self.watching.page(time.time())) if path == "/" else page(path)
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
+        # Nothing but what is in the page itself, and no script at all.
+        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(body)
 
@@ -74,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.alertmanager:
         to = to.model_copy(update={"notify": ()})
     watching = Watching(options.stack, to)
+    Handler.watching = watching
     threading.Thread(target=watching.run, args=(threading.Event(),), daemon=True).start()
     server = ThreadingHTTPServer(("", MONITORING_PORT), Handler)
     server.daemon_threads = True

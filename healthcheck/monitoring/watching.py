@@ -15,6 +15,7 @@ from healthcheck.monitoring import channels, handover
 from healthcheck.monitoring.channels import Channel, Channels, Message, Sender, UndeliveredError
 from healthcheck.monitoring.handover import Seen
 from healthcheck.monitoring.incidents import Memory, Tracker
+from healthcheck.monitoring.page import page
 
 FOLDER = Path(MONITORING_HISTORY)
 TICK = 1.0
@@ -48,7 +49,6 @@ class Watching:
         self._tracker = Tracker(stack, self._remember())
         self._stack = stack
         self._heartbeat = to.heartbeat
-        self._beaten = 0.0
         self._answered = True
         self.senders = [Sender(channel, self._undelivered) for channel in to.notify]
 
@@ -72,6 +72,10 @@ class Watching:
         after = self._tracker.memory.model_dump_json()
         if after != before:
             self._keep(after)
+
+    def page(self, now: float) -> str:
+        seen, why = fresh(self._file, now)
+        return page(self._stack, seen, why, self._tracker.memory, now)
 
     def _tell(self, message: Message) -> None:
         log({"event": "told", "stack": self._stack, "title": message.title, "channels": len(self.senders)})
