@@ -262,3 +262,8 @@ class Deployment(Model):
     monitoring: Annotated[Monitoring | None, Field(exclude_if=lambda monitoring: monitoring is None)] = None
     """Left out where it is off, for the same reason."""
     gateways: Annotated[dict[str, Gateway], Field(min_length=1)]
+
+    @property
+    def unheard(self) -> bool:
+        """Real money is watched, and nobody outside notices when that ends."""
+        return self.mode is Mode.LIVE and self.monitoring is not None and not self.monitoring.heartbeat

@@ -438,6 +438,7 @@ class GatewayRun:
             facts,
             lacking=limits_lacking(host),
             accepted=self._shared.deployment.accepted,
+            unheard=self._shared.deployment.unheard,
             first_user=first_user(host),
         )
         return hygiene.judge(self.gateway, facts, self._shared.attachments.now())

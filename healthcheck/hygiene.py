@@ -52,7 +52,8 @@ JUDGED = frozenset({"Config", "Path", "Args"})
 class Facts:
     """`digests`: of the image that the container runs. `owner`: of its settings, None where none are mounted, as the
     container has it or, where Docker remaps users, as the host has it: `first_user` is what the host has for root.
-    `lacking`: of the limits, what the Docker host cannot keep; `accepted`: what the configuration accepts."""
+    `unheard`: nobody outside notices when the stack's watching ends, and should. `lacking`: of the limits, what the
+    Docker host cannot keep; `accepted`: what the configuration accepts."""
 
     record: GatewayRecord
     inspected: Mapping[str, Any]
@@ -62,6 +63,7 @@ class Facts:
     out_of_memory: bool
     started_at: datetime | None
     status: Status | None = None
+    unheard: bool = False
     lacking: Sequence[Lack] = ()
     accepted: tuple[Lacking, ...] = ()
     first_user: tuple[int, int] = (0, 0)
@@ -158,6 +160,11 @@ def _ran_badly(facts: Facts, now: datetime) -> Faults:
     if by_itself and facts.restarts and facts.started_at is not None and now - facts.started_at < RECENT:
         times = "once" if facts.restarts == 1 else f"{facts.restarts} times"
         yield Reason.RESTARTED, f"restarted {times} by Docker, last at {timestamp(facts.started_at)}"
+    if facts.unheard:
+        yield (
+            Reason.SILENCE_UNNOTICED,
+            "no outside monitor is told that it is watched (ibgw:monitoring.heartbeat)",
+        )
 
 
 def planned(status: Status) -> dict[str, JsonValue] | None:

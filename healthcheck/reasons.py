@@ -104,6 +104,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     PLAN_MISSED = "plan_missed"
     RESTARTED = "restarted"
+    SILENCE_UNNOTICED = "silence_unnoticed"
     # The verification itself could not run.
     VERIFIER_IMAGE_MISSING = "verifier_image_missing"
     VERIFIER_FAILED = "verifier_failed"
@@ -840,6 +841,14 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.RESTARTED: Explanation(
         "The gateway's container ended by itself and Docker restarted it, within the last day.",
         ("read why it ended: {logs}",),
+        side=Side.HINT,
+    ),
+    Reason.SILENCE_UNNOTICED: Explanation(
+        "A live stack is watched, and nobody outside notices when the watching ends, as with its Docker host.",
+        (
+            "put an outside monitor's address into a secret, and name it in ibgw:monitoring.heartbeat",
+            "deploy it: {deploy}",
+        ),
         side=Side.HINT,
     ),
     Reason.VERIFIER_IMAGE_MISSING: Explanation(

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from deployment.abilities import Lacking, first_user, limits_lacking
-from deployment.description import InPlace
+from deployment.description import InPlace, Mode, Monitoring
 from deployment.properties import Update
 from deployment.rules import violations
 from deployment.tables import CONTAINER
 from healthcheck.automation.status import Status, parse
 from healthcheck.hygiene import Facts, judge
 from healthcheck.inspected import record
-from healthcheck.observation import Observation
+from healthcheck.observation import CheckName, Observation
 from healthcheck.reasons import EXPLANATIONS
+from healthcheck.verdict import CheckVerdict, check_verdict
 from tests.leaks import leaks
 from tests.unit.fake_docker import container
-from tests.unit.gateways import HEX, gateway
+from tests.unit.gateways import HEX, gateway, stack
 
 NOW = datetime(2026, 11, 22, 18, 30, tzinfo=UTC)
 STARTED = datetime(2026, 11, 22, 18, 0, tzinfo=UTC)
@@ -177,6 +178,21 @@ def told(**changes: object) -> Status:
         "due={due} done={done} heals=1 healed=soft_restart memory=1 clients=0 stopped={stopped}"
     )
     return parse(line.format(**fields))
+
+
+def test_a_live_stack_whose_watching_nobody_outside_hears_of_warns() -> None:
+    warned = judge(gateway(), facts(unheard=True), NOW)
+    assert warned.reason == "silence_unnoticed"
+    assert check_verdict(warned.by(CheckName.HYGIENE), gateway()) is CheckVerdict.WARN
+    container_of = {"name": "ibgw-paper.prober", "id": "a" * 64}
+    watched = {"prober": container_of, "watcher": container_of, "network": "ibgw-paper.monitoring"}
+    paper = stack(gateway())
+    live = paper.model_copy(update={"mode": Mode.LIVE})
+    for heartbeat in (False, True):
+        monitoring = Monitoring.model_validate({**watched, "heartbeat": heartbeat})
+        assert live.model_copy(update={"monitoring": monitoring}).unheard is not heartbeat
+        assert not paper.model_copy(update={"monitoring": monitoring}).unheard
+    assert not live.unheard
 
 
 def test_a_planned_restart_that_did_not_come_warns() -> None:
