@@ -26,6 +26,8 @@ KEPT = 200
 """Incidents that are over and still shown."""
 FIRST_REMINDER, LAST_REMINDER = 3600.0, 86_400.0
 """Seconds until an incident is told again; twice as long each time, up to a day."""
+AHEAD = (3600.0, 86_400.0)
+"""Seconds before a weekly login at which somebody is told of it, the later first."""
 PUSH_LASTS = 180.0
 """Seconds in which a push message can be approved (IBC, SecondFactorAuthenticationTimeout)."""
 ALL, OUTSIDE = "the stack", "IBKR, or the way to it"
@@ -120,12 +122,13 @@ class Past(_Kept):
 
 class Memory(_Kept):
     """What outlives the watcher, so that a new one tells nothing twice. `last`: of each gateway, what was last written
-    of it."""
+    of it. `weekly`: until when its weekly login needs no other word."""
 
     incidents: list[Incident] = Field(default_factory=list)
     past: list[Past] = Field(default_factory=list)
     last: dict[str, tuple[str, str, str]] = Field(default_factory=dict)
     silent_since: float = 0.0
+    weekly: dict[str, float] = Field(default_factory=dict)
 
 
 Line = dict[str, Any]
@@ -145,11 +148,12 @@ class Tracker:
         lines: list[Line] = []
         if seen is None:
             lines += self._silence(now)
-            gather = 0.0
+            gather, ahead = 0.0, None
         else:
             gather = seen.interval
             self.memory.silent_since = 0.0
             lines += self._end([incident for incident in self.memory.incidents if incident.cause == ALL], now)
+            ahead = self._ahead(seen.gateways, now)
             known = {gateway.gateway for gateway in seen.gateways}
             for gateway in seen.gateways:
                 lines += self._note(gateway, now)
@@ -157,7 +161,7 @@ class Tracker:
             for incident in [*self.memory.incidents]:
                 for gone in incident.members.keys() - known - {ALL}:
                     lines += self._leave(incident, gone, now)
-        pages = [*self._over, *self._news(now, gather)]
+        pages = [*self._over, *self._news(now, gather), *([] if ahead is None else [ahead])]
         self._over = []
         return lines, pages
 
@@ -244,6 +248,26 @@ class Tracker:
 
     def _of(self, name: str) -> Incident | None:
         return next((incident for incident in self.memory.incidents if name in incident.members), None)
+
+    def _ahead(self, gateways: Iterable[GatewaySeen], now: float) -> Message | None:
+        """A day and an hour before a weekly login, for which somebody has to have the phone at hand."""
+        coming: dict[str, float] = {}
+        for seen in gateways:
+            if seen.weekly is None or now < self.memory.weekly.get(seen.gateway, 0.0):
+                continue
+            left = seen.weekly.coming - now
+            near = [before for before in AHEAD if 0 < left <= before]
+            if near:
+                coming[seen.gateway] = seen.weekly.coming
+            # Of the next stage: an hour before this one, or a day before the next week's.
+            later = [before for before in AHEAD if before < left]
+            self.memory.weekly[seen.gateway] = seen.weekly.coming - max(later) if later else seen.weekly.coming
+        if not coming:
+            return None
+        names = ", ".join(sorted(coming))
+        body = "\n".join(f"{name}: at {_iso(at)}, in {length(at - now)}." for name, at in sorted(coming.items()))
+        why = "IBKR ends each session once a week. Where a second factor is asked for, have the phone at hand."
+        return Message(f"ibgw {self.stack} ({names}): the weekly login comes", f"{body}\n{why}", "info")
 
     # --- what is told ---------------------------------------------------------------------------------------------
 

@@ -98,6 +98,8 @@ def _facts(gateway: GatewaySeen, now: float) -> Iterator[tuple[str, str]]:
         yield "second factor", f"asked for at {_time(told.factor)}"
     if gateway.planned is not None:
         yield "next", f"{_text(gateway.planned.event.value)} at {_time(gateway.planned.at)}"
+    if gateway.weekly is not None:
+        yield "weekly login", _time(gateway.weekly.coming)
     if told is not None and told.login:
         yield "logged in", _time(told.login)
     yield "last look", f"{length(now - gateway.looked)} ago"

@@ -12,7 +12,7 @@ from tenacity import wait_fixed
 
 from healthcheck.monitoring import channels, handover, watching
 from healthcheck.monitoring.channels import Channel, Channels, Message, Sender
-from healthcheck.monitoring.handover import GatewaySeen
+from healthcheck.monitoring.handover import GatewaySeen, Weekly
 from healthcheck.monitoring.incidents import Memory, Tracker
 from healthcheck.monitoring.watching import Watching
 from healthcheck.reasons import Reason
@@ -32,12 +32,12 @@ class Told:
         self.messages: list[Message] = []
         self.lines: list[dict[str, Any]] = []
 
-    def go(self, seconds: float, *gateways: GatewaySeen) -> list[str]:
+    def go(self, seconds: float, *gateways: GatewaySeen, step: float = 5) -> list[str]:
         """The titles of what is told meanwhile; without gateways the prober is silent."""
         before = len(self.messages)
         end = self.now + seconds
         while self.now < end:
-            self.now += 5
+            self.now += step
             lines, messages = self.tracker.step(seen(*gateways) if gateways else None, self.now)
             self.lines += lines
             self.messages += messages
@@ -131,6 +131,21 @@ def test_what_is_planned_is_no_news_and_what_goes_wrong_in_it_is(told: Told) -> 
     assert told.events("incident") == []
     pending = gateway_seen(reason=R.SECOND_FACTOR_PENDING, window="planned_restart")
     assert told.go(5, pending) == ["ibgw paper/main: second factor pending"]
+
+
+def test_the_weekly_login_is_announced_a_day_and_an_hour_before(told: Told) -> None:
+    coming = told.now + 3 * 86_400
+    week = [gateway_seen(name, weekly=Weekly(last=0, coming=coming)) for name in ("main", "second")]
+    assert told.go(2 * 86_400 - 60, *week, step=60) == []
+    assert told.go(120, *week, step=60) == ["ibgw paper (main, second): the weekly login comes"]
+    assert told.go(82_020, *week, step=60) == []
+    assert told.go(1020, *week, step=60) == ["ibgw paper (main, second): the weekly login comes"]
+    assert "main: at " in told.messages[-1].body
+    assert told.go(4020, *week, step=60) == []
+    coming += 7 * 86_400
+    week = [gateway_seen(name, weekly=Weekly(last=0, coming=coming)) for name in ("main", "second")]
+    assert told.go(5 * 86_400, *week, step=60) == []
+    assert told.go(86_400 * 2, *week, step=60).count("ibgw paper (main, second): the weekly login comes") == 2
 
 
 def test_a_warning_is_told_after_ten_minutes_and_never_again(told: Told) -> None:
