@@ -151,7 +151,7 @@ def test_a_settings_volume_that_is_lost_starts_held(deployed: StackUnderTest, br
     held.until_status(hold="attempts", outcomes="volume_lost")
     waiting = deployed.counted()
     assert (waiting["attempts"], waiting["logins"]) == (before["attempts"], before["logins"])
-    report = json.loads(deployed.ibgw(f"verify --stack {STACK} --wait 0 --json", None).stdout)
+    report = json.loads(deployed.ibgw(f"verify --stack {STACK} --wait 0s --json", None).stdout)
     assert "volume_lost" in json.dumps(report)
 
     # One attempt is granted, and not two.
