@@ -63,6 +63,13 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "a planned restart wakes somebody",
+        "monitoring/alerts.py",
+        "unless on (stack, gateway) ibgw_gateway_window",
+        "or ibgw_gateway_window",
+        "tests/unit/test_monitoring_rules.py::test_what_is_rendered_is_current",
+    ),
+    Mutation(
         "live's identity needs no MFA",
         "deployment/iam.py",
         "return _document(_with_mfa(statement) for statement in statements)",
