@@ -53,6 +53,8 @@ CHEAP = (*ON_CONNECTING, CheckName.AUTHENTICATED)
 ALL = OVER_API - {CheckName.ORDER_CAPABILITY}
 RARELY = 300.0
 """Seconds between two runs of all checks while all is well. While something is not, all run at each look."""
+SECOND_FACTOR_EVERY = 2.0
+"""Seconds between two questions whether a gateway that is not up asks for a second factor."""
 
 BROKEN = {2103: "market_data", 2105: "historical", 2157: "definitions"}
 WELL = {2104: "market_data", 2108: "market_data", 2106: "historical", 2107: "historical", 2158: "definitions"}
@@ -78,11 +80,13 @@ class Watch:
         self._clock: float | None = None
         self._started: datetime | None = None
         self._restarts = 0
+        self._factor: datetime | None = None
         self.seen: GatewaySeen | None = None
 
     async def look(self) -> GatewaySeen:
         """One look; what was seen stays in `seen`."""
         status = await told.ask(self.gateway, self._status_port)
+        self._factor = None if status is None else status.factor
         now = datetime.now(UTC)
         planned = just_planned(self.gateway.schedule, now)
         up = self.seen is not None and self.seen.verdict in UP
@@ -95,6 +99,17 @@ class Watch:
         self._checks = checks
         self.seen = self._handed_over(checks, status, now)
         return self.seen
+
+    async def rest(self, seconds: float) -> None:
+        """Until the next look: for so long, or until a gateway that is not up asks for a second factor, which a person
+        has three minutes for."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            up = self.seen is not None and self.seen.verdict in UP
+            await asyncio.sleep(left if up else min(left, SECOND_FACTOR_EVERY))
+            status = None if up else await told.ask(self.gateway, self._status_port)
+            if status is not None and status.factor not in (None, self._factor):
+                return
 
     async def leave(self) -> None:
         if self._session is not None:
@@ -225,7 +240,7 @@ async def _watch(watch: Watch, interval: float) -> None:
             # The next look begins anew.
             log.error("%s: %s", watch.gateway.name, kind(error))
             await watch.leave()
-        await asyncio.sleep(interval)
+        await watch.rest(interval)
 
 
 def disk() -> Disk:

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deployment.description import Schedule
 from deployment.rules import violations
 from healthcheck import maintenance
+from healthcheck.automation.status import Status, parse
 from healthcheck.monitoring import handover, metrics, prober, told, watcher
 from healthcheck.monitoring.handover import Disk, GatewaySeen, Seen
 from healthcheck.observation import CheckName
@@ -169,6 +170,52 @@ def test_in_a_planned_restart_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) 
     with serving() as server, told_by(WELL) as port:
         (seen,) = looks(watched(server, port, schedule={**NOT_NOW, "auto_restart": f"{now:%H:%M}"}))
     assert seen.verdict in metrics.UP
+
+
+def test_a_second_factor_is_seen_before_the_next_look_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prober, "SECOND_FACTOR_EVERY", 0.01)
+    waits = FREE.replace("phase=held", "phase=second_factor").replace("factor=0", "factor=1795776959")
+    assert waits.count("factor=1795776959") == 1
+    lines = [FREE, FREE, waits]
+
+    async def told_in_turn(*_: object) -> Status:
+        return parse(lines.pop(0) if len(lines) > 1 else lines[0])
+
+    monkeypatch.setattr(told, "ask", told_in_turn)
+
+    async def watching() -> GatewaySeen:
+        watch = watched()
+        await watch.look()
+        async with asyncio.timeout(30):
+            await watch.rest(3600)
+            seen = await watch.look()
+        # It is known now, and no reason to look again before the time.
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await watch.rest(3600)
+        return seen
+
+    assert reasons(asyncio.run(watching()))[CheckName.REACHABLE] is Reason.SECOND_FACTOR_PENDING
+
+
+def test_a_gateway_that_is_up_is_not_asked_for_a_second_factor_between_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prober, "SECOND_FACTOR_EVERY", 0.01)
+    asked = []
+
+    async def well(*_: object) -> Status:
+        asked.append(1)
+        return parse(WELL)
+
+    monkeypatch.setattr(told, "ask", well)
+
+    async def watching(watch: prober.Watch) -> None:
+        await watch.look()
+        await watch.rest(0.1)
+        await watch.leave()
+
+    with serving() as server:
+        asyncio.run(watching(watched(server)))
+    assert asked == [1]
 
 
 def test_lost_farms_and_connectivity_are_told() -> None:
