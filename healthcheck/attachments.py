@@ -170,9 +170,9 @@ class Attachments:
         networks = {name: network["Id"] for name, network in self._networks.items()}
         containers = self._docker.find(Kind.CONTAINER)
         list(self._asking.map(lambda entry: self._learn(entry["Id"]), containers))
-        self._waiting = {
-            name: {entry["Id"] for entry in containers if _joins(entry, name, networks)} for name in self._came
-        }
+        # One that was removed meanwhile, as another run's verifier, waits for nothing any more.
+        there = [entry for entry in containers if self._is_there(entry["Id"])]
+        self._waiting = {name: {entry["Id"] for entry in there if _joins(entry, name, networks)} for name in self._came}
         for entry in containers:
             self._joined.setdefault(entry["Id"], set()).update(_networks_of(entry))
         self._volumes = {volume["Name"]: volume for volume in self._docker.find(Kind.VOLUME)}
@@ -255,6 +255,10 @@ class Attachments:
                 container_id, container["Name"].lstrip("/"), container["Config"]["Labels"] or {}, inspected=container
             )
             self._known[container_id] = self._named[learnt.name] = learnt
+
+    def _is_there(self, container_id: str) -> bool:
+        known = self._known.get(container_id)
+        return container_id in OWN or (known is not None and known.inspected is not None)
 
     def _take(self, event: Inspected) -> None:
         actor, what = event["Actor"], event["Action"]

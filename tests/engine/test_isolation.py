@@ -68,7 +68,7 @@ def verify(
         assert done.returncode in (0, 3), done.stderr
         checks = {found["name"]: found for found in json.loads(done.stdout)["gateways"][0]["checks"]}
         found = checks["isolation"]
-        assert (found["verdict"], found["reason"]) == isolation, found
+        assert (found["verdict"], found["reason"]) == isolation, repr(found)
         return checks
 
     return command

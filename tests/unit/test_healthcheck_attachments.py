@@ -278,6 +278,25 @@ def test_a_stopped_container_that_is_set_to_join_is_found(joins: list[str], netw
     assert [one.name for one in attachments.waiting(API)] == (["bot"] if waits else [])
 
 
+def test_one_that_is_removed_while_all_are_asked_about_waits_for_nothing() -> None:
+    """As the verifier of a run that ends at that moment: it is no stranger's container that is set to join."""
+    host = FakeDocker()
+    host.add_container("verifier", container_id=GONE)
+    host.objects[Kind.NETWORK] = {API: network(API, Id="4e5f" * 16)}
+    real = host.find
+
+    def find(kind: Kind, labels: Any = None, *, network: str = "") -> Any:
+        if kind is not Kind.CONTAINER:
+            return real(kind, labels)
+        host.remove(GONE)
+        return [{"Id": GONE, "NetworkSettings": {"Networks": {API: {"NetworkID": "4e5f" * 16}}}}]
+
+    host.find = find  # type: ignore[method-assign]
+    attachments = attachments_of(host)
+    attachments.scan()
+    assert attachments.waiting(API) == ()
+
+
 def test_who_is_on_a_network_on_top_of_an_interface_is_known_from_lists_and_events() -> None:
     """macvlan's and ipvlan's networks, by their parent; one of its VLANs lies on the same interface."""
     on_top = {"Id": "5" * 64, "Name": "mine", "Driver": "macvlan", "Options": {"parent": "br-4e5f4e5f4e5f"}}
