@@ -312,7 +312,8 @@ class Stack:
             # A value for stdin is always given: the CLI must never wait for a terminal.
             done = subprocess.run(
                 [*command, "--color", "never"],
-                env={**os.environ, **self.environment},
+                # Where an operator has confirmations skipped, it refuses previews; what acts here says so itself.
+                env={**os.environ, **self.environment, "PULUMI_SKIP_CONFIRMATIONS": "false"},
                 input=stdin or "",
                 capture_output=True,
                 text=True,

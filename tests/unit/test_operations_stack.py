@@ -321,3 +321,15 @@ def test_an_update_of_targets_gets_them_and_the_stack_s_environment(
     assert first.startswith("yes up --yes ")
     assert "--target urn:a --target urn:b" in first
     assert second.startswith("yes stack export")
+
+
+def test_a_preview_of_a_refresh_works_where_confirmations_are_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine refuses `--preview-only` with that."""
+    program = tmp_path / "pulumi"
+    program.write_text('#!/bin/sh\n[ "$PULUMI_SKIP_CONFIRMATIONS" = true ] && exit 1\necho "{}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PULUMI_SKIP_CONFIRMATIONS", "true")
+    assert Stack("paper").refresh_preview() == "{}\n"
