@@ -3,6 +3,7 @@
 Plain data without secrets: enough to verify a gateway and to connect to it, nothing more.
 """
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -179,6 +180,12 @@ class QuoteContract(_Growing):
         name = self.local_symbol or self.symbol or f"contract {self.con_id}"
         strike = f"{self.strike:g}" if self.strike else ""
         return " ".join(part for part in (name, self.expiry, strike, self.right) if part)
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether the day or the month that its expiry names is over everywhere on Earth (UTC-12). One that is named
+        by its month may be over before: that is IBKR's to say."""
+        last = f"{now.astimezone(UTC) - timedelta(hours=12):%Y%m%d}"
+        return bool(self.expiry) and self.expiry < last[: len(self.expiry)]
 
 
 class AccountAccessCheck(Model):

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     FARM_BROKEN = "farm_broken"
     NO_QUOTE = "no_quote"
     CONTRACT_UNKNOWN = "contract_unknown"
+    CONTRACT_EXPIRED = "contract_expired"
     # Orders.
     READ_ONLY_UNEXPECTED = "read_only_unexpected"
     ORDER_REJECTED = "order_rejected"
@@ -720,11 +721,20 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         patience=SOON,
     ),
     Reason.CONTRACT_UNKNOWN: Explanation(
-        "IBKR does not know the configured contract, or knows several.",
+        "IBKR does not know the configured contract, or knows several. One that has expired is unknown too.",
         (
             "correct {settings}.checks.marketData.contract",
-            "deploy it: {deploy}",
+            "deploy it: {deploy} (no login)",
         ),
+    ),
+    Reason.CONTRACT_EXPIRED: Explanation(
+        "The configured contract has expired: the day or the month of its expiry is over, and IBKR knows it no more.",
+        (
+            "name the next one in {settings}.checks.marketData.contract.expiry",
+            "deploy it: {deploy} (no login)",
+        ),
+        # Of the calendar's doing, so that a check that only warns does not turn red overnight.
+        side=Side.IBKR,
     ),
     Reason.READ_ONLY_UNEXPECTED: Explanation(
         "The API is read-only although the stack is configured for orders.",

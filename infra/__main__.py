@@ -5,6 +5,7 @@ import atexit
 import functools
 import gc
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def _load() -> Callable[..., spec.StackSpec]:
     infra.spec.describe). Touches nothing but files."""
     stack = pulumi.get_stack()
     loaded = settings.load(stack, _configuration())
-    for text in away_while_trading(loaded):
+    for text in (*away_while_trading(loaded), *loaded.contracts_over(datetime.now(UTC))):
         pulumi.log.warn(text)
     image = loaded.image
     if loaded.mode is Mode.LIVE:

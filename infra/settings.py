@@ -8,7 +8,7 @@ Docker host: falling back to either could send a deployment to the wrong place.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Self
@@ -623,6 +623,16 @@ class Settings(_Settings):
         checks = self.gateways[gateway].checks
         asked = self.mode is Mode.PAPER and checks.market_data.contract.sec_type not in _NOT_ORDERED
         return checks.order_capability.level or (CheckLevel.WARN if asked else CheckLevel.OFF)
+
+    def contracts_over(self, now: datetime) -> list[str]:
+        """The quote contracts whose last day is over, in words. No error: a setting that nobody touched must not stand
+        in the way of an update; the verification says what follows from it."""
+        return [
+            f"ibgw:gateways.{name}.checks.marketData.contract.expiry: {contract.expiry} is over, and IBKR quotes no "
+            "contract that has expired; name the next one (no gateway is touched for it)"
+            for name, gateway in self.gateways.items()
+            if (contract := gateway.checks.market_data.contract.named()).is_over(now)
+        ]
 
 
 def check_account(account: str, mode: Mode) -> None:

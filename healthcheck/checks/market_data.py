@@ -8,14 +8,13 @@ from pydantic import JsonValue
 from deployment.description import QuoteContract
 from healthcheck.api_client import ApiError, DataType, is_told
 from healthcheck.checks.context import Context
-from healthcheck.checks.permission import not_permitted
+from healthcheck.checks.permission import NO_CONTRACT, not_permitted, unknown
 from healthcheck.hours import Hours, parse_hours
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import Quote, Refused, Session, Unanswered
 
 # Message codes of the TWS API reference and of users' reports.
-NO_CONTRACT = 200
 NOT_SUBSCRIBED = frozenset({354, 10089, 10090, 10091, 10168, 10186})
 COMPETING_MARKET_DATA = 10197
 LINES_USED = 101
@@ -30,7 +29,7 @@ async def look(context: Context) -> Observation:
     try:
         hours = await _hours(context, wanted)
     except Refused as refusal:
-        return Observation(f"{wanted}: {refusal.error}", Reason.CONTRACT_UNKNOWN, {"code": refusal.error.code})
+        return Observation(f"{wanted}: {refusal.error}", unknown(wanted), {"code": refusal.error.code})
     now = await _now(session)
     closed = hours is not None and now is not None and not hours.open_at(now)
     timeouts = session.timeouts
@@ -45,7 +44,7 @@ async def look(context: Context) -> Observation:
     if live.price is not None and live.data_type is DataType.LIVE and (live.two_sided or not closed):
         return _finding(wanted, live)
     if NO_CONTRACT in codes:
-        return _finding(wanted, live, Reason.CONTRACT_UNKNOWN)
+        return _finding(wanted, live, unknown(wanted))
     if live.price is None and LINES_USED in codes:
         return _finding(wanted, live, Reason.DATA_LINES_USED)
     if live.price is None and any(map(not_permitted, live.errors)):

@@ -7,16 +7,15 @@ gateway that nobody clicks.
 from collections.abc import Sequence
 from decimal import Decimal
 
-from deployment.description import CheckLevel, Gateway
+from deployment.description import CheckLevel, Gateway, QuoteContract
 from healthcheck.api_client import ApiError
 from healthcheck.checks.context import Context
-from healthcheck.checks.permission import lacks_document, not_permitted
+from healthcheck.checks.permission import NO_CONTRACT, lacks_document, not_permitted, unknown
 from healthcheck.observation import Observation
 from healthcheck.reasons import Reason
 from healthcheck.session import Refused, Unanswered, margin
 
 READ_ONLY = 321  # validation error; its text says that the interface is in Read-Only mode
-NO_CONTRACT = 200
 SMALLEST_LIMIT = 1.0  # when no price is known
 FAR = 0.5  # of the price: a buy order at this limit would not be filled even if it were an order
 
@@ -32,7 +31,7 @@ async def look(context: Context) -> Observation:
     try:
         state = await session.what_if(wanted, account, limit)
     except Refused as refusal:
-        return Observation(f"{what}: {refusal.error}", _refusal(refusal.error), {"code": refusal.error.code})
+        return Observation(f"{what}: {refusal.error}", _refusal(refusal.error, wanted), {"code": refusal.error.code})
     except Unanswered as error:
         return Observation(str(error), Reason.NO_MARGIN_FIGURES)
     change = margin(state)
@@ -59,11 +58,11 @@ def may_ask(gateway: Gateway) -> bool:
     return not gateway.read_only and gateway.checks.order_capability.level is not CheckLevel.OFF
 
 
-def _refusal(error: ApiError) -> Reason:
+def _refusal(error: ApiError, wanted: QuoteContract) -> Reason:
     if error.code == READ_ONLY and "read-only" in error.message.lower():
         return Reason.READ_ONLY_UNEXPECTED
     if error.code == NO_CONTRACT:
-        return Reason.CONTRACT_UNKNOWN
+        return unknown(wanted)
     if not_permitted(error):
         return Reason.NOT_PERMITTED
     return Reason.ORDER_REJECTED

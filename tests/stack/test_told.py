@@ -12,7 +12,7 @@ from deployment import VERSION
 from operations import cli
 from tests.leaks import leaks
 from tests.stack.conftest import PASSWORD, USER, Program
-from tests.unit.test_settings import tracked
+from tests.unit.test_settings import MAIN, changed, tracked
 
 
 def test_a_gateway_tells_its_settings_and_its_secrets_version_and_no_secret(program: Program) -> None:
@@ -37,6 +37,17 @@ def test_a_restart_within_the_trading_hours_is_told(program: Program, monkeypatc
     program.run(config=config, preview=True)
     [text] = told
     assert "session.autoRestart 23:59 America/New_York lies within ibgw:tradingHours" in text
+
+
+def test_a_quote_contract_that_is_over_is_told_and_stands_in_nothing_s_way(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", lambda text, *_, **__: told.append(text))
+    future = {"secType": "FUT", "symbol": "ES", "exchange": "CME", "expiry": "202001"}
+    program.run(config=changed("paper", {f"{MAIN}.checks.marketData.contract": future}))
+    [text] = told
+    assert "contract.expiry: 202001 is over" in text
 
 
 TODAY = """

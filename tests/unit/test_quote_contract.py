@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from deployment import description
 from deployment.description import Gateway
 from deployment.errors import IbgwError
 from healthcheck.checks.order_capability import on_grid
+from healthcheck.observation import CheckName
+from healthcheck.verdict import check_verdict
 from infra.settings import QuoteContract, load
 from tests.unit.gateways import checks, gateway, run_checks
 from tests.unit.test_settings import MAIN, changed
@@ -187,3 +190,45 @@ def test_a_contract_without_anything_is_what_it_always_was() -> None:
     )
     with pytest.raises(ValidationError):
         QuoteContract.model_validate({"con_id": 1})
+
+
+@pytest.mark.parametrize(
+    ("expiry", "now", "over"),
+    [
+        ("20260918", "2026-09-18T23:59:00+00:00", False),
+        ("20260918", "2026-09-19T11:59:00+00:00", False),  # Honolulu's day is not over
+        ("20260918", "2026-09-19T12:00:00+00:00", True),
+        ("202609", "2026-09-30T23:00:00-04:00", False),
+        ("202609", "2026-10-01T12:00:00+00:00", True),
+        ("202612", "2027-01-01T11:00:00+00:00", False),
+        ("202612", "2027-01-01T08:00:00-05:00", True),
+        ("", "2027-01-01T12:00:00+00:00", False),
+    ],
+)
+def test_a_contract_is_over_when_its_last_day_is_over_everywhere(expiry: str, now: str, over: bool) -> None:
+    contract = description.QuoteContract(symbol="ES", sec_type="FUT", exchange="CME", currency="USD", expiry=expiry)
+    assert contract.is_over(datetime.fromisoformat(now)) is over
+
+
+def test_a_preview_warns_of_a_contract_that_is_over_and_refuses_nothing() -> None:
+    """It was deployed while it could be quoted, and nobody changed anything since."""
+    future = {"secType": "FUT", "symbol": "ES", "exchange": "CME", "expiry": "202609"}
+    settings = load("paper", changed("paper", {CONTRACT: future}))
+    assert settings.contracts_over(datetime(2026, 9, 30, tzinfo=UTC)) == []
+    [said] = settings.contracts_over(datetime(2026, 10, 2, tzinfo=UTC))
+    assert said.startswith(f"{CONTRACT}.expiry: 202609 is over")
+
+
+@pytest.mark.parametrize(("expiry", "reason"), [("202001", "contract_expired"), ("209912", "contract_unknown")])
+@pytest.mark.parametrize("level", ["warn", "required"])
+def test_what_ibkr_does_not_know_any_more_has_a_reason_of_its_own(expiry: str, reason: str, level: str) -> None:
+    """A check that only warns does not turn an update red on the day after."""
+    future = {"symbol": "ES", "sec_type": "FUT", "exchange": "CME", "currency": "USD", "expiry": expiry}
+    levels = {"market_data": {"level": level, "contract": future}, "order_capability": {"level": level}}
+    refusal = (200, "No security definition has been found for the request")
+    with serving(Script(contract_error=refusal, order_error=refusal)) as server:
+        asked = gateway(server.port, checks=checks() | levels)
+        found = {check.name: check for check in asyncio.run(run_checks(asked))}
+    verdict = "warn" if (level, reason) == ("warn", "contract_expired") else "fail"
+    for name in (CheckName.MARKET_DATA, CheckName.ORDER_CAPABILITY):
+        assert (found[name].reason, check_verdict(found[name], asked)) == (reason, verdict)

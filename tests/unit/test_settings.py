@@ -111,14 +111,16 @@ BAD: list[Any] = [
     ),
     pytest.param("live", {"ibgw:release": "v1"}, "ibgw:release", "ibgw releases", id="release-id"),
     pytest.param(
-        "paper", {"ibgw:verifier.baseImage": "python"}, "ibgw:verifier.baseImage", "fixed tag", id="base-image"
+        "paper", {"ibgw:verifier.baseImage": "python"}, "ibgw:verifier.baseImage", "names no tag", id="base-image"
     ),
-    pytest.param("paper", {"ibgw:verifier.baseImage": "python:latest"}, "baseImage", "fixed tag", id="base-latest"),
+    pytest.param(
+        "paper", {"ibgw:verifier.baseImage": "python:latest"}, "baseImage", "moves to other", id="base-latest"
+    ),
     *(
         pytest.param(
             "live", {"ibgw:verifier.baseImage": tag}, "ibgw:verifier.baseImage", "@sha256:...", id=f"live-{tag}"
         )
-        for tag in ("docker.io/library/python:3.11-slim-bookworm", "python:3.11.16-slim-bookworm", "a.example/b/c:1")
+        for tag in ("docker.io/library/python:3.11.16", "python:3.11.16-slim-bookworm", "a.example/b/c:1.0.0")
     ),
     pytest.param("paper", {"ibgw:verifier.timeout": "10"}, "ibgw:verifier.timeout", "10m", id="duration-without-unit"),
     pytest.param("paper", {"ibgw:verifier.timeout": 600}, "ibgw:verifier.timeout", "in quotes", id="duration-number"),
@@ -248,7 +250,11 @@ REFUSED: list[tuple[str, list[Any], str]] = [
         ],
         "moves",
     ),
-    ("ibgw:verifier.baseImage", ["python:main", "python:LATEST", "python:slim"], "fixed tag"),
+    (
+        "ibgw:verifier.baseImage",
+        ["python:main", "python:LATEST", "python:slim", "python:3", "python:3.11-slim-bookworm", "debian:12"],
+        "name one such as 3.11.16-slim-bookworm",
+    ),
     ("ibgw:verifier.baseImage", ["python:3.11:1", "Python:3.11", "python:3 11"], "not an image reference"),
     (
         "ibgw:network.subnetPool",
@@ -328,7 +334,7 @@ TAKEN: list[tuple[str, list[Any]]] = [
             f"{GATEWAY_IMAGE}:10.45@sha256:{'a' * 64}",
         ],
     ),
-    ("ibgw:verifier.baseImage", ["python:3.11", f"python@sha256:{'a' * 64}"]),
+    ("ibgw:verifier.baseImage", ["python:3.11.16", "debian:bookworm-20261117", f"python@sha256:{'a' * 64}"]),
     ("ibgw:network.subnetPool", ["10.0.0.0/16", "172.16.0.0/20", "192.168.0.0/23", "198.18.0.0/16"]),
     (f"{MAIN}.container.logMaxSize", ["1k", "10m", "9223372036g"]),
     (f"{MAIN}.api.masterClientId", [0, 899, 1000, 2**31 - 1]),
