@@ -27,7 +27,14 @@ PROMETHEUS = {
     "promtool": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
 }
-TESTS = {"envsubst": "gettext-base", "javac": "default-jdk-headless", "sshd": "openssh-server", **PROMETHEUS}
+DISPLAY = {"Xvfb": "xvfb"}
+TESTS = {
+    "envsubst": "gettext-base",
+    "javac": "default-jdk-headless",
+    "sshd": "openssh-server",
+    **DISPLAY,
+    **PROMETHEUS,
+}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 

@@ -13,7 +13,7 @@ REQUIREMENTS = ROOT / "healthcheck" / "requirements.txt"
 IMAGE = {"python_full_version": "3.11.14", "python_version": "3.11", "sys_platform": "linux"}
 
 # Third-party modules that the code in the image imports, by distribution.
-DIRECT = {"apprise", "ib-async", "prometheus-client", "pydantic", "tenacity"}
+DIRECT = {"apprise", "ib-async", "prometheus-client", "pydantic", "pyotp", "python-xlib", "tenacity"}
 
 
 def lock() -> dict[str, list[dict[str, Any]]]:
