@@ -38,15 +38,15 @@ def _load() -> Callable[..., spec.StackSpec]:
     """Configuration -> what the stack declares, but for what its Docker host holds and lacks (`held` and `lacks` of
     infra.spec.describe). Touches nothing but files."""
     stack = pulumi.get_stack()
-    loaded = settings.load(stack, _configuration())
+    project = Path(pulumi.get_root_directory())
+    loaded = settings.load(stack, _configuration(), project)
     for text in (*away_while_trading(loaded), *loaded.contracts_over(datetime.now(UTC))):
         pulumi.log.warn(text)
     image = loaded.image
     if loaded.mode is Mode.LIVE:
         image = None
         if loaded.release is not None:
-            folder = Path(pulumi.get_root_directory()) / RELEASES
-            image = release.read_release(folder, loaded.release).reference
+            image = release.read_release(project / RELEASES, loaded.release).reference
         elif not pulumi.runtime.is_dry_run():
             raise IbgwError(f"stack {stack!r} was not updated: {UNRELEASED}", exit_code=ExitCode.REFUSED)
         else:

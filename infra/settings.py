@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -32,7 +33,7 @@ from deployment.description import QuoteContract as QuoteContractDescription
 from deployment.durations import DURATION_PATTERN, parse_duration
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import OWN_LABELS, PROJECT
-from infra import elsewhere, values
+from infra import elsewhere, gateways, values
 from infra.settings_errors import explain
 from infra.times import apart, in_new_york, parse_time_of_day
 
@@ -569,6 +570,9 @@ class Settings(_Settings):
     verifier: Verifier = Verifier()
     trading_hours: TradingHours = TradingHours()
     monitoring: Monitoring = Monitoring()
+    # What these two tell is in `gateways` too (infra.gateways).
+    gateway_defaults: dict[str, Any] = {}
+    gateways_file: Annotated[str, AfterValidator(values.gateways_file)] | None = None
     gateways: Annotated[dict[Name, Gateway], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -716,10 +720,12 @@ def _check_host_names(stack: str, settings: Settings) -> None:
             )
 
 
-def load(stack: str, config: Mapping[str, str]) -> Settings:
-    """Reads a stack's configuration as the engine hands it over: full keys (`ibgw:mode`) to text.
+def load(stack: str, config: Mapping[str, str], folder: Path = Path()) -> Settings:
+    """Reads a stack's configuration as the engine hands it over: full keys (`ibgw:mode`) to text. `folder`:
+    Pulumi.yaml's, where the file that `ibgw:gatewaysFile` names lies.
 
-    Raises IbgwError (REFUSED) that lists every fault, each with its key, what was found and what was expected.
+    Raises IbgwError (REFUSED) that lists every fault, each with its key, where that stands in another file than the
+    stack's, what was found and what was expected.
     """
     document = {
         # A key with a character that nobody sees is refused below, and not shown as it is.
@@ -730,10 +736,15 @@ def load(stack: str, config: Mapping[str, str]) -> Settings:
     faults = [*_unfit(PROJECT, document)]
     if not faults:
         _check_mode(stack, document.get("mode"))
-        try:
-            settings = Settings.model_validate_json(json.dumps(document))
-        except ValidationError as error:
-            faults = [explain(fault, Settings, PROJECT) for fault in error.errors(include_url=False)]
+        gathered = gateways.gather(document, folder)
+        # What came of the file.
+        faults = [*_unfit(PROJECT, gathered.document)]
+        if not faults:
+            try:
+                settings = Settings.model_validate_json(json.dumps(gathered.document))
+            except ValidationError as error:
+                faults = [explain(fault, Settings, PROJECT) for fault in error.errors(include_url=False)]
+        faults = [*dict.fromkeys(map(gathered.placed, faults))]
     if faults:
         listed = "".join(f"\n  - {fault}" for fault in faults)
         raise _refused(f"the configuration of stack {stack!r} was refused:{listed}")

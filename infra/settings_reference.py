@@ -20,6 +20,7 @@ from infra.settings import Settings
 
 # In quotes always: YAML 1.1 reads some times of day as numbers.
 _TIME = re.compile(r"\d\d:\d\d")
+_DRAFT = "http://json-schema.org/draft-07/schema#"
 GATEWAY = "gateways.NAME."
 """How the keys of a gateway begin."""
 
@@ -50,7 +51,11 @@ MEANINGS: Mapping[str, str] = {
     "monitoring.heartbeat": "A secret that holds an https:// address of an outside monitor, which is asked each minute "
     "while all is watched: it tells when that ends.",
     "monitoring.alertmanager": "An Alertmanager of yours tells people: the watcher tells nobody of `notify`.",
-    "gateways": "The gateways by name; each has one user.",
+    "gatewayDefaults": "What holds for all gateways: any setting of one, without a name. A gateway's own value wins; "
+    "mappings are merged key by key, a list or a null replaces (docs/fleet.md).",
+    "gatewaysFile": "A YAML file beside Pulumi.yaml with more gateways, as `gateways` has them. What `gateways` says "
+    "of one of them wins.",
+    "gateways": "The gateways by name; each has one user. Required where no `gatewaysFile` has any.",
     "gateways.NAME.credentials.secretId": "The secret in AWS Secrets Manager, a name or an ARN: a JSON object of "
     "`user_id`, `password` and `trading_mode`.",
     "gateways.NAME.credentials.versionId": "A version of the secret; without it, the current one.",
@@ -204,26 +209,45 @@ def schema() -> dict[str, Any]:
                 entry["description"] = meaning
             if "default" in entry:
                 entry["default"] = plain(field.default)
+    for definition in definitions.values():
+        # Of a gateway: it may stand in ibgw:gatewayDefaults.
+        definition.pop("required", None)
+    gateways = ours["properties"]["gateways"]
     # Else a name that does not fit the pattern would be taken with anything below it.
-    ours["properties"]["gateways"]["additionalProperties"] = False
+    gateways["additionalProperties"] = False
+    # A name alone is one too, where the defaults tell the rest.
+    gateways["patternProperties"] = {
+        name: {"anyOf": [one, {"type": "null"}]} for name, one in gateways["patternProperties"].items()
+    }
+    meaning = MEANINGS["gatewayDefaults"]
+    ours["properties"]["gatewayDefaults"] = {"$ref": "#/$defs/Gateway", "description": meaning}
     properties = {f"{PROJECT}:{key}": entry for key, entry in ours["properties"].items()}
-    required = [f"{PROJECT}:{key}" for key in ours["required"]]
+    required = [f"{PROJECT}:{key}" for key in ours["required"] if key != "gateways"]
     config = {
         "type": "object",
         "properties": properties,
         "required": required,
+        "anyOf": [{"required": [f"{PROJECT}:{key}"]} for key in ("gateways", "gatewaysFile")],
         # Providers have keys here too, such as aws:region: only an unknown one of ours is wrong.
         "patternProperties": {f"^(?!{PROJECT}:)": True},
         "additionalProperties": False,
     }
     return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$schema": _DRAFT,
         "title": f"A stack of {PROJECT}",
         "type": "object",
         "properties": {"config": config},
         "required": ["config"],
         "$defs": definitions,
     }
+
+
+def gateways_schema() -> dict[str, Any]:
+    """The same of the file that `ibgw:gatewaysFile` names."""
+    of_stack = schema()
+    gateways = of_stack["properties"]["config"]["properties"][f"{PROJECT}:gateways"]
+    title = f"Gateways of a stack of {PROJECT}"
+    return {"$schema": _DRAFT, **gateways, "title": title, "$defs": of_stack["$defs"]}
 
 
 def _places(model: type[BaseModel], prefix: str) -> Iterator[tuple[type[BaseModel], str]]:

@@ -183,6 +183,15 @@ def gateway_name(value: str) -> str:
     return value
 
 
+def gateways_file(value: str) -> str:
+    """Pulumi.NAME.yaml is a stack's own."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.ya?ml", value) or value.startswith("Pulumi."):
+        raise ValueError(
+            f"{value[:120]!r} is not the name of a YAML file beside Pulumi.yaml, such as gateways.paper.yaml"
+        )
+    return value
+
+
 _LOG_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 """Docker reads the size of a log by go-units' FromHumanSize, whose units are decimal, into 64 bits."""
 

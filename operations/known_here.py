@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from deployment.errors import IbgwError
+from deployment.names import PROJECT
 from deployment.paths import RELEASES, find_project, kept_file
+from infra.gateways import gather
 
 PULUMI_STACK = "PULUMI_STACK"
 """Pulumi's own variable for the stack that it uses without `--stack`."""
@@ -56,8 +59,10 @@ def _gateways(stack: str) -> dict[str, Any]:
 
 def _configured(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]["ibgw:gateways"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
+        document = {key.removeprefix(f"{PROJECT}:"): value for key, value in config.items()}
+        found: dict[str, Any] = gather(document, file.parent).document["gateways"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError, IbgwError):
         return {}
     return found
 

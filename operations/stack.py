@@ -160,7 +160,7 @@ class Stack:
         """The validated configuration. Raises IbgwError (REFUSED) that lists every fault."""
         from infra.settings import load
 
-        return load(self.name, self.configuration())
+        return load(self.name, self.configuration(), project_folder())
 
     def trading_hours(self) -> "TradingHours":
         """Those of the stack's file, for which no backend is asked. Raises IbgwError where it does not tell them."""

@@ -34,6 +34,7 @@ IMAGE = "ghcr.io/gnzsnz/ib-gateway:10.45.1j"
 """The gateway that a new paper stack names. Renovate moves it with the one in Pulumi.paper.yaml."""
 
 SCHEMA = "docs/stack.schema.json"
+GATEWAYS_SCHEMA = "docs/gateways.schema.json"
 _WIDTH = 118
 _STACK: Mapping[Mode, Mapping[str, Any]] = {
     Mode.PAPER: {"image": IMAGE},

@@ -383,7 +383,7 @@ class Sandbox:
     # Inside
 
     def _tracked(self, stack: str) -> project.Document:
-        return project.read(ROOT / project.stack_file(stack))
+        return project.in_one(project.read(ROOT / project.stack_file(stack)), ROOT)
 
     def _project_name(self) -> str:
         return str(project.read(ROOT / project.PROJECT_FILE)["name"])

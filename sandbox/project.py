@@ -16,10 +16,12 @@ import yaml
 
 from deployment.description import Mode, SecondFactor
 from deployment.errors import IbgwError
+from infra.gateways import ALL, FILE, gather
 from sandbox.secrets_manager import Login
 
 PROJECT_FILE = "Pulumi.yaml"
 SALT = "encryptionsalt"
+_OURS = "ibgw:"
 RELEASE = "ibgw:release"
 DEFAULT_BASE_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
 """Where a stack file names none."""
@@ -67,6 +69,18 @@ def read(path: Path) -> Document:
     if not isinstance(found, dict) or not isinstance(found.get("config", {}), dict):
         raise IbgwError(f"{path} holds no mapping with one named config; put it right, nothing of it is used before")
     return found
+
+
+def in_one(tracked: Document, folder: Path) -> Document:
+    """With all that is told of a gateway in its own place, so that the stack's file needs no other beside it. What is
+    wrong with it stays for the program to refuse. Raises IbgwError where the gateways' file cannot be read."""
+    config = _mapping(tracked.get("config"))
+    own = {key.removeprefix(_OURS): value for key, value in config.items() if key.startswith(_OURS)}
+    gathered = gather(own, folder)
+    if gathered.document is own:
+        return tracked
+    left = {key: value for key, value in config.items() if key not in (f"{_OURS}{ALL}", f"{_OURS}{FILE}")}
+    return {**tracked, "config": {**left, f"{_OURS}gateways": gathered.document["gateways"]}}
 
 
 def gateways(document: Document) -> Document:

@@ -667,6 +667,13 @@ MUTATIONS = (
         f"{ROLLOUT}::test_an_old_container_is_asked_and_is_not_started_again_meanwhile",
     ),
     Mutation(
+        "a default wins over a gateway's own value",
+        "infra/gateways.py",
+        "    return reduce(_laid_over, told) if told else None",
+        "    return reduce(_laid_over, reversed(told)) if told else None",
+        "tests/unit/test_fleet_file.py::test_what_is_nearer_to_a_gateway_wins_mappings_are_merged_and_lists_replaced",
+    ),
+    Mutation(
         "a rollout goes on after a canary that failed",
         "operations/rollout.py",
         "        if waiting or len(failed) > max_failures:",

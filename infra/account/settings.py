@@ -79,7 +79,7 @@ def secrets_of(folder: Path, region: str) -> dict[Mode, list[str]]:
     found: dict[Mode, set[str]] = {mode: set() for mode in Mode}
     for file in sorted(folder.glob("Pulumi.*.yaml")):
         config = _config(file)
-        loaded = settings.load(file.name.removeprefix("Pulumi.").removesuffix(".yaml"), config)
+        loaded = settings.load(file.name.removeprefix("Pulumi.").removesuffix(".yaml"), config, folder)
         if config.get(REGION, region) != region:
             raise _refused(
                 file,

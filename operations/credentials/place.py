@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from deployment.description import Mode, SecondFactor
 from deployment.errors import ExitCode, IbgwError
+from deployment.paths import project_folder
 from infra.settings import load
 from operations.stack import Stack, nearest
 
@@ -53,7 +54,7 @@ class Places:
 def places(stack: str) -> Places:
     """By the stack's configuration; nothing needs to be deployed. Raises IbgwError that lists what is wrong with it."""
     configuration = Stack(stack).configuration()
-    settings = load(stack, configuration)
+    settings = load(stack, configuration, project_folder())
     return Places(
         region=configuration.get("aws:region"),
         profile=configuration.get("aws:profile"),

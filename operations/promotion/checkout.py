@@ -11,9 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deployment.errors import ExitCode, IbgwError
+from deployment.names import PROJECT
 from deployment.paths import RELEASES
 from infra.release import Release
+from operations import yaml_text
 from operations.stack import Stack, program_folder
+
+GATEWAYS_FILE = f"{PROJECT}:gatewaysFile"
+"""The setting that names the file of the gateways, beside the stack's."""
 
 SHOWN = 5
 """How many of the differing files a refusal names."""
@@ -125,7 +130,9 @@ def _program_in(tree: Path, top: Path, release: Release, stack: Stack, folder: P
     root, project = tree / program_folder(folder).parent.relative_to(top), tree / folder.relative_to(top)
     (project / RELEASES).mkdir(parents=True, exist_ok=True)
     # Written after the commit, and today's; a project that git ignores has nothing there.
-    for name in (f"Pulumi.{stack.name}.yaml", f"{RELEASES}/{release.id}.json"):
+    own = f"Pulumi.{stack.name}.yaml"
+    config = yaml_text.read((folder / own).read_text(encoding="utf-8")).get("config", {})
+    for name in filter(None, (own, config.get(GATEWAYS_FILE), f"{RELEASES}/{release.id}.json")):
         shutil.copy(folder / name, project / name)
     if not (project / "Pulumi.yaml").exists():
         shutil.copy(folder / "Pulumi.yaml", project)

@@ -35,8 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(made, "config", "user.email", "trader@example.com")
     git(made, "config", "user.name", "A Trader")
     (made / "Pulumi.yaml").write_text("main: infra/\n")
-    (made / ".gitignore").write_text(f"{RELEASES}/\nPulumi.live.yaml\n.generated/\n")
-    (made / "Pulumi.live.yaml").write_text("today: yes\n")
+    (made / ".gitignore").write_text(f"{RELEASES}/\nPulumi.live.yaml\ngateways.yaml\n.generated/\n")
+    (made / "Pulumi.live.yaml").write_text("config: {ibgw:gatewaysFile: gateways.yaml}\n")
+    (made / "gateways.yaml").write_text("today: yes\n")
     for name in ("PYTHONPATH", "PULUMI_OPTION_POLICY_PACK"):
         monkeypatch.delenv(name, raising=False)
     return made
@@ -79,7 +80,8 @@ def test_another_one_is_a_work_tree_with_today_s_configuration_and_goes_afterwar
         environment = program.stack.environment
         tree = Path(environment["PULUMI_OPTION_CWD"])
         assert (tree / "infra" / "spec.py").read_text() == "1"
-        assert (tree / "Pulumi.live.yaml").read_text() == "today: yes\n"
+        assert (tree / "Pulumi.live.yaml").read_text() == (folder / "Pulumi.live.yaml").read_text()
+        assert (tree / "gateways.yaml").read_text() == "today: yes\n"
         assert (tree / RELEASES / f"{one.id}.json").exists()
         assert environment == {
             "IBGW_TRIED": "yes",
