@@ -141,6 +141,21 @@ class Screen:
             return Picture(0, 0, b"")
         return self._ask(lambda: self._picture(wanted))
 
+    def focused(self) -> int:
+        """The id of the window that keys go to; 0 where they go to none."""
+
+        def found() -> int:
+            root = self._display.screen().root
+            window = self._display.get_input_focus().focus
+            while not isinstance(window, int) and window.id != root.id:
+                parent = window.query_tree().parent
+                if parent.id == root.id:
+                    return int(window.id)
+                window = parent
+            return 0
+
+        return self._ask(found)
+
     def click(self, x: int, y: int) -> None:
         """With the left button."""
 
