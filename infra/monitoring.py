@@ -29,7 +29,7 @@ from deployment.parts import (
     Restart,
     VolumeSpec,
 )
-from infra.settings import Monitoring
+from infra.settings import Monitoring, TradingHours
 
 USER = "65534:65534"
 """The verifier's, whose image it is."""
@@ -78,6 +78,7 @@ def describe(
     gateways: Iterable[str],
     *,
     settings: Monitoring,
+    hours: TradingHours,
     subnets: Mapping[Role, IPv4Network],
     labelled: Callable[[Role], dict[str, str]],
     limited: bool,
@@ -119,7 +120,10 @@ def describe(
 
     told = [word for name in gateways for word in ("--gateway-json", entry(name))]
     probing = ("--stack", stack, "--interval", f"{settings.interval.total_seconds():g}", *told)
-    watching = ("--stack", stack, *(("--alertmanager",) if settings.alertmanager else ()))
+    watching = (
+        *("--stack", stack, "--trading-hours", hours.model_dump_json()),
+        *(("--alertmanager",) if settings.alertmanager else ()),
+    )
     named = networks(names, settings)
     return MonitoringSpec(
         networks={

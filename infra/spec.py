@@ -301,6 +301,7 @@ def describe(
             stack,
             gateways,
             settings=watching,
+            hours=settings.trading_hours,
             subnets={role: subnets.others[name] for role, name in others.items()},
             labelled=labelled,
             limited=Lacking.MEMORY_LIMIT not in accepted,

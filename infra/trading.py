@@ -1,29 +1,17 @@
-"""The hours in which a stack's owner trades: whether a moment lies in them, and which planned events do. Pure."""
+"""Which of a stack's planned events lie in the hours in which its owner trades. Pure."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from infra.settings import Session, Settings, TradingHours, Weekday
+from deployment.trading import trading
+from infra.settings import Session, Settings, TradingHours
 from infra.times import parse_time_of_day
 
 _SUNDAY = 6
 # Two weeks of a year whose zones are on winter and on summer time, each from a Monday on.
 _WEEKS = (datetime(2026, 1, 5), datetime(2026, 7, 6))
 _STEP = timedelta(minutes=15)
-
-
-def trading(hours: TradingHours, now: datetime) -> bool:
-    """Whether `now` lies in them; their end is out. Those across midnight belong to the day on which they begin."""
-    local = now.astimezone(ZoneInfo(hours.time_zone))
-    opens, closes = parse_time_of_day(hours.open), parse_time_of_day(hours.close)
-
-    def on(day: datetime) -> bool:
-        return tuple(Weekday)[day.weekday()] in hours.days
-
-    if opens < closes:
-        return on(local) and opens <= local.time() < closes
-    return (on(local) and local.time() >= opens) or (on(local - timedelta(days=1)) and local.time() < closes)
 
 
 def in_words(hours: TradingHours) -> str:

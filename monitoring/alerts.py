@@ -59,7 +59,7 @@ def _reasons(*reasons: Reason, check: str = "") -> str:
     return f'max by ({GATEWAY}, reason) (ibgw_check_reason{{{JOB},{check}reason=~"{"|".join(reasons)}"}}) == 1'
 
 
-def _of(metric: str, labels: str = "") -> str:
+def of_gateway(metric: str, labels: str = "") -> str:
     """A metric of the watcher's by gateway, without the labels that a scrape adds."""
     return f"max by ({GATEWAY}) ({metric}{{{JOB}{labels and f',{labels}'}}})"
 
@@ -69,9 +69,9 @@ def outside(expression: str) -> str:
     return f'({expression}) unless on (stack, gateway) ibgw_gateway_window{{{JOB},window!="none"}} == 1'
 
 
-_DOWN = outside(f"{_of('ib_gateway_up')} == 0")
+_DOWN = outside(f"{of_gateway('ib_gateway_up')} == 0")
 
-_MEMORY, _LIMIT = _of("ib_gateway_memory_mb"), _of("ibgw_gateway_memory_limit_mb")
+_MEMORY, _LIMIT = of_gateway("ib_gateway_memory_mb"), of_gateway("ibgw_gateway_memory_limit_mb")
 
 DOWN = "IBGatewayDown"
 MARKET_DATA = "IBGatewayMarketDataDegraded"
@@ -108,12 +108,13 @@ ALERTS: tuple[Alert, ...] = (
         "IBGatewayFleetDown",
         Severity.CRITICAL,
         f"(count by (stack) ({_DOWN}) >= 2)"
-        f" and (count by (stack) ({_DOWN}) >= 0.5 * count by (stack) ({_of('ib_gateway_up')}))",
+        f" and (count by (stack) ({_DOWN}) >= 0.5 * count by (stack) ({of_gateway('ib_gateway_up')}))",
         "Half of the gateways of {{ $labels.stack }} or more are down: look for one cause",
         "The Docker host, its way out or IBKR itself is at fault, rather than each gateway.",
         _STATUS,
         "Where IBKR's system status page tells of a fault, stop: they come back by themselves.",
-        lasts=MINUTE,
+        # Before what it silences, though the prober sees the one gateway up to an interval after the other.
+        lasts=MINUTE / 2,
         silences=(DOWN, CONNECTIVITY, LOGIN_FAILED, GUARD_HOLDS, COMPETING, WEDGED, LOOP, RESTART_MISSED, MARKET_DATA),
         same=("stack",),
     ),
@@ -147,7 +148,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         FACTOR,
         Severity.CRITICAL,
-        f"{_of('ibgw_gateway_second_factor_timestamp_seconds')} > 0",
+        f"{of_gateway('ibgw_gateway_second_factor_timestamp_seconds')} > 0",
         "Approve the login of {{ $labels.gateway }} of {{ $labels.stack }} in IBKR Mobile, within three minutes",
         "The gateway waits for a person; without one the login ends, and counts as an attempt.",
         _STATUS,
@@ -228,9 +229,9 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         RESTART_MISSED,
         Severity.WARNING,
-        f"({_of('ibgw_gateway_last_planned_timestamp_seconds')}"
-        f" > {_of('ibgw_gateway_last_planned_done_timestamp_seconds')})"
-        f" and (time() - {_of('ibgw_gateway_last_planned_timestamp_seconds')} > 900)",
+        f"({of_gateway('ibgw_gateway_last_planned_timestamp_seconds')}"
+        f" > {of_gateway('ibgw_gateway_last_planned_done_timestamp_seconds')})"
+        f" and (time() - {of_gateway('ibgw_gateway_last_planned_timestamp_seconds')} > 900)",
         "The planned restart of {{ $labels.gateway }} of {{ $labels.stack }} did not happen",
         "A gateway that does not restart each day loses its session when IBKR ends it.",
         _VERIFY,
@@ -240,12 +241,25 @@ ALERTS: tuple[Alert, ...] = (
         LOOP,
         Severity.CRITICAL,
         f"(sum by ({GATEWAY}) (increase(ibgw_gateway_restarts_total{{{JOB}}}[1h])) > 2.5)"
-        f" or ({_of('ibgw_gateway_short_logins')} >= 3)",
+        f" or ({of_gateway('ibgw_gateway_short_logins')} >= 3)",
         "{{ $labels.gateway }} of {{ $labels.stack }} starts again and again",
         "Each start may be a login, and IBKR locks a user that logs in too often.",
         _LOGS,
         "Stop the gateway where the cause is not found at once.",
         silences=(DOWN,),
+    ),
+    Alert(
+        "IBGatewayNoClient",
+        Severity.WARNING,
+        # An average, since a verification is a client for some seconds. One of them is the prober.
+        f"(max by ({GATEWAY}) (avg_over_time(ibgw_gateway_clients{{{JOB}}}[15m])) < 1.5)"
+        f" and ({of_gateway('ibgw_gateway_clients_expected')} > 0)"
+        f" and (min by ({GATEWAY}) (min_over_time(ib_gateway_up{{{JOB}}}[15m])) == 1)"
+        f" and on (stack) (min by (stack) (min_over_time(ibgw_trading_hours{{{JOB}}}[15m])) == 1)",
+        "No client of {{ $labels.gateway }} of {{ $labels.stack }} has been connected for 15 minutes of trading hours",
+        "The gateway is well, and the bots that the stack's file declares for it trade nothing.",
+        _VERIFY,
+        "Touch no gateway: look at the bots.",
     ),
     Alert(
         "IBGatewayHighMemory",
@@ -272,9 +286,8 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "IBGatewayUncleanStop",
         Severity.WARNING,
-        f'(max by ({GATEWAY}, stop) (ibgw_gateway_last_stop{{{JOB},stop=~"killed|stranded"}}) == 1)'
-        f" unless (max by ({GATEWAY}, stop) (ibgw_gateway_last_stop{{{JOB}}} offset 1h) == 1)",
-        "{{ $labels.gateway }} of {{ $labels.stack }} ended without a logout: {{ $labels.stop }}",
+        f"time() - ({of_gateway('ibgw_gateway_unclean_timestamp_seconds')} > 0) < 3600",
+        "{{ $labels.gateway }} of {{ $labels.stack }} was ended without a logout, and has started again",
         "Its session may have stayed open at IBKR, and the next login may have met it.",
         _DOCTOR,
         "Once the gateway is logged in there is nothing to do but to find out who or what ended it.",
@@ -283,10 +296,10 @@ ALERTS: tuple[Alert, ...] = (
         WEEKLY_MISSED,
         Severity.CRITICAL,
         outside(
-            f"({_of('ibgw_gateway_login_timestamp_seconds')}"
-            f" < {_of('ibgw_gateway_last_weekly_login_timestamp_seconds')})"
-            f" and (time() - {_of('ibgw_gateway_last_weekly_login_timestamp_seconds')} > 1800)"
-            f" and (time() - {_of('ibgw_gateway_last_weekly_login_timestamp_seconds')} < 86400)"
+            f"({of_gateway('ibgw_gateway_login_timestamp_seconds')}"
+            f" < {of_gateway('ibgw_gateway_last_weekly_login_timestamp_seconds')})"
+            f" and (time() - {of_gateway('ibgw_gateway_last_weekly_login_timestamp_seconds')} > 1800)"
+            f" and (time() - {of_gateway('ibgw_gateway_last_weekly_login_timestamp_seconds')} < 86400)"
         ),
         "The weekly login of {{ $labels.gateway }} of {{ $labels.stack }} did not take place",
         "IBKR ends each session at the weekend: without a new login there is none when the markets open.",
@@ -297,7 +310,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "IBGatewayWeeklyLoginNear",
         Severity.INFO,
-        f"{_of('ibgw_gateway_next_weekly_login_timestamp_seconds')} - time() < 3600",
+        f"{of_gateway('ibgw_gateway_next_weekly_login_timestamp_seconds')} - time() < 3600",
         "{{ $labels.gateway }} of {{ $labels.stack }} logs in anew within an hour",
         "Where the user has a second factor, somebody has to approve it in IBKR Mobile.",
         _STATUS,
@@ -317,7 +330,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "IBGatewayClock",
         Severity.WARNING,
-        f"abs({_of('ibgw_clock_offset_seconds')}) > 5",
+        f"abs({of_gateway('ibgw_clock_offset_seconds')}) > 5",
         "The clock of the Docker host of {{ $labels.stack }} is off by {{ $value | printf \"%.0f\" }} s",
         "Planned restarts, offline hours and everything with a time in it happen at the wrong moment.",
         "ibgw doctor --stack STACK",

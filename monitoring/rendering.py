@@ -6,42 +6,82 @@ from typing import Any
 
 import yaml
 
+from deployment.description import MONITORING_PORT
 from healthcheck import runbook
-from monitoring.alerts import ALERTS, SEVERITIES, Alert, anchor, inhibitions
+from monitoring import objective
+from monitoring.alerts import ALERTS, SEVERITIES, Alert, Severity, anchor, inhibitions
 
 FOLDER = "monitoring/rendered"
+RULES, PROMETHEUS, ALERTMANAGER = (f"{FOLDER}/{name}.yaml" for name in ("alerts", "prometheus", "alertmanager"))
 RUNBOOK = "docs/runbook.md"
 _MADE = "# Written by `make reference` from monitoring/alerts.py.\n"
+_WHOLE = "# A whole configuration; into one of your own, take what it lacks. Addresses in capitals are yours.\n"
+
+SCRAPING: Mapping[str, Any] = {
+    # What is told within the prober's interval and 5 s: 2 s until it is scraped, 1 s until the rules are asked, 1 s in
+    # which Alertmanager gathers what one cause makes fire.
+    "global": {"scrape_interval": "15s", "evaluation_interval": "1s"},
+    "rule_files": ["alerts.yaml"],
+    "alerting": {"alertmanagers": [{"static_configs": [{"targets": ["ALERTMANAGER:9093"]}]}]},
+    "scrape_configs": [
+        {
+            "job_name": "ib_gateway",
+            "scrape_interval": "2s",
+            "scrape_timeout": "2s",
+            "static_configs": [{"targets": [f"ibgw-paper.watcher:{MONITORING_PORT}"]}],
+        }
+    ],
+}
+ROUTING: Mapping[str, Any] = {
+    "route": {
+        "receiver": "somebody",
+        "group_by": ["alertname", "stack", "gateway"],
+        "group_wait": "1s",
+        "group_interval": "1m",
+        "repeat_interval": "4h",
+        "routes": [
+            {"receiver": "nobody", "matchers": [f'severity="{Severity.INFO}"']},
+            {"receiver": "somebody-at-once", "matchers": [f'severity="{Severity.CRITICAL}"', 'mode!="paper"']},
+        ],
+    },
+    "receivers": [
+        {"name": "nobody"},
+        {"name": "somebody", "webhook_configs": [{"url": "https://CHAT.invalid/"}]},
+        {"name": "somebody-at-once", "webhook_configs": [{"url": "https://PAGER.invalid/"}]},
+    ],
+}
 
 
 def rendered() -> dict[str, str]:
     """The text of each file, by its path in the project's folder."""
     return {
-        f"{FOLDER}/alerts.yaml": _MADE + _yaml(rules()),
-        f"{FOLDER}/alertmanager.yaml": _MADE
-        + "# One cause, one page: take these into your alertmanager.yml.\n"
-        + _yaml({"inhibit_rules": inhibitions()}),
+        RULES: _MADE + _yaml(rules()),
+        PROMETHEUS: _MADE + _WHOLE + _yaml(SCRAPING),
+        ALERTMANAGER: _MADE + _WHOLE + _yaml({**ROUTING, "inhibit_rules": inhibitions()}),
         RUNBOOK: runbook.render() + "".join(_runbook(ALERTS)),
     }
 
 
 def rules(alerts: Iterable[Alert] = ALERTS, faster: float = 1.0) -> dict[str, Any]:
     """Prometheus' rules. `faster`: by what a test divides how long each condition has to last."""
-    return {"groups": [{"name": "ibgw", "rules": [_rule(alert, alert.lasts / faster) for alert in alerts]}]}
+    alerting = {"name": "ibgw", "rules": [_rule(alert, alert.lasts / faster) for alert in alerts]}
+    return {"groups": [alerting, *objective.groups()]}
 
 
 def _rule(alert: Alert, lasts: timedelta) -> dict[str, Any]:
     return {
         "alert": alert.name,
         "expr": alert.expression,
-        **({"for": f"{round(lasts.total_seconds() * 1000)}ms"} if lasts.total_seconds() % 60 else _minutes(lasts)),
+        **({"for": duration(lasts)} if lasts else {}),
         "labels": {"severity": alert.severity.value},
         "annotations": {"summary": alert.summary, "description": alert.impact, "runbook": anchor(alert)},
     }
 
 
-def _minutes(lasts: timedelta) -> Mapping[str, str]:
-    return {"for": f"{lasts // timedelta(minutes=1)}m"} if lasts else {}
+def duration(length: timedelta) -> str:
+    """As Prometheus writes one, in whole seconds."""
+    seconds = round(length.total_seconds())
+    return f"{seconds}s" if seconds % 60 else f"{seconds // 60}m"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -65,7 +105,7 @@ def _runbook(alerts: Iterable[Alert]) -> Iterator[str]:
     )
     yield from (f"| {severity} | {meaning} |\n" for severity, meaning in SEVERITIES.items())
     for alert in alerts:
-        lasts = f", after {alert.lasts // timedelta(minutes=1)} min" if alert.lasts else ", at once"
+        lasts = f", after {duration(alert.lasts)}" if alert.lasts else ", at once"
         yield (
             f"\n## {alert.name}\n\n{alert.severity.capitalize()}{lasts}. {alert.impact}\n\n"
             f"First: `{alert.first}`.\n\nWhen to stop: {alert.stop}\n"

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 from deployment.description import Deployment, Gateway, Mode
 from deployment.errors import ExitCode, IbgwError
+from deployment.trading import trading
 from healthcheck.docker_host import DockerHost
 from healthcheck.exposure_run import exposures
 from infra.settings import TradingHours
-from infra.trading import in_words, trading
+from infra.trading import in_words
 from operations.prompt import confirm_by_name
 from operations.stack import Stack
 

@@ -66,8 +66,8 @@ MUTATIONS = (
         "a planned restart wakes somebody",
         "monitoring/alerts.py",
         "unless on (stack, gateway) ibgw_gateway_window",
-        "or ibgw_gateway_window",
-        "tests/unit/test_monitoring_rules.py::test_what_is_rendered_is_current",
+        "unless on (stack, gateway) ibgw_gateway_no_window",
+        "tests/unit/test_monitoring_rules.py::test_it_stays_silent[IBGatewayDown]",
     ),
     Mutation(
         "live's identity needs no MFA",
@@ -843,9 +843,9 @@ MUTATIONS = (
     ),
     Mutation(
         "hours that go on past midnight end there",
-        "infra/trading.py",
-        "    return (on(local) and local.time() >= opens) or",
-        "    return (on(local) and local.time() >= opens) and",
+        "deployment/trading.py",
+        "ends = day if opens < closes else day + timedelta(days=1)",
+        "ends = day",
         "tests/unit/test_live.py::test_what_takes_a_gateway_away_within_the_hours_is_named",
     ),
     Mutation(

@@ -44,7 +44,8 @@ class CheckSeen(_Closed):
 
 class Supervised(_Closed):
     """What a gateway's first process tells of itself (healthcheck.automation.status). `restarts`: starts of the
-    gateway's process that were seen since the prober began, but for the first."""
+    gateway's process that were seen since the prober began, but for the first. `unclean`: when it was started after a
+    session that ended without a logout, 0 where its last start was not such a one."""
 
     hold: Word
     until: Time
@@ -62,6 +63,7 @@ class Supervised(_Closed):
     clients: Count
     stopped: Word
     restarts: Count
+    unclean: Time = 0
 
 
 class Farms(_Closed):
@@ -94,7 +96,8 @@ class Disk(_Closed):
 class GatewaySeen(_Closed):
     """One gateway. `since`: when its verdict became this; `looked`: the last look; `verified`: when all checks that the
     prober runs were last passed, 0 for never. `connectivity`: between the gateway and IBKR. `clock`: IBKR's less ours,
-    in seconds. `window`: why it may be away with nobody at fault. `memory_limit`: MiB, 0 for none."""
+    in seconds. `window`: why it may be away with nobody at fault. `memory_limit`: MiB, 0 for none. `expected`: how many
+    clients are declared."""
 
     gateway: Name
     mode: Mode
@@ -111,6 +114,7 @@ class GatewaySeen(_Closed):
     planned: Planned | None
     weekly: Weekly | None
     memory_limit: Count
+    expected: Count = 0
     supervised: Supervised | None
 
 

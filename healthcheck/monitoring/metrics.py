@@ -6,12 +6,13 @@ holds.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol, get_args
 
 from deployment.description import Mode
 from deployment.tables import MIB
+from deployment.trading import Hours, trading
 from healthcheck.monitoring.handover import Farms, Seen, Supervised, Window
 from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
@@ -128,6 +129,13 @@ _FRESH = _row(
     "1 while the prober hands over what it sees. At 0 nothing is known of any gateway, and no other metric is there.",
     whose=(),
 )
+_TRADING = _row(
+    "ibgw_trading_hours",
+    Source.WATCHER,
+    "",
+    "1 within the stack's trading hours (ibgw:tradingHours); exchanges' holidays are not known.",
+    whose=("stack",),
+)
 _SINCE = _row("ibgw_gateway_verdict_since_timestamp_seconds", Source.PROBER, _EPOCH, "Since when the verdict holds.")
 _LOOKED = _row("ibgw_gateway_looked_timestamp_seconds", Source.PROBER, _EPOCH, "When the prober last looked.")
 _VERIFIED = _row(
@@ -190,6 +198,12 @@ _RESTARTS = _row(
     "Starts of its process since the prober began, but for the first.",
     type=Type.COUNTER,
 )
+_UNCLEAN = _row(
+    "ibgw_gateway_unclean_timestamp_seconds",
+    Source.SUPERVISOR,
+    _EPOCH,
+    "When it was started after a session that ended without a logout; 0 where the last start was not such a one.",
+)
 _HEALS = _row("ibgw_gateway_heals", Source.SUPERVISOR, "", "Restarts within a day that were to heal it.")
 _FACTOR = _row(
     "ibgw_gateway_second_factor_timestamp_seconds",
@@ -217,6 +231,9 @@ _STOPPED = _row(
     "stop",
 )
 _CLIENTS = _row("ibgw_gateway_clients", Source.SUPERVISOR, "", "Connections of clients, the prober's among them.")
+_EXPECTED = _row(
+    "ibgw_gateway_clients_expected", Source.PROBER, "", "Clients that the stack's file declares for it (`clients`)."
+)
 
 
 class Check(Protocol):
@@ -255,11 +272,14 @@ def of_report(report: Report) -> Iterator[Sample]:
         yield Sample(_WHEN, whose, datetime.fromisoformat(gateway.started_at).timestamp())
 
 
-def of_seen(seen: Seen | None, now: float) -> Iterator[Sample]:
-    """What a prober has handed over; None where that is too old to say anything. `now`: seconds since the epoch."""
+def of_seen(seen: Seen | None, now: float, hours: Hours | None = None) -> Iterator[Sample]:
+    """What a prober has handed over; None where that is too old to say anything. `now`: seconds since the epoch.
+    `hours`: the stack's trading hours."""
     yield Sample(_FRESH, (), seen is not None and seen.fresh(now))
     if seen is None:
         return
+    if hours is not None:
+        yield Sample(_TRADING, (seen.stack,), trading(hours, datetime.fromtimestamp(now, UTC)))
     yield Sample(_DISK_SIZE, (seen.stack,), seen.disk.size)
     yield Sample(_DISK_FREE, (seen.stack,), seen.disk.free)
     for gateway in seen.gateways:
@@ -283,6 +303,7 @@ def of_seen(seen: Seen | None, now: float) -> Iterator[Sample]:
             yield Sample(_NEXT_WEEKLY, whose, gateway.weekly.coming)
         if gateway.memory_limit:
             yield Sample(_MEMORY_LIMIT, whose, gateway.memory_limit)
+        yield Sample(_EXPECTED, whose, gateway.expected)
         if gateway.supervised is not None:
             yield from _supervised(whose, gateway.supervised)
 
@@ -296,6 +317,7 @@ def _supervised(whose: Whose, told: Supervised) -> Iterator[Sample]:
     yield Sample(_LOGIN, whose, told.login)
     yield Sample(_STARTED, whose, told.started)
     yield Sample(_RESTARTS, whose, told.restarts)
+    yield Sample(_UNCLEAN, whose, told.unclean)
     yield Sample(_HEALS, whose, told.heals)
     yield Sample(_FACTOR, whose, told.factor)
     yield Sample(_DUE, whose, told.due)

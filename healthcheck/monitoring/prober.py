@@ -56,6 +56,9 @@ RARELY = 300.0
 SECOND_FACTOR_EVERY = 2.0
 """Seconds between two questions whether a gateway that is not up asks for a second factor."""
 
+UNCLEAN = ("killed", "stranded")
+"""How a session ends without a logout (Status.stopped)."""
+
 BROKEN = {2103: "market_data", 2105: "historical", 2157: "definitions"}
 WELL = {2104: "market_data", 2108: "market_data", 2106: "historical", 2107: "historical", 2158: "definitions"}
 """Of IBKR's data farms (message codes of the TWS API reference). An inactive one (2107, 2108) comes when needed."""
@@ -80,6 +83,7 @@ class Watch:
         self._clock: float | None = None
         self._started: datetime | None = None
         self._restarts = 0
+        self._unclean = 0.0
         self._factor: datetime | None = None
         self.seen: GatewaySeen | None = None
 
@@ -188,6 +192,7 @@ class Watch:
             planned=None if coming is None else Planned(event=coming.event, at=coming.at.timestamp()),
             weekly=weekly and Weekly(last=weekly[0].timestamp(), coming=weekly[1].timestamp()),
             memory_limit=0 if self.gateway.in_place is None else self.gateway.in_place.memory,
+            expected=len(self.gateway.clients),
             supervised=None if status is None else self._supervised(status),
         )
 
@@ -205,12 +210,16 @@ class Watch:
         if status.started is not None and status.started != self._started:
             self._restarts += self._started is not None
             self._started = status.started
+        # A soft restart, which takes up the saved session, leaves the word of the container's start in place.
+        if status.kind == "password":
+            self._unclean = _seconds(status.started) if status.stopped in UNCLEAN else 0.0
         times = ("until", "started", "login", "factor", "due", "done")
         words = ("hold", "attempts", "limit", "logins", "event", "heals", "memory", "clients", "stopped")
         return Supervised(
             **{name: _seconds(getattr(status, name)) for name in times},
             **{name: getattr(status, name) for name in words},
             restarts=self._restarts,
+            unclean=self._unclean,
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from deployment.description import MONITORING_PORT
+from deployment.trading import Hours, ToldHours
 from healthcheck.monitoring import channels, handover, metrics
 from healthcheck.monitoring.watching import Watching, fresh
 
@@ -25,7 +26,9 @@ HTML = "text/html; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def page(path: str, file: Path = handover.FILE, clock: Callable[[], float] = time.time) -> Page:
+def page(
+    path: str, file: Path = handover.FILE, clock: Callable[[], float] = time.time, hours: Hours | None = None
+) -> Page:
     """What a path answers, but for the page."""
     if path == "/healthz":
         return HTTPStatus.OK, PLAIN, "ok\n"
@@ -33,7 +36,7 @@ def page(path: str, file: Path = handover.FILE, clock: Callable[[], float] = tim
         return HTTPStatus.NOT_FOUND, PLAIN, "expected /, /metrics, /healthz, /readyz or /state.json\n"
     seen, why = fresh(file, clock())
     if path == "/metrics":
-        return HTTPStatus.OK, METRICS, metrics.exposition(metrics.of_seen(seen, clock()))
+        return HTTPStatus.OK, METRICS, metrics.exposition(metrics.of_seen(seen, clock(), hours))
     if seen is None:
         return HTTPStatus.SERVICE_UNAVAILABLE, PLAIN, f"{why}\n"
     if path == "/readyz":
@@ -42,9 +45,10 @@ def page(path: str, file: Path = handover.FILE, clock: Callable[[], float] = tim
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`watching`: of whoever serves."""
+    """`watching`, `hours`: of whoever serves."""
 
     watching: Watching
+    hours: Hours | None
     server_version = "ibgw"
     sys_version = ""
     timeout = 5.0
@@ -52,7 +56,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        status, kind, text = (HTTPStatus.OK, HTML, self.watching.page(time.time())) if path == "/" else page(path)
+        status, kind, text = (
+            (HTTPStatus.OK, HTML, self.watching.page(time.time())) if path == "/" else page(path, hours=self.hours)
+        )
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -76,13 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     top = argparse.ArgumentParser(prog="python -m healthcheck.monitoring.watcher", description="Tell of gateways.")
     top.add_argument("--stack", required=True)
     top.add_argument("--alertmanager", action="store_true", help="it tells people; nothing here does")
+    top.add_argument("--trading-hours", type=ToldHours.model_validate_json, metavar="JSON")
     options = top.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
     to = channels.read()
     if options.alertmanager:
         to = to.model_copy(update={"notify": ()})
     watching = Watching(options.stack, to)
-    Handler.watching = watching
+    Handler.watching, Handler.hours = watching, options.trading_hours
     threading.Thread(target=watching.run, args=(threading.Event(),), daemon=True).start()
     server = ThreadingHTTPServer(("", MONITORING_PORT), Handler)
     server.daemon_threads = True

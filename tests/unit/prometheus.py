@@ -9,17 +9,20 @@ from typing import Any
 import yaml
 
 from deployment.description import Mode
+from deployment.trading import ToldHours
 from healthcheck.monitoring import metrics
 from healthcheck.monitoring.handover import CheckSeen, Disk, Farms, GatewaySeen, Planned, Seen, Supervised, Weekly
 from healthcheck.observation import CheckName
 from healthcheck.schedule import Event
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
 from monitoring.alerts import ALERTS
+from monitoring.rendering import RULES, rendered
 from sandbox import packages
-from sandbox.environment import ROOT, default_cache
+from sandbox.environment import default_cache
 
-RULES = ROOT / "monitoring" / "rendered" / "alerts.yaml"
 DAY = 86_400
+HOURS = ToldHours(time_zone="UTC", days=("thu",), open="00:00", close="00:30")
+"""Within them as promtool begins, at the epoch."""
 
 Series = dict[str, str]
 """Values in promtool's notation, by the series."""
@@ -39,7 +42,7 @@ def seen(name: str = "main", **changes: Any) -> GatewaySeen:
         "gateway": name, "mode": Mode.PAPER, "verdict": GatewayVerdict.VERIFIED, "since": 0, "looked": 0, "verified": 0,
         "checks": passed, "session": True, "connectivity": True, "farms": Farms(), "clock": 0.4, "window": "none",
         "planned": Planned(event=Event.AUTO_RESTART, at=DAY), "weekly": Weekly(last=0, coming=7 * DAY),
-        "memory_limit": 1536, "supervised": supervised,
+        "memory_limit": 1536, "expected": 2, "supervised": supervised,
     }  # fmt: skip
     return GatewaySeen(**{**well, **changes})
 
@@ -50,7 +53,7 @@ def series(*gateways: GatewaySeen) -> Series:
     told = Seen(stack="paper", interval=15, written=0, disk=Disk(size=100, free=50), gateways=gateways)
     return {"up{job='ib_gateway'}": "1x1000"} | {
         named(metric.name, **dict(zip(metric.labels, labels, strict=True))): f"{value:g}x1000"
-        for metric, labels, value in metrics.of_seen(told, 0)
+        for metric, labels, value in metrics.of_seen(told, 0, HOURS)
     }
 
 
@@ -63,23 +66,23 @@ def of_main(metric: str, **labels: str) -> str:
     return named(metric, stack="paper", gateway="main", mode="paper", **labels)
 
 
-def fired(folder: Path, inputs: Mapping[str, str], at: str, rules: Path = RULES) -> set[str]:
-    """The alerts that fire at that moment, as promtool complains of them where none may."""
+def complaints(folder: Path, inputs: Mapping[str, str], **expected: Any) -> str:
+    """What promtool says against what is expected of the rules (as the source has them now, rendered or not) under
+    these inputs; empty for nothing. `expected`: as in a test of promtool's."""
     packages.provide(packages.PROMETHEUS, default_cache(), print)
-    document = {
-        "rule_files": [str(rules)],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": one, "values": values} for one, values in inputs.items()],
-                "alert_rule_test": [{"eval_time": at, "alertname": alert.name} for alert in ALERTS],
-            }
-        ],
-    }
-    file = folder / "test.yaml"
-    file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    ran = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True)
-    found = {*re.findall(r"alertname: ?(\w+), time:", ran.stdout + ran.stderr)}
-    assert (ran.returncode == 0) == (not found), ran.stdout + ran.stderr
+    (folder / "rules.yaml").write_text(rendered()[RULES], encoding="utf-8")
+    listed = [{"series": one, "values": values} for one, values in inputs.items()]
+    test = {"interval": "1m", "input_series": listed, **expected}
+    document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
+    (folder / "test.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    ran = subprocess.run(["promtool", "test", "rules", "test.yaml"], cwd=folder, capture_output=True, text=True)
+    return "" if ran.returncode == 0 else ran.stdout + ran.stderr
+
+
+def fired(folder: Path, inputs: Mapping[str, str], at: str) -> set[str]:
+    """The alerts that fire at that moment, as promtool complains of them where none may."""
+    none = [{"eval_time": at, "alertname": alert.name} for alert in ALERTS]
+    said = complaints(folder, inputs, alert_rule_test=none)
+    found = {*re.findall(r"alertname: ?(\w+), time:", said)}
+    assert bool(said) == bool(found), said
     return found

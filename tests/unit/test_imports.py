@@ -14,7 +14,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "healthcheck": {"deployment"},
     "infra": {"deployment", "healthcheck"},
     "operations": {"client", "deployment", "healthcheck", "infra"},
-    "monitoring": {"healthcheck"},
+    "monitoring": {"deployment", "healthcheck"},
 }
 
 

@@ -13,10 +13,11 @@ import pytest
 import operations.rollout
 from deployment.errors import IbgwError
 from deployment.tables import Kind, Token
+from deployment.trading import trading
 from healthcheck import docker_host
 from healthcheck.exposure import Exposure, Order
 from infra.settings import TradingHours, load
-from infra.trading import away_while_trading, trading
+from infra.trading import away_while_trading
 from operations import cli, lifecycle, live, settings_reset
 from operations.commands import shared
 from operations.live import Leave, check_hours

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deployment.description import Schedule
 from deployment.rules import violations
+from deployment.trading import ToldHours
 from healthcheck import maintenance
 from healthcheck.automation.status import Status, parse
 from healthcheck.monitoring import handover, metrics, prober, told, watcher
@@ -28,6 +29,7 @@ from healthcheck.schedule import weekly_login
 from healthcheck.session import Timeouts
 from healthcheck.verdict import GatewayVerdict
 from infra import outputs, rules, settings, spec
+from infra.settings import TradingHours, Weekday
 from tests.unit.gateways import checks, gateway
 from tests.unit.test_healthcheck_status import LINE
 from tests.unit.test_settings import changed
@@ -131,6 +133,24 @@ def test_a_gateway_that_is_away_is_down_with_its_reason() -> None:
     assert seen.verdict is GatewayVerdict.FAILED
     assert reasons(seen)[CheckName.REACHABLE] is Reason.PORT_CLOSED
     assert seen.supervised is None
+
+
+def test_an_unclean_stop_is_told_by_the_start_after_it_until_the_next_start() -> None:
+    """Not by a soft restart, which is no start of the container's: it still has the word of the one before."""
+
+    def after(watch: prober.Watch, stopped: str, kind: str, started: int) -> float:
+        line = LINE.replace("started=0", f"started={started}").replace("kind=none", f"kind={kind}")
+        return watch._supervised(parse(line.replace("stopped=no_session", f"stopped={stopped}"))).unclean
+
+    watch = watched()
+    assert after(watch, "clean", "password", 100) == 0
+    assert after(watch, "killed", "password", 200) == 200
+    assert after(watch, "killed", "saved", 300) == 200
+    assert after(watch, "stranded", "password", 400) == 400
+    assert after(watch, "clean", "password", 500) == 0
+    # A prober that began after the power was back knows it too.
+    assert after(watched(), "killed", "password", 600) == 600
+    assert after(watched(), "killed", "saved", 600) == 0
 
 
 @pytest.mark.parametrize(
@@ -335,7 +355,8 @@ def test_every_metric_of_the_table_is_told(tmp_path: Path, one: GatewaySeen) -> 
     """But for a verification's own, and what this gateway has none of: a reason, a next restart, a limit."""
     file = tmp_path / "seen.json"
     handover.write(seen_of(one), file)
-    status, kind, text = watcher.page("/metrics", file, lambda: 1001.0)
+    hours = ToldHours.model_validate_json(TradingHours(days=(Weekday.WED, Weekday.THU)).model_dump_json())
+    status, kind, text = watcher.page("/metrics", file, lambda: 1001.0, hours)
     assert (status, kind) == (HTTPStatus.OK, watcher.METRICS)
     missing = {metric.name for metric in metrics.TABLE} - {name for name, *_ in samples(text)}
     assert missing == {
@@ -355,6 +376,10 @@ def test_every_metric_of_the_table_is_told(tmp_path: Path, one: GatewaySeen) -> 
     assert told["ibgw_gateway_last_stop", "no_session"] == 1
     assert (told["ibgw_host_disk_free_bytes",], told["ibgw_host_disk_size_bytes",]) == (50, 100)
     assert told["ibgw_monitoring_fresh",] == 1
+    # 1970 begins on a Thursday, at 19:00 of Wednesday in New York.
+    assert told["ibgw_trading_hours",] == 0
+    _, _, text = watcher.page("/metrics", file, lambda: 1001.0, hours.model_copy(update={"close": "19:30"}))
+    assert samples(text)["ibgw_trading_hours",] == 1
 
 
 def test_names_units_and_types_are_prometheus_own() -> None:

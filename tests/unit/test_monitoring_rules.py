@@ -1,16 +1,19 @@
 """Each alert fires where it should and nowhere else, by promtool's own evaluation; what is rendered is current."""
 
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from healthcheck.monitoring import metrics
+from monitoring import objective
 from monitoring.alerts import ALERTS, inhibitions
-from monitoring.rendering import rendered
-from sandbox.environment import ROOT
-from tests.unit.prometheus import Series, fired, named, of_main, seen, series
+from monitoring.rendering import ALERTMANAGER, PROMETHEUS, rendered
+from sandbox import packages
+from sandbox.environment import ROOT, default_cache
+from tests.unit.prometheus import Series, complaints, fired, named, of_main, seen, series
 
 
 def because(reason: str, check: str = "authenticated") -> Series:
@@ -40,7 +43,9 @@ DUE = of_main("ibgw_gateway_last_planned_timestamp_seconds")
 DONE = of_main("ibgw_gateway_last_planned_done_timestamp_seconds")
 RESTARTS = of_main("ibgw_gateway_restarts_total")
 MEMORY = of_main("ib_gateway_memory_mb")
-KILLED, CLEAN = (of_main("ibgw_gateway_last_stop", stop=stop) for stop in ("killed", "clean"))
+UNCLEAN = of_main("ibgw_gateway_unclean_timestamp_seconds")
+CLIENTS, EXPECTED = of_main("ibgw_gateway_clients"), of_main("ibgw_gateway_clients_expected")
+TRADING = named("ibgw_trading_hours", stack="paper")
 LAST_WEEKLY = of_main("ibgw_gateway_last_weekly_login_timestamp_seconds")
 NEXT_WEEKLY = of_main("ibgw_gateway_next_weekly_login_timestamp_seconds")
 LOGIN = of_main("ibgw_gateway_login_timestamp_seconds")
@@ -65,9 +70,10 @@ FIRES: dict[str, Case] = {
     "IBGatewayConnectivityLost": Case(because("connectivity_lost"), "3m30s"),
     "IBGatewayPlannedRestartMissed": Case({DUE: "0 0 120x1000"}, "18m"),
     "IBGatewayRestartLoop": Case({RESTARTS: "0+1x10 10x1000"}, "6m"),
+    "IBGatewayNoClient": Case({CLIENTS: "3 3 1x1000"}, "25m"),
     "IBGatewayHighMemory": Case({MEMORY: "900 900 1400x1000"}, "7m"),
     "IBGatewayMemoryTrend": Case({MEMORY: "900+4x100"}, "70m"),
-    "IBGatewayUncleanStop": Case({CLEAN: "1 1 stale", KILLED: "_ _ 1x1000"}, "10m"),
+    "IBGatewayUncleanStop": Case({UNCLEAN: "0 0 120x1000"}, "10m"),
     "IBGatewayWeeklyLoginMissed": Case({LAST_WEEKLY: "-604800 -604800 120x1000"}, "40m"),
     "IBGatewayWeeklyLoginNear": Case({NEXT_WEEKLY: "7200x1000"}, "61m"),
     "IBGatewayDisk": Case({DISK: "50 9x1000"}, "12m"),
@@ -99,9 +105,11 @@ SILENT: dict[str, Case] = {
     "IBGatewayConnectivityLost": Case(because("connectivity_lost") | WINDOW, "9m"),
     "IBGatewayPlannedRestartMissed": Case({DUE: "0 0 120x1000", DONE: "0x5 300x1000"}, "20m"),
     "IBGatewayRestartLoop": Case({RESTARTS: "0 0 1 1 1 2x1000"}, "20m"),
+    # A trader's bot that comes back; nobody expects one (test_no_client_is_no_news has the others).
+    "IBGatewayNoClient": Case({CLIENTS: "3 1x9 2x1000"}, "20m"),
     "IBGatewayHighMemory": Case({MEMORY: "900 2049 2049 2049 900x1000"}, "9m"),
     "IBGatewayMemoryTrend": Case({MEMORY: "900+2x30 960x1000"}, "90m"),
-    "IBGatewayUncleanStop": Case({CLEAN: "1 1 stale", KILLED: "_ _ 1x1000"}, "70m"),
+    "IBGatewayUncleanStop": Case({UNCLEAN: "0 0 120x1000"}, "63m"),
     "IBGatewayWeeklyLoginMissed": Case({LAST_WEEKLY: "-604800 -604800 120x1000", LOGIN: "0x5 360x1000"}, "40m"),
     "IBGatewayWeeklyLoginNear": Case({NEXT_WEEKLY: "7200x1000"}, "59m"),
     "IBGatewayDisk": Case({DISK: "50 9x5 50x1000"}, "12m"),
@@ -135,6 +143,13 @@ def test_it_stays_silent(name: str, tmp_path: Path) -> None:
     assert fired(tmp_path, inputs(case), case.at) == {*case.also}
 
 
+@pytest.mark.parametrize("changes", [{EXPECTED: "0x1000"}, {TRADING: "1x20 0x1000"}, {TRADING: "0x15 1x1000"}, DOWN])
+def test_no_client_is_no_news_where_none_is_expected_nor_outside_of_the_hours_nor_while_down(
+    changes: Series, tmp_path: Path
+) -> None:
+    assert "IBGatewayNoClient" not in fired(tmp_path, inputs(Case({CLIENTS: "1x1000"} | changes, "")), "25m")
+
+
 def test_a_stack_that_is_well_fires_nothing(tmp_path: Path) -> None:
     assert fired(tmp_path, series(), "10h") == set()
 
@@ -154,6 +169,32 @@ def test_nothing_silences_what_is_a_danger_of_its_own_and_nothing_silences_each_
     }  # fmt: skip
     assert not [name for name in names for other in silences[name] if name in silences[other]]
     assert len(inhibitions()) == sum(map(bool, silences.values()))
+
+
+def test_the_objective_counts_observed_trading_hours_alone(tmp_path: Path) -> None:
+    """30 minutes of them: for two the gateway was down, for ten the watcher was away. After them it is down."""
+    hours = {of_main("ib_gateway_up"): "1x9 0 0 1x7 stale _x9 0x1000", TRADING: "1x29 0x1000"}
+    wanted = {f'{objective.SHARE}{{window="{window}"}}': 0.9 for window in objective.WINDOWS} | {objective.BUDGET: -19}
+    tests = [
+        {
+            "expr": f"round(max by (gateway) ({one}), 0.001)",
+            "eval_time": "2h",
+            "exp_samples": [{"labels": '{gateway="main"}', "value": value}],
+        }
+        for one, value in wanted.items()
+    ]
+    assert complaints(tmp_path, series(seen()) | hours, promql_expr_test=tests) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [(ALERTMANAGER, ("amtool", "check-config")), (PROMETHEUS, ("promtool", "check", "config"))],
+)
+def test_the_examples_are_whole_configurations(path: str, command: tuple[str, ...]) -> None:
+    """And so are the rules, which the second one names."""
+    packages.provide(packages.PROMETHEUS, default_cache(), print)
+    checked = subprocess.run([*command, ROOT / path], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("path", sorted(rendered()))

@@ -9,10 +9,10 @@ import pytest
 
 from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
+from deployment.trading import trading
 from healthcheck.report import Report
 from infra.release import read_release, write_release
 from infra.settings import TradingHours
-from infra.trading import trading
 from operations.promotion.checkout import Checkout, read_checkout
 from operations.promotion.paper import Watch, check_is_paper, check_report, digest_of, make_release, moments, soak
 from tests.helpers import git
