@@ -19,9 +19,17 @@ def until(done: Callable[[], object], what: str | Callable[[], str] = "it", *, s
         pause = min(pause * 1.5, 0.2)
 
 
+_RESERVED: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """One that nobody else is given while this process lives, although its server comes and goes: a socket that is
+    bound and never listens holds it. A server that reuses addresses, as nearly all do, can be bound beside it."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _RESERVED.append(held)
+    return int(held.getsockname()[1])
 
 
 def git(folder: Path, *arguments: str) -> str:

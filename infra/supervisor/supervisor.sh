@@ -569,6 +569,7 @@ probe() {
 	connections
 	[[ $LISTENS == yes || $CONFIRMED == yes ]] || return
 	PROBED=$NOW
+	: >"$RUN/answer" # the answer before this one is none, should the asker end without a word
 	ask_api_under_a_free_id &
 	PROBE=$! ASKED=$JAVA
 }

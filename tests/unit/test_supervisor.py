@@ -552,6 +552,15 @@ def test_a_clock_that_was_ahead_holds_nothing_up(box: Supervised) -> None:
     assert gate(box) == "none"
 
 
+def test_an_asker_that_ends_without_a_word_leaves_no_earlier_answer(box: Supervised) -> None:
+    code = (
+        'mkdir -p "$RUN"; echo "ok DU1" >"$RUN/answer"; ask_api_under_a_free_id() { exit 1; }; '
+        'connections() { LISTENS=yes; }; JAVA=1:1 REACHED=yes NOW=100; probe; wait "$PROBE" || :; probe; '
+        'echo "$CONFIRMED"'
+    )
+    assert box.bash(code).splitlines()[-1] == "no"
+
+
 def test_an_answer_that_the_id_is_taken_proves_a_login(box: Supervised) -> None:
     box.plan(api="taken")
     run = box.start()
