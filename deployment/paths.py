@@ -46,6 +46,11 @@ def update_report(project: Path, stack: str) -> Path:
     return reports(project) / f"{stack}.update.json"
 
 
+def picture_file(project: Path, stack: str, gateway: str) -> Path:
+    """What a gateway's screen showed: the latest of `ibgw screen`."""
+    return written(project) / "screens" / f"{stack}.{gateway}.png"
+
+
 def kept_file(project: Path, stack: str) -> Path:
     """What a stack's last update exported (deployment.kept)."""
     return written(project) / "descriptions" / f"{stack}.json"

@@ -220,6 +220,11 @@ class _Ssh(sshconn.SSHSocket):
         if self._readers <= 0:
             self._end()
 
+    def shutdown(self, _: int) -> None:
+        """Whoever reads from it finds its end."""
+        if self.proc is not None:
+            self.proc.terminate()
+
     def done_reading(self) -> None:
         """An answer has been read from it, or will not be."""
         self._readers -= 1

@@ -20,6 +20,7 @@ from deployment.errors import ExitCode, IbgwError, words
 from deployment.tables import Kind
 from healthcheck.docker_connections import connected
 from healthcheck.docker_py import APIClient, LogConfig, errors
+from healthcheck.docker_stream import DockerStream
 from healthcheck.redact import Redactor
 from healthcheck.ssh_failures import SshFailed
 from healthcheck.text import clean
@@ -297,6 +298,16 @@ class DockerHost:
         """Runs a command in a running container; what it wrote to its standard output, or with `stderr` to both."""
         asked = self._api.exec_create(container, [*command], stderr=stderr)["Id"]
         return _text(self._api.exec_start(asked))
+
+    @contextmanager
+    def talk(self, container: str, command: Sequence[str]) -> Iterator[DockerStream]:
+        """Runs a command in a running container, and leads to its standard input and output. Whoever leaves closes its
+        input, and waits for no end of it."""
+        with _failures():
+            asked = self._api.exec_create(container, [*command], stdin=True)["Id"]
+            stream = DockerStream(self._api.exec_start(asked, socket=True))
+        with closing(stream):
+            yield stream
 
     @_failures()
     def create(

@@ -27,8 +27,8 @@ from operations.commands.shared import say, takes_stack
 
 COMMANDS = (
     "init",
-    *("verify", "plan", "rollout", "drift", "env", "forward", "status", "doctor", "logs", "start", "stop", "restart"),
-    *("login", "credentials", "reset_settings", "repair", "destroy", "promote", "rollback", "releases"),
+    *("verify", "plan", "rollout", "drift", "env", "forward", "status", "doctor", "logs", "screen", "start", "stop"),
+    *("restart", "login", "credentials", "reset_settings", "repair", "destroy", "promote", "rollback", "releases"),
     *("field_report", "alerts"),
     *("completion", "help"),
 )

@@ -57,7 +57,8 @@ def vnc_password(docker: DockerHost, deployment: Deployment, gateway: Gateway) -
     return password.strip()
 
 
-def _require_docker_cli() -> None:
+def require_docker_cli() -> None:
+    """Raises IbgwError."""
     if shutil.which("docker") is None:
         raise IbgwError("There is no `docker` on PATH: forwarding uses the docker command line client. Install it.")
 
@@ -75,7 +76,7 @@ def monitoring_of(deployment: Deployment) -> Monitoring:
 
 def require_watching(docker: DockerHost, deployment: Deployment, watcher: Container) -> None:
     """Raises IbgwError if the docker CLI is missing, the host does not answer or the watcher does not run."""
-    _require_docker_cli()
+    require_docker_cli()
     with docker_errors(f"Container {watcher.name} on {docker.url}", "try again"):
         container = docker.inspect(Kind.CONTAINER, watcher.id)
     if container is None or not container["State"]["Running"]:
@@ -86,8 +87,7 @@ def require_watching(docker: DockerHost, deployment: Deployment, watcher: Contai
 
 
 def require_running(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> None:
-    """Raises IbgwError if the docker CLI is missing, the host does not answer or the container does not run."""
-    _require_docker_cli()
+    """Raises IbgwError if the host does not answer or the container does not run."""
     with docker_errors(f"Container {gateway.container.name} on {docker.url}", "try again"):
         container = docker.inspect(Kind.CONTAINER, gateway.container.id)
     if container is None:
@@ -197,6 +197,7 @@ def forward(deployment: Deployment, gateway: Gateway, port: int, say: Say, *, vn
     """
     password = ""
     with DockerHost(deployment.docker_host) as docker:
+        require_docker_cli()
         require_running(docker, deployment, gateway)
         if vnc:
             password = vnc_password(docker, deployment, gateway)

@@ -41,6 +41,7 @@ from operations.promotion.journal import PromotionAnswer
 from operations.releases import ReleasesAnswer
 from operations.repair.command import RepairAnswer
 from operations.rollout import Rollout
+from operations.screen import ScreenAnswer
 from operations.stack_file import GATEWAYS_SCHEMA, SCHEMA, InitAnswer
 from operations.status import StatusAnswer
 
@@ -58,6 +59,7 @@ ANSWERS: Mapping[str, Any] = {
     "status": StatusAnswer,
     "doctor": DoctorAnswer,
     "logs": LineAnswer,
+    "screen": ScreenAnswer,
     "start": ActAnswer,
     "stop": ActAnswer,
     "restart": ActAnswer,

@@ -27,7 +27,7 @@ PROMETHEUS = {
     "promtool": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
 }
-DISPLAY = {"Xvfb": "xvfb"}
+DISPLAY = {"Xvfb": "xvfb", "socat": "socat", "x11vnc": "x11vnc"}
 TESTS = {
     "envsubst": "gettext-base",
     "javac": "default-jdk-headless",

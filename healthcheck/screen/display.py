@@ -130,8 +130,8 @@ class Screen:
         return Area(0, 0, screen.width_in_pixels, screen.height_in_pixels)
 
     def windows(self) -> list[Window]:
-        """Those that are shown, the lowest first. Without a window manager, as in the image, each is a child of the
-        root; one that goes while they are asked about is left out."""
+        """Those that are shown, the lowest first; of too many the topmost. Without a window manager, as in the image,
+        each is a child of the root; one that goes while they are asked about is left out."""
         return self._ask(lambda: list(self._windows()))
 
     def picture(self, area: Area | None = None) -> Picture:
@@ -214,7 +214,7 @@ class Screen:
 
     def _windows(self) -> Iterator[Window]:
         root = self._display.screen().root
-        for child in root.query_tree().children[:MOST_WINDOWS]:
+        for child in root.query_tree().children[-MOST_WINDOWS:]:
             try:
                 attributes, shape = child.get_attributes(), child.get_geometry()
                 if attributes.map_state == X.IsViewable and attributes.win_class == X.InputOutput:

@@ -25,6 +25,7 @@ from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck import docker_connections
 from healthcheck.docker_host import ARCHIVES, Conflict, DockerError, DockerHost, File, Inspected, NotFound
+from healthcheck.docker_stream import bridged
 from tests.helpers import DEADLINE
 
 SSH = """\
@@ -58,6 +59,10 @@ ANSWER = json.dumps(
 """To whatever is asked and has no answer of its own."""
 
 
+def frame(stream: int, text: bytes) -> bytes:
+    return struct.pack(">BxxxL", stream, len(text)) + text
+
+
 class Answering(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: "StandIn"
@@ -69,7 +74,19 @@ class Answering(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.sent.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.do_GET()
+        if self.path.endswith("/exec/talking/start"):
+            self.talk()
+        else:
+            self.do_GET()
+
+    def talk(self) -> None:
+        """The first words come along with the answer, then each that comes in goes back."""
+        answer = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        self.wfile.write(answer + frame(1, b"hel") + frame(2, b"warning\n") + frame(1, b"lo"))
+        while data := self.rfile.read1(65536):
+            self.wfile.write(frame(1, data))
+        self.close_connection = True
+        self.server.hung_up.set()
 
     def do_GET(self) -> None:
         if self.new:
@@ -110,6 +127,7 @@ class StandIn(socketserver.ThreadingUnixStreamServer):
         """Status and text, by path."""
         self.asked: list[str] = []
         self.sent: list[dict[str, Any]] = []
+        self.hung_up = threading.Event()
 
     def come(self, number: int) -> None:
         with self.lock:
@@ -157,6 +175,38 @@ def test_what_is_asked_in_turn_goes_over_one_connection(engine: StandIn, host: s
         assert inspect(client, str(number))["ApiVersion"] == "1.41"
     client.close()
     assert engine.connections == opened
+
+
+def test_a_command_is_talked_to_while_it_runs(engine: StandIn, host: str) -> None:
+    engine.answers["/containers/main/exec"] = (201, b'{"Id": "talking"}')
+    with DockerHost(host) as client:
+        with client.talk("main", ["cat", "-"]) as stream:
+            assert [stream.read(), stream.read()] == [b"hel", b"lo"]
+            assert stream.said == "warning"
+            stream.write(b"abc")
+            assert stream.read() == b"abc"
+            assert not engine.hung_up.is_set()
+        assert engine.hung_up.wait(DEADLINE)
+        assert engine.sent[0]["Cmd"] == ["cat", "-"]
+        assert client.now() == NOON
+
+
+def test_a_socket_leads_to_a_command_until_either_ends(engine: StandIn, host: str) -> None:
+    engine.answers["/containers/main/exec"] = (201, b'{"Id": "talking"}')
+    with DockerHost(host) as client:
+        with client.talk("main", ["cat"]) as stream, bridged(stream) as connection:
+            much = b"x" * 1_000_000
+            threading.Thread(target=connection.sendall, args=(much,), daemon=True).start()
+            came = b""
+            while len(came) < len(b"hello" + much):
+                came += connection.recv(65536)
+            assert came == b"hello" + much
+        assert engine.hung_up.wait(DEADLINE)
+        # A reading that waits is no hindrance to the end of it, and a command that ends is the socket's end.
+        with client.talk("main", ["cat"]) as stream, bridged(stream) as connection:
+            stream.close()
+            while connection.recv(100):
+                pass
 
 
 def test_a_connection_that_docker_has_closed_is_made_again(engine: StandIn, host: str) -> None:
@@ -435,10 +485,6 @@ def test_a_host_that_went_away_is_one_of_its_errors(engine: StandIn, local: Dock
         local.inspect(Kind.IMAGE, "x")
     with pytest.raises(DockerError):
         list(local.follow("main"))
-
-
-def frame(stream: int, text: bytes) -> bytes:
-    return struct.pack(">BxxxL", stream, len(text)) + text
 
 
 def test_a_log_is_read_in_lines_and_followed_in_whole_ones(engine: StandIn, local: DockerHost) -> None:

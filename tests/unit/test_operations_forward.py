@@ -17,6 +17,7 @@ from operations.forward import (
     Forwarder,
     forward_monitoring,
     relay_command,
+    require_docker_cli,
     require_running,
     require_watching,
     vnc_password,
@@ -225,7 +226,7 @@ def test_a_host_that_stops_answering_is_no_container_that_is_gone(docker: FakeDo
 def test_a_missing_docker_client_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(IbgwError, match="no `docker` on PATH"):
-        require_running(FakeDocker(), CONTRACT, GATEWAY)
+        require_docker_cli()
 
 
 @pytest.fixture
