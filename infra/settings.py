@@ -538,7 +538,7 @@ class Gateway(_Settings):
 class Monitoring(_Settings):
     """What watches the gateways of a stack all the time."""
 
-    enabled: bool = False
+    enabled: bool = True
     interval: Annotated[Duration, AfterValidator(lambda value: _between(value, "5s", "5m"))] = timedelta(seconds=15)
     notify: Annotated[tuple[SecretId, ...], Field(max_length=8)] = ()
     heartbeat: SecretId | None = None

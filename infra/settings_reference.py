@@ -44,7 +44,7 @@ MEANINGS: Mapping[str, str] = {
     "tradingHours.open": "When your trading day begins.",
     "tradingHours.close": "When your trading day ends. Hours across midnight belong to the day on which they begin.",
     "monitoring.enabled": "Two more containers that look at all gateways all the time and tell Prometheus "
-    "(docs/monitoring.md). Switching them on or off touches no gateway.",
+    "(docs/monitoring.md). Switching them off or on touches no gateway.",
     "monitoring.interval": "How often each gateway is looked at.",
     "monitoring.notify": "Whom the watcher tells: secrets in AWS Secrets Manager, each of which holds one address in "
     "apprise's form, such as `tgram://...`, `slack://...`, `mailtos://...` or `json://...`.",

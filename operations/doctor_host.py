@@ -3,8 +3,8 @@ docs/host.md says how to look. Nothing is changed, and no container is started f
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,7 +41,8 @@ _SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 class HostEvidence:
     """`info`: what the daemon says (GET /info). `skew`: by how much the host's clock is ahead of this machine's, give
     or take `doubt`. `gateways`: the containers of all gateways on the host, whatever their stack. `disk_left`: bytes
-    where volumes lie, None where no running container could tell."""
+    where volumes lie, None where no running container could tell. `watching`: what watches this stack, by name, None
+    for one that is not there."""
 
     deployment: Deployment
     info: Inspected
@@ -49,6 +50,7 @@ class HostEvidence:
     doubt: timedelta
     gateways: tuple[Inspected, ...]
     disk_left: int | None
+    watching: Mapping[str, Inspected | None] = field(default_factory=dict)
 
 
 def examine_host(evidence: HostEvidence) -> list[Observation]:
@@ -182,8 +184,27 @@ def boot(evidence: HostEvidence) -> Observation:
     )  # fmt: skip
 
 
+def monitoring(evidence: HostEvidence) -> Observation:
+    """Whether what watches the stack does so: Docker asks both (infra.monitoring)."""
+    for name, container in evidence.watching.items():
+        if container is None:
+            stack = evidence.deployment.stack
+            todo = f"`ibgw repair --stack {stack}`, then `pulumi up --stack {stack}`, which touches no gateway"
+            return Observation("monitoring", False, f"{name} is gone", todo)
+        state = container["State"]
+        if state["Status"] != "running":
+            return Observation("monitoring", False, f"{name} is {state['Status']}", f"`docker start {name}`")
+        if (health := state.get("Health", {}).get("Status")) == "unhealthy":
+            return Observation("monitoring", False, f"{name} is {health}", f"`docker logs --tail 20 {name}`")
+    if not evidence.watching:
+        return Observation("monitoring", True, "off: who does not ask does not hear of a gateway that is down")
+    return Observation("monitoring", True, f"{' and '.join(evidence.watching)} run")
+
+
 Topic = Callable[[HostEvidence], Observation]
-TOPICS: tuple[Topic, ...] = (clock, limits, memory, disk, forwarding, live_restore, stop_time, upgrades, boot)
+TOPICS: tuple[Topic, ...] = (
+    clock, limits, memory, disk, forwarding, live_restore, stop_time, upgrades, boot, monitoring,
+)  # fmt: skip
 
 
 def collect_host(docker: DockerHost, deployment: Deployment) -> HostEvidence:
@@ -196,8 +217,17 @@ def collect_host(docker: DockerHost, deployment: Deployment) -> HostEvidence:
         names = [container["Id"] for container in docker.find(Kind.CONTAINER, {Label.ROLE: Role.GATEWAY})]
         # One that has been removed meanwhile is nobody's any more.
         gateways = tuple(container for name in names if (container := docker.inspect(Kind.CONTAINER, name)) is not None)
+        watched = deployment.monitoring
         return HostEvidence(
-            deployment, info, moment(info["SystemTime"]) - before - doubt, doubt, gateways, _disk_left(docker, gateways)
+            deployment,
+            info,
+            moment(info["SystemTime"]) - before - doubt,
+            doubt,
+            gateways,
+            _disk_left(docker, gateways),
+            {each.name: docker.inspect(Kind.CONTAINER, each.id) for each in (watched.prober, watched.watcher)}
+            if watched is not None
+            else {},
         )
 
 

@@ -46,7 +46,7 @@ def doctor(
 
     Topics of a gateway: container, authentication, lockout, port, firewall, settings, second factor, schedule, time
     zone, debugging. Of the Docker host: clock, limits, memory, disk, forwarding, live restore, stop time, upgrades,
-    boot; a question mark is what Docker does not tell (docs/host.md).
+    boot, monitoring; a question mark is what Docker does not tell (docs/host.md).
 
     With --from, whether a client on the same host reaches the gateway: network, declared, name, port, handshake. Its
     network namespace is looked from; nothing is run in it.

@@ -56,6 +56,9 @@ def forgotten(steps: Steps, recorded: Iterable[Recorded]) -> list[Difference]:
     deployment = parse_contract(json.dumps(outputs[OUTPUT]), f"the stack's output {OUTPUT!r}")
     names = Names(deployment.name_prefix, deployment.stack)
     promised = [(Kind.NETWORK, deployment.egress_network)]
+    if (watched := deployment.monitoring) is not None:
+        promised += [(Kind.CONTAINER, each.name) for each in (watched.prober, watched.watcher)]
+        promised.append((Kind.NETWORK, watched.network))
     for gateway in deployment.gateways.values():
         promised += [
             (Kind.CONTAINER, gateway.container.name),

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import docker
 import pytest
@@ -145,8 +145,13 @@ def broker(sandbox: Sandbox) -> Iterator[BrokerControl]:
 @pytest.fixture(scope="session")
 def project(sandbox: Sandbox) -> Callable[..., Stack]:
     """`project("paper-two", gateways={"main": {"container": {"probeInterval": "5s"}}})`: a further stack, from the
-    tracked file of its mode with changes to its `ibgw` keys; subnets, secrets and users are its own."""
-    return sandbox.add_stack
+    tracked file of its mode with changes to its `ibgw` keys; subnets, secrets and users are its own. Watched only where
+    a test says so (`monitoring={}`: as the tracked file has it), since two more containers take their time."""
+
+    def declared(name: str, **changes: Any) -> Stack:
+        return sandbox.add_stack(name, **{"monitoring": {"enabled": False}, **changes})
+
+    return declared
 
 
 @pytest.fixture(scope="session")

@@ -44,17 +44,24 @@ def with_older(added: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str
     return {**added, **earlier, **within}
 
 
-ADDED: dict[str, Any] = {"monitoring": {"notify": None, "alertmanager": None}}
+ADDED: dict[str, Any] = {"monitoring": {"enabled": False}}
 ADDED_TO_GATEWAYS: dict[str, Any] = {}
-"""Since the first row's commit: `{"session": {"newKey": None}}` takes a key out of what that commit deploys."""
-SINCE_81FE9C3 = with_older(ADDED, {"monitoring": None})
+"""Since the first row's commit: `{"session": {"newKey": None}}` takes a key out of what that commit deploys. It did not
+watch a stack that does not ask for it."""
+SINCE_FBAB89A = with_older(ADDED, {"monitoring": {"notify": None, "alertmanager": None}})
+SINCE_81FE9C3 = with_older(SINCE_FBAB89A, {"monitoring": None})
 GATEWAYS_SINCE_81FE9C3 = with_older(ADDED_TO_GATEWAYS, {"container": {"labels": None}})
 SINCE_9416B3C = with_older(SINCE_81FE9C3, {"acceptHost": None})
 GATEWAYS_SINCE_9416B3C = with_older(GATEWAYS_SINCE_81FE9C3, {"checks": {"accountAccess": None}})
 GATEWAYS_SINCE_0_1_0 = with_older(GATEWAYS_SINCE_9416B3C, {"session": {"offline": None, "heal": None}})
 # The first is what was last published. The next change adds the last commit before itself; what was, is exhaustive.
 UPGRADES = [
-    pytest.param(Upgrade("fbab89a43098e5845dcf45ccb43a1efad6c12601", 0, ADDED, ADDED_TO_GATEWAYS), id="fbab89a"),
+    pytest.param(Upgrade("38ce034765fde3d8bfad98d973d9bed22a0226ac", 0, ADDED, ADDED_TO_GATEWAYS), id="38ce034"),
+    pytest.param(
+        Upgrade("fbab89a43098e5845dcf45ccb43a1efad6c12601", 0, SINCE_FBAB89A, ADDED_TO_GATEWAYS),
+        id="fbab89a",
+        marks=pytest.mark.exhaustive,
+    ),
     pytest.param(
         Upgrade("81fe9c3c795c80ca3e6ac2481a72b5e56729a3bd", 0, SINCE_81FE9C3, GATEWAYS_SINCE_81FE9C3),
         id="81fe9c3",
@@ -166,7 +173,7 @@ def gateways(upgrade: Upgrade, before: Path, tools: Tools) -> Iterator[UpgradedS
             name: {**unknown, **given, "session": {**session, **given.get("session", {})}}
             for name, given in GATEWAYS.items()
         }
-        return tools.project(STACK, verifier={"timeout": "40s"}, gateways=declared, **of_stack)
+        return tools.project(STACK, verifier={"timeout": "40s"}, gateways=declared, **{"monitoring": {}, **of_stack})
 
     stack = declared(upgrade.new_of_gateways, **upgrade.new_settings)
     tools.pulumi(UP, stack=stack, env=program_of(before, stack))

@@ -26,6 +26,7 @@ SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # noqa: S105 - how the en
 IMAGE_DIGEST = "sha256:" + "a" * 64
 USER = "mockuser77"
 PASSWORD = "mock$pass\\word"  # noqa: S105 - made up
+UNWATCHED = {"ibgw:monitoring": {"enabled": False}}
 
 
 @dataclass
@@ -122,8 +123,10 @@ class Deployment:
 class Program:
     """Runs `infra.__main__.program` for a stack; what Docker holds is given, not asked."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, watched: bool = False) -> None:
+        """`watched`: whether the stack is, as its configuration says; else only its gateways are declared."""
         self.monkeypatch = monkeypatch
+        self.watched = watched
         self.engine: Engine | None = None
         self.info: dict[str, Any] = {}
         """What the Docker host's daemon says of itself."""
@@ -197,7 +200,7 @@ class Program:
         async def whole() -> None:
             assert self.engine is not None
             pulumi.runtime.set_mocks(self.engine, project="ibgw", stack=stack, preview=preview)
-            pulumi.runtime.set_all_config(as_engine(config))
+            pulumi.runtime.set_all_config(as_engine(config if self.watched else {**config, **UNWATCHED}))
             # What an earlier program left unread as it failed: it would be awaited here, in another loop.
             SETTINGS.outputs.clear()
             await run_pulumi_func(body)

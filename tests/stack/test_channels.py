@@ -18,7 +18,7 @@ SECRETS = {"ibgw/paper/main": GATEWAY, "ibgw/paper/chat": f"{ADDRESS}\n", "ibgw/
 
 def run(monkeypatch: pytest.MonkeyPatch, monitoring: dict[str, Any] = MONITORING, **options: Any) -> Any:
     given = {"secrets": SECRETS, **options}
-    return Program(monkeypatch).run("paper", changed("paper", {"ibgw:monitoring": monitoring}), **given)
+    return Program(monkeypatch, watched=True).run("paper", changed("paper", {"ibgw:monitoring": monitoring}), **given)
 
 
 def test_the_watcher_alone_has_them_in_a_file_and_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

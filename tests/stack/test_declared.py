@@ -27,7 +27,7 @@ EVERYTHING = {
 SCENARIOS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "paper": ("paper", {}, {}),
     "everything": ("paper", {f"ibgw:gateways.main.{key}": value for key, value in EVERYTHING.items()}, {}),
-    "watched": ("paper", {"ibgw:monitoring.enabled": True}, {}),
+    "watched": ("paper", {}, {}),
     "live": ("live", {}, {"preview": True}),
     "unread values": ("paper", {}, {"preview": True, "denied": ["getSecretVersion"]}),
 }
@@ -60,7 +60,7 @@ def registrations(scenario: str, monkeypatch: pytest.MonkeyPatch) -> list[dict[s
         return register(self, request)
 
     monkeypatch.setattr(MockMonitor, "RegisterResource", recording)
-    Program(monkeypatch).run(stack, changed(stack, changes), **options)
+    Program(monkeypatch, watched=scenario == "watched").run(stack, changed(stack, changes), **options)
     return sorted(found, key=lambda one: (one["type"], one["name"]))
 
 

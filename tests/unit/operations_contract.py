@@ -33,6 +33,12 @@ GATEWAY: dict[str, Any] = {
     },
 }
 
+MONITORING: dict[str, Any] = {
+    "prober": {"name": "ibgw-paper.prober", "id": "8" * 64},
+    "watcher": {"name": "ibgw-paper.watcher", "id": "9" * 64},
+    "network": "ibgw-paper.monitoring",
+}
+
 
 def contract_document(*gateways: str, mode: str = "paper") -> dict[str, Any]:
     """A contract with these gateways, `main` by default."""

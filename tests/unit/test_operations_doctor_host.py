@@ -1,5 +1,6 @@
 """`ibgw doctor` about the Docker host: what its daemon tells, and what it cannot."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from operations.doctor import Observation, next_step, render
 from operations.doctor_host import HostEvidence, collect_host, examine_host
 from operations.stack import parse_contract
 from tests.unit.fake_docker import FakeDocker
-from tests.unit.operations_contract import contract_json
+from tests.unit.operations_contract import MONITORING, contract_document, contract_json
 from tests.unit.test_operations_doctor import GOOD, report
 
 CONTRACT = parse_contract(contract_json(), "x")
@@ -143,6 +144,24 @@ def test_evidence_is_read_and_a_gateway_that_runs_is_asked_for_the_disk() -> Non
     assert observed("clock", evidence).ok is False
     # It looks, once, and changes nothing.
     assert [(what, where) for what, where, *_ in docker.done] == [("run", "main")]
+
+
+@pytest.mark.parametrize(
+    ("prober", "found", "todo"),
+    [
+        ({"Status": "running", "Health": {"Status": "healthy"}}, "ibgw-paper.prober and ibgw-paper.watcher run", None),
+        ({"Status": "running", "Health": {"Status": "unhealthy"}}, "ibgw-paper.prober is unhealthy", "docker logs"),
+        ({"Status": "exited"}, "ibgw-paper.prober is exited", "`docker start ibgw-paper.prober`"),
+        (None, "ibgw-paper.prober is gone", "`ibgw repair --stack paper`"),
+    ],
+)
+def test_what_watches_a_stack_is_looked_after(prober: dict[str, Any] | None, found: str, todo: str | None) -> None:
+    watched = {**contract_document(), "monitoring": MONITORING}
+    states = {"prober": prober, "watcher": {"Status": "running"}}
+    docker = host(*({"Id": MONITORING[role]["id"], "State": state} for role, state in states.items() if state))
+    observation = observed("monitoring", collect_host(docker, parse_contract(json.dumps(watched), "x")))
+    assert (observation.ok, observation.found) == (todo is None, found)
+    assert (todo or "") in (observation.next or "")
 
 
 @pytest.mark.parametrize("said", ["", 'OCI runtime exec failed: exec: "df": executable file not found'])

@@ -23,7 +23,7 @@ from operations.drift.comparing import Difference, Drift, Recorded, Seen, compar
 from operations.stack import Stack
 from tests.leaks import leaks
 from tests.unit.fake_docker import FakeDocker
-from tests.unit.operations_contract import contract_document
+from tests.unit.operations_contract import MONITORING, contract_document
 from tests.unit.operations_pulumi import FakePulumi, install
 
 API, EGRESS, OWN, IMAGE = "a" * 64, "e" * 64, "c" * 64, "sha256:" + "1" * 64
@@ -576,6 +576,12 @@ def test_what_a_refresh_made_the_state_forget_is_still_missed(
     pulumi.answers({"refresh": (0, json.dumps({"steps": [root]}), "")})
     assert cli.run(["drift", "--stack", "paper"]) == 9
     assert len(capsys.readouterr().out.splitlines()) == 5
+    outputs["outputs"]["contract"]["monitoring"] = MONITORING
+    pulumi.answers({"refresh": (0, json.dumps({"steps": [root]}), "")})
+    assert cli.run(["drift", "--stack", "paper"]) == 9
+    told = capsys.readouterr().out.splitlines()
+    assert {f"{one}: forgotten" for one in ("container ibgw-paper.prober", "container ibgw-paper.watcher")} <= {*told}
+    assert "network ibgw-paper.monitoring: forgotten" in told
 
 
 # Exit code 5, for whatever reason nothing is known.
