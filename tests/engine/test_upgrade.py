@@ -235,6 +235,8 @@ def test_afterwards_nothing_is_left_to_do_and_nobody_logs_in(gateways: UpgradedS
     gateways.ibgw(f"rollout --stack {STACK}")
     gateways.up()
     gateways.pulumi("preview", "--expect-no-changes")
+    for watching in ("prober", "watcher"):
+        assert gateways.client.containers.get(f"{gateways.base}.{watching}").status == "running"
     assert (gateways.containers(), gateways.counts("attempts"), gateways.counts("soft_logins")) == (
         before,
         attempts,
