@@ -93,11 +93,17 @@ class GatewayRun:
         self._awaited_since = 0.0
         self._looked_on_waiting = False
         self._waited_out = False
+        self._by_prober = False
 
     @property
     def can_be_asked(self) -> bool:
         """After `begin`: nothing stands in the way of a verifier."""
         return self._obstacle is None and self._failure is None and not self._known
+
+    @property
+    def healthy(self) -> bool:
+        """After `begin`: by Docker's own probe, its API answers."""
+        return self._container.healthy
 
     def begin(self) -> ProbeTarget | None:
         """The first look at Docker, before which the watch over attachments begins. What to try to reach, if it runs.
@@ -169,7 +175,7 @@ class GatewayRun:
             replace(attempt, checks=tuple(checks)),
             waited=self._waited_out or (attempt.last and self._shared.wait != 0),
             took_ms=round((time.monotonic() - self._shared.began) * 1000),
-            vantage=Vantage(api=attempt.last or attempt.waited_ms > 0, docker=docker_answered),
+            vantage=Vantage(api=attempt.last or attempt.waited_ms > 0, docker=docker_answered, prober=self._by_prober),
             asked=self._shared.asked,
             image_id=self._shared.deployment.verifier.image_id,
             stopped=self._stopped,
@@ -196,7 +202,8 @@ class GatewayRun:
             return self._blocked(self._obstacle)
         if self._known:
             return self._given_up([check for check in self._known if check.name in self._wanted], waited=0)
-        self._say("starting the verifier")
+        beside = self.gateway.name in self._shared.verifiers.beside
+        self._say("asking it beside the prober" if beside else "starting the verifier")
         try:
             return self._follow_verifier()
         except (DockerError, VerifierFailed) as error:
@@ -209,6 +216,7 @@ class GatewayRun:
         while True:
             latest = verifier.attempt(self.gateway.name, POLL) or latest
             if latest is not None and latest.last:
+                self._by_prober = verifier.by_prober(self.gateway.name)
                 return replace(latest, checks=self._explained(latest.checks))
             elapsed = time.monotonic() - began
             if self._shared.interrupted.is_set():

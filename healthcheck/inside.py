@@ -1,21 +1,27 @@
-"""A gateway's login, asked over its API from inside its own container: what a verifier would say of it, in a tenth of
-the time.
+"""A gateway's login, asked over its API beside the stack's prober, or from inside the gateway's own container: what a
+verifier would say of it, in a tenth of the time.
 
 Only a good answer counts. Who gets none asks a verifier, which tells why.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deployment.description import Gateway
+from deployment.description import STATUS_PORT, Deployment, Gateway
+from deployment.tables import Kind
 from healthcheck.api_facts import LOST, account_kind
 from healthcheck.automation.status import PATH, Status, parse
-from healthcheck.docker_host import DockerError, DockerHost
+from healthcheck.docker_host import DockerError, DockerHost, Inspected
 from healthcheck.observation import CheckName, CheckObservation, Observation
 
+MARK = "= "
+"""Begins the line with a gateway's name."""
+
 SCRIPT = r"""
-# PORT CLIENT_ID STATUS_FILE: prints the status line, then `version`, its number and the microseconds of the handshake,
-# and each message of the API as its fields, all with tabs between. Messages are text up to server version 178: a length
-# of four bytes, then fields that end with NUL. Only startApi (71) and reqCurrentTime (49) are sent.
+# HOST PORT CLIENT_ID STATUS, which is its file or its port there: prints the status line, then `version`, its number
+# and the microseconds of the handshake, and each message of the API as its fields, all with tabs between. Messages are
+# text up to server version 178: a length of four bytes, then fields that end with NUL. Only startApi (71) and
+# reqCurrentTime (49) are sent.
 LC_ALL=C
 message() {
 	local byte bytes=0 field n
@@ -34,15 +40,19 @@ message() {
 	return 0
 }
 told="" accounts="" next=""
-[[ -r $3 ]] && IFS= read -r told <"$3"
+if [[ $4 == /* ]]; then
+	[[ -r $4 ]] && IFS= read -r told <"$4"
+else
+	exec 4<>"/dev/tcp/$1/$4" && IFS= read -rt 3 -u 4 told
+fi
 printf '%s\n' "$told"
-exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 0
+exec 3<>"/dev/tcp/$1/$2" || exit 0
 began=${EPOCHREALTIME/./}
 printf 'API\x00\x00\x00\x00\x09v100..178' >&3
 message || exit 0
 printf 'version\t%s\t%d\n' "${FIELDS[0]}" $((${EPOCHREALTIME/./} - began))
-printf -v length '%02x' $((${#2} + 7))
-printf "\\x00\\x00\\x00\\x${length}71\\x002\\x00$2\\x00\\x00" >&3
+printf -v length '%02x' $((${#3} + 7))
+printf "\\x00\\x00\\x00\\x${length}71\\x002\\x00$3\\x00\\x00" >&3
 IFS=$'\t'
 while ((SECONDS < 6)) && message; do
 	printf '%s\n' "${FIELDS[*]}"
@@ -58,6 +68,17 @@ done
 exit 0
 """
 
+
+ALL = f"""
+one() {{
+{SCRIPT}}}
+while (($#)); do
+	(told=$(one "${{@:2:4}}"); printf '{MARK}%s\\n%s\\n' "$1" "$told") &
+	shift 5
+done
+wait
+"""
+"""GATEWAY HOST PORT CLIENT_ID STATUS, of each of several: what SCRIPT prints, at once for all, each below its name."""
 
 # Numbers of messages (IN of the TWS API reference).
 ERROR, NEXT_VALID_ID, MANAGED_ACCOUNTS, CURRENT_TIME = "4", "9", "15", "49"
@@ -78,15 +99,55 @@ def ask(docker: DockerHost, container: str, gateway: Gateway) -> Answered | None
 
     `container`: its id. Raises nothing that Docker fails with: whoever asks a verifier instead meets it there.
     """
-    # A verifier takes its ids from the range's end, and the first process from its beginning.
+    words = ("127.0.0.1", str(gateway.api.port), str(_client_id(gateway)), PATH)
+    told = _run(docker, container, SCRIPT, words)
+    return read(told, gateway, _client_id(gateway))
+
+
+def ask_beside(docker: DockerHost, prober: str, gateways: Sequence[Gateway]) -> dict[str, Answered]:
+    """The same of all that the stack's prober reaches, at once, beside it; by their names those who answered so.
+
+    `prober`: its container's id.
+    """
+    words = [
+        word
+        for one in gateways
+        for word in (one.name, one.api.host, str(one.api.port), str(_client_id(one)), str(STATUS_PORT))
+    ]
+    told: dict[str, list[str]] = {}
+    for line in _run(docker, prober, ALL, words).splitlines():
+        if line.startswith(MARK):
+            told[line.removeprefix(MARK)] = lines = []
+        elif told:
+            lines.append(line)
+    answers = {one.name: read("\n".join(told[one.name]), one, _client_id(one)) for one in gateways if one.name in told}
+    return {name: answer for name, answer in answers.items() if answer is not None}
+
+
+def _client_id(gateway: Gateway) -> int:
+    """A verifier takes its ids from the range's end, and the first process from its beginning."""
     first, last = gateway.client_ids.testing
-    client_id = (first + last) // 2
+    return (first + last) // 2
+
+
+def _run(docker: DockerHost, container: str, script: str, words: Iterable[str]) -> str:
     try:
-        command = ["timeout", "10", "bash", "-c", SCRIPT, "ask", str(gateway.api.port), str(client_id), PATH]
-        told = docker.run(container, command)
+        return docker.run(container, ["timeout", "10", "bash", "-c", script, "ask", *words])
     except DockerError:
+        return ""
+
+
+def running_prober(docker: DockerHost, deployment: Deployment) -> Inspected | None:
+    """The stack's, where it has one that runs. Raises DockerError."""
+    if deployment.monitoring is None:
         return None
-    return read(told, gateway, client_id)
+    prober = docker.inspect(Kind.CONTAINER, deployment.monitoring.prober.id)
+    return prober if prober is not None and prober["State"]["Status"] == "running" else None
+
+
+def on_networks_of(prober: Inspected | None, gateway: Gateway) -> bool:
+    """Whether it is attached to the gateway's."""
+    return prober is not None and gateway.api.network in prober["NetworkSettings"]["Networks"]
 
 
 def read(told: str, gateway: Gateway, client_id: int) -> Answered | None:

@@ -17,7 +17,7 @@ from deployment.description import PORTS, STATUS_PORT, VNC_PORT, Deployment
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerError, DockerHost
 from healthcheck.probe import Answer, probe_all
-from healthcheck.verifier_container import Verifier, VerifierFailed, run_probe, throwaway_bridge
+from healthcheck.verifier_container import Asker, VerifierFailed, run_probe, throwaway_bridge
 
 # The relay's and the gateway's own port of both modes, the status line's, and VNC's.
 TRIED_PORTS = (*sorted(port for ports in PORTS.values() for port in ports), STATUS_PORT, VNC_PORT)
@@ -66,7 +66,7 @@ class ReachabilityRounds:
     Fifty gateways that have just come up would else be tried again from two hundred containers at once.
     """
 
-    def __init__(self, docker: DockerHost, deployment: Deployment, verifiers: Mapping[str, Future[Verifier]]) -> None:
+    def __init__(self, docker: DockerHost, deployment: Deployment, verifiers: Mapping[str, Future[Asker]]) -> None:
         """`verifiers`: by the gateways' names, those that start or run beside them."""
         self._docker = docker
         self._deployment = deployment
@@ -108,7 +108,7 @@ class _Round:
         docker: DockerHost,
         deployment: Deployment,
         targets: Sequence[ProbeTarget],
-        verifiers: Mapping[str, Future[Verifier]],
+        verifiers: Mapping[str, Future[Asker]],
     ) -> None:
         self._docker = docker
         self._deployment = deployment
@@ -128,9 +128,9 @@ class _Round:
             for future in [pool.submit(job) for job in jobs]:
                 future.result()
 
-    def _inside(self) -> Iterable[tuple[Future[Verifier], Sequence[ProbeTarget]]]:
+    def _inside(self) -> Iterable[tuple[Future[Asker], Sequence[ProbeTarget]]]:
         """The verifiers, which are on their gateways' api networks, each with what it is to try."""
-        groups: dict[Future[Verifier], list[ProbeTarget]] = {}
+        groups: dict[Future[Asker], list[ProbeTarget]] = {}
         for target in self._targets:
             groups.setdefault(self._verifiers[target.gateway], []).append(target)
         return groups.items()
@@ -150,7 +150,7 @@ class _Round:
     def _api(self, gateway: str) -> str:
         return self._deployment.gateways[gateway].api.network
 
-    def _ask_inside(self, verifier: Future[Verifier], targets: Sequence[ProbeTarget]) -> None:
+    def _ask_inside(self, verifier: Future[Asker], targets: Sequence[ProbeTarget]) -> None:
         """The client ports alone: an address that nobody tried from outside would be no control."""
         tried: dict[str, tuple[str, ...]] = {}
         for target in targets:

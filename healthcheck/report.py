@@ -59,10 +59,12 @@ class CheckResult(Model):
 
 
 class Vantage(Model):
-    """From where the gateway was looked at: its api network, and the Docker host's own records."""
+    """From where the gateway was looked at: its api network, and the Docker host's own records. `prober`: on the api
+    network, from where the stack's prober is, so that no verifier was started for it."""
 
     api: bool
     docker: bool
+    prober: bool = False
 
 
 class VerifierVersion(Model):

@@ -15,6 +15,7 @@ from healthcheck.attachments import Attachments
 from healthcheck.check_sequence import OVER_API, with_needs
 from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.gateway_run import LONGEST, GatewayRun, Verification
+from healthcheck.inside import on_networks_of, running_prober
 from healthcheck.janitor import janitor
 from healthcheck.observation import CheckName
 from healthcheck.reachability import ReachabilityRounds
@@ -68,6 +69,10 @@ def verify(
             if isolation:
                 attachments.scan()
             host = docker.info()
+            prober = running_prober(docker, deployment)
+            # Where it is of another version, it may tell in other words.
+            if prober is not None and (image is None or prober["Image"] != image["Id"]):
+                prober = None
         if left:
             progress(f"removed {left} of the verifier's objects that an earlier run left behind")
         with (
@@ -99,8 +104,15 @@ def verify(
             runs = [GatewayRun(shared, gateway) for gateway in chosen]
             targets = [target for target in pool.map(GatewayRun.begin, runs) if target is not None]
             names = [name for name in CheckName if name in with_needs(checks) & OVER_API]
+            longest = LONGEST if wait is None else wait
             askable = [run.gateway for run in runs if run.can_be_asked]
-            verifiers.start(askable, names, wait=LONGEST if wait is None else wait, show_accounts=show_accounts)
+            beside = [
+                run.gateway for run in runs if run.can_be_asked and run.healthy and on_networks_of(prober, run.gateway)
+            ]
+            if prober is not None and beside:
+                verifiers.ask_beside(prober["Id"], beside, names, wait=longest, show_accounts=show_accounts)
+            others = [gateway for gateway in askable if gateway not in beside]
+            verifiers.start(others, names, wait=longest, show_accounts=show_accounts)
             first_round = pool.submit(rounds.ask, targets)
             reports = list(pool.map(lambda run: run.report(first_round), runs))
     return Report.of(deployment.stack, reports)

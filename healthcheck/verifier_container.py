@@ -22,6 +22,7 @@ from healthcheck.observation import Attempt, CheckName
 from healthcheck.probe import Answer
 from healthcheck.redact import Redactor
 from healthcheck.text import clean
+from healthcheck.verdict import may_heal
 
 # What the container may use. Python with numpy (through ib_async) needs about 60 MiB.
 MEMORY = "256m"
@@ -33,6 +34,9 @@ ENTRY_POINT = ["python3", "-m", "healthcheck"]
 
 PROBE = ["python3", "-m", "healthcheck.probe"]
 """Not `healthcheck probe`, which is the same and loads the API client first."""
+
+FIRST_TO_END = ("sh", "-c", 'echo 1000 >/proc/self/oom_score_adj; exec "$@"', "sh")
+"""Begins a command beside the prober: where the memory that both have is short, the kernel ends this and not that."""
 
 PROBE_SECONDS = 30
 """How long a probe's container may take; its attempts themselves take two seconds at most."""
@@ -84,12 +88,7 @@ class Verifier:
         show_accounts: bool,
     ) -> None:
         """Starts it. Raises DockerError."""
-        command = ["verify", "--wait", f"{wait:g}", "--stay", f"{BUDGET}"]
-        for gateway in gateways:
-            command += ["--gateway-json", gateway.model_dump_json()]
-        command += ["--checks", ",".join(checks)]
-        if show_accounts:
-            command.append("--show-accounts")
+        command = asking(gateways, checks, wait=wait, show_accounts=show_accounts)
         networks = [gateway.api.network for gateway in gateways]
         self._attempts: dict[str, queue.Queue[Attempt | None]] = {gateway.name: queue.Queue() for gateway in gateways}
         self._unfinished = set(self._attempts)
@@ -117,8 +116,11 @@ class Verifier:
 
         Attaching another container there would cost more than all the rest.
         """
-        output = self._docker.run(self._container, [*PROBE, *addresses], stderr=True)
-        return _answers(output.splitlines(), addresses, f"a probe in {self._container}")
+        return probe_in(self._docker, self._container, addresses)
+
+    def by_prober(self, _gateway: str) -> bool:
+        """Whether it is not by this container that the gateway was asked."""
+        return False
 
     def remove(self) -> str:
         """What Docker said if it could not be removed, else nothing."""
@@ -155,12 +157,113 @@ class Verifier:
             self._unreadable = "it printed a line that is no event"
 
 
+def asking(gateways: Sequence[Gateway], checks: Iterable[CheckName], *, wait: float, show_accounts: bool) -> list[str]:
+    """What the image is told, for these gateways."""
+    command = ["verify", "--wait", f"{wait:g}", "--stay", f"{BUDGET if wait else 0}"]
+    for gateway in gateways:
+        command += ["--gateway-json", gateway.model_dump_json()]
+    command += ["--checks", ",".join(checks)]
+    return [*command, "--show-accounts"] if show_accounts else command
+
+
+class BesideProber:
+    """Gateways that are asked once, by a process beside the stack's prober, which is attached to them already: nothing
+    is made and no network attached for it. For those who may become well a verifier is started, which waits.
+
+    Whoever asks it sees a `Verifier`.
+    """
+
+    def __init__(
+        self,
+        docker: DockerHost,
+        deployment: Deployment,
+        prober: str,
+        gateways: Sequence[Gateway],
+        checks: Sequence[CheckName],
+        *,
+        wait: float,
+        show_accounts: bool,
+    ) -> None:
+        """Asks, in a thread. `prober`: its container's id. `wait`: seconds; 0 is this one attempt."""
+        self._docker, self._deployment, self._prober = docker, deployment, prober
+        self._gateways, self._checks, self._wait, self._show_accounts = gateways, checks, wait, show_accounts
+        self._attempts: dict[str, Attempt] = {}
+        self._verifier: Verifier | None = None
+        self._failure: DockerError | None = None
+        self._asked, self._changing, self._removed = threading.Event(), threading.Lock(), False
+        threading.Thread(target=self._ask, name="beside-the-prober", daemon=True).start()
+
+    def attempt(self, gateway: str, timeout: float) -> Attempt | None:
+        """As `Verifier.attempt`."""
+        if not self._asked.wait(timeout):
+            return None
+        if self._failure is not None:
+            raise self._failure
+        if self._verifier is not None and gateway not in self._attempts:
+            return self._verifier.attempt(gateway, timeout)
+        return self._attempts.get(gateway)
+
+    def by_prober(self, gateway: str) -> bool:
+        """Whether what `attempt` gave was seen from there."""
+        return gateway in self._attempts
+
+    def probe(self, addresses: Sequence[str]) -> dict[str, Answer]:
+        """As `Verifier.probe`."""
+        return probe_in(self._docker, self._prober, addresses)
+
+    def remove(self) -> str:
+        """As `Verifier.remove`. What asks ends by itself."""
+        with self._changing:
+            self._removed = True
+            return self._verifier.remove() if self._verifier is not None else ""
+
+    def _ask(self) -> None:
+        try:
+            attempts = self._answers()
+            waiting = [gateway for gateway in self._gateways if not self._settled(gateway, attempts)]
+            self._attempts = {name: one for name, one in attempts.items() if name not in {one.name for one in waiting}}
+            with self._changing:
+                if waiting and not self._removed:
+                    self._verifier = Verifier(
+                        self._docker,
+                        self._deployment,
+                        waiting,
+                        self._checks,
+                        wait=self._wait,
+                        show_accounts=self._show_accounts,
+                    )
+        except DockerError as error:
+            self._failure = error
+        finally:
+            self._asked.set()
+
+    def _answers(self) -> dict[str, Attempt]:
+        """Empty where the process told nothing that can be read, such as one of another version."""
+        command = asking(self._gateways, self._checks, wait=0, show_accounts=self._show_accounts)
+        try:
+            lines = self._docker.run(self._prober, [*FIRST_TO_END, *ENTRY_POINT, *command]).splitlines()
+            attempts = {attempt.gateway: attempt for attempt in map(read_attempt, lines)}
+        except (DockerError, ValueError):
+            # A verifier tells why.
+            return {}
+        return {name: attempt for name, attempt in attempts.items() if attempt.last}
+
+    def _settled(self, gateway: Gateway, attempts: Mapping[str, Attempt]) -> bool:
+        attempt = attempts.get(gateway.name)
+        return attempt is not None and not (self._wait and may_heal(attempt.checks, gateway))
+
+
+Asker = Verifier | BesideProber
+
+
 class Verifiers:
     """The verifiers of a run, each started and removed in a thread of its own; all are gone when the context ends."""
 
     def __init__(self, docker: DockerHost, deployment: Deployment, progress: Callable[[str], None]) -> None:
-        self.starting: dict[str, Future[Verifier]] = {}
+        self.starting: dict[str, Future[Asker]] = {}
         """By the names of the gateways that need them."""
+        self.beside: frozenset[str] = frozenset()
+        """The names of those that are asked beside the prober first."""
         self._docker = docker
         self._deployment = deployment
         self._progress = progress
@@ -174,10 +277,33 @@ class Verifiers:
         """For gateways in groups of at most MOST_TOGETHER, about equal."""
         groups = -(-len(gateways) // MOST_TOGETHER)
         for group in (gateways[at::groups] for at in range(groups)):
-            verifier = self._pool.submit(
+            verifier: Future[Asker] = self._pool.submit(
                 Verifier, self._docker, self._deployment, group, checks, wait=wait, show_accounts=show_accounts
             )
             self.starting |= {gateway.name: verifier for gateway in group}
+
+    def ask_beside(
+        self,
+        prober: str,
+        gateways: Sequence[Gateway],
+        checks: Sequence[CheckName],
+        *,
+        wait: float,
+        show_accounts: bool,
+    ) -> None:
+        """These beside the prober, whose container's id it is. All in one process: they share its memory."""
+        asker: Future[Asker] = self._pool.submit(
+            BesideProber,
+            self._docker,
+            self._deployment,
+            prober,
+            gateways,
+            checks,
+            wait=wait,
+            show_accounts=show_accounts,
+        )
+        self.starting |= {gateway.name: asker for gateway in gateways}
+        self.beside = frozenset(gateway.name for gateway in gateways)
 
     def __enter__(self) -> Self:
         return self
@@ -195,7 +321,7 @@ class Verifiers:
             for starting in left.difference(self.starting.values()):
                 self._removals.append(self._pool.submit(self._remove, starting))
 
-    def _remove(self, starting: Future[Verifier]) -> None:
+    def _remove(self, starting: Future[Asker]) -> None:
         if not starting.cancel() and starting.exception() is None and (complaint := starting.result().remove()):
             self._progress(clean(Redactor().text(complaint)))
 
@@ -213,6 +339,13 @@ def run_probe(docker: DockerHost, deployment: Deployment, network: str, addresse
     finally:
         remove(docker, container)
     return _answers(output, addresses, f"a probe from {network} ended with exit code {code}")
+
+
+def probe_in(docker: DockerHost, container: str, addresses: Sequence[str]) -> dict[str, Answer]:
+    """What answers at addresses (`HOST:PORT`) as seen from a container of the verifier's image that runs. Raises
+    DockerError and VerifierFailed."""
+    output = docker.run(container, [*PROBE, *addresses], stderr=True)
+    return _answers(output.splitlines(), addresses, f"a probe in {container}")
 
 
 def _answers(output: Sequence[str], addresses: Iterable[str], what: str) -> dict[str, Answer]:

@@ -13,7 +13,7 @@ from deployment.errors import ExitCode
 from deployment.tables import Kind
 from healthcheck.automation.status import Status
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors, moment
-from healthcheck.inside import Answered, ask
+from healthcheck.inside import Answered, ask, ask_beside, on_networks_of, running_prober
 from healthcheck.observation import Attempt, CheckName, timestamp
 from healthcheck.redact import Redactor
 from healthcheck.report import CheckResult, GatewayReport, Model, Report, Vantage, gateway_report, red
@@ -62,13 +62,22 @@ class Row:
 
 class StackStatus(Model):
     """One stack. `description`: where what is known of it comes from, if not from its state. `error`: why nothing is
-    known."""
+    known. `by_prober`: the gateways that were asked beside the stack's prober."""
 
     stack: str
     exit_code: int
     description: str | None = None
     error: str | None = None
+    by_prober: tuple[str, ...] = ()
     gateways: tuple[Row, ...] = ()
+
+    @property
+    def asker(self) -> str | None:
+        """In words, where it was the prober's place for any."""
+        if not self.by_prober:
+            return None
+        names = "" if len(self.by_prober) == len(self.gateways) else f": {', '.join(self.by_prober)}"
+        return f"asked beside the prober{names}"
 
 
 class StatusAnswer(Answer):
@@ -100,9 +109,9 @@ AT_ONCE = 16
 """Gateways that are asked at a time: for each, Docker starts a process."""
 
 
-def looked(docker: DockerHost, deployment: Deployment) -> tuple[list[Row], int]:
-    """The gateways as they answer now, and the exit code of that. Those that do not answer as a login in order does are
-    left to a verifier, which tells why. Raises IbgwError (could not run) when Docker fails."""
+def looked(docker: DockerHost, deployment: Deployment) -> StackStatus:
+    """The gateways as they answer now. Those that do not answer as a login in order does are left to a verifier, which
+    tells why. Raises IbgwError (could not run) when Docker fails."""
     began = time.monotonic()
     gateways = [gateway for _, gateway in sorted(deployment.gateways.items())]
     todo = "check the daemon and run the same again"
@@ -111,7 +120,17 @@ def looked(docker: DockerHost, deployment: Deployment) -> tuple[list[Row], int]:
         ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="ask") as pool,
     ):
         containers = list(pool.map(lambda gateway: docker.inspect(Kind.CONTAINER, gateway.container.name), gateways))
-        answers = list(pool.map(lambda gateway, container: _asked(docker, gateway, container), gateways, containers))
+        prober = running_prober(docker, deployment)
+        well = {gateway.name for gateway, found in zip(gateways, containers, strict=True) if _answering(gateway, found)}
+        beside = [gateway for gateway in gateways if gateway.name in well and on_networks_of(prober, gateway)]
+        by_prober = ask_beside(docker, prober["Id"], beside) if prober is not None and beside else {}
+
+        def asked(gateway: Gateway, container: Inspected | None) -> Answered | None:
+            if gateway.name in by_prober:
+                return by_prober[gateway.name]
+            return ask(docker, container["Id"], gateway) if container is not None and gateway.name in well else None
+
+        answers = list(pool.map(asked, gateways, containers))
     seen = list(zip(gateways, containers, answers, strict=True))
     reports = {
         gateway.name: _report(deployment, gateway, answer, time.monotonic() - began)
@@ -133,16 +152,19 @@ def looked(docker: DockerHost, deployment: Deployment) -> tuple[list[Row], int]:
             with docker_errors(f"Container {gateway.container.name} on {deployment.docker_host}", todo):
                 told = status_of(docker, gateway)
         rows.append(row_of(gateway, reports[gateway.name], container, told, now))
-    return rows, Report.of(deployment.stack, reports.values()).exit_code
+    return StackStatus(
+        stack=deployment.stack,
+        exit_code=Report.of(deployment.stack, reports.values()).exit_code,
+        by_prober=tuple(by_prober),
+        gateways=tuple(rows),
+    )
 
 
-def _asked(docker: DockerHost, gateway: Gateway, container: Inspected | None) -> Answered | None:
-    """None also where Docker's own probe gets no answer, or nobody could reach the gateway: asking is no use then."""
+def _answering(gateway: Gateway, container: Inspected | None) -> bool:
+    """Whether Docker's own probe gets an answer, and somebody can reach the gateway: else asking is no use."""
     if container is None or container["State"].get("Health", {}).get("Status") != "healthy":
-        return None
-    if container["State"]["Paused"] or gateway.api.network not in container["NetworkSettings"]["Networks"]:
-        return None
-    return ask(docker, container["Id"], gateway)
+        return False
+    return not container["State"]["Paused"] and gateway.api.network in container["NetworkSettings"]["Networks"]
 
 
 def _report(deployment: Deployment, gateway: Gateway, answer: Answered, seconds: float) -> GatewayReport:
@@ -174,7 +196,7 @@ def table(stacks: Sequence[StackStatus], now: datetime, width: int | None = None
         [
             columns(HEADINGS, [row.cells(now) for row in shown], width=width, dispensable=DISPENSABLE),
             *(clean(f"{row.gateway}: {row.note}") for row in shown if row.note),
-            *(clean(f"{stack.stack}: {stack.error}") for stack in stacks if stack.error),
+            *(clean(f"{stack.stack}: {told}") for stack in stacks for told in (stack.error, stack.asker) if told),
         ]
     )
 

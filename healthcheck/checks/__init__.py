@@ -34,18 +34,19 @@ LOOK: dict[CheckName, Callable[[Context], Awaitable[Observation]]] = {
 }
 
 
-def client_ids(gateway: Gateway) -> range:
-    """Those that are tried, of the testing range."""
+def client_ids(gateway: Gateway, *, watching: bool = False) -> range:
+    """Those that are tried, of the testing range. Its last is for who is `watching`, the prober."""
     first, last = gateway.client_ids.testing
+    last -= not watching
     return range(last, max(first, last - CLIENT_IDS_TRIED + 1) - 1, -1)
 
 
-def session_for(gateway: Gateway, timeouts: Timeouts | None = None) -> Session:
-    """Not connected yet."""
+def session_for(gateway: Gateway, timeouts: Timeouts | None = None, *, watching: bool = False) -> Session:
+    """Not connected yet. `watching`: for the prober."""
     return Session(
         gateway.api.host,
         gateway.api.port,
-        client_ids(gateway),
+        client_ids(gateway, watching=watching),
         what_if=order_capability.may_ask(gateway),
         timeouts=timeouts,
     )

@@ -133,7 +133,7 @@ class Watch:
             if self._stands():
                 return checks
         await self.leave()
-        self._session = session_for(self.gateway, self._timeouts)
+        self._session = session_for(self.gateway, self._timeouts, watching=True)
         return await self._over(self._session, (), full=True)
 
     def _wedged(self) -> bool:

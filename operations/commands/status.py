@@ -38,9 +38,10 @@ def status(
     """Show the gateways of a stack at a glance.
 
     State, since when, account, latency, restarts, image, next and last planned restart. Asks each gateway now, by its
-    API, from inside its container; one that does not answer well is asked by a verifier, which tells why. The exit code
-    is that of the answers, as for verify. With --all a stack that was never deployed counts for nothing. With --watch
-    it goes by what Docker and the gateways themselves know, at most a minute old, and tells line by line in a pipe.
+    API, beside the stack's prober or from inside its container; one that does not answer well is asked by a verifier,
+    which tells why. The exit code is that of the answers, as for verify. With --all a stack that was never deployed
+    counts for nothing. With --watch it goes by what Docker and the gateways themselves know, at most a minute old, and
+    tells line by line in a pipe.
     """
     from datetime import UTC, datetime
 
@@ -75,13 +76,12 @@ def _watch(names: "list[str]") -> None:
 
 
 def _look(stack: str) -> "StackStatus":
-    from operations.status import StackStatus, looked
+    from operations.status import looked
 
     described = described_stack(stack)
     deployment = described.deployment
     with waiting(f"asking the gateways of {stack}"), docker_of(deployment) as docker:
-        rows, exit_code = looked(docker, deployment)
-    return StackStatus(stack=stack, exit_code=exit_code, description=described.note, gateways=tuple(rows))
+        return looked(docker, deployment).model_copy(update={"description": described.note})
 
 
 def _tried(stack: str) -> "StackStatus":

@@ -3,25 +3,29 @@
 import asyncio
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deployment.description import Gateway
+from healthcheck import inside
 from healthcheck.checks import checks_over, session_for
 from healthcheck.docker_host import DockerError
-from healthcheck.inside import SCRIPT, Answered, ask, read
+from healthcheck.inside import SCRIPT, Answered, ask, ask_beside, read
 from healthcheck.observation import CheckName, CheckObservation
 from tests.helpers import until
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.gateways import gateway
 from tests.unit.test_healthcheck_status import LINE
-from tests.unit.tws_server import Script, TwsServer, serving, silent
+from tests.unit.test_monitoring import told_by
+from tests.unit.tws_server import Script, TwsServer, closed_port, serving, silent
 
 GATEWAY = gateway()
 ID = 950
 
 
 def printed(server: TwsServer, status: Path = Path("/nowhere"), *, script: str = SCRIPT) -> str:
-    command = ["bash", "-c", script, "ask", str(server.port), str(ID), str(status)]
+    command = ["bash", "-c", script, "ask", "127.0.0.1", str(server.port), str(ID), str(status)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return done.stdout
@@ -45,7 +49,7 @@ def test_it_says_what_a_verifier_says() -> None:
         answer, [connected, authenticated] = read(printed(server), GATEWAY, ID), asyncio.run(verified(server))
     assert answer is not None
     assert answer.status is None
-    assert answer.checks[0].seen == connected.seen.replace("999", str(ID))
+    assert answer.checks[0].seen == connected.seen.replace("998", str(ID))
     assert answer.checks[0].data.keys() == connected.data.keys()
     assert (answer.checks[1].seen, answer.checks[1].data) == (authenticated.seen, authenticated.data)
     assert [check.reason for check in answer.checks] == [None, None]
@@ -103,3 +107,28 @@ def test_where_docker_cannot_run_it_there_is_no_answer() -> None:
     docker = FakeDocker()
     docker.failing["run"] = DockerError("no bash")
     assert ask(docker, "a" * 64, GATEWAY) is None
+    assert ask_beside(docker, "a" * 64, [GATEWAY]) == {}
+
+
+class Prober(FakeDocker):
+    """Runs what it is to run, on this machine."""
+
+    def run(self, container: str, command: Any, *, stderr: bool = False) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_beside_the_prober_all_are_asked_at_once_and_tell_how_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one(name: str, port: int) -> Gateway:
+        return gateway(name=name, api={"network": "a", "host": "127.0.0.1", "port": port, "inner_port": 4002})
+
+    with serving() as well, serving(Script(accounts=["U1234567"])) as wrong, told_by(f"{LINE}\n") as port:
+        monkeypatch.setattr(inside, "STATUS_PORT", port)
+        gateways = [one("well", well.port), one("wrong", wrong.port), one("away", closed_port())]
+        answers = ask_beside(Prober(), "a" * 64, gateways)
+        first, last = GATEWAY.client_ids.testing
+        assert well.messages == [["71", "2", str((first + last) // 2), ""], ["49", "1"]]
+    assert answers.keys() == {"well"}
+    assert [check.name for check in answers["well"].checks] == [CheckName.CONNECTED, CheckName.AUTHENTICATED]
+    status = answers["well"].status
+    assert status is not None
+    assert status.hold == "attempts"

@@ -47,7 +47,7 @@ def test_a_gateway_on_stdin_gives_one_report_line_with_masked_accounts() -> None
     (event,) = events(found.stdout)
     assert event["event"] == "report"
     report = event["report"]
-    assert (report["verdict"], report["vantage"]) == ("verified", {"api": True, "docker": False})
+    assert (report["verdict"], report["vantage"]) == ("verified", {"api": True, "docker": False, "prober": False})
     assert [(check["name"], check["verdict"]) for check in report["checks"][6:]] == [
         ("isolation", "not_applicable"),
         ("hygiene", "not_applicable"),

@@ -5,6 +5,7 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from deployment.description import Monitoring
 from deployment.errors import IbgwError
 from deployment.paths import writable_again
 from deployment.tables import Kind
 from healthcheck import gateway_run, owner, runner, verifier_container
 from healthcheck.docker_host import DockerError
 from healthcheck.human import render_human
+from healthcheck.observation import CheckName
 from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.report import Report
 from tests.leaks import leaks
@@ -823,3 +826,74 @@ def test_a_network_that_a_killed_run_left_is_swept_unless_it_is_in_use(host: Ver
     verify(host)
     assert "left" not in host.networks
     assert {"new", "used", "of-live"} <= set(host.networks)
+
+
+# --- beside the prober ------------------------------------------------------------------------------------------------
+
+PROBER = "8" * 64
+ASKED, PROBED = 'exec "$@" sh python3 -m healthcheck verify', "healthcheck.probe"
+
+
+@pytest.fixture
+def watched(host: VerifyingDocker) -> VerifyingDocker:
+    """A gateway that Docker finds healthy, and a prober of the recorded image that reaches it."""
+    add_gateway(host)["State"]["Health"] = {"Status": "healthy"}
+    container = host.add_container("ibgw-paper.prober", container_id=PROBER, networks=(API,), mounts=[])
+    container["Image"] = f"sha256:{HEX}"
+    host.prints[ASKED] = HEALTHY
+    return host
+
+
+def verify_watched(host: VerifyingDocker, wait: float | None = 60) -> Report:
+    each = {"id": PROBER, "name": "ibgw-paper.prober"}
+    monitoring = Monitoring.model_validate({"prober": each, "watcher": each, "network": "ibgw-paper.monitoring"})
+    watched = stack(gateway()).model_copy(update={"monitoring": monitoring})
+    report = runner.verify(watched, wait=wait, progress=lambda _: None)
+    assert host.left == []
+    return report
+
+
+def test_beside_the_prober_no_verifier_is_started(watched: VerifyingDocker) -> None:
+    report = verify_watched(watched)
+    assert (report.verdict.value, watched.verifiers) == ("verified", [])
+    assert report.gateways[0].vantage.prober
+    assert ", asked beside the prober; " in render_human(report)
+    # What must reach the gateway was tried from there.
+    asked = [command for container, command in watched.did("run") if container == PROBER]
+    assert [PROBED in command for command in asked] == [False, True]
+    assert "--wait 0 " in asked[0]
+    assert "secret" in asked[0], "an entry of the contract, which names the secret and has no value of it"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda host: host.containers.pop("ibgw-paper.prober"), id="gone"),
+        pytest.param(lambda host: host.containers["ibgw-paper.prober"]["State"].update(Status="exited"), id="stopped"),
+        pytest.param(lambda host: host.containers["ibgw-paper.prober"].update(Image=GATEWAY_IMAGE), id="other image"),
+        pytest.param(
+            lambda host: host.containers["ibgw-paper.prober"]["NetworkSettings"]["Networks"].clear(), id="not there"
+        ),
+        pytest.param(lambda host: host.prints.update({ASKED: "Killed"}), id="killed"),
+        pytest.param(lambda host: host.prints.update({ASKED: ""}), id="silent"),
+        pytest.param(lambda host: host.failing.update({f"run {PROBER}": DockerError("no")}), id="refused"),
+        pytest.param(lambda host: add_gateway(host), id="gateway not healthy"),
+    ],
+)
+def test_a_verifier_asks_where_the_prober_cannot(watched: VerifyingDocker, change: Callable[[Any], Any]) -> None:
+    change(watched)
+    report = verify_watched(watched)
+    assert len(watched.verifiers) == 1
+    assert not report.gateways[0].vantage.prober
+    told = {check.name: check.verdict.value for check in report.gateways[0].checks}
+    assert {told[CheckName(name)] for name in NAMES} == {"pass"}
+
+
+def test_what_may_heal_is_waited_for_by_a_verifier_and_what_may_not_is_told_at_once(watched: VerifyingDocker) -> None:
+    watched.prints[ASKED] = report_line(failing("authenticated", "connectivity_lost"))
+    assert verify_watched(watched).verdict.value == "verified"
+    assert len(watched.verifiers) == 1
+    assert verify_watched(watched, wait=0).verdict.value == "failed"
+    watched.prints[ASKED] = report_line(failing("authenticated", "account_kind_mismatch"))
+    assert first(verify_watched(watched)) == ("fail", "account_kind_mismatch")
+    assert len(watched.verifiers) == 1

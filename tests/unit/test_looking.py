@@ -13,6 +13,7 @@ from operations import cli, verification
 from operations.promotion.live import LiveStack
 from operations.stack import Stack, parse_contract
 from tests.unit.fake_docker import VerifyingDocker
+from tests.unit.operations_contract import MONITORING
 from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_healthcheck_runner import LOCKED, REJECTED, add_gateway, failing, healthy_host, report_line
 
@@ -102,7 +103,7 @@ def test_status_needs_no_verifier_where_the_gateway_answers(
 ) -> None:
     container = add_gateway(host)
     container["State"] |= {"Health": {"Status": health}, "Paused": False}
-    host.prints["ask 4004"] = answer
+    host.prints["ask 127.0.0.1 4004"] = answer
     code = cli.run(["status", "--stack", "paper", "--json"])
     assert len(host.verifiers) == verifiers
     [of_stack] = json.loads(capsys.readouterr().out)["stacks"]
@@ -110,6 +111,21 @@ def test_status_needs_no_verifier_where_the_gateway_answers(
     assert code == of_stack["exit_code"] == (3 if verifiers else 0)
     assert row["state"] == ("relay_only" if verifiers else "logged in")
     assert (row["accounts"], row["latency_ms"]) == (("", None) if verifiers else ("DU***567", 1))
+
+
+def test_status_asks_beside_the_prober_and_says_so(host: VerifyingDocker, capsys: pytest.CaptureFixture[str]) -> None:
+    add_gateway(host)["State"] |= {"Health": {"Status": "healthy"}, "Paused": False}
+    host.add_container("ibgw-paper.prober", container_id=MONITORING["prober"]["id"], networks=("ibgw-paper-main-api",))
+    host.prints["main 127.0.0.1 4004 949 4010"] = f"= main\n{ANSWER}"
+    described = json.dumps({"contract": {**json.loads(contract()), "monitoring": MONITORING}})
+    FakePulumi(Path("pulumi").resolve()).answers({"stack output": (0, described, "")})
+    assert cli.run(["status", "--stack", "paper", "--json"]) == 0
+    [of_stack] = json.loads(capsys.readouterr().out)["stacks"]
+    assert of_stack["by_prober"] == ["main"]
+    assert of_stack["gateways"][0]["accounts"] == "DU***567"
+    assert cli.run(["status", "--stack", "paper"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "paper: asked beside the prober"
+    assert host.verifiers == []
 
 
 def test_doctor_tells_programs_the_next_step_and_what_it_told_before(

@@ -190,7 +190,7 @@ def test_a_gateway_that_is_logged_in(name: str, capsys: pytest.CaptureFixture[st
         server = place.server
         view.until(lambda: server is not None and not server.clients, "the verifier's connection is gone")
         left = [line for line in place.log if line.startswith("remove Client")]
-        assert left in ([], ["remove Client 999"]), "one connection, one client id"
+        assert left in ([], ["remove Client 998"]), "one connection, one client id"
         user = place.control.status()["users"]["trader"]
         assert user["orders"] == 0
         place.control.clock(at=MONDAY_NOON)
