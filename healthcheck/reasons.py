@@ -467,8 +467,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
     ),
     Reason.VOLUME_LOST: Explanation(
-        "The gateway's settings volume was lost, and with it the count of attempts to log in: further ones could lock "
-        "the account, so that none is made before somebody says so.",
+        "The gateway's settings volume was lost, or filled from a copy, and with it went the count of attempts to log "
+        "in: further ones could lock the account, so that none is made before somebody says so.",
         (
             "make certain that this user logs in nowhere else, such as on a Docker host that was replaced",
             "where the last attempts failed, put a new version of the secret {secret} in first: {put_secret}",

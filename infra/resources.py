@@ -1,7 +1,7 @@
 """What a stack declares on a Docker host: the provider, images and networks, and its gateways there."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -28,9 +28,9 @@ async def declare(
     provider: docker.Provider,
     secrets: Mapping[str, Credentials],
     channels: Channels,
-    lost: Collection[str] = (),
+    lost: lost_volumes.Lost,
 ) -> pulumi.Output[dict[str, Any]]:
-    """Everything else on one host; its description. `lost`: the gateways whose settings volume was.
+    """Everything else on one host; its description. `lost`: settings volumes.
 
     In an update nothing of a gateway is declared before the image is there and Docker has taken a container of it.
     """
@@ -46,7 +46,7 @@ async def declare(
     if not pulumi.runtime.is_dry_run():
         there = str(await image_id.future())
         await trial.pass_trial(stack, host, there)
-        if lost:
+        if lost != lost_volumes.Lost():
             versions = {name: secret.version_id for name, secret in secrets.items()}
             await lost_volumes.hold(stack, host, there, lost, versions)
     egress = declare_network("egress", host.egress, opts)

@@ -1713,9 +1713,23 @@ MUTATIONS = (
     Mutation(
         "a lost settings volume grants fresh attempts",
         "infra/lost_volumes.py",
-        "if (volume, versions[name]) in tried)",
-        "if (volume, versions[name]) in ())",
+        "if (volume, versions[name]) in tried}",
+        "if (volume, versions[name]) in ()}",
         "tests/stack/test_lost_volumes.py::test_what_the_state_says_was_deployed_is_held_where_its_volume_is_gone",
+    ),
+    Mutation(
+        "a volume that a killed update has made grants fresh attempts",
+        "infra/lost_volumes.py",
+        "frozenset(lost - missing))",
+        "frozenset())",
+        "tests/stack/test_lost_volumes.py::test_a_volume_without_a_container_is_looked_into",
+    ),
+    Mutation(
+        "a settings volume that was filled from a copy grants the attempts of its day",
+        SUPERVISOR,
+        '[[ -n $known && -n $now && $known != "$now" ]]',
+        "false",
+        "tests/unit/test_supervisor.py::test_a_volume_filled_from_an_old_copy_grants_no_attempts",
     ),
     Mutation(
         "a gateway of another image is taken into a state",

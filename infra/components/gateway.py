@@ -48,12 +48,14 @@ class Gateway(pulumi.ComponentResource):
             told["accepted"] = list(args.accepted)
         super().__init__(Token.GATEWAY, name, told, opts)
         own = pulumi.ResourceOptions(parent=self)
+        storage = Storage(name, StorageArgs(spec=spec, known=args.known), own)
+        # After the volumes: where all records are lost, a network without a volume tells that one was lost too.
+        after = pulumi.ResourceOptions(parent=self, depends_on=storage.volumes)
         networks = {
-            Reference(network.name): declare_network(f"{name}-{role}", network, own).id
+            Reference(network.name): declare_network(f"{name}-{role}", network, after).id
             for role, network in spec.networks.items()
         }
         self.networks = networks
-        storage = Storage(name, StorageArgs(spec=spec, known=args.known), own)
         known: Known = {
             **args.known,
             **networks,

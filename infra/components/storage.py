@@ -24,16 +24,19 @@ class Storage(pulumi.ComponentResource):
     """
 
     ready: list[pulumi.Resource]
+    volumes: list[pulumi.Resource]
 
     def __init__(self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ibgw:storage:Storage", name, None, opts)
         own = pulumi.ResourceOptions(parent=self)
         volumes = {
-            Reference(volume.name): declare_volume(f"{name}-{role}", volume, own).name
+            Reference(volume.name): declare_volume(f"{name}-{role}", volume, own)
             for role, volume in args.spec.volumes.items()
         }
+        self.volumes = [*volumes.values()]
+        names = {reference: volume.name for reference, volume in volumes.items()}
         self.ready = [
-            declare_container(f"{name}-{role}", container, {**args.known, **volumes}, own)
+            declare_container(f"{name}-{role}", container, {**args.known, **names}, own)
             for role, container in args.spec.containers.items()
             if container.restart is Restart.NEVER
         ]

@@ -11,6 +11,8 @@
 #   VERSION.ok        exists once that version has logged in
 #   history           the starts of the last hour that nobody asked to end: time, and start, login, unreachable, late_form
 #                     or competing
+#   place             which file it is itself, by inode and birth; rewritten at each start. In a copy of the volume it names
+#                     another file
 #   pause             the time until which the gateway stays logged out, written by `ibgw stop --for`
 #   give_way          exists from a planned logout to the next login, which then gives way to a person's session
 #   supervisor.sh     this script, which the step that prepares the volume puts there: a new version of it is used from the
@@ -74,7 +76,7 @@ MENU=no                 # IBC has said that the login is complete: before, its S
 FACTOR=0 LOGIN=0 RELOGIN_SINCE=0
 API=unknown PROBE="" PROBED=0 UNWELL=0 HEALED=no
 DUE=0 DONE=0 EVENT=none CLIENTS=0 CLOCK=0
-LOCK="" LOCKED=no LAUNCHED=no COUNTED=no ENDING=no LAST_STOP=none
+LOCK="" LOCKED=no PLACED=no LAUNCHED=no COUNTED=no ENDING=no LAST_STOP=none
 NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 PATIENCE=10      # seconds; WAIT for a line, PATIENCE for IBC's word on the login
 ASKED="" LISTENS=no SAVED=0 FORM_SINCE=0            # which process the API's answer is of; starts with a saved session
 TEXT_FOLLOWS=no SERVER=""
@@ -108,6 +110,24 @@ load_attempts() {
 } 2>/dev/null
 
 save_attempts() { keep "$ATTEMPTS" "$COUNT" "${OUTCOMES[@]}"; }
+
+# What no copy of a file has. Empty where that cannot be told.
+place_of() { TZ=UTC0 stat -c '%i %w' "$1"; } 2>/dev/null
+
+# A volume that was filled from a copy, such as a backup, has the count of that day: what was tried since is not known, so
+# nothing more is. Looked at once a start.
+know_place() {
+	local file=$GUARD/place known="" now
+	[[ $PLACED == no ]] || return 0
+	[[ -e $file ]] && known=$(<"$file")
+	now=$(place_of "$file")
+	if [[ -n $known && -n $now && $known != "$now" ]]; then
+		COUNT=$LIMIT OUTCOMES=("$EPOCHSECONDS volume_lost")
+		save_attempts || return
+		say "the settings volume is a copy: its count of attempts is not known to be the last"
+	fi
+	: >"$file.new" && keep "$file" "$(place_of "$file.new")" && PLACED=yes
+} 2>/dev/null
 
 last_outcome() {
 	OUTCOME=unknown
@@ -274,6 +294,9 @@ gate() {
 		hold "$PLAN" "$PLANNED_END" "$PLAN until $PLANNED_END" || return
 	fi
 	load_attempts
+	if ! know_place; then
+		hold unwritable 0 "held: unwritable: attempts cannot be recorded in $GUARD" || return
+	fi
 	load_history
 	last_outcome
 	if ((COUNT >= LIMIT)); then

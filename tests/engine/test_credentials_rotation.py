@@ -15,7 +15,7 @@ from tests.engine.secret_versions import secrets_manager
 from tests.engine.stacks import StackUnderTest
 from tests.leaks import Scanner
 
-STACK = "paper-rotated"
+STACK = "paper-password"
 pytestmark = pytest.mark.exhaustive
 
 

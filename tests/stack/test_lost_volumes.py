@@ -71,8 +71,36 @@ def test_a_description_that_tells_nothing_holds_nobody(program: Program, tmp_pat
 
 def test_a_volume_that_is_there_remembers_by_itself(program: Program) -> None:
     program.exported = {"contract": contract()}
-    program.run(on_host=(VOLUME,))
+    for container in ("ibgw-paper-main", "ibgw-paper-main-settings-owner"):
+        program.run(on_host=(VOLUME, HostObject("container", container, OURS)))
     assert program.held == []
+
+
+def test_so_is_one_whose_records_are_all_lost_where_its_network_is_left(program: Program) -> None:
+    """The volume is made first, so that a first deployment that was killed has no network without it."""
+    network = HostObject("network", "ibgw-paper-main-api", OURS)
+    program.run(on_host=(network,))
+    assert [gateways for gateways, _ in program.held] == [["main"]]
+    program.held.clear()
+    program.run(on_host=(network, VOLUME))
+    program.run(on_host=(HostObject("network", "ibgw-paper-egress", OURS),))
+    assert program.held == []
+    # Where there is a record, it says which version was tried.
+    program.exported = {"contract": contract("another")}
+    program.run(on_host=(network,))
+    assert program.held == []
+
+
+def test_a_network_is_declared_after_the_volumes(program: Program) -> None:
+    names = [one.name for one in program.run().engine.resources]
+    assert names.index("main-settings") < names.index("main-api")
+
+
+def test_a_volume_without_a_container_is_looked_into(program: Program) -> None:
+    """As an update leaves it that was killed between making it and writing its count."""
+    program.exported = {"contract": contract()}
+    program.run(on_host=(VOLUME,))
+    assert [gateways for gateways, _ in program.held] == [["main"]]
 
 
 def test_a_version_that_was_never_tried_starts_at_zero(program: Program) -> None:
@@ -116,6 +144,18 @@ def test_the_volume_has_the_stacks_labels_and_a_count_that_is_used_up(monkeypatc
         count, outcome = file.read().decode().splitlines()
     assert count == "2"
     assert outcome.split()[1] in OUTCOMES
+
+
+def test_a_count_that_is_there_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `pulumi destroy`, which leaves the volume and no container."""
+    docker = FakeDocker()
+    docker.files[f"{spec.SETTINGS_PATH}/guard/{VERSION}.attempts"] = "0\n"
+    monkeypatch.setattr(lost_volumes, "DockerHost", lambda _: docker)
+    loaded = settings.load("paper", as_engine(tracked("paper")))
+    stack = spec.describe(loaded, project="ibgw", stack="paper", image=loaded.image)
+    [host] = stack.hosts
+    lost_volumes.make(stack, host, "sha256:image", host.gateways.values(), {"main": VERSION})
+    assert [name for name, *_ in docker.done] == ["create_volume", "create", "remove"]
 
 
 def test_a_gateway_that_is_held_for_it_says_so() -> None:

@@ -820,3 +820,57 @@ def test_the_status_is_one_line_of_closed_words_and_numbers(box: Supervised) -> 
     status = box.status()
     assert (status["mode"], status["kind"], status["attempts"], status["limit"]) == ("paper", "password", "0", "2")
     assert abs(int(status["login"]) - time.time()) < 30
+
+
+# --- a volume that is a copy ----------------------------------------------------------------------------------------
+
+
+COPIED = "ibgw: the settings volume is a copy: its count of attempts is not known to be the last"
+COPIES = {
+    "into a new volume": "cp -a {old}/. {new}",
+    "by tar, over what is there": "rm -rf {new} && cp -a {now} {new} && tar -C {old} -c . | tar -C {new} -x",
+    "file by file, over what is there": "rm -rf {new} && mv {now} {new} && cp -a {old}/. {new}",
+}
+
+
+def held(box: Supervised, before: str = ":") -> str:
+    """Why a start would make no login, but for a pause after the one before."""
+    return box.bash(f'pause_until() {{ PAUSED_UNTIL=0; }}; {before}; gate; echo "$HOLD"')
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("tried_before", [True, False])
+def test_a_volume_filled_from_an_old_copy_grants_no_attempts(box: Supervised, way: str, tried_before: bool) -> None:
+    """The copy has a count that is lower than what was tried since, or none of this version of the secret."""
+    assert held(box) == "none"
+    if tried_before:
+        box.bash("gate; begin_attempt")
+    old, new = box.home / "old", box.home / "new"
+    subprocess.run(["cp", "-a", box.settings, old], check=True)
+    box.bash("gate; begin_attempt; begin_attempt")
+    new.mkdir()
+    names = {"old": old, "new": new, "now": box.settings}
+    subprocess.run(["bash", "-ec", COPIES[way].format(**names)], check=True)
+    subprocess.run(["rm", "-rf", box.settings], check=True)
+    new.rename(box.settings)
+    assert held(box).splitlines() == [COPIED, "ibgw: held: attempts: volume_lost", "attempts"]
+    assert box.attempts() == ["2", "volume_lost"]
+    # What `ibgw login --again` grants, and another start: it is asked once.
+    (box.guard / f"{VERSION}.attempts").write_text("1")
+    assert held(box) == "none"
+    assert held(box) == "none"
+    assert box.attempts() == ["1"]
+
+
+def test_a_volume_of_an_earlier_version_is_no_copy_nor_is_one_whose_filesystem_tells_nothing(box: Supervised) -> None:
+    box.bash("gate; begin_attempt")
+    (box.guard / "place").unlink()
+    assert held(box) == "none"
+    assert held(box, "place_of() { :; }") == "none"
+    assert held(box) == "none"
+    assert box.attempts() == ["1", "unknown"]
+
+
+def test_a_place_that_cannot_be_kept_holds(box: Supervised) -> None:
+    said = box.bash('keep() { [[ $1 != *place ]]; }; gate; echo "$HOLD"')
+    assert said.splitlines()[-1] == "unwritable"
