@@ -47,9 +47,9 @@ ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
 """An ssh by itself waits for ever for a host that is gone, and docker-py's reading from it knows no timeout."""
 
 
-PLAIN = ("-T", "-o", "ClearAllForwardings=yes")
-"""Whatever ~/.ssh/config says: a terminal there (RequestTTY) would echo and change what is sent, and a port that is
-forwarded is taken as soon as there are two connections (ExitOnForwardFailure)."""
+PLAIN = ("-T", "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no")
+"""Whatever ~/.ssh/config says: a terminal there (RequestTTY) would echo and change what is sent, a port that is
+forwarded is taken as soon as there are two connections (ExitOnForwardFailure), and a LocalCommand may print."""
 
 
 def connected(url: str, *, timeout: int, at_most: int) -> APIClient:
@@ -177,6 +177,8 @@ class _Ssh(sshconn.SSHSocket):
                 answer = http.client.HTTPResponse(self)
                 answer.begin()
                 answer.read()
+                if answer.status != http.client.OK:
+                    raise http.client.BadStatusLine(f"HTTP {answer.status} {answer.reason}")
             except (OSError, http.client.HTTPException) as error:
                 # urllib3 passes over a broken pipe, and then has no connection to read from.
                 raise SshFailed(self._why(error, said, late=late.is_set())) from error

@@ -82,6 +82,11 @@ _SOCKET = {
 
 def _words(error: BaseException) -> str:
     """Its text; where an ssh or a socket failed, what that was, without the words of those that passed it on."""
+    return _explained(error) or words(error)
+
+
+def _explained(error: BaseException) -> str | None:
+    """Why an ssh or a socket failed, with what to do."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SshFailed):
@@ -89,7 +94,7 @@ def _words(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.errno in _SOCKET:
             return _SOCKET[cause.errno]
         cause = cause.__cause__ or cause.__context__
-    return words(error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -458,14 +463,13 @@ def _open(url: str, timeout: float) -> APIClient:
         thread.join(TURN)
     if opened:
         return opened[0]
-    failure = _words(failures[0]) if failures else f"no answer within {timeout:g} s"
+    told = _explained(failures[0]) if failures else None
+    failure = words(failures[0]) if failures else f"no answer within {timeout:g} s"
     address = parse(url)
     hint = "expected an answer; check that the daemon runs and that you may use its socket (`docker version`)"
     if address is not None:
         hint = f"expected an answer; check that `{address.by_hand('docker version')}` works without a question"
-    # An ssh or a socket that failed has said all that.
-    told = failure if failures and failure != str(failures[0]) else f"{failure}; {hint}"
-    raise IbgwError(f"Docker host {url}: {told}", exit_code=ExitCode.COULD_NOT_RUN)
+    raise IbgwError(f"Docker host {url}: {told or f'{failure}; {hint}'}", exit_code=ExitCode.COULD_NOT_RUN)
 
 
 @contextmanager

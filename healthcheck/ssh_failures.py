@@ -32,6 +32,11 @@ class _Cause(NamedTuple):
 
 CAUSES = (
     _Cause(
+        r"REVOKED HOST KEY|was revoked",
+        "the host shows a key that is marked as revoked: it may be somebody else",
+        "connect to it no more until it is certain whose it is",
+    ),
+    _Cause(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key .* has changed",
         "the host's key is another one than ~/.ssh/known_hosts has",
         "compare its fingerprint with the host's own; if the host was set up anew, "
@@ -49,7 +54,7 @@ CAUSES = (
     ),
     _Cause(
         r"bad configuration option|Bad owner or permissions|Cannot execute command-line and remote command|"
-        r"extra arguments|missing argument",
+        r"extra arguments|missing argument|unix_listener|ControlPath too long|bind [^:]*: Cannot assign",
         "ssh's own configuration does not allow it",
         "correct ~/.ssh/config",
     ),
@@ -67,6 +72,11 @@ CAUSES = (
         r"UNPROTECTED PRIVATE KEY FILE|bad permissions",
         "ssh does not use a private key that others can read",
         "make it readable for you alone (chmod 600)",
+    ),
+    _Cause(
+        r"podman",
+        "the host's `docker` is Podman, on which no gateway runs as it must",
+        "install Docker there (docs/host.md)",
     ),
     _Cause(
         r"permission denied while trying to connect to the Docker|dial unix [^:]*: connect: permission denied",
@@ -87,7 +97,7 @@ CAUSES = (
     _Cause(
         r"Cannot connect to the Docker daemon|failed to open the raw stream|dial unix ",
         "the host is reached, and Docker does not run there",
-        "start it on the host (`systemctl start docker`)",
+        "start it on the host (`systemctl start docker`, of a rootless Docker `systemctl --user start docker`)",
     ),
     _Cause(
         r"stdio forwarding failed|channel 0: open failed|UNKNOWN port 65535",
@@ -116,6 +126,13 @@ CAUSES = (
     ),
 )
 
+SILENT = _Cause(
+    r"^\s*$",
+    "the host cannot be reached, or its login or its shell waits for something",
+    "check the address, the VPN and the firewalls",
+)
+"""Of an ssh that had to be ended."""
+
 NO_DOCKER = _Cause(
     r"docker: (command )?not found|command not found: docker|Unknown command:? '?docker",
     "the host's shell does not find `docker`, or may not run it",
@@ -141,6 +158,8 @@ def explain(address: SshAddress, *, said: str, code: int | None, printed: str = 
     if code is None:
         how = "was ended, since Docker did not answer in time"
     cause = NO_DOCKER if code in NOT_STARTED or re.search(NO_DOCKER.said, said) else _cause(said)
+    if code is None and re.search(SILENT.said, said):
+        cause = SILENT
     ended = f"ssh {address.host} {how}{words}"
     return f"{ended}; {by_hand}" if cause is None else f"{cause.meaning}: {ended}; {cause.todo}; {by_hand}"
 

@@ -33,7 +33,7 @@ SSH = """\
 # As `ssh HOST docker system dial-stdio`: what comes in goes to Docker's socket, and the other way round.
 import os, socket, sys, threading
 
-if sys.argv[8:] != ["-l", "me", "-p", "2222", "--", "host", "docker system dial-stdio"]:
+if sys.argv[10:] != ["-l", "me", "-p", "2222", "--", "host", "docker system dial-stdio"]:
     sys.exit(255)
 docker = socket.socket(socket.AF_UNIX)
 docker.connect({socket!r})
@@ -293,8 +293,8 @@ def test_ssh_is_told_what_the_address_says_and_nothing_else(
     with pytest.raises(IbgwError, match="ssh"):
         DockerHost(url)
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked[:3] == ["-T", "-o", "ClearAllForwardings=yes"]
-    assert asked[7:] == [*arguments, "docker system dial-stdio"]
+    assert asked[:5] == ["-T", "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no"]
+    assert asked[9:] == [*arguments, "docker system dial-stdio"]
 
 
 def refusal_of(tmp_path: Path, script: str, url: str = "ssh://me@host") -> str:
@@ -337,6 +337,21 @@ def test_a_start_up_file_that_prints_something_is_named_with_what_it_printed(
     assert (greeting[-9:] or "an empty line") in said
     assert "where only Docker's answer may come" in said
     assert said.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        ("HTTP/1.1 502 Bad Gateway\\r\\nContent-Length: 0\\r\\n\\r\\n", "printed 'HTTP 502 Bad Gateway'"),
+        ("HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nOK", "closed connection without response"),
+    ],
+)
+def test_what_answers_once_and_is_no_docker_is_told_with_what_to_do(
+    ssh: str, tmp_path: Path, printed: str, told: str
+) -> None:
+    said = refusal_of(tmp_path, f"read -r _; printf '{printed}'; sleep 0.2")
+    assert told in said
+    assert "check that `ssh me@host docker version` works" in said
 
 
 def test_an_ssh_that_waits_for_ever_is_ended_and_its_question_is_told(

@@ -3,7 +3,7 @@
 import pytest
 
 from deployment.docker_address import SshAddress
-from healthcheck.ssh_failures import CAUSES, LONGEST, NO_DOCKER, cleaned, explain
+from healthcheck.ssh_failures import CAUSES, LONGEST, NO_DOCKER, SILENT, cleaned, explain
 
 ADDRESS = SshAddress("me", "host")
 
@@ -17,8 +17,22 @@ Host key for host has changed and you have requested strict checking.
 Host key verification failed.
 """
 
+REVOKED = """\
+@       WARNING: REVOKED HOST KEY DETECTED!               @
+The ED25519 host key for host is marked as revoked.
+ED25519 host key for host was revoked and you have requested strict checking.
+Host key verification failed.
+"""
+
 SAID = [
     (CHANGED, 255, "the host's key is another one"),
+    (REVOKED, 255, "a key that is marked as revoked"),
+    ("unix_listener: cannot bind to path /no/cm.YUKM: No such file or directory\n", 255, "ssh's own configuration"),
+    ("bind 203.0.113.7: Cannot assign requested address\n", 255, "ssh's own configuration"),
+    ("Error: unrecognized command `podman system dial-stdio`\n", 125, "is Podman"),
+    ("Error: unable to connect to Podman socket: Get \"http://d/_ping\": dial unix /run/podman/podman.sock: connect: "
+     "no such file or directory\n", 125, "is Podman"),
+    ("", None, "cannot be reached, or its login"),
     ("No ED25519 host key is known for host and you have requested strict checking.\n", 255, "key is not known here"),
     ("Host key verification failed.\r\n", 255, "the host's key is not known here"),
     ("ssh: Could not resolve hostname host: Name or service not known\r\n", 255, "cannot be resolved"),
@@ -56,7 +70,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("said", "code", "meaning"), SAID, ids=[meaning for _, _, meaning in SAID])
-def test_each_failure_has_its_meaning_its_words_and_a_command_to_try(said: str, code: int, meaning: str) -> None:
+def test_each_failure_has_its_meaning_its_words_and_a_command_to_try(said: str, code: int | None, meaning: str) -> None:
     text = explain(ADDRESS, said=said, code=code)
     assert meaning in text
     assert cleaned(said) in text
@@ -64,8 +78,12 @@ def test_each_failure_has_its_meaning_its_words_and_a_command_to_try(said: str, 
 
 
 def test_every_cause_is_tried_here() -> None:
-    meanings = {cause.meaning for cause in (*CAUSES, NO_DOCKER)}
+    meanings = {cause.meaning for cause in (*CAUSES, NO_DOCKER, SILENT)}
     assert {meaning for meaning in meanings if any(part in meaning for _, _, part in SAID)} == meanings
+
+
+def test_a_revoked_key_is_not_to_be_added() -> None:
+    assert "added" not in explain(ADDRESS, said=REVOKED, code=255)
 
 
 def test_what_nobody_has_met_is_told_as_it_is() -> None:
