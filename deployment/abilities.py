@@ -91,11 +91,20 @@ def lacks(info: Info, *, platform: str, gateways: int) -> list[Lack]:
 
 
 def _kind(info: Info, platform: str) -> list[Lack]:
-    if (system := info.get("OSType", "linux")) != "linux":
+    # Podman's own addition to what Docker's API has (pkg/api/handlers/compat/info.go).
+    if "BuildahVersion" in info:
+        return [
+            Lack(
+                "it is Podman behind Docker's API, which keeps no container running by itself and separates networks in "
+                "its own way",
+                "use a host with Docker itself",
+            )
+        ]
+    if (system := info.get("OSType") or "linux") != "linux":
         return [Lack(f"it runs {system} containers, and the images are {platform}", "switch it to Linux containers")]
     processor = info.get("Architecture")
     own = _PROCESSORS.get(processor or "")
-    if processor is None or own == platform:
+    if not processor or own == platform:
         return []
     todo = f"set ibgw:platform to {own}" if own else "use a host with an amd64 or arm64 processor"
     return [Lack(f"its processor is {processor}, and ibgw:platform is {platform}", todo, Lacking.NATIVE_IMAGES)]

@@ -129,7 +129,9 @@ def joined(records: Observation, views: Observation) -> Observation:
     data = {**records.data, **views.data}
     both = f"{records.seen}; {views.seen}"
     if records.reason is None:
-        return Observation(both if views.reason is None else views.seen, views.reason, data)
+        # As Docker has it nothing leads there.
+        because = Reason.UNFILTERED if views.reason is Reason.EXPOSED else None
+        return Observation(both if views.reason is None else views.seen, views.reason, data, because=because)
     if views.reason is Reason.EXPOSED:
         return Observation(both, views.reason, data)
     return replace(records, data=data)

@@ -91,6 +91,7 @@ class Reason(StrEnum):
     NO_MARGIN_FIGURES = "no_margin_figures"
     # Isolation.
     EXPOSED = "exposed"
+    UNFILTERED = "unfiltered"
     NETWORK_MISSING = "network_missing"
     GATEWAY_SHARED = "gateway_shared"
     UNDECLARED_CLIENT = "undeclared_client"
@@ -763,6 +764,16 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         (
             "undo what was changed by hand: {repair}",
             "deploy it: {deploy}",
+        ),
+    ),
+    Reason.UNFILTERED: Explanation(
+        "Packets pass between Docker's networks, though nothing in its records leads there: the filter rules that Docker "
+        "keeps between them are not in force. A cause of `exposed`.",
+        (
+            'see on the Docker host whether "iptables": false stands in /etc/docker/daemon.json, and whether another '
+            "firewall removed Docker's rules: `iptables -S FORWARD` must name chains of Docker's",
+            "put that right, and have Docker write its rules again: `systemctl restart docker` (without live-restore this "
+            "logs in again)",
         ),
     ),
     Reason.NETWORK_MISSING: Explanation(

@@ -36,6 +36,8 @@ OTHERS: dict[str, tuple[str, ...]] = {
     ),
     "df": (r"-h",),
     "timedatectl": (r"",),
+    "iptables": (r"-S FORWARD",),
+    "systemctl": (r"restart docker",),
 }
 
 

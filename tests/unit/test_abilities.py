@@ -69,6 +69,44 @@ def test_each_lack_is_told_with_what_to_do_and_the_way_out(
     assert way_out is None or way_out in text
 
 
+LEGACY = {"CgroupVersion": "1", "SecurityOptions": ["name=seccomp,profile=default"]}
+HOSTS: list[tuple[str, dict[str, Any], str, list[str]]] = [
+    ("Raspberry Pi OS, 64 bits, with images for amd64",
+     {"Architecture": "aarch64", "MemoryLimit": False, "SwapLimit": False, "OperatingSystem": "Debian GNU/Linux 12",
+      "Warnings": ["WARNING: No memory limit support", "WARNING: No swap limit support"]},
+     "linux/amd64", ["processor is aarch64", "cgroup_enable=memory swapaccount=1"]),
+    ("Raspberry Pi OS, 32 bits", {"Architecture": "armv6l", "MemoryLimit": False}, "linux/arm64",
+     ["processor is armv6l", "no control group for memory"]),
+    ("a rescue system", LEGACY | {"MemoryLimit": False, "SwapLimit": False, "BridgeNfIptables": False}, "linux/amd64",
+     ["no control group for memory", "bridges do not filter"]),
+    ("Docker Desktop on Apple's processors", {"Architecture": "aarch64", "OperatingSystem": "Docker Desktop",
+     "ServerVersion": "28.3.2", "BridgeNfIptables": False}, "linux/arm64", []),
+    ("Docker Desktop on Windows, with Windows containers", {"OSType": "windows", "Architecture": "x86_64",
+     "Plugins": {"Network": ["ics", "internal", "l2bridge", "nat", "null", "overlay", "private", "transparent"]}},
+     "linux/amd64", ["runs windows containers", "a gateway's are bridges"]),
+    ("rootless, cgroup v1", LEGACY | {"MemoryLimit": False, "SwapLimit": False, "CgroupDriver": "none",
+     "SecurityOptions": ["name=seccomp,profile=default", "name=rootless"]}, "linux/amd64", ["Delegate=yes"]),
+    ("rootless, without the memory controller", {"MemoryLimit": False, "SwapLimit": False, "CgroupDriver": "systemd",
+     "SecurityOptions": ["name=rootless", "name=cgroupns"]}, "linux/amd64", ["Delegate=yes"]),
+    ("rootless as it should be", {"SecurityOptions": ["name=rootless", "name=cgroupns"]}, "linux/amd64", []),
+    ("Podman 4", {"BuildahVersion": "1.33.7", "Rootless": False, "ServerVersion": "4.9.4", "Architecture": "amd64",
+     "Plugins": {"Network": ["bridge", "macvlan", "ipvlan"]}}, "linux/amd64", ["it is Podman"]),
+    ("Podman 5, rootless", {"BuildahVersion": "1.41.4", "Rootless": True, "ServerVersion": "5.6.0",
+     "Architecture": "arm64", "SecurityOptions": ["name=rootless"]}, "linux/arm64", ["it is Podman"]),
+    ("a build of one's own", {"ServerVersion": "dev", "Architecture": "", "OSType": "", "SecurityOptions": None,
+     "Plugins": None}, "linux/amd64", []),
+    ("s390x", {"Architecture": "s390x"}, "linux/amd64", ["processor is s390x"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "platform", "lacking"), [row[1:] for row in HOSTS], ids=[row[0] for row in HOSTS])
+def test_what_each_kind_of_host_lacks_is_said_once(changes: dict[str, Any], platform: str, lacking: list[str]) -> None:
+    told = said(changes, platform=platform)
+    assert len(told) == len(lacking)
+    for words, text in zip(lacking, told, strict=True):
+        assert words in text
+
+
 def test_one_gateway_alone_needs_no_bridge_that_separates() -> None:
     assert said({"BridgeNfIptables": False}, gateways=1) == []
 

@@ -16,6 +16,7 @@ from healthcheck.observation import Observation
 from healthcheck.probe import Answer
 from healthcheck.reachability import Origin, Reachability
 from healthcheck.reasons import Reason
+from healthcheck.remedies import steps
 from healthcheck.verifier_container import PROBE, USER
 from tests.unit.fake_docker import VERIFIER_IMAGE
 from tests.unit.gateways import HEX, gateway, stack
@@ -517,7 +518,10 @@ def test_records_and_packets_become_one_finding() -> None:
     unproven = judge_views(gateway(), views(inside={}))
     assert joined(fine, silent).reason is None
     assert joined(fine, silent).seen.endswith("the gateway only; no answer from throwaway_bridge, egress")
-    assert joined(fine, answered).reason == "exposed"
+    assert (joined(fine, answered).reason, joined(fine, answered).because) == ("exposed", "unfiltered")
+    assert '"iptables": false' in steps(joined(fine, answered), gateway(), "paper")[0]
+    exposed = look(replace(FINE, on_egress=(GATEWAY, BOT)))
+    assert (joined(exposed, answered).reason, joined(exposed, answered).because) == ("exposed", None)
     assert joined(stranger, answered).reason == "exposed"
     assert "bot; 10.213.1.2:4004 answers from throwaway_bridge" in joined(stranger, answered).seen
     assert joined(stranger, unproven).reason == "undeclared_client"
