@@ -95,8 +95,8 @@ def _kind(info: Info, platform: str) -> list[Lack]:
     if "BuildahVersion" in info:
         return [
             Lack(
-                "it is Podman behind Docker's API, which keeps no container running by itself and separates networks in "
-                "its own way",
+                "it is Podman behind Docker's API, which keeps no container running by itself and separates networks "
+                "in its own way",
                 "use a host with Docker itself",
             )
         ]

@@ -5,6 +5,9 @@ import re
 import shlex
 from dataclasses import dataclass
 
+LOCAL = "unix:///var/run/docker.sock"
+"""Where docker's command line looks by itself."""
+
 EXPECTED = "expected unix:///var/run/docker.sock or ssh://user@host[:port] (ssh options belong in ~/.ssh/config)"
 
 IN_BRACKETS = "an IPv6 address stands in brackets, as in ssh://user@[2001:db8::1]:22"
@@ -59,6 +62,11 @@ def parse(url: str) -> SshAddress | None:
         raise ValueError(f"{shown(url)} has no user's name before the @; {EXPECTED}")
     host, port = _place(url, place)
     return SshAddress(user, host, port)
+
+
+def command_line(url: str) -> str:
+    """Docker's own, for that host: what a command begins with that a person is to run."""
+    return "docker" if url == LOCAL else f"docker --host {shlex.quote(url)}"
 
 
 def _check_socket(path: str) -> None:

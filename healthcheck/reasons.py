@@ -767,13 +767,13 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         ),
     ),
     Reason.UNFILTERED: Explanation(
-        "Packets pass between Docker's networks, though nothing in its records leads there: the filter rules that Docker "
-        "keeps between them are not in force. A cause of `exposed`.",
+        "Packets pass between Docker's networks, though nothing in its records leads there: the filter rules that "
+        "Docker keeps between them are not in force. A cause of `exposed`.",
         (
             'see on the Docker host whether "iptables": false stands in /etc/docker/daemon.json, and whether another '
-            "firewall removed Docker's rules: `iptables -S FORWARD` must name chains of Docker's",
-            "put that right, and have Docker write its rules again: `systemctl restart docker` (without live-restore this "
-            "logs in again)",
+            "firewall removed Docker's rules: `iptables -S` must name chains of Docker's",
+            "put that right, and have Docker write its rules again: `systemctl restart docker` (without live-restore "
+            "this logs in again)",
         ),
     ),
     Reason.NETWORK_MISSING: Explanation(

@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from deployment.description import Gateway, Mode
+from deployment.docker_address import LOCAL, command_line
 from deployment.tables import Token
 from healthcheck.observation import HELD, SHARING, STRANGERS, Observation
 from healthcheck.reasons import EXPLANATIONS, LOG_IN, VERIFY, Reason, Retry
-
-LOCAL = "unix:///var/run/docker.sock"
-"""Where docker's command line looks by itself."""
 
 URN = "urn:pulumi:{stack}::ibgw::{token}::{name}"
 IMAGE_TOKEN = str(Token.BUILT_IMAGE)
@@ -59,7 +57,7 @@ def names(
     """What a step may hold, in words and commands."""
     where = f"--stack {stack} --gateway {gateway.name}"
     container, network = gateway.container.name, gateway.api.network
-    docker = "docker" if docker_host == LOCAL else f"docker --host {shlex.quote(docker_host)}"
+    docker = command_line(docker_host)
     urns = {
         token: URN.format(stack=stack, token=token, name=name)
         for token, name in ((IMAGE_TOKEN, "verifier-image"), (CONTAINER_TOKEN, gateway.name))

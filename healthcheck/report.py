@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployment import VERSION
+from deployment import VERSION, docker_address
 from deployment.description import Gateway, Mode
 from deployment.errors import ExitCode
 from deployment.paths import writable_again
@@ -150,7 +150,7 @@ def gateway_report(
     image_id: str | None = None,
     stopped: bool = False,
     note: str | None = None,
-    docker_host: str = remedies.LOCAL,
+    docker_host: str = docker_address.LOCAL,
     redactor: Redactor | None = None,
 ) -> GatewayReport:
     """What the last attempt at a gateway comes to. `waited`: the time allowed for healing was used up, or was known to
@@ -180,7 +180,7 @@ def check_result(
     check: CheckObservation,
     gateway: Gateway,
     stack: str,
-    docker_host: str = remedies.LOCAL,
+    docker_host: str = docker_address.LOCAL,
     redactor: Redactor | None = None,
 ) -> CheckResult:
     """One check judged, with what to do. `redactor`: masks every text that is not of our own vocabulary, before the

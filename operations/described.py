@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployment.description import Container, Deployment, Gateway
+from deployment.docker_address import command_line
 from deployment.errors import IbgwError, words
 from deployment.kept import keep
 from deployment.names import Label, Names, Role
@@ -80,7 +81,7 @@ def _read(path: Path, stack: str, refusal: StateUnreadableError) -> Deployment:
     except FileNotFoundError:
         raise IbgwError(
             f"{refusal} Nor is a description of {stack} kept here ({path}), which an update from this folder leaves. "
-            "On the Docker host, `docker ps --filter label=ibgw.stack` and `docker stop` still work."
+            f"{_by_hand(stack)}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise IbgwError(f"{refusal} Nor can {path} be read ({words(error)}).") from None
@@ -91,6 +92,28 @@ def _read(path: Path, stack: str, refusal: StateUnreadableError) -> Deployment:
     if deployment.stack != stack:
         raise IbgwError(f"{refusal} {path} is of stack {deployment.stack!r}, and not of {stack!r}.")
     return deployment
+
+
+def _by_hand(stack: str) -> str:
+    """What still works where nothing tells what the stack is: Docker's own commands, by the labels on its host."""
+    from healthcheck.docker_host import DockerHost, docker_errors
+
+    labels = {str(Label.STACK): stack, str(Label.ROLE): Role.GATEWAY.value}
+    try:
+        url = Stack(stack).docker_host()
+        with DockerHost(url) as docker, docker_errors(f"Docker host {url}", "run the same again"):
+            names = sorted(found["Names"][0].lstrip("/") for found in docker.find(Kind.CONTAINER, labels))
+    except IbgwError as error:
+        listed = f"`docker ps --filter label={Label.STACK}={stack}`"
+        return f"On the Docker host, {listed} shows its containers, and `docker stop` ends one. From here: {error}"
+    if not names:
+        return f"No gateway on {url} carries its label."
+    client, all_names = command_line(url), " ".join(names)
+    return (
+        f"By their label its gateways on {url} are {', '.join(names)}: `{client} stop {all_names}` ends them, each "
+        f"with its time to log out, `{client} start {all_names}` has them log in again, and `{client} logs {names[0]}` "
+        "tells what one said."
+    )
 
 
 def _as_the_host_has_it(docker: "DockerHost", kept: Deployment) -> tuple[Deployment, list[str]]:
@@ -116,10 +139,13 @@ def _as_the_host_has_it(docker: "DockerHost", kept: Deployment) -> tuple[Deploym
         else gateway.model_copy(update={"container": Container(name=gateway.container.name, id=labelled[name]["Id"])})
         for name, gateway in kept.gateways.items()
     }
-    return kept.model_copy(update={"gateways": gateways}), list(_differences(kept.gateways, labelled))
+    return kept.model_copy(update={"gateways": gateways}), list(
+        _differences(kept.gateways, labelled, command_line(kept.docker_host))
+    )
 
 
-def _differences(kept: dict[str, Gateway], labelled: "dict[str, Inspected]") -> Iterator[str]:
+def _differences(kept: dict[str, Gateway], labelled: "dict[str, Inspected]", docker: str) -> Iterator[str]:
+    """`docker`: its command line, for the host."""
     for name, gateway in kept.items():
         if name not in labelled:
             yield f"{name}: no container of this stack has its name"
@@ -129,4 +155,7 @@ def _differences(kept: dict[str, Gateway], labelled: "dict[str, Inspected]") -> 
                 "others than described"
             )
     for name in sorted(set(labelled) - set(kept)):
-        yield f"{name}: runs on the host and is not described, so that nothing here reaches it (`docker stop` does)"
+        yield (
+            f"{name}: runs on the host and is not described, so that nothing here reaches it "
+            f"(`{docker} stop {labelled[name]['Names'][0].lstrip('/')}` does)"
+        )

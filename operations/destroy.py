@@ -6,6 +6,7 @@ program, which could say more, does not run in a destroy.
 
 from collections.abc import Callable
 
+from deployment.docker_address import command_line
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
@@ -71,6 +72,6 @@ def in_the_way(docker: DockerHost, state: State) -> list[str]:
         inspected = docker.inspect(Kind.NETWORK, network.id)
         for identity, member in ((inspected or {}).get("Containers") or {}).items():
             if identity not in known:
-                detach = f"docker network disconnect {network.name} {member['Name']}"
-                attached.append(f"container {member['Name']} is attached to {network.name} ({detach})")
+                detach = f"{command_line(docker.url)} network disconnect {network.name} {member['Name']}"
+                attached.append(f"container {member['Name']} is attached to {network.name} (`{detach}`)")
     return attached

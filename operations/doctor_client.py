@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployment.description import Deployment, Gateway
+from deployment.docker_address import command_line
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.attachments import Attached
@@ -136,9 +137,10 @@ def _network(way: Way) -> Observation:
     wanted = way.gateway.api.network
     if wanted in way.networks:
         return Observation("network", True, f"{way.client} is on {wanted}")
+    connect = f"{command_line(way.deployment.docker_host)} network connect {wanted} {way.client}"
     return Observation(
         "network", False, f"{way.client} is on {', '.join(way.networks) or 'no network'}, and not on {wanted}",
-        f"`docker network connect {wanted} {way.client}`; for good, name it in its compose file as an external network",
+        f"`{connect}`; for good, name it in its compose file as an external network",
     )  # fmt: skip
 
 

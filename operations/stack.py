@@ -12,13 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -29,6 +29,8 @@ from deployment.paths import project_folder
 
 if TYPE_CHECKING:
     from infra.settings import Settings, TradingHours
+
+T = TypeVar("T")
 
 OUTPUT = "contract"
 """The stack's only output."""
@@ -164,17 +166,26 @@ class Stack:
 
     def trading_hours(self) -> "TradingHours":
         """Those of the stack's file, for which no backend is asked. Raises IbgwError where it does not tell them."""
+        from infra.settings import TradingHours
+
+        return self._of_file("tradingHours", TradingHours.model_validate_json, "{}")
+
+    def docker_host(self) -> str:
+        """That of the stack's file, likewise."""
+        return self._of_file("dockerHost", str)
+
+    def _of_file(self, name: str, read: Callable[[str], T], default: str | None = None) -> T:
+        """What `read` makes of a setting's text."""
         import yaml
 
-        from infra.settings import TradingHours
         from operations import yaml_text
 
         file = project_folder() / f"Pulumi.{self.name}.yaml"
-        key = f"{PROJECT}:tradingHours"
+        key = f"{PROJECT}:{name}"
         try:
-            document = yaml_text.read(file.read_text(encoding="utf-8"))
-            value = document["config"].get(key, {})
-            return TradingHours.model_validate_json(value if isinstance(value, str) else json.dumps(value))
+            config = yaml_text.read(file.read_text(encoding="utf-8"))["config"]
+            value = config[key] if default is None else config.get(key, default)
+            return read(value if isinstance(value, str) else json.dumps(value))
         except OSError as error:
             raise IbgwError(f"{file.name} cannot be read: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError):

@@ -36,7 +36,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     ),
     "df": (r"-h",),
     "timedatectl": (r"",),
-    "iptables": (r"-S FORWARD",),
+    "iptables": (r"-S",),
     "systemctl": (r"restart docker",),
 }
 

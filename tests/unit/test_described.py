@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deployment.description import Deployment
+from deployment.docker_address import LOCAL
 from deployment.errors import IbgwError
 from deployment.kept import keep
 from deployment.paths import kept_file
@@ -136,6 +137,25 @@ def test_what_the_backend_says_of_the_stack_itself_counts(
 def test_without_a_kept_description_both_are_said(pulumi: FakePulumi) -> None:
     pulumi.answers({"": (255, "", REFUSALS["kms"])})
     with pytest.raises(IbgwError, match=r"(?s)KMS.*Nor is a description of paper kept here"):
+        describe("paper")
+
+
+@pytest.mark.parametrize(("url", "client"), [(LOCAL, "docker"), ("ssh://me@box", "docker --host ssh://me@box")])
+def test_nor_then_docker_s_own_commands_are_named_for_what_runs(
+    pulumi: FakePulumi, host: Host, url: str, client: str
+) -> None:
+    """By the stack's file, which no backend has."""
+    pulumi.answers({"": (255, "", REFUSALS["kms"])})
+    (pulumi.home / "Pulumi.paper.yaml").write_text(json.dumps({"config": {"ibgw:dockerHost": url}}))
+    host.add("second", "c" * 64)
+    with pytest.raises(IbgwError) as found:
+        describe("paper")
+    assert f"`{client} stop ibgw-paper-main ibgw-paper-second`" in str(found.value)
+    host.objects[Kind.CONTAINER].clear()
+    with pytest.raises(IbgwError, match="No gateway on"):
+        describe("paper")
+    (pulumi.home / "Pulumi.paper.yaml").write_text("config: {}")
+    with pytest.raises(IbgwError, match=r"docker ps --filter label=ibgw.stack=paper.*tells no ibgw:dockerHost"):
         describe("paper")
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from deployment.description import Mode
+from deployment.docker_address import LOCAL
 from healthcheck.automation.base import REASONS
 from healthcheck.automation.ibc import PROFILE
 from healthcheck.gateway_container import NO_CAUSE
 from healthcheck.observation import HELD, STRANGERS, Observation
 from healthcheck.reasons import EXPLANATIONS, Reason, Retry, Side
-from healthcheck.remedies import GUARDED, LOCAL, steps
+from healthcheck.remedies import GUARDED, steps
 from tests.unit.commands import check_text
 from tests.unit.gateways import gateway
 

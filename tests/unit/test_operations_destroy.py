@@ -87,7 +87,7 @@ def test_whoever_is_attached_is_named_with_what_to_do(docker: FakeDocker, networ
     stack = FakeStack()
     with pytest.raises(IbgwError, match="nothing was changed") as refusal:
         go(stack)
-    assert f"container bot is attached to {network} (docker network disconnect {network} bot)" in str(refusal.value)
+    assert f"container bot is attached to {network} (`docker network disconnect {network} bot`)" in str(refusal.value)
     assert (refusal.value.exit_code, stack.destroyed, docker.done) == (7, 0, [])
 
 
