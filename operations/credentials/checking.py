@@ -14,6 +14,10 @@ from operations.credentials.place import Place, Running
 from operations.credentials.secrets_manager import CURRENT, PENDING, DeniedError, Metadata, SecretsManager
 
 READ_ACTION = "secretsmanager:GetSecretValue"
+BY_IAM = (
+    "those whom this account's IAM policies and the key's policy allow it, which are not looked at "
+    "(`aws iam simulate-principal-policy` says it of one identity)"
+)
 
 
 @dataclass(frozen=True)
@@ -172,10 +176,10 @@ def _readers(secrets: SecretsManager, place: Place) -> Iterator[Finding]:
         yield Finding("readers", None, str(error))
         return
     if policy is None:
-        yield Finding("readers", True, "no resource policy: whom this account's IAM policies allow it, nobody else")
+        yield Finding("readers", True, f"no resource policy, so nobody but {BY_IAM}")
         return
     allowed = sorted(set(_principals(policy)))
-    text = f"its resource policy adds to this account's IAM policies: {', '.join(allowed) or 'nobody'}"
+    text = f"beside {BY_IAM}, its resource policy allows it {', '.join(allowed) or 'nobody'}"
     yield Finding("readers", "everybody (*)" not in allowed, text)
 
 
@@ -183,17 +187,23 @@ def _principals(policy: dict[str, Any]) -> Iterator[str]:
     """Whom its statements allow to read the value; what narrows a statement is said, not judged."""
     statements = policy.get("Statement", [])
     for statement in statements if isinstance(statements, list) else [statements]:
-        actions = statement.get("Action", [])
-        names = [actions] if isinstance(actions, str) else actions
-        if statement.get("Effect") != "Allow" or not any(_covers(name) for name in names):
+        named = any(_covers(name) for name in _listed(statement.get("Action", [])))
+        if "NotAction" in statement:
+            named = not any(_covers(name) for name in _listed(statement["NotAction"]))
+        if statement.get("Effect") != "Allow" or not named:
             continue
         conditions = " under conditions" if statement.get("Condition") else ""
         principal = statement.get("Principal", {})
-        if principal == "*" or (isinstance(principal, dict) and "*" in principal.values()):
+        names = [principal] if isinstance(principal, str) else [n for one in principal.values() for n in _listed(one)]
+        if "NotPrincipal" in statement or "*" in names:
             yield f"everybody{conditions or ' (*)'}"
-        elif isinstance(principal, dict):
-            for named in principal.values():
-                yield from (f"{name}{conditions}" for name in ([named] if isinstance(named, str) else named))
+        else:
+            yield from (f"{name}{conditions}" for name in names)
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    """A policy may have one text in a list's place."""
+    return [value] if isinstance(value, str) else value
 
 
 def _covers(action: str) -> bool:

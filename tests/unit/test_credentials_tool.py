@@ -20,7 +20,7 @@ from deployment.description import Mode
 from deployment.errors import ExitCode, IbgwError
 from infra.secret_document import parse
 from operations import cli
-from operations.credentials import typed
+from operations.credentials import checking, typed
 from operations.credentials.secrets_manager import SecretsManager
 from operations.stack import Stack
 from tests.leaks import leaks
@@ -313,6 +313,7 @@ def test_check_finds_what_an_update_would_refuse(server: Server, ibgw: Callable[
         ({"AWS": ["arn:aws:iam::1:root", "arn:aws:iam::2:root"]}, ["secretsmanager:GetSecretValue"], None, True,
          "arn:aws:iam::1:root, arn:aws:iam::2:root"),
         ({"AWS": "arn:aws:iam::1:root"}, "secretsmanager:DescribeSecret", None, True, "nobody"),
+        ({"AWS": ["arn:aws:iam::1:root", "*"]}, "*", None, False, "everybody (*)"),
     ],
 )  # fmt: skip
 def test_who_else_may_read_it(
@@ -333,6 +334,23 @@ def test_who_else_may_read_it(
     assert findings["readers"][0] is good
     assert findings["readers"][1].endswith(found)
     assert (code == 0) is good
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        (
+            {"NotAction": "secretsmanager:DeleteSecret", "Principal": {"AWS": "arn:aws:iam::1:root"}},
+            "arn:aws:iam::1:root",
+        ),
+        ({"NotAction": ["secretsmanager:Get*"], "Principal": "*"}, "nobody"),
+        ({"Action": "secretsmanager:*", "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}}, "everybody (*)"),
+        ({"Action": "secretsmanager:*", "Principal": {"AWS": "*"}, "Effect": "Deny"}, "nobody"),
+    ],
+)
+def test_what_a_policy_says_the_other_way_round_is_read_too(statement: dict[str, Any], found: str) -> None:
+    said = sorted(checking._principals({"Statement": {"Effect": "Allow", "Resource": "*"} | statement}))
+    assert (", ".join(said) or "nobody") == found
 
 
 def test_a_version_is_as_old_as_it_is(server: Server) -> None:
