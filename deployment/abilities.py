@@ -55,14 +55,18 @@ _ROOTLESS = (
 )
 
 
+def rootless(info: Info) -> bool:
+    """Whether its daemon runs as a user of its own."""
+    return any("rootless" in option for option in info.get("SecurityOptions") or ())
+
+
 def limits_lacking(info: Info) -> list[Lack]:
     """The limits of memory that the host's kernel does not keep. What a daemon does not tell counts as there."""
-    rootless = any("rootless" in option for option in info.get("SecurityOptions") or ())
     if info.get("MemoryLimit") is False:
         return [
             Lack(
                 "it has no control group for memory, so Docker drops the memory limit of a container",
-                _ROOTLESS if rootless else _COMMAND_LINE.format(parameters="cgroup_enable=memory swapaccount=1"),
+                _ROOTLESS if rootless(info) else _COMMAND_LINE.format(parameters="cgroup_enable=memory swapaccount=1"),
                 Lacking.MEMORY_LIMIT,
             )
         ]
@@ -70,7 +74,7 @@ def limits_lacking(info: Info) -> list[Lack]:
         return [
             Lack(
                 "its control groups do not count swap, so Docker drops the swap limit of a container",
-                _ROOTLESS if rootless else _COMMAND_LINE.format(parameters="swapaccount=1"),
+                _ROOTLESS if rootless(info) else _COMMAND_LINE.format(parameters="swapaccount=1"),
                 Lacking.SWAP_LIMIT,
             )
         ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployment.abilities import limits_lacking
+from deployment.abilities import limits_lacking, rootless
 from deployment.description import Deployment
 from deployment.names import Label, Role
 from deployment.properties import row
@@ -148,18 +148,23 @@ def live_restore(evidence: HostEvidence) -> Observation:
     """Whether containers go on while Docker itself is restarted or upgraded."""
     if evidence.info.get("LiveRestoreEnabled"):
         return Observation("live restore", True, "on: gateways go on while Docker is restarted")
+    file = "~/.config/docker/daemon.json" if rootless(evidence.info) else "/etc/docker/daemon.json"
     return Observation(
         "live restore", False, "off: whatever restarts Docker, an upgrade too, has every gateway log in again",
-        f'"live-restore": true in /etc/docker/daemon.json, then `systemctl reload docker` ({GUIDE})',
+        f'"live-restore": true in {file}, then `{_systemctl(evidence)} reload docker` ({GUIDE})',
     )  # fmt: skip
+
+
+def _systemctl(evidence: HostEvidence) -> str:
+    return "systemctl --user" if rootless(evidence.info) else "systemctl"
 
 
 def stop_time(evidence: HostEvidence) -> Observation:
     longest = max(map(stop_grace, evidence.gateways), default=0)
     return Observation(
         "stop time", None, f"systemd's limit for Docker cannot be seen from here; the longest grace is {longest} s",
-        f"on the host: `systemctl show docker -p TimeoutStopUSec`, which must say {longest + STOP_MARGIN} s or more "
-        f"({GUIDE})",
+        f"on the host: `{_systemctl(evidence)} show docker -p TimeoutStopUSec`, which must say "
+        f"{longest + STOP_MARGIN} s or more ({GUIDE})",
     )  # fmt: skip
 
 
@@ -178,8 +183,19 @@ def boot(evidence: HostEvidence) -> Observation:
         if row(CONTAINER, "restart").of_docker(container) == "unless-stopped"
     ]
     running = sum(container["State"]["Status"] == "running" for container in coming)
+    at_once = f"{_gateways(running)} would log in at once"
+    if rootless(evidence.info):
+        return Observation(
+            "boot", None, f"{at_once}; a rootless Docker runs while its user is logged in, unless that user lingers",
+            f"on the host: `loginctl show-user --property=Linger` must say yes (`loginctl enable-linger`; {GUIDE})",
+        )  # fmt: skip
+    if evidence.info.get("OperatingSystem") == "Docker Desktop":
+        return Observation(
+            "boot", None, f"{at_once}; Docker Desktop runs while its user is logged in, and sleeps with the machine",
+            f"trade on a host that runs on its own ({GUIDE})",
+        )  # fmt: skip
     return Observation(
-        "boot", None, f"{_gateways(running)} would log in at once; whether after the network cannot be seen from here",
+        "boot", None, f"{at_once}; whether after the network cannot be seen from here",
         f"on the host: `systemctl show docker -p After` names network-online.target ({GUIDE})",
     )  # fmt: skip
 

@@ -79,6 +79,8 @@ BAD = [
     ("disk", replace(HEALTHY, disk_left=800 * MIB), False, "800 MiB left"),
     ("disk", replace(HEALTHY, disk_left=1060 * MIB), False, "should be free"),
     ("disk", replace(HEALTHY, disk_left=None), None, "no running gateway"),
+    ("boot", telling(SecurityOptions=["name=rootless"]), None, "unless that user lingers"),
+    ("boot", telling(OperatingSystem="Docker Desktop"), None, "sleeps with the machine"),
     ("forwarding", telling(IPv4Forwarding=False), False, "no gateway reaches IBKR"),
     ("live restore", telling(LiveRestoreEnabled=False), False, "log in again"),
     ("live restore", telling(LiveRestoreEnabled=None), False, "log in again"),
@@ -184,3 +186,13 @@ def test_what_cannot_be_seen_has_a_question_mark() -> None:
     text = render("unix:///x", [observed("stop time", HEALTHY)])
     assert text.splitlines()[1].startswith("  ?     stop time  ")
     assert "-> on the host: `systemctl show docker -p TimeoutStopUSec`" in text
+
+
+@pytest.mark.parametrize("topic", ["live restore", "stop time"])
+def test_of_a_rootless_docker_the_user_s_own_service_is_named(topic: str) -> None:
+    of_root, of_user = (
+        observed(topic, telling(LiveRestoreEnabled=False, SecurityOptions=options)).next or ""
+        for options in ([], ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"])
+    )
+    assert "`systemctl --user " in of_user
+    assert "systemctl --user" not in of_root
