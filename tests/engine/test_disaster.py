@@ -167,6 +167,34 @@ def test_a_settings_volume_that_is_lost_starts_held(deployed: StackUnderTest, br
 
 
 @pytest.mark.exhaustive
+def test_a_settings_volume_that_is_filled_from_a_copy_starts_held(
+    deployed: StackUnderTest, broker: BrokerControl
+) -> None:
+    """Over the one that is there, with owners and times kept, as a backup is put back."""
+    before, gateway = deployed.counted(), f"{deployed.base}-main"
+    deployed.ibgw(f"stop {STACK}")
+    deployed.client.containers.run(
+        deployed.sandbox.base_image,
+        ["bash", "-ec", "cp -a /volume /tmp/copy; find /volume -mindepth 1 -delete; cp -a /tmp/copy/. /volume"],
+        volumes={f"{gateway}-settings": {"bind": "/volume"}},
+        network_mode="none",
+        user="0",
+        remove=True,
+    )
+    deployed.client.api.start(gateway)
+    held = Deployed(deployed.sandbox, STACK, deployed.client, broker)
+    held.until_status(hold="attempts", outcomes="volume_lost")
+    assert deployed.counted()["attempts"] == before["attempts"]
+    deployed.ibgw(f"login --again --stack {STACK}")
+    held.until_logged_in()
+    # It is asked once: the next start is an ordinary one.
+    deployed.ibgw(f"restart {STACK}")
+    held.until_logged_in()
+    after = deployed.counted()
+    assert (after["attempts"], after["logins"]) == (before["attempts"] + 2, before["logins"] + 2)
+
+
+@pytest.mark.exhaustive
 def test_a_host_that_is_lost_is_replaced_with_one_login(tools: Tools, broker: BrokerControl) -> None:
     """The old host is the sandbox's own behind an address that is closed, and what was on it is gone with it."""
     name = "paper-lost-host"
