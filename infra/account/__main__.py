@@ -66,7 +66,7 @@ def _declare_secrets(mode: Mode, names: Sequence[str], key: aws.kms.Key) -> None
         aws.secretsmanager.Secret(
             name,
             name=name,
-            description=f"ibgw: credentials of a gateway of {mode.value}",
+            description=f"ibgw: read by the stacks of {mode.value}",
             kms_key_id=key.arn,
             recovery_window_in_days=RECOVERY_DAYS,
             opts=KEPT,

@@ -87,19 +87,21 @@ def secrets_of(folder: Path, region: str) -> dict[Mode, list[str]]:
                 f"has one name in an account. Set it to {region}, and put the credentials there; a stack that has to "
                 "stay in another region needs an AWS account of its own",
             )
-        for name, gateway in loaded.gateways.items():
-            secret = gateway.credentials.secret_id
+        named = {
+            one.credentials.secret_id: f"gateways.{name}.credentials.secretId" for name, one in loaded.gateways.items()
+        }
+        for secret, key in (dict.fromkeys(loaded.monitoring.channels, "monitoring") | named).items():
             if secret.startswith("arn:"):
-                raise _refused(file, _by_arn(name, secret))
+                raise _refused(file, _by_arn(key, secret))
             found[loaded.mode].add(secret)
     return {mode: sorted(names) for mode, names in found.items()}
 
 
-def _by_arn(gateway: str, arn: str) -> str:
+def _by_arn(key: str, arn: str) -> str:
     # What follows the name in an ARN is Secrets Manager's own: a hyphen and six characters.
     name = arn.partition(":secret:")[2][:-7]
     return (
-        f"ibgw:gateways.{gateway}.credentials.secretId is an ARN, and an account makes its secrets by their names, "
+        f"ibgw:{key} is an ARN, and an account makes its secrets by their names, "
         f"with its keys and for its roles. Write {name}, and take the secret over before the first update: `pulumi "
         f"import aws:secretsmanager/secret:Secret {name} {arn} --generate-code=false`. One of another account or "
         "region cannot be taken over: put the credentials into one here with `ibgw credentials put`"

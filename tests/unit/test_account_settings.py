@@ -67,9 +67,12 @@ def test_the_secrets_of_all_stack_files(project: Path) -> None:
     gateways = yaml.safe_load((project / "Pulumi.paper.yaml").read_text())["config"]["ibgw:gateways"]
     second = {**gateways["main"], "credentials": {"secretId": "ibgw/paper/second"}}
     change(project / "Pulumi.paper-two.yaml", {"ibgw:gateways": {"main": gateways["main"], "second": second}})
+    told = {"enabled": True, "notify": ["ibgw/live/mail"], "heartbeat": "ibgw/live/heartbeat"}
+    change(project / "Pulumi.live.yaml", {"ibgw:monitoring": told})
     assert secrets_of(project, "us-east-1") == {
         Mode.PAPER: ["ibgw/paper/main", "ibgw/paper/second"],
-        Mode.LIVE: ["ibgw/live/main"],
+        # Without those of who is told, a stack that is watched could not be deployed as its role.
+        Mode.LIVE: ["ibgw/live/heartbeat", "ibgw/live/mail", "ibgw/live/main"],
     }
 
 
