@@ -67,9 +67,9 @@ def entry(gateway: str) -> Reference:
 
 
 def networks(names: Names, settings: Monitoring) -> dict[Role, str]:
-    """Those that are not a gateway's, by what they are for. There is a way out only where somebody is to be told."""
+    """Those that are not a gateway's, by what they are for. There is a way out only where something is to be sent."""
     inner = {Role.MONITORING: names.monitoring}
-    return inner | {Role.WAY_OUT: names.way_out} if settings.channels else inner
+    return inner | {Role.WAY_OUT: names.way_out} if settings.way_out else inner
 
 
 def describe(
@@ -123,6 +123,7 @@ def describe(
     watching = (
         *("--stack", stack, "--trading-hours", hours.model_dump_json()),
         *(("--alertmanager",) if settings.alertmanager else ()),
+        *(("--pushgateway", settings.pushgateway, "--instance", names.watcher) if settings.pushgateway else ()),
     )
     named = networks(names, settings)
     return MonitoringSpec(

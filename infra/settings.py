@@ -543,6 +543,12 @@ class Monitoring(_Settings):
     notify: Annotated[tuple[SecretId, ...], Field(max_length=8)] = ()
     heartbeat: SecretId | None = None
     alertmanager: bool = False
+    pushgateway: Annotated[str, AfterValidator(values.http_address)] | None = None
+
+    @property
+    def way_out(self) -> bool:
+        """Whether there is anybody to send to."""
+        return bool(self.channels or self.pushgateway)
 
     @property
     def channels(self) -> tuple[str, ...]:

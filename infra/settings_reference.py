@@ -51,6 +51,8 @@ MEANINGS: Mapping[str, str] = {
     "monitoring.heartbeat": "A secret that holds an https:// address of an outside monitor, which is asked each minute "
     "while all is watched: it tells when that ends.",
     "monitoring.alertmanager": "An Alertmanager of yours tells people: the watcher tells nobody of `notify`.",
+    "monitoring.pushgateway": "A Pushgateway's address, such as `http://push.lan:9091`, for a Prometheus that cannot "
+    "reach the watcher: what it tells is pushed there each 15 s (docs/monitoring.md).",
     "gatewayDefaults": "What holds for all gateways: any setting of one, without a name. A gateway's own value wins; "
     "mappings are merged key by key, a list or a null replaces (docs/fleet.md).",
     "gatewaysFile": "A YAML file beside Pulumi.yaml with more gateways, as `gateways` has them. What `gateways` says "

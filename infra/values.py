@@ -160,12 +160,25 @@ _SECRET_ID = re.compile(
 )
 
 
+_HTTP_ADDRESS = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?")
+
+
 def secret_id(value: str) -> str:
     """The message does not repeat it: somebody may have put the secret itself there."""
     if not _SECRET_ID.fullmatch(value):
         raise ValueError(
             "expected the name or ARN of a secret in Secrets Manager: letters, digits and /_+=.@-, at most 512, "
             "without blanks"
+        )
+    return value
+
+
+def http_address(value: str) -> str:
+    """Of what is asked without a password. The message does not repeat it: somebody may have put one there."""
+    if not _HTTP_ADDRESS.fullmatch(value):
+        raise ValueError(
+            "expected http:// or https:// and a host, with a port and a path where it has them, such as "
+            "http://push.lan:9091; no user or password, which a stack's file is no place for"
         )
     return value
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from healthcheck.monitoring import metrics
 from healthcheck.reasons import Reason
 
-JOB = 'job="ib_gateway"'
+JOB = f'job="{metrics.JOB}"'
 GATEWAY = "stack, gateway, mode"
 """The labels that an alert about one gateway has."""
 
@@ -340,7 +341,9 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "IBGatewayWatcherMissing",
         Severity.CRITICAL,
-        f"(up{{{JOB}}} == 0) or (ibgw_monitoring_fresh{{{JOB}}} == 0) or absent(ibgw_monitoring_fresh{{{JOB}}})",
+        # The third is of a Pushgateway, which keeps what was pushed last.
+        f"(up{{{JOB}}} == 0) or (ibgw_monitoring_fresh{{{JOB}}} == 0)"
+        f" or (time() - push_time_seconds{{{JOB}}} > 120) or absent(ibgw_monitoring_fresh{{{JOB}}})",
         "Nothing is known of the gateways any more: the watcher or the prober is silent",
         "They may be well or not: no other alert can fire.",
         _STATUS,

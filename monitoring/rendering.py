@@ -8,11 +8,13 @@ import yaml
 
 from deployment.description import MONITORING_PORT
 from healthcheck import runbook
-from monitoring import objective
+from healthcheck.monitoring.metrics import JOB
+from monitoring import dashboard, objective
 from monitoring.alerts import ALERTS, SEVERITIES, Alert, Severity, anchor, inhibitions
 
 FOLDER = "monitoring/rendered"
 RULES, PROMETHEUS, ALERTMANAGER = (f"{FOLDER}/{name}.yaml" for name in ("alerts", "prometheus", "alertmanager"))
+DASHBOARD = f"{FOLDER}/dashboard.json"
 RUNBOOK = "docs/runbook.md"
 _MADE = "# Written by `make reference` from monitoring/alerts.py.\n"
 _WHOLE = "# A whole configuration; into one of your own, take what it lacks. Addresses in capitals are yours.\n"
@@ -25,7 +27,7 @@ SCRAPING: Mapping[str, Any] = {
     "alerting": {"alertmanagers": [{"static_configs": [{"targets": ["ALERTMANAGER:9093"]}]}]},
     "scrape_configs": [
         {
-            "job_name": "ib_gateway",
+            "job_name": JOB,
             "scrape_interval": "2s",
             "scrape_timeout": "2s",
             "static_configs": [{"targets": [f"ibgw-paper.watcher:{MONITORING_PORT}"]}],
@@ -58,6 +60,7 @@ def rendered() -> dict[str, str]:
         RULES: _MADE + _yaml(rules()),
         PROMETHEUS: _MADE + _WHOLE + _yaml(SCRAPING),
         ALERTMANAGER: _MADE + _WHOLE + _yaml({**ROUTING, "inhibit_rules": inhibitions()}),
+        DASHBOARD: dashboard.render(),
         RUNBOOK: runbook.render() + "".join(_runbook(ALERTS)),
     }
 

@@ -26,6 +26,7 @@ PROMETHEUS = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "prometheus-pushgateway": "prometheus-pushgateway",
 }
 DISPLAY = {"Xvfb": "xvfb", "socat": "socat", "x11vnc": "x11vnc"}
 TESTS = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
 
 from deployment.description import Mode
 from deployment.tables import MIB
@@ -19,6 +19,11 @@ from healthcheck.reasons import Reason
 from healthcheck.report import Report
 from healthcheck.verdict import CheckVerdict, GatewayVerdict
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+JOB = "ib_gateway"
+"""Prometheus' label of whatever is told here."""
 WHOSE = ("stack", "gateway", "mode")
 """The labels of whatever is told of one gateway."""
 
@@ -326,9 +331,9 @@ def _supervised(whose: Whose, told: Supervised) -> Iterator[Sample]:
     yield Sample(_CLIENTS, whose, told.clients)
 
 
-def exposition(samples: Iterable[Sample]) -> str:
-    """Prometheus' text format; a metric without a sample is left out. Ends with a line's end."""
-    from prometheus_client import CollectorRegistry, generate_latest
+def registry(samples: Iterable[Sample]) -> "CollectorRegistry":
+    """Them for prometheus_client; a metric without a sample is left out."""
+    from prometheus_client import CollectorRegistry
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
     from prometheus_client.core import Metric as Family
     from prometheus_client.registry import Collector
@@ -344,9 +349,16 @@ def exposition(samples: Iterable[Sample]) -> str:
         def collect(self) -> Iterator[Family]:
             return iter(families.values())
 
-    registry = CollectorRegistry()
-    registry.register(Told())
-    return generate_latest(registry).decode()
+    made = CollectorRegistry()
+    made.register(Told())
+    return made
+
+
+def exposition(samples: Iterable[Sample]) -> str:
+    """Prometheus' text format. Ends with a line's end."""
+    from prometheus_client import generate_latest
+
+    return generate_latest(registry(samples)).decode()
 
 
 def documented() -> Iterator[str]:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +16,8 @@ from types import FrameType
 from deployment.description import MONITORING_PORT
 from deployment.trading import Hours, ToldHours
 from healthcheck.monitoring import channels, handover, metrics
-from healthcheck.monitoring.watching import Watching, fresh
+from healthcheck.monitoring.pushing import Pushing
+from healthcheck.monitoring.watching import Watching, fresh, log
 
 Page = tuple[HTTPStatus, str, str]
 """Status, type and text."""
@@ -82,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     top = argparse.ArgumentParser(prog="python -m healthcheck.monitoring.watcher", description="Tell of gateways.")
     top.add_argument("--stack", required=True)
     top.add_argument("--alertmanager", action="store_true", help="it tells people; nothing here does")
+    top.add_argument("--pushgateway", metavar="URL", help="where to push what /metrics tells, too")
+    top.add_argument("--instance", help="what it is called there")
     top.add_argument("--trading-hours", type=ToldHours.model_validate_json, metavar="JSON")
     options = top.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
@@ -90,10 +93,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         to = to.model_copy(update={"notify": ()})
     watching = Watching(options.stack, to)
     Handler.watching, Handler.hours = watching, options.trading_hours
+
+    def samples() -> Iterator[metrics.Sample]:
+        return metrics.of_seen(fresh(handover.FILE, time.time())[0], time.time(), options.trading_hours)
+
+    pushing = Pushing(options.pushgateway, options.instance, samples, log) if options.pushgateway else None
+    if pushing is not None:
+        pushing.start()
     threading.Thread(target=watching.run, args=(threading.Event(),), daemon=True).start()
     server = ThreadingHTTPServer(("", MONITORING_PORT), Handler)
     server.daemon_threads = True
-    server.serve_forever()
+    try:
+        server.serve_forever()
+    finally:
+        if pushing is not None:
+            pushing.end()
 
 
 if __name__ == "__main__":

@@ -51,6 +51,27 @@ def test_nobody_to_tell_is_no_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "heartbeat" not in deployment.outputs["contract"]["monitoring"]
 
 
+def test_a_pushgateway_is_told_to_the_watcher_alone_which_has_a_way_out_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = run(monkeypatch, {"enabled": True, "pushgateway": "http://push.lan:9091"})
+    watcher, prober = (deployment.engine.declared("Container", name).inputs for name in ("watcher", "prober"))
+    assert " --pushgateway http://push.lan:9091 --instance ibgw-paper.watcher" in " ".join(watcher["command"])
+    assert len(watcher["networksAdvanced"]) == 2
+    assert len(prober["networksAdvanced"]) == 1
+    assert "push.lan" not in str(prober)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["push.lan:9091", "ftp://push.lan", "http://", "http://me:tok3n@push.lan", "http://push.lan?a=b", "http://a b"],
+)
+def test_what_is_no_address_of_a_pushgateway_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with pytest.raises(Exception, match=r"ibgw:monitoring\.pushgateway: expected http://") as refused:
+        run(monkeypatch, {"enabled": True, "pushgateway": address})
+    assert "tok3n" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("secrets", "said"),
     [

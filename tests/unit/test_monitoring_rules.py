@@ -1,5 +1,6 @@
 """Each alert fires where it should and nowhere else, by promtool's own evaluation; what is rendered is current."""
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from healthcheck.monitoring import metrics
-from monitoring import objective
+from monitoring import dashboard, objective
 from monitoring.alerts import ALERTS, inhibitions
-from monitoring.rendering import ALERTMANAGER, PROMETHEUS, rendered
+from monitoring.rendering import ALERTMANAGER, DASHBOARD, PROMETHEUS, rendered
 from sandbox import packages
 from sandbox.environment import ROOT, default_cache
 from tests.unit.prometheus import Series, complaints, fired, named, of_main, seen, series
@@ -46,6 +47,7 @@ MEMORY = of_main("ib_gateway_memory_mb")
 UNCLEAN = of_main("ibgw_gateway_unclean_timestamp_seconds")
 CLIENTS, EXPECTED = of_main("ibgw_gateway_clients"), of_main("ibgw_gateway_clients_expected")
 TRADING = named("ibgw_trading_hours", stack="paper")
+PUSHED = named("push_time_seconds")
 LAST_WEEKLY = of_main("ibgw_gateway_last_weekly_login_timestamp_seconds")
 NEXT_WEEKLY = of_main("ibgw_gateway_next_weekly_login_timestamp_seconds")
 LOGIN = of_main("ibgw_gateway_login_timestamp_seconds")
@@ -114,7 +116,7 @@ SILENT: dict[str, Case] = {
     "IBGatewayWeeklyLoginNear": Case({NEXT_WEEKLY: "7200x1000"}, "59m"),
     "IBGatewayDisk": Case({DISK: "50 9x5 50x1000"}, "12m"),
     "IBGatewayClock": Case({CLOCK: "4x1000"}, "9m"),
-    "IBGatewayWatcherMissing": Case({named("up"): "1 0 1x1000"}, "9m"),
+    "IBGatewayWatcherMissing": Case({named("up"): "1 0 1x1000", PUSHED: "0+60x1000"}, "9m"),
 }
 
 
@@ -148,6 +150,11 @@ def test_no_client_is_no_news_where_none_is_expected_nor_outside_of_the_hours_no
     changes: Series, tmp_path: Path
 ) -> None:
     assert "IBGatewayNoClient" not in fired(tmp_path, inputs(Case({CLIENTS: "1x1000"} | changes, "")), "25m")
+
+
+def test_a_watcher_that_was_killed_is_missing_from_a_pushgateway_too(tmp_path: Path) -> None:
+    """Which keeps what it was given last, and says how old that is."""
+    assert fired(tmp_path, inputs(Case({PUSHED: "0 60 120x1000"}, "")), "8m") == {"IBGatewayWatcherMissing"}
 
 
 def test_a_stack_that_is_well_fires_nothing(tmp_path: Path) -> None:
@@ -202,11 +209,21 @@ def test_what_is_rendered_is_current(path: str) -> None:
     assert (ROOT / path).read_text() == rendered()[path], "run make reference"
 
 
-def test_every_metric_and_label_that_an_alert_asks_for_is_in_the_table() -> None:
+def test_every_metric_and_label_that_is_asked_for_is_in_the_table() -> None:
     known = {metric.name: {*metric.labels} for metric in metrics.TABLE}
-    for alert in ALERTS:
-        asked = re.findall(r"\b(ibg?w?_\w+)\{([^}]*)\}", alert.expression)
-        assert asked, alert.name
+    for expression in (*(alert.expression for alert in ALERTS), *dashboard.queries()):
+        asked = re.findall(r"(?<!:)\b(ibg?w?_\w+)\{([^}]*)\}", expression)
+        assert asked or "gateway:ibgw_" in expression or "ALERTS{" in expression, expression
         for metric, matchers in asked:
-            assert metric in known, (alert.name, metric)
-            assert {*re.findall(r"(\w+)!?=", matchers)} <= {"job", *known[metric]}, (alert.name, metric)
+            assert metric in known, (expression, metric)
+            assert {*re.findall(r"(\w+)!?=", matchers)} <= {"job", *known[metric]}, (expression, metric)
+
+
+def test_the_dashboard_has_each_query_of_its_table_for_the_gateways_that_are_chosen() -> None:
+    document = json.loads(rendered()[DASHBOARD])
+    panels = [panel for panel in document["panels"] if panel["type"] != "row"]
+    assert [target["expr"] for panel in panels for target in panel["targets"]] == dashboard.queries()
+    assert {variable["name"] for variable in document["templating"]["list"]} == {"datasource", "stack", "gateway"}
+    assert len({panel["title"] for panel in panels}) == len(panels) == sum(map(len, dashboard.ROWS.values()))
+    for query in dashboard.queries():
+        assert 'stack=~"$stack"' in query or "ALERTS{" in query, query

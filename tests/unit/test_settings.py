@@ -501,7 +501,7 @@ def test_the_engine_checks_no_key_itself() -> None:
 def test_every_setting_of_a_gateway_stands_in_the_tracked_file(stack: str) -> None:
     """A reader of the stack file sees all there is to set, but for the optional keys that have no default."""
     optional = {"apiSubnet", "versionId", "masterClientId", "device", "autoLogoff", "image", "release", "heartbeat"}
-    optional |= {"gatewayDefaults", "gatewaysFile"}
+    optional |= {"gatewayDefaults", "gatewaysFile", "pushgateway"}
 
     def keys(model: Any) -> set[str]:
         found: set[str] = set()
