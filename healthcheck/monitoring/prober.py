@@ -129,9 +129,11 @@ class Watch:
             if self._wedged() and not await self._session.heard(0):
                 # A wedged gateway keeps each connection that it never answered: the one that there is will do.
                 return self._checks
-            checks = await self._over(self._session, self._checks, full=full)
-            if self._stands():
-                return checks
+            # A connection that was not made, or that a wedged gateway has answered meanwhile, is made anew.
+            if all(_passed(self._checks, name) for name in ON_CONNECTING):
+                checks = await self._over(self._session, self._checks, full=full)
+                if self._stands():
+                    return checks
         await self.leave()
         self._session = session_for(self.gateway, self._timeouts, watching=True)
         return await self._over(self._session, (), full=True)

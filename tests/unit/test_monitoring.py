@@ -128,6 +128,24 @@ def test_a_connection_that_was_lost_is_made_again_in_the_same_look() -> None:
         assert requests(server, "71") == 2
 
 
+def test_a_gateway_that_was_away_is_seen_when_it_is_back() -> None:
+    watch = watched()
+    (away,) = looks(watch)
+    assert away.verdict is GatewayVerdict.FAILED
+
+    async def back() -> GatewaySeen:
+        await watch.look()
+        with serving() as server:
+            there = watch.gateway.api.model_copy(update={"port": server.port})
+            watch.gateway = watch.gateway.model_copy(update={"api": there})
+            try:
+                return await watch.look()
+            finally:
+                await watch.leave()
+
+    assert asyncio.run(back()).verdict in metrics.UP
+
+
 def test_a_gateway_that_is_away_is_down_with_its_reason() -> None:
     (seen,) = looks(watched())
     assert seen.verdict is GatewayVerdict.FAILED
