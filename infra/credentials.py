@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import metadata
 from typing import Any
 
@@ -31,11 +32,13 @@ _NOT_READ = "not read"
 
 @dataclass(frozen=True)
 class Credentials:
-    """One gateway's credentials as the container's files hold them, escaped; `version_id` is no secret.
+    """One gateway's credentials as the container's files hold them, escaped; `version_id`, and when that was made
+    (`made`), are no secrets.
 
     `were_read` is False in a preview by who may not read the values: user id and password are then placeholders."""
 
     version_id: str
+    made: datetime
     user_id: pulumi.Output[str] = field(repr=False)
     password: pulumi.Output[str] = field(repr=False)
     were_read: bool = True
@@ -75,25 +78,25 @@ async def _ask(function: str, secret_id: str, **arguments: Any) -> Any:
         raise _refusal(secret_id, error) from None
 
 
-async def _fetch(secret_id: str, version_id: str | None) -> tuple[str | None, str]:
-    """The value and the id of its version; no value in a preview by who may not read it."""
+async def _fetch(secret_id: str, version_id: str | None) -> tuple[str | None, str, datetime]:
+    """The value, the id of its version, and when that was made; no value in a preview by who may not read it."""
     try:
         secret = await _ask(_VALUE, secret_id, **({"versionId": version_id} if version_id else {}))
     except _DeniedError:
         if not pulumi.runtime.is_dry_run():
             raise
-        return None, await _listed_version(secret_id, version_id)
+        return None, *await _listed_version(secret_id, version_id)
     if secret.get("secretBinary") and not secret.get("secretString"):
         raise binary(secret_id)
-    return secret.get("secretString") or "", secret["versionId"]
+    return secret.get("secretString") or "", secret["versionId"], datetime.fromisoformat(secret["createdDate"])
 
 
-async def _listed_version(secret_id: str, version_id: str | None) -> str:
-    """The id of the version that an update would read: the configured one, or the current one."""
+async def _listed_version(secret_id: str, version_id: str | None) -> tuple[str, datetime]:
+    """The version that an update would read, the configured one or the current one: its id, and when it was made."""
     listed = (await _ask(_VERSIONS, secret_id))["versions"]
     for version in listed:
         if version["versionId"] == version_id or (version_id is None and _CURRENT in version["versionStages"]):
-            return str(version["versionId"])
+            return str(version["versionId"]), datetime.fromisoformat(version["createdTime"])
     if version_id is None:
         raise refused(secret_id, "it has no current version", f"put a value in ({_CURRENT})")
     # The list has no versions without a staging label, and Secrets Manager deletes those when it likes.
@@ -114,11 +117,11 @@ async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> 
     credentials: dict[str, Credentials] = {}
     users: dict[str, str] = {}
     unread: list[str] = []
-    for (gateway, (secret_id, _)), (text, version_id) in zip(wanted.items(), fetched, strict=True):
+    for (gateway, (secret_id, _)), (text, version_id, made) in zip(wanted.items(), fetched, strict=True):
         if text is None:
             unread.append(secret_id)
             placeholder = pulumi.Output.secret(_NOT_READ)
-            credentials[gateway] = Credentials(version_id, user_id=placeholder, password=placeholder, were_read=False)
+            credentials[gateway] = Credentials(version_id, made, placeholder, placeholder, were_read=False)
             continue
         user_id, password = parse(secret_id, text, mode)
         other = users.setdefault(user_id.lower(), gateway)
@@ -128,6 +131,7 @@ async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> 
             )
         credentials[gateway] = Credentials(
             version_id=version_id,
+            made=made,
             user_id=pulumi.Output.secret(escape(user_id)),
             password=pulumi.Output.secret(escape(password)),
         )
@@ -157,7 +161,7 @@ async def read_channels(monitoring: MonitoringSpec | None) -> Channels:
         grammars.append((monitoring.heartbeat, _PAGE))
     fetched = await asyncio.gather(*(_fetch(secret_id, None) for secret_id, _ in grammars))
     addresses: dict[str, str] = {}
-    for (secret_id, grammar), (text, _) in zip(grammars, fetched, strict=True):
+    for (secret_id, grammar), (text, _, _) in zip(grammars, fetched, strict=True):
         if text is None:
             pulumi.log.warn(
                 f"not read, since this identity may not: where monitoring sends to ({secret_id!r}). The update reads it"

@@ -61,6 +61,10 @@ class MonitoringSpec:
     heartbeat: str | None
 
 
+SECRETS_MADE = Reference("secrets made")
+"""When the version of each gateway's secret was made, as JSON: seconds since the epoch by the gateway."""
+
+
 def entry(gateway: str) -> Reference:
     """What the prober is told of a gateway, for whoever knows it (infra.outputs.watched_entry)."""
     return Reference(f"watched {gateway}")
@@ -121,7 +125,7 @@ def describe(
     told = [word for name in gateways for word in ("--gateway-json", entry(name))]
     probing = ("--stack", stack, "--interval", f"{settings.interval.total_seconds():g}", *told)
     watching = (
-        *("--stack", stack, "--trading-hours", hours.model_dump_json()),
+        *("--stack", stack, "--trading-hours", hours.model_dump_json(), "--versions-made", SECRETS_MADE),
         *(("--alertmanager",) if settings.alertmanager else ()),
         *(("--pushgateway", settings.pushgateway, "--instance", names.watcher) if settings.pushgateway else ()),
     )

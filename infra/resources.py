@@ -1,6 +1,7 @@
 """What a stack declares on a Docker host: the provider, images and networks, and its gateways there."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from infra.components.images import declare_gateway_image, declare_verifier_imag
 from infra.components.monitoring import Monitoring, MonitoringArgs
 from infra.components.parts import declare_network
 from infra.credentials import Channels, Credentials
-from infra.monitoring import entry
+from infra.monitoring import SECRETS_MADE, entry
 
 
 def declare_provider(docker_host: str) -> docker.Provider:
@@ -61,7 +62,11 @@ async def declare(
     }
     monitoring = None
     if host.monitoring is not None:
-        watched: dict[Reference, pulumi.Input[str]] = {VERIFIER_IMAGE: verifier.repo_digest}
+        made = {name: round(secret.made.timestamp()) for name, secret in sorted(secrets.items())}
+        watched: dict[Reference, pulumi.Input[str]] = {
+            VERIFIER_IMAGE: verifier.repo_digest,
+            SECRETS_MADE: json.dumps(made),
+        }
         for name, gateway in gateways.items():
             watched |= {**gateway.networks, entry(name): outputs.watched_entry(stack, host.gateways[name])}
         monitoring = Monitoring(

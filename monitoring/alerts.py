@@ -18,6 +18,8 @@ GATEWAY = "stack, gateway, mode"
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
+SECRET_DAYS = 90
+"""As `ibgw credentials check` has it."""
 MEMORY_MB = 2048
 MEMORY_SHARE = 0.85
 """Of the container's limit: the default one is lower than MEMORY_MB."""
@@ -337,6 +339,16 @@ ALERTS: tuple[Alert, ...] = (
         "ibgw doctor --stack STACK",
         "Put the host's time synchronisation right; touch no gateway.",
         lasts=5 * MINUTE,
+    ),
+    Alert(
+        "IBGatewaySecretOld",
+        Severity.WARNING,
+        f"time() - {of_gateway('ibgw_gateway_secret_timestamp_seconds')} > {SECRET_DAYS} * 86400",
+        "The password of {{ $labels.gateway }} of {{ $labels.stack }} was not changed for long",
+        "Whoever saw it once in all that time can still log in as the user.",
+        "ibgw credentials check --stack STACK --gateway GATEWAY",
+        "Rotate it outside of the trading hours (docs/credentials.md): it costs a login.",
+        lasts=HOUR,
     ),
     Alert(
         "IBGatewayWatcherMissing",

@@ -4,8 +4,8 @@
 holds.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
@@ -172,6 +172,12 @@ _LAST_WEEKLY = _row(
 _NEXT_WEEKLY = _row(
     "ibgw_gateway_next_weekly_login_timestamp_seconds", Source.PROBER, _EPOCH, "When the next one is due."
 )
+_SECRET = _row(
+    "ibgw_gateway_secret_timestamp_seconds",
+    Source.WATCHER,
+    _EPOCH,
+    "When its secret's version was made, as deployed.",
+)
 _MEMORY_LIMIT = _row(
     "ibgw_gateway_memory_limit_mb",
     Source.PROBER,
@@ -277,14 +283,22 @@ def of_report(report: Report) -> Iterator[Sample]:
         yield Sample(_WHEN, whose, datetime.fromisoformat(gateway.started_at).timestamp())
 
 
-def of_seen(seen: Seen | None, now: float, hours: Hours | None = None) -> Iterator[Sample]:
-    """What a prober has handed over; None where that is too old to say anything. `now`: seconds since the epoch.
-    `hours`: the stack's trading hours."""
+@dataclass(frozen=True)
+class Configured:
+    """What no look shows. `hours`: the stack's trading hours. `secrets_made`: when the version of each gateway's secret
+    was, in seconds since the epoch."""
+
+    hours: Hours | None = None
+    secrets_made: Mapping[str, float] = field(default_factory=dict)
+
+
+def of_seen(seen: Seen | None, now: float, configured: Configured) -> Iterator[Sample]:
+    """What a prober has handed over; None where that is too old to say anything. `now`: seconds since the epoch."""
     yield Sample(_FRESH, (), seen is not None and seen.fresh(now))
     if seen is None:
         return
-    if hours is not None:
-        yield Sample(_TRADING, (seen.stack,), trading(hours, datetime.fromtimestamp(now, UTC)))
+    if configured.hours is not None:
+        yield Sample(_TRADING, (seen.stack,), trading(configured.hours, datetime.fromtimestamp(now, UTC)))
     yield Sample(_DISK_SIZE, (seen.stack,), seen.disk.size)
     yield Sample(_DISK_FREE, (seen.stack,), seen.disk.free)
     for gateway in seen.gateways:
@@ -306,6 +320,8 @@ def of_seen(seen: Seen | None, now: float, hours: Hours | None = None) -> Iterat
         if gateway.weekly is not None:
             yield Sample(_LAST_WEEKLY, whose, gateway.weekly.last)
             yield Sample(_NEXT_WEEKLY, whose, gateway.weekly.coming)
+        if gateway.gateway in configured.secrets_made:
+            yield Sample(_SECRET, whose, configured.secrets_made[gateway.gateway])
         if gateway.memory_limit:
             yield Sample(_MEMORY_LIMIT, whose, gateway.memory_limit)
         yield Sample(_EXPECTED, whose, gateway.expected)

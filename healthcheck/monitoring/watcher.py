@@ -14,8 +14,9 @@ from pathlib import Path
 from types import FrameType
 
 from deployment.description import MONITORING_PORT
-from deployment.trading import Hours, ToldHours
+from deployment.trading import ToldHours
 from healthcheck.monitoring import channels, handover, metrics
+from healthcheck.monitoring.metrics import Configured
 from healthcheck.monitoring.pushing import Pushing
 from healthcheck.monitoring.watching import Watching, fresh, log
 
@@ -24,11 +25,15 @@ Page = tuple[HTTPStatus, str, str]
 PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
+NOTHING = Configured()
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def page(
-    path: str, file: Path = handover.FILE, clock: Callable[[], float] = time.time, hours: Hours | None = None
+    path: str,
+    file: Path = handover.FILE,
+    clock: Callable[[], float] = time.time,
+    configured: Configured = NOTHING,
 ) -> Page:
     """What a path answers, but for the page."""
     if path == "/healthz":
@@ -37,7 +42,7 @@ def page(
         return HTTPStatus.NOT_FOUND, PLAIN, "expected /, /metrics, /healthz, /readyz or /state.json\n"
     seen, why = fresh(file, clock())
     if path == "/metrics":
-        return HTTPStatus.OK, METRICS, metrics.exposition(metrics.of_seen(seen, clock(), hours))
+        return HTTPStatus.OK, METRICS, metrics.exposition(metrics.of_seen(seen, clock(), configured))
     if seen is None:
         return HTTPStatus.SERVICE_UNAVAILABLE, PLAIN, f"{why}\n"
     if path == "/readyz":
@@ -46,10 +51,10 @@ def page(
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`watching`, `hours`: of whoever serves."""
+    """`watching`, `configured`: of whoever serves."""
 
     watching: Watching
-    hours: Hours | None
+    configured: Configured
     server_version = "ibgw"
     sys_version = ""
     timeout = 5.0
@@ -57,9 +62,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        status, kind, text = (
-            (HTTPStatus.OK, HTML, self.watching.page(time.time())) if path == "/" else page(path, hours=self.hours)
-        )
+        if path == "/":
+            status, kind, text = HTTPStatus.OK, HTML, self.watching.page(time.time())
+        else:
+            status, kind, text = page(path, configured=self.configured)
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -86,16 +92,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     top.add_argument("--pushgateway", metavar="URL", help="where to push what /metrics tells, too")
     top.add_argument("--instance", help="what it is called there")
     top.add_argument("--trading-hours", type=ToldHours.model_validate_json, metavar="JSON")
+    top.add_argument("--versions-made", type=json.loads, default={}, metavar="JSON", help="seconds by gateway")
     options = top.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
     to = channels.read()
     if options.alertmanager:
         to = to.model_copy(update={"notify": ()})
     watching = Watching(options.stack, to)
-    Handler.watching, Handler.hours = watching, options.trading_hours
+    configured = Configured(options.trading_hours, options.versions_made)
+    Handler.watching, Handler.configured = watching, configured
 
     def samples() -> Iterator[metrics.Sample]:
-        return metrics.of_seen(fresh(handover.FILE, time.time())[0], time.time(), options.trading_hours)
+        return metrics.of_seen(fresh(handover.FILE, time.time())[0], time.time(), configured)
 
     pushing = Pushing(options.pushgateway, options.instance, samples, log) if options.pushgateway else None
     if pushing is not None:

@@ -92,8 +92,11 @@ class Engine(pulumi_mocks.Mocks):
             return {
                 "secretId": secret_id,
                 "versions": [
-                    {"versionId": "00000000-2222-3333-4444-555555555555", "versionStages": ["AWSPREVIOUS"]},
-                    {"versionId": "11111111-2222-3333-4444-555555555555", "versionStages": ["other", "AWSCURRENT"]},
+                    {"versionId": version, "versionStages": stages, "createdTime": "2026-11-20T05:06:40Z"}
+                    for version, stages in (
+                        ("00000000-2222-3333-4444-555555555555", ["AWSPREVIOUS"]),
+                        ("11111111-2222-3333-4444-555555555555", ["other", "AWSCURRENT"]),
+                    )
                 ],
             }
         return {
@@ -102,6 +105,7 @@ class Engine(pulumi_mocks.Mocks):
             "secretId": secret_id,
             "secretString": self.secrets[secret_id],
             "versionId": "11111111-2222-3333-4444-555555555555",
+            "createdDate": "2026-11-20T05:06:40Z",
         }
 
     def of_type(self, suffix: str) -> list[Recorded]:

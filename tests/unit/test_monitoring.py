@@ -23,6 +23,7 @@ from healthcheck import maintenance
 from healthcheck.automation.status import Status, parse
 from healthcheck.monitoring import handover, metrics, prober, told, watcher
 from healthcheck.monitoring.handover import Disk, GatewaySeen, Seen
+from healthcheck.monitoring.metrics import Configured
 from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
 from healthcheck.schedule import weekly_login
@@ -374,7 +375,7 @@ def test_every_metric_of_the_table_is_told(tmp_path: Path, one: GatewaySeen) -> 
     file = tmp_path / "seen.json"
     handover.write(seen_of(one), file)
     hours = ToldHours.model_validate_json(TradingHours(days=(Weekday.WED, Weekday.THU)).model_dump_json())
-    status, kind, text = watcher.page("/metrics", file, lambda: 1001.0, hours)
+    status, kind, text = watcher.page("/metrics", file, lambda: 1001.0, Configured(hours, {"main": 9.0}))
     assert (status, kind) == (HTTPStatus.OK, watcher.METRICS)
     missing = {metric.name for metric in metrics.TABLE} - {name for name, *_ in samples(text)}
     assert missing == {
@@ -396,7 +397,9 @@ def test_every_metric_of_the_table_is_told(tmp_path: Path, one: GatewaySeen) -> 
     assert told["ibgw_monitoring_fresh",] == 1
     # 1970 begins on a Thursday, at 19:00 of Wednesday in New York.
     assert told["ibgw_trading_hours",] == 0
-    _, _, text = watcher.page("/metrics", file, lambda: 1001.0, hours.model_copy(update={"close": "19:30"}))
+    assert told["ibgw_gateway_secret_timestamp_seconds",] == 9
+    later = Configured(hours.model_copy(update={"close": "19:30"}))
+    _, _, text = watcher.page("/metrics", file, lambda: 1001.0, later)
     assert samples(text)["ibgw_trading_hours",] == 1
 
 

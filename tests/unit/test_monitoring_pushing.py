@@ -49,7 +49,9 @@ def has(address: str) -> dict[str, dict[str, str]] | None:
 
 def test_what_is_told_is_a_group_by_job_and_instance_until_the_watcher_ends(pushgateway: str) -> None:
     told = [seen(gateway_seen(), written=100.0)]
-    pushing = Pushing(pushgateway, INSTANCE, lambda: metrics.of_seen(told[-1], 100.0), print, every=0.01)
+    pushing = Pushing(
+        pushgateway, INSTANCE, lambda: metrics.of_seen(told[-1], 100.0, metrics.Configured()), print, every=0.01
+    )
     pushing.start()
     until(lambda: "ib_gateway_up" in (has(pushgateway) or {}), lambda: str(has(pushgateway)))
     found = has(pushgateway)
