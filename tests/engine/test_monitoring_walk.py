@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,10 +37,13 @@ class Walked(StackUnderTest):
         assert isinstance(output, bytes)
         return {one["gateway"]: one for one in json.loads(output)["gateways"]}
 
+    def healthy(self, gateway: str) -> bool:
+        return bool(self.container(gateway)["State"]["Health"]["Status"] == "healthy")
+
     def right(self, *gateways: str) -> None:
         """The prober finds them all well, a verification asks beside it, and the doctor has nothing to say of it."""
         for name in gateways:
-            until(lambda at=name: self.container(at)["State"]["Health"]["Status"] == "healthy", f"{name} is healthy")
+            until(partial(self.healthy, name), f"{name} is healthy")
         until(
             lambda: {name for name, one in self.seen().items() if one["verdict"].startswith("verified")} == {*gateways},
             lambda: f"{self.seen()}",
