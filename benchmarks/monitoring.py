@@ -1,8 +1,8 @@
 """What watching costs: memory and CPU time of the prober and the watcher, by the number of gateways.
 
 Run: `python -m benchmarks.monitoring [--gateways 1 10 50] [--seconds 60]`, as root. Both run as in their containers,
-against simulated API servers and status lines, in a network and a mount namespace of their own; a scrape comes each 15 s.
-It needs no sandbox.
+against simulated API servers and status lines, in a network and a mount namespace of their own; a scrape comes each
+15 s. It needs no sandbox.
 """
 
 import argparse
@@ -84,7 +84,9 @@ def metrics() -> str:
 def measure(count: int, seconds: float) -> Cost:
     with simulated(count) as entries:
         told = [word for entry in entries for word in ("--gateway-json", entry)]
-        with subprocess.Popen(["sh", "-c", START, sys.executable, *told], cwd=ROOT) as process:
+        with subprocess.Popen(
+            ["sh", "-c", START, sys.executable, *told], cwd=ROOT, stdout=subprocess.DEVNULL
+        ) as process:
             try:
                 time.sleep(WARM)
                 before, began = _seconds(process.pid), time.monotonic()

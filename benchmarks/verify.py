@@ -4,7 +4,8 @@ Run: `python -m benchmarks.verify [--gateways 50] [--rounds 5] [--json]`. It bri
 again. What is compared takes turns, so that a machine that slows down slows both; the ratio of medians counts.
 
 The one gateway is deployed by `pulumi up`. The many are containers as `infra` declares them, made through the Docker
-API, each with its own api network and a user of its own; their contract is read from a file.
+API, each with its own api network and a user of its own; their contract is read from a file. They are verified by
+verifiers, and beside a prober, as a stack has one that is watched.
 """
 
 import argparse
@@ -24,12 +25,15 @@ from benchmarks.contenders import BARE, OURS, ROUNDS
 from benchmarks.deploy import with_pulumi
 from benchmarks.networks import create_network
 from benchmarks.own_sandbox import own_sandbox
-from benchmarks.sandbox import MOST_GATEWAYS, Crowd, machine
+from benchmarks.sandbox import MOST_GATEWAYS, Crowd, machine, wait_until
 from deployment import description
-from deployment.description import Deployment
+from deployment.description import MONITORING_FOLDER, Deployment
+from deployment.names import Role
+from deployment.parts import Reference
 from healthcheck import verifier_container
 from healthcheck.docker_host import DockerHost
-from infra.outputs import describe_gateway
+from infra.monitoring import entry
+from infra.outputs import describe_gateway, watched_entry
 from sandbox.environment import ROOT, Sandbox, Stack
 
 PREFIX = "ibgw-verify-benchmark"
@@ -44,6 +48,11 @@ START, CONTRACT, LOOK, CONTAINER, API = "start and imports", "contract", "first 
 ISOLATION, HYGIENE, END = "isolation", "hygiene", "report and exit"
 
 
+HEALTHY_SECONDS = 300
+BY_VERIFIERS, BESIDE = "by verifiers", "beside the prober"
+ONE, ALL, ONE_BESIDE, ALL_BESIDE = "one", "all", f"one {BESIDE}", f"all {BESIDE}"
+
+
 @dataclass(frozen=True)
 class Times:
     """Seconds."""
@@ -56,15 +65,15 @@ class Times:
 @dataclass(frozen=True)
 class Result:
     """`api`: contender -> connect to disconnect. `typed`: the whole and its parts. `many`: of the command with
-    `--contract`, for one gateway and for all; of the same runs, `many_api` has the median of the gateways' API checks
-    and `verified` the fewest that were verified."""
+    `--contract`, for one gateway and for all, by verifiers and beside a prober; of the same runs, `many_api` has the
+    median of the gateways' API checks and `verified` the fewest that were verified. `ratios`: of all to one."""
 
     gateways: int
     api: dict[str, Times]
     api_ratio: float
     typed: dict[str, Times]
     many: dict[str, Times]
-    many_ratio: float
+    ratios: dict[str, float]
     many_api: dict[str, Times]
     verified: dict[str, int]
     machine: str
@@ -99,7 +108,32 @@ class Many(Crowd):
             network = create_network(self._client, gateway.api_network)
             network.connect(self.containers[name])
 
-    def deployment(self, verifier: description.Verifier) -> Deployment:
+    def watch(self, verifier: description.Verifier) -> description.Monitoring:
+        """With a prober of theirs, started, and no watcher."""
+        assert self._host.monitoring is not None
+        declared = self._host.monitoring.containers[Role.PROBER]
+        entries = {entry(name): watched_entry(self._described, one) for name, one in self._described.gateways.items()}
+        made = self._client.containers.create(
+            verifier.image_id,
+            [entries.get(Reference(word), word) for word in declared.command],
+            entrypoint=[*declared.entry_point],
+            name=declared.name,
+            labels=dict(declared.labels),
+            user=declared.user,
+            read_only=True,
+            tmpfs={MONITORING_FOLDER: "size=4m,uid=65534,gid=65534"},
+            cap_drop=["ALL"],
+            mem_limit=f"{declared.memory}m",
+            memswap_limit=f"{declared.memory}m",
+            network=declared.networks[0].network,
+        )
+        for attachment in declared.networks[1:]:
+            self._client.networks.get(attachment.network).connect(made)
+        made.start()
+        prober = description.Container(name=declared.name, id=made.id or "")
+        return description.Monitoring(prober=prober, watcher=prober, network="none")
+
+    def deployment(self, verifier: description.Verifier, monitoring: description.Monitoring | None) -> Deployment:
         described, gateways = self._described, {}
         _, _, digest = self._client.images.get(described.image or "").attrs["RepoDigests"][0].partition("@")
         for name, gateway in described.gateways.items():
@@ -114,6 +148,7 @@ class Many(Crowd):
             docker_host=self._host.docker_host,
             verifier=verifier,
             egress_network=self._host.egress.name,
+            monitoring=monitoring,
             gateways=gateways,
         )
 
@@ -210,18 +245,25 @@ def measure(sandbox: Sandbox, count: int, rounds: int) -> Result:
     many.create()
     progress(f"starting {count} containers")
     many.start()
-    file = sandbox.folder / "many.json"
-    file.write_text(many.deployment(deployment.verifier).model_dump_json(by_alias=True))
     names = list(many.containers)
-    found: dict[str, list[Run]] = {"one": [], "all": []}
-    for at in range(rounds):
-        for which, chosen in (("one", names[:1]), ("all", names)):
-            one = from_file(file, chosen)
-            found[which].append(one)
-            progress(
-                f"round {at + 1}, {which}: {one.seconds:.1f} s, API checks {one.api:.2f} s, {one.verified} verified, "
-                f"load average {os.getloadavg()[0]:.0f}"
-            )
+    found: dict[str, list[Run]] = {}
+
+    def rounds_of(monitoring: description.Monitoring | None, ways: Mapping[str, Sequence[str]]) -> None:
+        file = sandbox.folder / "many.json"
+        file.write_text(many.deployment(deployment.verifier, monitoring).model_dump_json(by_alias=True))
+        for at in range(rounds):
+            for which, chosen in ways.items():
+                one = from_file(file, chosen)
+                found.setdefault(which, []).append(one)
+                progress(
+                    f"round {at + 1}, {which}: {one.seconds:.1f} s, API checks {one.api:.2f} s, "
+                    f"{one.verified} verified, load average {os.getloadavg()[0]:.0f}"
+                )
+
+    # Not in turns: to a stack that has none, the prober is a stranger.
+    rounds_of(None, {ONE: names[:1], ALL: names})
+    wait_until(lambda: many.healthy() == count, seconds=HEALTHY_SECONDS)
+    rounds_of(many.watch(deployment.verifier), {ONE_BESIDE: names[:1], ALL_BESIDE: names})
     whole = {which: times([one.seconds for one in all_]) for which, all_ in found.items()}
     return Result(
         gateways=count,
@@ -229,7 +271,10 @@ def measure(sandbox: Sandbox, count: int, rounds: int) -> Result:
         api_ratio=api[OURS].median / api[BARE].median,
         typed={part: times([one[part] for one in parts]) for part in parts[0]},
         many=whole,
-        many_ratio=whole["all"].median / whole["one"].median,
+        ratios={
+            BY_VERIFIERS: whole[ALL].median / whole[ONE].median,
+            BESIDE: whole[ALL_BESIDE].median / whole[ONE_BESIDE].median,
+        },
         many_api={which: times([one.api for one in all_]) for which, all_ in found.items()},
         verified={which: min(one.verified for one in all_) for which, all_ in found.items()},
         machine=machine(before),
@@ -239,16 +284,17 @@ def measure(sandbox: Sandbox, count: int, rounds: int) -> Result:
 def show(result: Result) -> None:
     def table(found: Mapping[str, Times]) -> None:
         for name, spent in found.items():
-            say(f"  {name:<18} median {spent.median:.3f} s  (min {spent.minimum:.3f}, max {spent.maximum:.3f})")
+            say(f"  {name:<21} median {spent.median:.3f} s  (min {spent.minimum:.3f}, max {spent.maximum:.3f})")
 
     say(result.machine)
     say(f"API checks of one gateway, connect to disconnect: ratio {result.api_ratio:.2f}")
     table(result.api)
     say("`ibgw verify --stack` of one gateway")
     table(result.typed)
-    say(f"`ibgw verify --contract` of {result.gateways} gateways against one of them: ratio {result.many_ratio:.2f}")
+    ratios = ", ".join(f"{ratio:.2f} {how}" for how, ratio in result.ratios.items())
+    say(f"`ibgw verify --contract` of {result.gateways} gateways against one of them: ratio {ratios}")
     table(result.many)
-    say(f"verified at least: {result.verified['one']} of 1, {result.verified['all']} of {result.gateways}")
+    say("verified at least: " + ", ".join(f"{number} ({which})" for which, number in result.verified.items()))
     say("median of the gateways' API checks in these")
     table(result.many_api)
 
