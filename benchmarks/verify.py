@@ -25,7 +25,7 @@ from benchmarks.contenders import BARE, OURS, ROUNDS
 from benchmarks.deploy import with_pulumi
 from benchmarks.networks import create_network
 from benchmarks.own_sandbox import own_sandbox
-from benchmarks.sandbox import MOST_GATEWAYS, Crowd, machine, wait_until
+from benchmarks.sandbox import MOST_GATEWAYS, Crowd, machine
 from deployment import description
 from deployment.description import MONITORING_FOLDER, Deployment
 from deployment.names import Role
@@ -35,6 +35,7 @@ from healthcheck.docker_host import DockerHost
 from infra.monitoring import entry
 from infra.outputs import describe_gateway, watched_entry
 from sandbox.environment import ROOT, Sandbox, Stack
+from sandbox.processes import wait_until
 
 PREFIX = "ibgw-verify-benchmark"
 STACK = "paper-one"

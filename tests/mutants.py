@@ -1047,6 +1047,28 @@ MUTATIONS = (
         "::test_a_prober_that_leaves_with_this_update_is_no_stranger_and_another_of_the_state_s_is_one",
     ),
     Mutation(
+        "what may heal is told at once by who asks beside the prober",
+        "healthcheck/verifier_container.py",
+        "return attempt is not None and not (self._wait and may_heal(attempt.checks, gateway))",
+        "return attempt is not None",
+        "tests/unit/test_healthcheck_runner.py"
+        "::test_what_may_heal_is_waited_for_by_a_verifier_and_what_may_not_is_told_at_once",
+    ),
+    Mutation(
+        "a prober of another image is asked too",
+        "healthcheck/runner.py",
+        'if prober is not None and (image is None or prober["Image"] != image["Id"]):',
+        "if prober is not None and image is None:",
+        "tests/unit/test_healthcheck_runner.py::test_a_verifier_asks_where_the_prober_cannot",
+    ),
+    Mutation(
+        "a verifier takes the prober's client id",
+        "healthcheck/checks/__init__.py",
+        "last -= not watching",
+        "last -= 0",
+        "tests/unit/test_healthcheck_checks.py::test_a_healthy_gateway_passes_all_in_order",
+    ),
+    Mutation(
         "the prober sends what-if orders",
         "healthcheck/monitoring/prober.py",
         "ALL = OVER_API - {CheckName.ORDER_CAPABILITY}",

@@ -87,7 +87,7 @@ class Weekly(_Closed):
 
 
 class Disk(_Closed):
-    """Where Docker keeps its data, in bytes."""
+    """Where Docker keeps the logs of containers, in bytes."""
 
     size: Bytes
     free: Bytes

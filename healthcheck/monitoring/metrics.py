@@ -185,7 +185,7 @@ _MEMORY_LIMIT = _row(
     "At which use the kernel ends the gateway, as deployed; not there for none.",
 )
 _DISK_SIZE = _row(
-    "ibgw_host_disk_size_bytes", Source.PROBER, "bytes", "Size of the disk with Docker's data.", whose=("stack",)
+    "ibgw_host_disk_size_bytes", Source.PROBER, "bytes", "Size of the disk with containers' logs.", whose=("stack",)
 )
 _DISK_FREE = _row("ibgw_host_disk_free_bytes", Source.PROBER, "bytes", "Room that is left on it.", whose=("stack",))
 

@@ -254,10 +254,14 @@ async def _watch(watch: Watch, interval: float) -> None:
         await watch.rest(interval)
 
 
+BESIDE_THE_LOG = "/etc/hostname"
+"""Docker mounts it into each container, from the folder in which it keeps the container's log."""
+
+
 def disk() -> Disk:
-    """A container's own file system is Docker's, so that its size and room are those of Docker's disk. Raises
-    OSError."""
-    system = os.statvfs("/")
+    """On which the logs of containers grow. Their own files may lie elsewhere (containerd's image store), and volumes
+    too. Raises OSError."""
+    system = os.statvfs(BESIDE_THE_LOG)
     return Disk(size=system.f_blocks * system.f_frsize, free=system.f_bavail * system.f_frsize)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -141,7 +142,9 @@ def test_it_comes_and_goes_without_a_login_and_tells_what_is_wrong(stack: StackU
         assert told("ibgw_gateway_session") == 1
         assert told("ib_gateway_memory_mb")
         assert fetched(f"{url}/readyz") == "ok\n"
-        assert json.loads(fetched(f"{url}/state.json"))["gateways"][0]["verdict"].startswith("verified")
+        state = json.loads(fetched(f"{url}/state.json"))
+        assert state["gateways"][0]["verdict"].startswith("verified")
+        assert state["disk"]["size"] == shutil.disk_usage(stack.client.info()["DockerRootDir"]).total
 
         gateway.scenario("connectivity-lost")
         until(
