@@ -60,6 +60,5 @@ def _gateway_block(gateway: GatewayReport, stack: str, colour: bool) -> str:
         lines.append(f"  {_paint(f'note  {gateway.note}', 'yellow', colour)}")
     took = max(gateway.took_ms, gateway.waited_ms + gateway.duration_ms) / 1000
     waited = f", {gateway.waited_ms / 1000:.1f} s of it waiting" if gateway.waited_ms >= 1000 else ""
-    beside = ", asked beside the prober" if gateway.vantage.prober else ""
-    lines.append(f"  took {took:.1f} s{waited}{beside}; {gateway.started_at}")
+    lines.append(f"  took {took:.1f} s{waited}{gateway.vantage.in_words}; {gateway.started_at}")
     return "\n".join(lines)

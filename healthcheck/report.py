@@ -66,6 +66,11 @@ class Vantage(Model):
     docker: bool
     prober: bool = False
 
+    @property
+    def in_words(self) -> str:
+        """For the end of a phrase."""
+        return ", asked beside the prober" if self.prober else ""
+
 
 class VerifierVersion(Model):
     version: Text

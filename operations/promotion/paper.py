@@ -112,7 +112,9 @@ def soak(verify: Callable[[], Report], seconds: float, *, require_market_data: b
             watch.sleep(rest)
         report = verify()
         check_report(report, require_market_data=require_market_data)
-        say(f"soak: verification {number} of {len(due)}: {report.verdict.replace('_', ' ')}")
+        # Worst first, and of a gateway that may not be well a verifier asks.
+        asked = report.gateways[0].vantage.in_words
+        say(f"soak: verification {number} of {len(due)}: {report.verdict.replace('_', ' ')}{asked}")
     return report
 
 

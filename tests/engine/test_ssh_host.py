@@ -83,7 +83,8 @@ def stack(
 ) -> Iterator[Stack]:
     _, bin_folder = ssh
     # Its port is ssh's own business.
-    made = project(STACK, dockerHost="ssh://root@127.0.0.1")
+    quick = {"main": {"container": {"probeInterval": "5s"}}}
+    made = project(STACK, dockerHost="ssh://root@127.0.0.1", gateways=quick, monitoring={})
     made = Stack(made.name, made.folder, {**made.env, "PATH": f"{bin_folder}:{made.env['PATH']}"}, made.config)
     pulumi(["up", "--yes", "--skip-preview"], stack=made)
     yield made
@@ -99,7 +100,9 @@ def test_verify_works_over_ssh_with_few_logins(
 ) -> None:
     log = ssh[1].parent / "log"
     before = log.read_text().count("Accepted publickey")
-    assert "VERIFIED" in run(["ibgw", "verify", "--stack", STACK, "--wait", "0s"], stack=stack).stdout
+    said = run(["ibgw", "verify", "--stack", STACK, "--wait", "0s"], stack=stack).stdout
+    assert "VERIFIED" in said
+    assert "asked beside the prober" in said
     # Some 70 requests, each of which would be a login by itself. How many are under way at a time depends on the
     # machine: ten on an idle one, sixteen on a busy one.
     assert 0 < log.read_text().count("Accepted publickey") - before < 30

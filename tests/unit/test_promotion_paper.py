@@ -10,7 +10,7 @@ import pytest
 from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError
 from deployment.trading import trading
-from healthcheck.report import Report
+from healthcheck.report import Report, Vantage
 from infra.release import read_release, write_release
 from infra.settings import TradingHours
 from operations.promotion.checkout import Checkout, read_checkout
@@ -91,6 +91,15 @@ def test_a_soak_lasts_as_long_as_it_was_asked_to_and_tells_how_far_it_is() -> No
         "soak: verification 3 of 3 in 26 s",
         "soak: verification 3 of 3: verified",
     ]
+
+
+def test_a_soak_says_that_it_asks_beside_the_prober() -> None:
+    verified, said = paper(checks=[QUOTE]), list[str]()
+    beside = Vantage(api=True, docker=True, prober=True)
+    asked = [one.model_copy(update={"vantage": beside}) for one in verified.gateways]
+    report = verified.model_copy(update={"gateways": tuple(asked)})
+    soak(lambda: report, 0, require_market_data=True, watch=Clock().watch(), say=said.append)
+    assert said[0] == "soak: verification 1 of 3: verified, asked beside the prober"
 
 
 def test_a_soak_ends_at_the_first_failure() -> None:
