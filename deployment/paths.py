@@ -56,6 +56,11 @@ def kept_file(project: Path, stack: str) -> Path:
     return written(project) / "descriptions" / f"{stack}.json"
 
 
+def progress_file(project: Path, stack: str, command: str) -> Path:
+    """How far a command over several gateways came (operations.batches.Progress)."""
+    return written(project) / "batches" / f"{stack}.{command}.json"
+
+
 def backups(project: Path) -> Path:
     """One archive for each `ibgw reset-settings`."""
     return written(project) / "backups"

@@ -42,6 +42,10 @@ class Outcome(StrEnum):
     LOGIN_GRANTED = "login_granted"
     SETTINGS_RESET = "settings_reset"
     SETTINGS_RESTORED = "settings_restored"
+    SKIPPED = "skipped"
+    """It was as it shall be before."""
+    NOT_REACHED = "not_reached"
+    """Too many before it had failed, or one waits for its approval."""
 
 
 Act = Callable[[DockerHost, Deployment, Gateway, Say], Outcome]
@@ -143,38 +147,35 @@ TOGETHER_SECONDS = 720
 """For an act on all gateways at the same time: the longest `container.stopGrace`, and two minutes."""
 
 
-def together(act: Act, docker: DockerHost, deployment: Deployment, gateways: Sequence[Gateway], say: Say) -> None:
-    """An act on all of them at the same time. One that fails or hangs delays and hides no other.
-
-    Raises IbgwError (could not run) that names each that failed, once all others are through.
-    """
-    ended: queue.Queue[tuple[str, Exception | None]] = queue.Queue()
+def together(
+    act: Act, docker: DockerHost, deployment: Deployment, gateways: Sequence[Gateway], say: Say
+) -> dict[str, Outcome | IbgwError]:
+    """An act on all of them at the same time, and what came of each. One that fails or hangs delays no other."""
+    ended: queue.Queue[tuple[str, Outcome | IbgwError]] = queue.Queue()
 
     def act_on(gateway: Gateway) -> None:
         try:
-            act(docker, deployment, gateway, say)
-            ended.put((gateway.name, None))
-        except Exception as error:  # noqa: BLE001 - told by the reader, with the gateway's name
+            ended.put((gateway.name, act(docker, deployment, gateway, say)))
+        except IbgwError as error:
             ended.put((gateway.name, error))
+        except Exception as error:  # noqa: BLE001 - told by the reader, with the gateway's name
+            ended.put((gateway.name, IbgwError(f"a bug in ibgw ({kind(error)})")))
 
     for gateway in gateways:
         # Daemons: one that hangs does not keep the command from ending.
         threading.Thread(target=act_on, args=(gateway,), name=f"act-{gateway.name}", daemon=True).start()
-    failed = {gateway.name: f"no end within {TOGETHER_SECONDS} s" for gateway in gateways}
+    late = IbgwError(f"no end within {TOGETHER_SECONDS} s")
+    outcomes: dict[str, Outcome | IbgwError] = {gateway.name: late for gateway in gateways}
     end = time.monotonic() + TOGETHER_SECONDS
     for _ in gateways:
         try:
-            name, error = ended.get(timeout=max(0, end - time.monotonic()))
+            name, outcome = ended.get(timeout=max(0, end - time.monotonic()))
         except queue.Empty:
             break
-        if error is None:
-            del failed[name]
-        else:
-            failed[name] = str(error) if isinstance(error, IbgwError) else f"a bug in ibgw ({kind(error)})"
-            say(f"{name}: {failed[name]}")
-    if failed:
-        told = "\n".join(f"  {name}: {why}" for name, why in failed.items())
-        raise IbgwError(f"{len(failed)} of {len(gateways)} gateways of {deployment.stack} failed:\n{told}")
+        outcomes[name] = outcome
+        if isinstance(outcome, IbgwError):
+            say(f"{name}: {outcome}")
+    return outcomes
 
 
 def pause(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say, *, until: datetime) -> Outcome:
@@ -320,12 +321,7 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
     """
     with _docker(deployment, gateway):
         container = _inspect(docker, deployment, gateway)
-        used = guard_attempts(docker, gateway)
-        status = status_of(docker, gateway) if container["State"]["Running"] and _supervised(container) else None
-        waits = status.hold in ("logins", "pause") if status is not None else False
-        # What it remembers makes its next start wait, though it does not wait now.
-        history = (docker.read_file(gateway.container.id, f"{SETTINGS_PATH}/{HISTORY_FILE}") or "").strip()
-        waits = waits or history.endswith(" competing") or bool(history and not container["State"]["Running"])
+        used, waits = _held(docker, gateway, container)
         if used < MAXIMUM_ATTEMPTS and not waits:
             raise IbgwError(
                 f"{gateway.container.name}: the start guard does not hold this version of the secret back, with "
@@ -343,6 +339,24 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
     say(f"{gateway.container.name}: {said}.")
     start(docker, deployment, gateway, say)
     return Outcome.LOGIN_GRANTED
+
+
+def held_back(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> bool:
+    """Whether there is anything for `login_again` to grant."""
+    with _docker(deployment, gateway):
+        used, waits = _held(docker, gateway, _inspect(docker, deployment, gateway))
+    return used >= MAXIMUM_ATTEMPTS or waits
+
+
+def _held(docker: DockerHost, gateway: Gateway, container: Inspected) -> tuple[int, bool]:
+    """The attempts that are used, and whether something else than those makes it wait."""
+    used = guard_attempts(docker, gateway)
+    running = container["State"]["Running"]
+    status = status_of(docker, gateway) if running and _supervised(container) else None
+    waits = status.hold in ("logins", "pause") if status is not None else False
+    # What it remembers makes its next start wait, though it does not wait now.
+    history = (docker.read_file(gateway.container.id, f"{SETTINGS_PATH}/{HISTORY_FILE}") or "").strip()
+    return used, waits or history.endswith(" competing") or bool(history and not running)
 
 
 def _docker(deployment: Deployment, gateway: Gateway) -> AbstractContextManager[None]:

@@ -48,13 +48,23 @@ def consent(
 
     Raises IbgwError: REFUSED within the trading hours, DECLINED without the name.
     """
-    # By both: where the state cannot be read, the mode is a file's word.
-    if deployment.mode is not Mode.LIVE and not is_live(deployment.stack):
+    if not _concerns(deployment):
         return
-    check_hours(deployment.stack, leave, "this ends sessions")
+    still_allowed(deployment, leave)
     tell_open(docker, deployment, gateways, say)
     names = ", ".join(gateway.name for gateway in gateways)
     by_name(question or f"This ends the sessions of {names} in {deployment.stack}.", deployment.stack, leave.typed)
+
+
+def still_allowed(deployment: Deployment, leave: Leave) -> None:
+    """Goes on outside of a live stack's trading hours. Raises IbgwError (REFUSED)."""
+    if _concerns(deployment):
+        check_hours(deployment.stack, leave, "this ends sessions")
+
+
+def _concerns(deployment: Deployment) -> bool:
+    """By both: where the state cannot be read, the mode is a file's word."""
+    return deployment.mode is Mode.LIVE or is_live(deployment.stack)
 
 
 def is_live(stack: str) -> bool:

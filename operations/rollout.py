@@ -1,15 +1,13 @@
-"""`ibgw rollout`: what waits to be deployed is taken to running gateways one after the other, each verified before the
-next.
+"""`ibgw rollout`: what waits to be deployed is taken to running gateways in batches, each verified before the next.
 
-Each step is an update of the targets that belong to one gateway. Nothing of a rollout is written down: what is left to
+Each step is an update of the targets that belong to its gateways. Nothing of a rollout is written down: what is left to
 do is what the plan tells, so that one that was interrupted is run again.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from fnmatch import fnmatchcase
+from pathlib import Path
 
 from pydantic import computed_field
 
@@ -19,32 +17,19 @@ from deployment.names import Names
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, Inspected, docker_errors
 from healthcheck.gateway_container import stop_grace
-from healthcheck.report import Report, red
-from healthcheck.verdict import GatewayVerdict
+from healthcheck.report import Report
 from infra.verification import ONLY
 from operations.answers import Answer
+from operations.batches import Result, Rules, result_of, run
 from operations.plan.model import REPLACED, GatewayPlan, Plan, PlanVerdict
 from operations.plan.reading import by_owner, read
 from operations.plan.rendering import WORDS
-from operations.promotion.outcome import unapproved
-from operations.stack import Stack, nearest
+from operations.stack import Stack, matching
 from operations.verification import update
 
 Say = Callable[[str], None]
 
-VERIFIED = (GatewayVerdict.VERIFIED, GatewayVerdict.VERIFIED_WITH_WARNINGS)
 STRANDED = "its session stays open at IBKR until it is ended there or times out"
-
-
-class Result(StrEnum):
-    """What a rollout came to for one gateway."""
-
-    VERIFIED = "verified"
-    FAILED = "failed"
-    WAITING = "waiting"
-    """For its second factor. Nothing is begun meanwhile: two requests on one phone cannot be told apart."""
-    NOT_REACHED = "not_reached"
-    """As it was before."""
 
 
 @dataclass(frozen=True)
@@ -76,63 +61,67 @@ class Rollout(Answer):
         return ExitCode.FAILED if results - {Result.VERIFIED} else ExitCode.OK
 
 
-def rollout(stack: Stack, pattern: str, *, max_failures: int, say: Say) -> Rollout:
-    """Brings the gateways whose name matches `pattern` (as fnmatch has it) to what the configuration and this version
-    declare. It ends after the gateway that is one failure too many, and after one whose second factor is pending.
+def rollout(
+    stack: Stack,
+    patterns: Sequence[str],
+    rules: Rules,
+    *,
+    say: Say,
+    before: Callable[[], None] = lambda: None,
+    project: Path | None = None,
+) -> Rollout:
+    """Brings the gateways whose name matches to what the configuration and this version declare, in batches
+    (operations.batches.run). `project`: where Pulumi finds the program, if not here.
 
-    Raises IbgwError where no gateway matches (bad usage), where not all can be done one after the other (REFUSED), and
-    where an update ended before its verification.
+    Raises IbgwError where no gateway matches (bad usage), where not all can be done in batches (REFUSED), and where an
+    update ended before its verification.
     """
     preview = stack.preview()
     plan = read(stack.name, preview)
-    chosen = [planned for planned in plan.gateways if fnmatchcase(planned.gateway, pattern)]
-    if not chosen:
-        meant = nearest(pattern, (planned.gateway for planned in plan.gateways))
-        raise IbgwError(
-            f"--gateway {pattern}: no gateway of stack {stack.name!r} matches, "
-            f"only {', '.join(planned.gateway for planned in plan.gateways)}."
-            f"{f' Did you mean {meant!r}?' if meant else ''}",
-            exit_code=ExitCode.BAD_USAGE,
-        )
+    by_name = {planned.gateway: planned for planned in plan.gateways}
+    names = matching(patterns, by_name, f"no gateway of stack {stack.name!r} matches")
+    chosen = [by_name[name] for name in names]
     owned = by_owner(preview)
-    _check_apart(plan, chosen, owned[None])
+    _check_apart(plan, chosen, owned[None], rules.parallel)
     # What nobody uses any more is for `pulumi up` to remove.
     shared = [urn for urn, operation in owned[None].items() if operation != "delete"]
     for planned in chosen:
         if planned.verdict is PlanVerdict.REMOVE:
             say(f"{planned.gateway}: left the configuration; `pulumi up --stack {stack.name}` removes it.")
-    # First the one that is not there, since an update that leaves it out has no output. Then what an earlier rollout
+    # First what is not there, since an update that leaves it out has no output. Then what an earlier rollout
     # has done is verified before anything else is begun: it may have been interrupted meanwhile.
-    new = [planned for planned in chosen if planned.verdict is PlanVerdict.CREATE]
-    done = [planned for planned in chosen if planned.verdict is PlanVerdict.NONE]
+    new = [planned.gateway for planned in chosen if planned.verdict is PlanVerdict.CREATE]
+    done = [planned.gateway for planned in chosen if planned.verdict is PlanVerdict.NONE]
     due = [planned for planned in chosen if planned.verdict in (*REPLACED, PlanVerdict.IN_PLACE)]
-    steps = [step for step in (new, done, *([planned] for planned in due)) if step]
+    asking = {planned.gateway for planned in due if planned.asks_second_factor}
+    batches = [new, done, *rules.batches([planned.gateway for planned in due], asking)]
+    steps = [step for step in batches if step]
     outcomes: list[Outcome] = []
-    for number, step in enumerate(steps, start=1):
-        names = [planned.gateway for planned in step]
-        where = f"{number}/{len(steps)} {', '.join(names)}"
-        say(f"{where}: {'as declared, to be verified' if step is done else WORDS[step[0].verdict]}")
-        for planned in step:
-            if planned.verdict in REPLACED:
-                _log_out_old(stack, planned.gateway, say)
-        report = _update(stack, names, [*shared, *(urn for name in names for urn in owned[name])])
-        outcomes += [_outcome(planned, report) for planned in step]
-        for outcome in outcomes[-len(step) :]:
-            say(f"{number}/{len(steps)} {outcome.human()}")
-        waiting = [outcome.gateway for outcome in outcomes if outcome.result is Result.WAITING]
-        failed = [outcome.gateway for outcome in outcomes if outcome.result is Result.FAILED]
-        if waiting or len(failed) > max_failures:
-            rest = [planned for later in steps[number:] for planned in later]
-            outcomes += [Outcome(planned.gateway, planned.verdict, Result.NOT_REACHED) for planned in rest]
-            told = f"{', '.join(waiting)}: waits for an approval" if waiting else f"{', '.join(failed)}: failed"
-            say(f"{told}. Stopped, with {len(rest)} left as they were; the same command goes on with them.")
-            break
+
+    def act(step: Sequence[str]) -> dict[str, Result]:
+        where = f"{steps.index(list(step)) + 1}/{len(steps)}"
+        what = "as declared, to be verified" if list(step) == done else WORDS[by_name[step[0]].verdict]
+        say(f"{where} {', '.join(step)}: {what}")
+        for name in step:
+            if by_name[name].verdict in REPLACED:
+                _log_out_old(stack, name, say)
+        report = _update(stack, step, [*shared, *(urn for name in step for urn in owned[name])], project)
+        came = [Outcome(name, by_name[name].verdict, *result_of(report, name)) for name in step]
+        outcomes.extend(came)
+        for outcome in came:
+            say(f"{where} {outcome.human()}")
+        return {outcome.gateway: outcome.result for outcome in came}
+
+    results = run(steps, act, max_failures=rules.max_failures, say=say, before=before)
+    left = [name for name, result in results.items() if result is Result.NOT_REACHED]
+    outcomes += [Outcome(name, by_name[name].verdict, Result.NOT_REACHED) for name in left]
     return Rollout(stack=stack.name, gateways=tuple(outcomes))
 
 
-def _check_apart(plan: Plan, chosen: Sequence[GatewayPlan], shared: Mapping[str, str]) -> None:
-    """Raises IbgwError (REFUSED) where something changes under all gateways at once, and where a gateway is not there
-    and stays so: an update that leaves one out that the program declares has no output, and verifies nothing."""
+def _check_apart(plan: Plan, chosen: Sequence[GatewayPlan], shared: Mapping[str, str], parallel: int) -> None:
+    """Raises IbgwError (REFUSED) where something changes under all gateways at once, where a gateway is not there
+    and stays so, since an update that leaves one out that the program declares has no output and verifies nothing, and
+    where more are not there than log in at a time."""
     new = [planned for planned in plan.gateways if planned.verdict is PlanVerdict.CREATE]
     under_all = [
         urn.rpartition("::")[2]
@@ -141,9 +130,10 @@ def _check_apart(plan: Plan, chosen: Sequence[GatewayPlan], shared: Mapping[str,
     ]
     if under_all:
         why = f"{', '.join(under_all)}: changes for all gateways at once"
-    elif len(new) > 1 or not all(planned in chosen for planned in new):
+    elif len(new) > _at_once(new, parallel) or not all(planned in chosen for planned in new):
         absent = ", ".join(planned.gateway for planned in new)
-        why = f"{absent}: not there, and only one may be new, and among those chosen"
+        at_most = "one" if _at_once(new, parallel) == 1 else f"{parallel}"
+        why = f"{absent}: not there, and at most {at_most} may be new, and among those chosen"
     else:
         return
     raise IbgwError(
@@ -152,25 +142,20 @@ def _check_apart(plan: Plan, chosen: Sequence[GatewayPlan], shared: Mapping[str,
     )
 
 
-def _update(stack: Stack, names: Sequence[str], urns: Sequence[str]) -> Report:
+def _at_once(new: Sequence[GatewayPlan], parallel: int) -> int:
+    return 1 if any(planned.asks_second_factor for planned in new) else parallel
+
+
+def _update(stack: Stack, names: Sequence[str], urns: Sequence[str], project: Path | None) -> Report:
     """The update of these resources, and its verification of these gateways."""
-    succeeded, report = update(replace(stack, environment={**stack.environment, ONLY: ",".join(names)}), targets=urns)
+    only = replace(stack, environment={**stack.environment, ONLY: ",".join(names)})
+    succeeded, report = update(only, targets=urns, project=project)
     if report is None or (succeeded != (report.exit_code == ExitCode.OK)):
         raise IbgwError(
             f"The update of {', '.join(names)} in stack {stack.name!r} broke off; what it said is above. Put that "
             f"right (`ibgw repair --stack {stack.name}` after one that was killed) and run the same command again."
         )
     return report
-
-
-def _outcome(planned: GatewayPlan, report: Report) -> Outcome:
-    [seen] = [gateway_report for gateway_report in report.gateways if gateway_report.gateway == planned.gateway]
-    why = tuple(dict.fromkeys(check.reason.value for check in red(seen.checks) if check.reason is not None))
-    if planned.gateway in unapproved(report):
-        result = Result.WAITING
-    else:
-        result = Result.VERIFIED if seen.verdict in VERIFIED else Result.FAILED
-    return Outcome(planned.gateway, planned.verdict, result, why)
 
 
 # --- gateways of 0.1.0 --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -235,8 +236,13 @@ class Stack:
         return updates
 
     def up(self, targets: Sequence[str] = ()) -> bool:
-        """Updates; whether that succeeded. `targets`: the URNs of what alone it may touch; none for everything."""
-        return self._act("up", *(word for urn in targets for word in ("--target", urn)))
+        """Updates; whether that succeeded. `targets`: the URNs of what alone it may touch; none for everything.
+
+        Of several targets one that fails leaves the others to come to their end: a gateway that is being replaced would
+        otherwise be left removed.
+        """
+        alone = [word for urn in targets for word in ("--target", urn)]
+        return self._act("up", *alone, *(["--continue-on-error"] if targets else []))
 
     def destroy(self) -> bool:
         """Removes what the stack declares; whether that succeeded."""
@@ -467,17 +473,33 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_letters[near[0]] if near else None
 
 
-def choose_gateways(deployment: Deployment, names: Sequence[str]) -> tuple[Gateway, ...]:
-    """The named gateways in the order given, or all. Raises IbgwError (bad usage) for a name the stack lacks."""
-    unknown = [name for name in names if name not in deployment.gateways]
-    if unknown:
-        meant = nearest(unknown[0], deployment.gateways)
-        raise IbgwError(
-            f"--gateway {unknown[0]}: stack {deployment.stack!r} has no such gateway, "
-            f"only {', '.join(sorted(deployment.gateways))}.{f' Did you mean {meant!r}?' if meant else ''}",
-            exit_code=ExitCode.BAD_USAGE,
-        )
-    return tuple(deployment.gateways[name] for name in names or sorted(deployment.gateways))
+def choose_gateways(deployment: Deployment, patterns: Sequence[str]) -> tuple[Gateway, ...]:
+    """The gateways whose names match, in the order given, or all. Raises IbgwError (bad usage) for a pattern that no
+    gateway of the stack matches."""
+    names = matching(patterns, deployment.gateways, f"stack {deployment.stack!r} has no such gateway")
+    return tuple(deployment.gateways[name] for name in names)
+
+
+SHOWN_GATEWAYS = 20
+
+
+def matching(patterns: Sequence[str], names: Iterable[str], none: str) -> list[str]:
+    """The names that match one of these patterns (as fnmatch has it), each once; all of them where there is no pattern.
+
+    Raises IbgwError (bad usage) for one without a match, with `none` and what may have been meant.
+    """
+    known = sorted(names)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            more = f" and {len(known) - SHOWN_GATEWAYS} more" if len(known) > SHOWN_GATEWAYS else ""
+            meant = nearest(pattern, known)
+            raise IbgwError(
+                f"--gateway {pattern}: {none}, only {', '.join(known[:SHOWN_GATEWAYS])}{more}."
+                f"{f' Did you mean {meant!r}?' if meant else ''}",
+                exit_code=ExitCode.BAD_USAGE,
+            )
+    chosen = (name for pattern in patterns or ["*"] for name in known if fnmatchcase(name, pattern))
+    return list(dict.fromkeys(chosen))
 
 
 def choose_gateway(deployment: Deployment, name: str | None) -> Gateway:

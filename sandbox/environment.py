@@ -300,7 +300,7 @@ class Sandbox:
         found = next((path for path in files if path.exists()), None)
         if found is None:
             raise IbgwError(f"the sandbox has no stack {stack}", exit_code=ExitCode.BAD_USAGE)
-        gateways = project.gateways(project.read(found))
+        gateways = project.gateways(project.in_one(project.read(found), found.parent))
         if gateway not in gateways:
             known = ", ".join(gateways)
             raise IbgwError(f"the stack {stack} has no gateway {gateway}, only {known}", exit_code=ExitCode.BAD_USAGE)

@@ -43,7 +43,7 @@ def reset_settings(
     from deployment.description import Mode
     from deployment.paths import backups, project_folder
     from operations import settings_reset
-    from operations.lifecycle import Outcome
+    from operations.lifecycle import Outcome, noted
     from operations.live import Leave, consent
     from operations.prompt import confirm
     from operations.stack import choose_gateway
@@ -69,5 +69,5 @@ def reset_settings(
 
         if restore is not None:
             ask(f"{chosen.container.name} is stopped, gets the settings of {restore}, and logs in anew. Go on?")
-        with acting(stack, as_json, backup=lambda: str(made[0]) if made else None) as (note, tell):
-            note(act)(docker, deployment, chosen, tell)
+        with acting(stack, as_json, backup=lambda: str(made[0]) if made else None) as (acted, tell):
+            noted(act, acted)(docker, deployment, chosen, tell)

@@ -1,16 +1,17 @@
-from typing import Annotated
-
 import typer
 
 from deployment.errors import ExitCode
 from operations.commands.shared import (
+    AT_A_TIME,
     DuringMarket,
+    GatewayNames,
     Json,
+    MaxFailures,
+    Parallel,
     StackName,
     TypedName,
     answer,
     docker_of,
-    gateways_here,
     print_answer,
     say,
 )
@@ -21,42 +22,42 @@ EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT, ExitCode.REFUSED, ExitCode.DE
 
 def rollout(
     stack: StackName,
-    gateway: Annotated[
-        str,
-        typer.Option(
-            "--gateway",
-            "-g",
-            metavar="PATTERN",
-            help="Only those of this name; * and ? stand for any.",
-            autocompletion=gateways_here,
-        ),
-    ] = "*",
-    max_failures: Annotated[
-        int, typer.Option("--max-failures", metavar="N", min=0, help="Go on after so many that are not verified.")
-    ] = 0,
+    gateway: GatewayNames = None,
+    parallel: Parallel = AT_A_TIME,
+    max_failures: MaxFailures = 0,
     yes: TypedName = None,
     during_market: DuringMarket = False,
     as_json: Json = False,
 ) -> None:
-    """Update running gateways, one verified after the other.
+    """Update running gateways in batches, each verified before the next.
 
-    Takes what waits to be deployed to them. The first is the canary; what is as declared already is verified only, and
-    before it.
+    Takes what waits to be deployed to them. The first is the canary, alone; then come so many at a time. What is as
+    declared already is verified only, and before it.
 
     Stops after more failures than allowed, and while a second factor is pending; the same command goes on.
     """
     from fnmatch import fnmatchcase
 
-    from operations.live import Leave, consent, is_live
+    from operations.batches import Rules
+    from operations.live import Leave, consent, is_live, still_allowed
     from operations.rollout import rollout as run
     from operations.stack import Stack
 
-    if is_live(stack) and Stack(stack).deployed():
-        deployment = Stack(stack).deployment()
-        chosen = [candidate for name, candidate in deployment.gateways.items() if fnmatchcase(name, gateway)]
+    leave = Leave(yes, during_market)
+    deployment = Stack(stack).deployment() if is_live(stack) and Stack(stack).deployed() else None
+    if deployment is not None:
+        # One that is new is not deployed yet: that a pattern matches nothing is the plan's to tell.
+        deployed = deployment.gateways.items()
+        named = [one for name, one in deployed if any(fnmatchcase(name, pattern) for pattern in gateway or ["*"])]
         with docker_of(deployment) as docker:
-            consent(docker, deployment, chosen, Leave(yes, during_market), say)
-    outcome = run(Stack(stack), gateway, max_failures=max_failures, say=say)
+            consent(docker, deployment, named, leave, say)
+
+    def before() -> None:
+        if deployment is not None:
+            still_allowed(deployment, leave)
+
+    rules = Rules(parallel=parallel, max_failures=max_failures)
+    outcome = run(Stack(stack), gateway or [], rules, say=say, before=before)
     if as_json:
         print_answer(outcome)
     else:

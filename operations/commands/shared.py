@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,15 +16,15 @@ import typer
 from deployment.errors import ExitCode, IbgwError
 
 if TYPE_CHECKING:
-    from deployment.description import Deployment
+    from deployment.description import Deployment, Gateway
     from healthcheck.docker_host import DockerHost
     from healthcheck.report import Model
+    from operations.batches import Rules
     from operations.described import Described
-    from operations.lifecycle import Act, Say
+    from operations.lifecycle import Act, Acted, Say
     from operations.live import Leave
 
-    Acting = tuple[Callable[[Act], Act], Say]
-    """What notes an act's outcome, and what tells."""
+    Acting = tuple[list[Acted], Say]
 
 
 def stacks_here() -> list[str]:
@@ -95,12 +95,25 @@ NewStackName = Annotated[str | None, _stack("The new stack, such as paper or liv
 LiveStackName = Annotated[str, _stack("The live stack. By default: live.")]
 
 
-def _gateway(text: str) -> Any:
-    return typer.Option("--gateway", "-g", metavar="NAME", help=text, autocompletion=gateways_here)
+def _gateway(text: str, metavar: str = "NAME") -> Any:
+    return typer.Option("--gateway", "-g", metavar=metavar, help=text, autocompletion=gateways_here)
 
 
 GatewayName = Annotated[str | None, _gateway("Which gateway; needed if there are several.")]
-GatewayNames = Annotated[list[str] | None, _gateway("Only this gateway; may be repeated.")]
+GatewayNames = Annotated[
+    list[str] | None, _gateway("Only those of this name; * and ? stand for any. May be repeated.", "PATTERN")
+]
+GatewaysNeeded = Annotated[
+    list[str] | None, _gateway("Those of this name, as for other commands; needed if there are several.", "PATTERN")
+]
+Parallel = Annotated[
+    int,
+    typer.Option("--parallel", metavar="N", min=1, help="Gateways at a time; one whose login is approved is alone."),
+]
+MaxFailures = Annotated[int, typer.Option("--max-failures", metavar="N", min=0, help="Go on after so many that fail.")]
+AT_A_TIME = 4
+"""Of `--parallel`: as many as ibgw logs in to an ssh host at a time (healthcheck.docker_connections), well below sshd's
+own bound (MaxStartups 10:30:100). IBKR says nowhere how many logins from one address it bears."""
 ShowAccounts = Annotated[
     bool, typer.Option("--show-accounts", help="Show account numbers in full instead of DU***567.")
 ]
@@ -274,43 +287,66 @@ def described_stack(stack: str) -> "Described":
 def for_each_gateway(
     act: "Act",
     stack: str,
-    names: list[str] | None,
+    patterns: list[str] | None,
+    rules: "Rules",
     *,
     leave: "Leave | None" = None,
-    at_once: bool = False,
+    done: "Callable[[DockerHost, Deployment, Sequence[Gateway]], Collection[str]]" = lambda *_: (),
+    goes_on: bool = False,
+    named: bool = False,
     as_json: bool = False,
 ) -> None:
-    """One of lifecycle's acts for the named gateways, or all. `leave`: for one that ends sessions. `at_once`: for all
-    at the same time, whatever becomes of one of them."""
-    from operations.lifecycle import together
-    from operations.live import consent
-    from operations.stack import choose_gateways
+    """One of lifecycle's acts for the chosen gateways, or all; several in batches. `leave`: for one that ends sessions.
+    `done`: tells which of several are as they shall be. `goes_on`: an interrupted run is gone on with by what this
+    machine remembers of it. `named`: they have to be named where there are several."""
+    from deployment.paths import progress_file, project_folder
+    from operations.batches import Progress, act_on
+    from operations.lifecycle import noted
+    from operations.live import consent, still_allowed
+    from operations.stack import choose_gateway, choose_gateways
 
     deployment = described_stack(stack).deployment
-    chosen = choose_gateways(deployment, names or [])
+    chosen = (
+        (choose_gateway(deployment, None),) if named and not patterns else choose_gateways(deployment, patterns or [])
+    )
+    doing = act.__name__.replace("_", " ")
     with docker_of(deployment) as docker:
         if leave is not None:
             consent(docker, deployment, chosen, leave, say)
-        with acting(stack, as_json) as (note, tell):
-            if at_once:
-                with waiting(f"{act.__name__} {stack}"):
-                    together(note(act), docker, deployment, chosen, tell)
+        with acting(stack, as_json) as (acted, tell):
+            if len(chosen) == 1:
+                with waiting(f"{doing} {stack}/{chosen[0].name}"):
+                    noted(act, acted)(docker, deployment, chosen[0], tell)
                 return
-            for gateway in chosen:
-                with waiting(f"{act.__name__.replace('_', ' ')} {stack}/{gateway.name}"):
-                    note(act)(docker, deployment, gateway, tell)
+            with waiting(f"{doing} {stack}"):
+                progress = Progress(progress_file(project_folder(), stack, act.__name__)) if goes_on else None
+                act_on(
+                    act,
+                    docker,
+                    deployment,
+                    chosen,
+                    rules,
+                    acted,
+                    tell,
+                    done={*done(docker, deployment, chosen), *(progress.done() if progress else ())},
+                    progress=progress,
+                    before=lambda: still_allowed(deployment, leave) if leave is not None else None,
+                )
 
 
 @contextmanager
 def acting(stack: str, as_json: bool, *, backup: "Callable[[], str | None]" = lambda: None) -> "Iterator[Acting]":
-    """How acts are told: to a person as they go, or with `--json` in one answer at the end, also where one failed."""
-    from operations.lifecycle import ActAnswer, Acted, noted
+    """How acts are told: to a person as they go, or with `--json` in one answer at the end, also where one failed.
+
+    Gives the list that takes what came of each, and what tells.
+    """
+    from operations.lifecycle import ActAnswer, Acted
 
     acted: list[Acted] = []
     tell = say if as_json else answer
     failure: IbgwError | None = None
     try:
-        yield (lambda act: noted(act, acted)), tell
+        yield acted, tell
     except IbgwError as error:
         # Where nothing was tried yet it is told as every other failure.
         if not as_json or not acted:

@@ -5,6 +5,7 @@ import typer
 from deployment.errors import ExitCode, IbgwError
 from operations.commands.shared import (
     FormerJson,
+    GatewayNames,
     Json,
     StackLookedAt,
     described_stack,
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from deployment.description import Deployment
     from operations.status import StackStatus
 
-EXAMPLES = ("ibgw status paper", "ibgw status --all --json", "ibgw status --all --watch")
+EXAMPLES = (
+    "ibgw status paper",
+    "ibgw status paper --gateway 'us-*'",
+    "ibgw status --all --json",
+    "ibgw status --all --watch",
+)
 EXIT_CODES = (ExitCode.FAILED, ExitCode.TIMED_OUT)
 
 
 def status(
     stack: StackLookedAt = None,
+    gateway: GatewayNames = None,
     all_: Annotated[bool, typer.Option("--all", "-A", help="All stacks that have a file in the project.")] = False,
     watch: Annotated[
         bool,
@@ -53,10 +60,12 @@ def status(
         raise IbgwError(f"--all and {stack} exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
     if watch and (as_json or former_json):
         raise IbgwError("--watch and --json exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
+    if all_ and gateway:
+        raise IbgwError("--all and --gateway exclude each other: choose one.", exit_code=ExitCode.BAD_USAGE)
     if watch:
-        _watch(stacks() if all_ else [looked_at(stack)])
+        _watch(stacks() if all_ else [looked_at(stack)], gateway or [])
         return
-    answer = StatusAnswer.of([_tried(name) for name in stacks()] if all_ else [_look(looked_at(stack))])
+    answer = StatusAnswer.of([_tried(name) for name in stacks()] if all_ else [_look(looked_at(stack), gateway or [])])
     if former_json:
         print_json(answer.former_json())
     elif as_json:
@@ -66,20 +75,28 @@ def status(
     raise typer.Exit(answer.exit_code)
 
 
-def _watch(names: "list[str]") -> None:
+def _watch(names: "list[str]", patterns: "list[str]") -> None:
     from operations.watch import Watched, watch
 
     def describing(name: str) -> "Callable[[], Deployment]":
-        return lambda: described_stack(name).deployment
+        return lambda: _chosen(described_stack(name).deployment, patterns)
 
     watch([Watched(name, describing(name)) for name in names])
 
 
-def _look(stack: str) -> "StackStatus":
+def _chosen(deployment: "Deployment", patterns: "list[str]") -> "Deployment":
+    """The deployment with these gateways alone."""
+    from operations.stack import choose_gateways
+
+    gateways = {one.name: one for one in choose_gateways(deployment, patterns)}
+    return deployment.model_copy(update={"gateways": gateways})
+
+
+def _look(stack: str, patterns: "list[str]") -> "StackStatus":
     from operations.status import looked
 
     described = described_stack(stack)
-    deployment = described.deployment
+    deployment = _chosen(described.deployment, patterns)
     with waiting(f"asking the gateways of {stack}"), docker_of(deployment) as docker:
         return looked(docker, deployment).model_copy(update={"description": described.note})
 
@@ -90,7 +107,7 @@ def _tried(stack: str) -> "StackStatus":
     from operations.status import StackStatus
 
     try:
-        return _look(stack)
+        return _look(stack, [])
     except NotDeployedError as error:
         return StackStatus(stack=stack, exit_code=ExitCode.OK, error=str(error))
     except IbgwError as error:

@@ -6,7 +6,7 @@ from deployment.description import Mode, SecondFactor
 from deployment.errors import ExitCode, IbgwError
 from deployment.paths import project_folder
 from infra.settings import load
-from operations.stack import Stack, nearest
+from operations.stack import Stack, matching
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,8 @@ class Places:
 
     def some(self, gateways: list[str]) -> list[Place]:
         """The named gateways', or all. Raises IbgwError (bad usage) for one that the stack does not have."""
-        for name in gateways:
-            if name not in self.by_gateway:
-                meant = nearest(name, self.by_gateway)
-                raise IbgwError(
-                    f"--gateway {name}: no such gateway is configured, only {', '.join(sorted(self.by_gateway))}."
-                    f"{f' Did you mean {meant!r}?' if meant else ''}",
-                    exit_code=ExitCode.BAD_USAGE,
-                )
-        return [self.by_gateway[name] for name in gateways or sorted(self.by_gateway)]
+        names = matching(gateways, self.by_gateway, "no such gateway is configured")
+        return [self.by_gateway[name] for name in names]
 
 
 def places(stack: str) -> Places:

@@ -20,15 +20,18 @@ from healthcheck.gateway_container import status_of
 from healthcheck.reasons import EXPLANATIONS, Reason, Side
 from infra.supervisor import MAXIMUM_ATTEMPTS
 from operations.answers import Answer
+from operations.batches import Result, Rules
 from operations.credentials.place import Place
 from operations.credentials.putting import pinned
 from operations.credentials.secrets_manager import CURRENT, PENDING, Metadata, SecretsManager
 from operations.lifecycle import guard_attempts
 from operations.plan.reading import NEW_SECRET, read
-from operations.rollout import Result, rollout
+from operations.rollout import rollout
 from operations.stack import Stack
 
 Say = Callable[[str], None]
+
+ALONE = Rules(parallel=1)
 
 _PIN = "credentials.versionId"
 
@@ -210,7 +213,7 @@ class Rotation:
                 self.person.changed()
             if self.place.second_factor is SecondFactor.PUSH:
                 self.say("It asks for its second factor: approve the login in IBKR Mobile when it shows up.")
-            outcome = rollout(proving, self.place.gateway, max_failures=0, say=self.say).gateways[0]
+            outcome = rollout(proving, [self.place.gateway], ALONE, say=self.say).gateways[0]
         if outcome.result is Result.VERIFIED:
             self.secrets.move(self.place.secret_id, CURRENT, to=after, away_from=current)
             return self._finish(current, after)
@@ -227,7 +230,7 @@ class Rotation:
         """The new version is current. It is deployed, and an update with the stack's own file says so in the state;
         another one changes nothing. The label goes last: until then the same command does this again."""
         if self._gateway().secret.version_id == after:
-            rollout(self.stack, self.place.gateway, max_failures=0, say=self.say)
+            rollout(self.stack, [self.place.gateway], ALONE, say=self.say)
         self.secrets.move(self.place.secret_id, PENDING, to=None, away_from=after)
         return Rotated(self.place, Ending.ROTATED, before, after, text=f"logs in with {after}, which is {CURRENT} now")
 
@@ -250,7 +253,7 @@ class Rotation:
         said += f"; {attempts} of {MAXIMUM_ATTEMPTS} attempts with it failed"
         if gateway.secret.version_id == after:
             self.say(f"{said}. {self.place.gateway} goes back to {current}.")
-            outcome = rollout(self.stack, self.place.gateway, max_failures=0, say=self.say).gateways[0]
+            outcome = rollout(self.stack, [self.place.gateway], ALONE, say=self.say).gateways[0]
             told = ", ".join(outcome.why)
             said += f"; with {current} again the gateway is {outcome.result.replace('_', ' ')}"
             if told:

@@ -1,4 +1,4 @@
-"""`ibgw` with one side effect, of a promotion or of a rotation, at which it is killed: run as a program by tests.
+"""`ibgw` with one side effect, of a promotion, a rotation or a batch, at which it is killed: run as a program by tests.
 
 Arguments: the effect's name, which of its calls, `before` or `after` it, then the words for `ibgw`. The kill is a
 SIGKILL, so that nothing of the program runs after it.
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from operations import cli
+from operations.batches import Progress
 from operations.credentials import rotation
 from operations.credentials.secrets_manager import SecretsManager
 from operations.promotion import command
@@ -27,6 +28,7 @@ EFFECTS: dict[str, tuple[Any, str]] = {
     "add a version": (SecretsManager, "add"),
     "move a stage": (SecretsManager, "move"),
     "update for a rotation": (rotation, "rollout"),
+    "batch": (Progress, "note"),
 }
 
 

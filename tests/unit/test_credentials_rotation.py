@@ -14,13 +14,14 @@ from pydantic import SecretStr
 from deployment.description import Deployment, Mode, SecondFactor
 from deployment.errors import ExitCode, IbgwError
 from infra.secret_document import render
+from operations.batches import Result, Rules
 from operations.credentials import rotation
 from operations.credentials.place import Place
 from operations.credentials.rotation import Ending, Person, Rotated, Rotation
 from operations.credentials.secrets_manager import SecretsManager
 from operations.plan.model import PlanVerdict
 from operations.plan.reading import NEW_SECRET
-from operations.rollout import Outcome, Result, Rollout
+from operations.rollout import Outcome, Rollout
 from operations.stack import Configured, Stack
 from tests.leaks import leaks
 from tests.unit.gateways import gateway, stack
@@ -72,7 +73,7 @@ class World:
 
         return Person(value, changed, lambda *_: self.asked.append("consent"))
 
-    def rollout(self, stack: Stack, gateway: str, *, max_failures: int, say: Any) -> Rollout:
+    def rollout(self, stack: Stack, gateways: list[str], _: Rules, *, say: Any) -> Rollout:
         """As the update: the version that the stack's file names, or the current one. One that runs logs in no more."""
         version = str(stack.file) if stack.file is not None else self.stages()["AWSCURRENT"]
         back = stack.file is None
@@ -88,7 +89,7 @@ class World:
         self.step(f"after {what}")
         result = Result.WAITING if self.waits else Result.VERIFIED if good else Result.FAILED
         why = () if result is Result.VERIFIED else (self.reason,)
-        return Rollout(stack="paper", gateways=(Outcome(gateway, PlanVerdict.RELOGIN, result, why),))
+        return Rollout(stack="paper", gateways=(Outcome(gateways[0], PlanVerdict.RELOGIN, result, why),))
 
     def stages(self) -> dict[str, str]:
         described = self.server.client().describe_secret(SecretId=NAME)

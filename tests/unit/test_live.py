@@ -18,7 +18,7 @@ from healthcheck import docker_host
 from healthcheck.exposure import Exposure, Order
 from infra.settings import TradingHours, load
 from infra.trading import away_while_trading
-from operations import cli, lifecycle, live, settings_reset
+from operations import batches, cli, lifecycle, live, settings_reset
 from operations.commands import shared
 from operations.live import Leave, check_hours
 from operations.stack import Stack
@@ -89,6 +89,7 @@ def host(pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(docker_host, "DockerHost", lambda _: made)
     monkeypatch.setattr(live, "exposures", exposures)
     monkeypatch.setattr(live, "trading", lambda *_: False)
+    monkeypatch.setattr(batches, "_logins", lambda *_: ())
     of(pulumi, "live")
     return made
 

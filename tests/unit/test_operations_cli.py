@@ -17,7 +17,7 @@ import pytest
 from deployment.description import Gateway
 from deployment.errors import ExitCode, IbgwError
 from healthcheck import docker_host
-from operations import cli, lifecycle
+from operations import batches, cli, lifecycle
 from operations.answers import Failed
 from operations.reference import ANSWERS
 from tests.helpers import until
@@ -283,8 +283,11 @@ def test_acts_on_gateways_reach_each_and_close_docker(
 
     monkeypatch.setattr(docker_host, "DockerHost", lambda host: docker)
     monkeypatch.setattr(lifecycle, act, record)
+    monkeypatch.setattr(batches, "logged_in", lambda *_: frozenset())
+    monkeypatch.setattr(batches, "_logins", lambda *_: ())
     assert cli.run([*words, "--stack", "paper"]) == (5 if fails else 0)
-    assert acted == list(names[:1] if fails else names)
+    # Of several the first is the canary; a stop passes failures by.
+    assert sorted(acted) == list(names[:1] if fails and act != "stop" else names)
     assert docker.closed
 
 

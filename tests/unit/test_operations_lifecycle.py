@@ -17,7 +17,6 @@ from deployment.tables import Kind
 from healthcheck.docker_host import DockerError
 from operations import cli, lifecycle
 from operations.stack import parse_contract
-from tests.leaks import leaks
 from tests.unit.commands import check_text
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.operations_contract import contract_json
@@ -362,19 +361,17 @@ def test_one_that_hangs_or_fails_delays_and_hides_no_other(monkeypatch: pytest.M
 
     monkeypatch.setattr(lifecycle, "TOGETHER_SECONDS", 1)
     try:
-        with pytest.raises(IbgwError) as failure:
-            lifecycle.together(act, FakeDocker(), MANY, ALL, said.append)
+        came = lifecycle.together(act, FakeDocker(), MANY, ALL, said.append)
     finally:
         never.set()
     assert others_are_through.is_set()
-    told = str(failure.value)
-    assert "3 of 4 gateways of paper failed" in told
-    assert "main: no end within 1 s" in told
-    assert "other: its container is gone" in told
-    assert "third: a bug in ibgw (zero division error)" in told
-    assert leaks(told, "hunter2") == []
-    assert "fourth" not in told
-    assert "fourth stopped" in said
+    assert {name: str(outcome) for name, outcome in came.items()} == {
+        "main": "no end within 1 s",
+        "other": "its container is gone",
+        "third": "a bug in ibgw (zero division error)",
+        "fourth": "stopped",
+    }
+    assert {"other: its container is gone", "fourth stopped"} < set(said)
 
 
 def test_all_are_acted_on_at_the_same_time() -> None:
@@ -446,9 +443,9 @@ def test_of_several_it_is_told_which_failed(
 ) -> None:
     docker = client(running=True)
     del docker.objects[Kind.CONTAINER][ID]
-    for how, tried in (["stop", "paper"], ["main"]), (["stop", "paper", "--now"], ["main", "other"]):
-        answer, said = answered(how, docker, tmp_path / tried[-1], monkeypatch, capsys, "main", "other")
-        assert sorted(acted.gateway for acted in answer.gateways) == tried
+    for how in ["stop", "paper"], ["stop", "paper", "--now"]:
+        answer, said = answered(how, docker, tmp_path / how[-1], monkeypatch, capsys, "main", "other")
+        assert sorted(acted.gateway for acted in answer.gateways) == ["main", "other"]
         assert all(acted.outcome is None and "is gone" in (acted.error or "") for acted in answer.gateways)
         assert (answer.exit_code, "is gone" in (answer.error or "")) == (5, True)
         assert "is gone" in said

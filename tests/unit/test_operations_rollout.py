@@ -13,7 +13,7 @@ from deployment.tables import Kind
 from healthcheck.report import Report
 from infra.verification import ONLY
 from operations import cli, rollout
-from operations.rollout import Result
+from operations.batches import Result, Rules
 from operations.stack import Configured, Stack
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.promotion_reports import report
@@ -81,12 +81,14 @@ class FakeStack:
     updates: list[tuple[str, frozenset[str]]] = field(default_factory=list)
     logged_out: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    before: Callable[[], None] = lambda: None
 
-    def run(self, pattern: str = "*", max_failures: int = 0) -> dict[str, str]:
-        self.done = rollout.rollout(Stack("paper"), pattern, max_failures=max_failures, say=self.said.append)
+    def run(self, pattern: str = "*", max_failures: int = 0, parallel: int = 1) -> dict[str, str]:
+        rules = Rules(parallel=parallel, max_failures=max_failures)
+        self.done = rollout.rollout(Stack("paper"), [pattern], rules, say=self.said.append, before=self.before)
         return {one.gateway: one.result for one in self.done.gateways}
 
-    def update(self, stack: Stack, *, targets: Sequence[str]) -> tuple[bool, Report | None]:
+    def update(self, stack: Stack, *, targets: Sequence[str], project: Path | None) -> tuple[bool, Report | None]:
         names = stack.environment[ONLY].split(",")
         self.updates.append((stack.environment[ONLY], frozenset(targets)))
         if self.breaks_off:
@@ -167,7 +169,7 @@ def test_a_pattern_chooses_and_one_that_matches_nothing_is_bad_usage(fake: Make)
     made = fake(dict.fromkeys(("eu-1", "eu-2", "us-1"), "replace"))
     made.run("eu-*")
     assert made.updated == ["eu-1", "eu-2"]
-    with pytest.raises(IbgwError, match=r"--gateway asia.*only eu-1, eu-2, us-1") as refused:
+    with pytest.raises(IbgwError, match=r"--gateway asia\*: no gateway .*matches, only eu-1, eu-2, us-1") as refused:
         made.run("asia*")
     assert refused.value.exit_code is ExitCode.BAD_USAGE
 
@@ -219,7 +221,7 @@ def test_an_update_that_breaks_off_ends_it(fake: Make) -> None:
 
 def test_the_command_prints_the_results_and_exits_by_them(fake: Make, capsys: pytest.CaptureFixture[str]) -> None:
     fake({"a": "replace", "b": "replace"}, reasons={"a": "wedged"})
-    assert cli.run(["rollout", "--stack", "paper"]) == 3
+    assert cli.run(["rollout", "--stack", "paper", "--parallel", "1"]) == 3
     assert capsys.readouterr().out == "a: failed (wedged)\nb: not reached\n"
     assert cli.run(["rollout", "--stack", "paper", "--json", "--max-failures", "1"]) == 3
     assert json.loads(capsys.readouterr().out) == {
