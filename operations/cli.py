@@ -29,7 +29,7 @@ COMMANDS = (
     "init",
     *("verify", "plan", "rollout", "drift", "env", "forward", "status", "doctor", "logs", "screen", "start", "stop"),
     *("restart", "login", "credentials", "reset_settings", "repair", "destroy", "promote", "rollback", "releases"),
-    *("field_report", "alerts"),
+    *("report", "field_report", "alerts"),
     *("completion", "help"),
 )
 """In the order of the help; each is a module of `operations.commands` and the function of that name in it, or the

@@ -40,6 +40,7 @@ from operations.plan.model import Plan
 from operations.promotion.journal import PromotionAnswer
 from operations.releases import ReleasesAnswer
 from operations.repair.command import RepairAnswer
+from operations.report.facts import ReportAnswer
 from operations.rollout import Rollout
 from operations.screen import ScreenAnswer
 from operations.stack_file import GATEWAYS_SCHEMA, SCHEMA, InitAnswer
@@ -72,6 +73,7 @@ ANSWERS: Mapping[str, Any] = {
     "rollback": PromotionAnswer,
     "releases": ReleasesAnswer,
     "field-report": FieldReport,
+    "report": ReportAnswer,
     "alerts-test": AlertsAnswer,
     "credentials-put": PutAnswer,
     "credentials-check": SecretsAnswer,

@@ -1092,7 +1092,7 @@ MUTATIONS = (
     Mutation(
         "an old hand-over still says that a gateway is up",
         "healthcheck/monitoring/handover.py",
-        "return now - self.written <= 3 * self.interval + 30",
+        "return now - self.written <= self.patience",
         "return True",
         "tests/unit/test_monitoring.py::test_an_old_hand_over_says_nothing_of_any_gateway",
     ),
@@ -1130,6 +1130,28 @@ MUTATIONS = (
         "return escape(clean(text))",
         "return clean(text)",
         "tests/unit/test_monitoring_page.py::test_nothing_known_is_no_picture_of_a_well_stack",
+    ),
+    Mutation(
+        "what nobody saw counts as it was before",
+        "healthcheck/monitoring/history.py",
+        "        goes_on = 0 <= seen.written - self._written <= seen.patience",
+        "        goes_on = self._written > 0",
+        "tests/unit/test_monitoring_history.py::test_what_nobody_saw_is_in_no_stretch",
+    ),
+    Mutation(
+        "the history grows for ever",
+        "healthcheck/monitoring/history.py",
+        "            file.unlink()",
+        "            pass",
+        "tests/unit/test_monitoring_history.py::test_the_oldest_go_where_they_are_too_large",
+    ),
+    Mutation(
+        "the objective counts what nobody saw",
+        "operations/report/facts.py",
+        "    seen, could = length(both(watched, asked)), length(both(up, asked))",
+        "    seen, could = length(asked), length(both(up, asked))",
+        "tests/unit/test_report.py"
+        "::test_the_share_of_trading_hours_is_of_what_was_watched_through_the_change_of_summer_time",
     ),
     Mutation(
         "a silent prober's stack still beats",

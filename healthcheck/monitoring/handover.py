@@ -36,10 +36,13 @@ class _Closed(BaseModel):
 
 
 class CheckSeen(_Closed):
+    """`at`: when it was run, 0 for never."""
+
     name: CheckName
     verdict: CheckVerdict
     reason: Reason | None
     duration_ms: Count
+    at: Time = 0.0
 
 
 class Supervised(_Closed):
@@ -64,6 +67,7 @@ class Supervised(_Closed):
     stopped: Word
     restarts: Count
     unclean: Time = 0
+    kind: Word = "none"
 
 
 class Farms(_Closed):
@@ -128,9 +132,14 @@ class Seen(_Closed):
     disk: Disk
     gateways: Annotated[tuple[GatewaySeen, ...], Field(max_length=256)]
 
+    @property
+    def patience(self) -> float:
+        """Seconds for which what was seen says how it is: a look takes a while, and one may be missed."""
+        return 3 * self.interval + 30
+
     def fresh(self, now: float) -> bool:
-        """Whether the prober still writes: a look takes a while, and one may be missed."""
-        return now - self.written <= 3 * self.interval + 30
+        """Whether the prober still writes."""
+        return now - self.written <= self.patience
 
 
 def write(seen: Seen, file: Path = FILE) -> None:

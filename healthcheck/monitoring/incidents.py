@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from healthcheck.monitoring.channels import Message
-from healthcheck.monitoring.handover import GatewaySeen, Seen
+from healthcheck.monitoring.handover import GatewaySeen, Seen, Window
 from healthcheck.monitoring.metrics import UP
 from healthcheck.reasons import EXPLANATIONS, Reason
 from healthcheck.verdict import CheckVerdict
@@ -80,15 +80,11 @@ def reason_of(seen: GatewaySeen) -> Reason | None:
     return None if seen.verdict in UP else Reason.VERIFIER_FAILED
 
 
-def problem(seen: GatewaySeen) -> Reason | None:
-    """What is wrong with a gateway that nobody planned."""
-    reason = reason_of(seen)
+def unplanned(reason: Reason | None, *, up: bool, window: Window) -> Reason | None:
+    """What is wrong with a gateway that nobody planned. `reason`: as `reason_of` has it."""
     if reason is None or reason in PLANNED:
         return None
-    expected_away = seen.window != "none" and urgency(reason, up=seen.verdict in UP) in (
-        Urgency.MAY_HEAL,
-        Urgency.DEGRADED,
-    )
+    expected_away = window != "none" and urgency(reason, up=up) in (Urgency.MAY_HEAL, Urgency.DEGRADED)
     return None if expected_away else reason
 
 
@@ -185,7 +181,8 @@ class Tracker:
             yield self._line(now, "state", gateway=seen.gateway, **told)
 
     def _judge(self, seen: GatewaySeen, now: float) -> Iterator[Line]:
-        name, reason = seen.gateway, problem(seen)
+        up = seen.verdict in UP
+        name, reason = seen.gateway, unplanned(reason_of(seen), up=up, window=seen.window)
         incident = self._of(name)
         if reason is None:
             if incident is not None:
@@ -193,7 +190,7 @@ class Tracker:
                 if now - since >= CALM:
                     yield from self._leave(incident, name, now)
             return
-        how = urgency(reason, up=seen.verdict in UP)
+        how = urgency(reason, up=up)
         if incident is not None:
             incident.calm.pop(name, None)
             worse = list(Urgency).index(how) < list(Urgency).index(incident.urgency)

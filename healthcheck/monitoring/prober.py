@@ -77,6 +77,7 @@ class Watch:
         self._status_port = status_port
         self._session: Session | None = None
         self._checks: tuple[CheckObservation, ...] = ()
+        self._ran: dict[CheckName, float] = {}
         self._all_at = -RARELY
         self._verified = 0.0
         self._since = 0.0
@@ -154,6 +155,7 @@ class Watch:
         elif any(check.name is CheckName.AUTHENTICATED and check.reason is None for check in checks):
             self._all_at = time.monotonic()
         await self._read_clock(session)
+        self._ran |= {check.name: time.time() for check in checks if check is not last.get(check.name)}
         return tuple(checks)
 
     async def _read_clock(self, session: Session) -> None:
@@ -183,6 +185,7 @@ class Watch:
                     verdict=check_verdict(check, self.gateway),
                     reason=check.reason,
                     duration_ms=check.duration_ms,
+                    at=self._ran.get(check.name, 0.0),
                 )
                 for check in checks
             ),
@@ -216,7 +219,7 @@ class Watch:
         if status.kind == "password":
             self._unclean = _seconds(status.started) if status.stopped in UNCLEAN else 0.0
         times = ("until", "started", "login", "factor", "due", "done")
-        words = ("hold", "attempts", "limit", "logins", "event", "heals", "memory", "clients", "stopped")
+        words = ("hold", "kind", "attempts", "limit", "logins", "event", "heals", "memory", "clients", "stopped")
         return Supervised(
             **{name: _seconds(getattr(status, name)) for name in times},
             **{name: getattr(status, name) for name in words},

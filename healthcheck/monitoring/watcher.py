@@ -27,6 +27,8 @@ JSON = "application/json"
 HTML = "text/html; charset=utf-8"
 NOTHING = Configured()
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
+ENDS = 5.0
+"""Seconds for what was seen last to be written."""
 
 
 def page(
@@ -108,14 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pushing = Pushing(options.pushgateway, options.instance, samples, log) if options.pushgateway else None
     if pushing is not None:
         pushing.start()
-    threading.Thread(target=watching.run, args=(threading.Event(),), daemon=True).start()
+    ended = threading.Event()
+    watches = threading.Thread(target=watching.run, args=(ended,), daemon=True)
+    watches.start()
     server = ThreadingHTTPServer(("", MONITORING_PORT), Handler)
     server.daemon_threads = True
     try:
         server.serve_forever()
     finally:
+        ended.set()
         if pushing is not None:
             pushing.end()
+        watches.join(ENDS)
 
 
 if __name__ == "__main__":

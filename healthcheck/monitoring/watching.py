@@ -1,5 +1,5 @@
-"""What the watcher does all the time, beside what it serves: it reads the prober's file, logs what changed, and brings
-what is news to whom it concerns."""
+"""What the watcher does all the time, beside what it serves: it reads the prober's file, logs what changed, brings what
+is news to whom it concerns, and keeps what was seen."""
 
 import json
 import threading
@@ -14,6 +14,7 @@ from deployment.description import MONITORING_HISTORY
 from healthcheck.monitoring import channels, handover
 from healthcheck.monitoring.channels import Channel, Channels, Message, Sender, UndeliveredError
 from healthcheck.monitoring.handover import Seen
+from healthcheck.monitoring.history import HISTORY, History
 from healthcheck.monitoring.incidents import Memory, Tracker
 from healthcheck.monitoring.page import page
 
@@ -50,6 +51,8 @@ class Watching:
         self._stack = stack
         self._heartbeat = to.heartbeat
         self._answered = True
+        self._history = History(folder / HISTORY)
+        self._recorded = True
         self.senders = [Sender(channel, self._undelivered) for channel in to.notify]
 
     def run(self, ended: threading.Event) -> None:
@@ -60,6 +63,7 @@ class Watching:
             threading.Thread(target=self._beat, args=(self._heartbeat, ended), daemon=True).start()
         while not ended.wait(TICK):
             self.tick(time.time())
+        self.end()
 
     def tick(self, now: float) -> None:
         seen, _ = fresh(self._file, now)
@@ -72,6 +76,22 @@ class Watching:
         after = self._tracker.memory.model_dump_json()
         if after != before:
             self._keep(after)
+        if seen is not None:
+            self._record(seen)
+
+    def _record(self, seen: Seen | None) -> None:
+        """None: what is not on the disk yet is written to it."""
+        recorded = True
+        try:
+            self._history.keep() if seen is None else self._history.take(seen)
+        except OSError:
+            recorded = False
+        if recorded is not self._recorded:
+            self._recorded = recorded
+            log({"event": "history", "stack": self._stack, "recorded": recorded})
+
+    def end(self) -> None:
+        self._record(None)
 
     def page(self, now: float) -> str:
         seen, why = fresh(self._file, now)

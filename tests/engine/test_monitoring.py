@@ -78,6 +78,12 @@ def inside(stack: StackUnderTest, network: str, host: str) -> int:
         output.remove(force=True)
 
 
+def reported(stack: StackUnderTest) -> list[list[str]]:
+    """The reasons of each incident of the only gateway, by `ibgw report`."""
+    [told] = json.loads(stack.ibgw(f"report --stack {STACK} --json").stdout)["stacks"]
+    return [incident["reasons"] for gateway in told["gateways"] for incident in gateway["incidents"]]
+
+
 def own_address() -> str:
     """This machine's, as containers with a way out reach it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -154,6 +160,9 @@ def test_it_comes_and_goes_without_a_login_and_tells_what_is_wrong(stack: StackU
         assert (told("ib_gateway_up"), told("ibgw_gateway_connectivity")) == (0, 0)
         gateway.scenario("connectivity-restored")
         until(lambda: told("ib_gateway_up") == 1, lambda: fetched(f"{url}/metrics"))
+
+    # What the watcher keeps of it; it writes it down each minute.
+    until(lambda: reported(stack) == [["connectivity_lost"]], lambda: str(reported(stack)), seconds=120)
 
     # Told by a watcher that has a way out, and by nobody else; it can write to nothing but its own volume.
     with webhook(host=own_address()) as hook:

@@ -1,0 +1,1 @@
+"""`ibgw report`: how a watched stack fared, from its watcher's own history."""
