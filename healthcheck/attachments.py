@@ -123,11 +123,12 @@ class Attachments:
         return datetime.fromtimestamp(self._clock(), UTC)
 
     def watch(self, over: threading.Event) -> None:
-        """Reads the events as they happen, in a thread, until it is over; then it ends within a second."""
+        """Reads the events as they happen, in a thread, until it is over. Then it takes in none any more, and ends with
+        Docker's answer, within a second."""
         while not over.is_set():
             until = self._clock() + SLICE
             try:
-                read = self._read(until)
+                read = self._read(until, over)
             except DockerError:
                 # The next reading begins where this one did; the last one, which is a gateway's own, tells.
                 over.wait(SLICE)
@@ -151,12 +152,14 @@ class Attachments:
         if until > self._mark.since:
             self._read(until)
 
-    def _read(self, until: float) -> frozenset[str]:
-        """Takes in the events from the mark on; which they were."""
+    def _read(self, until: float, over: threading.Event | None = None) -> frozenset[str]:
+        """Takes in the events from the mark on, until it is over; which they were."""
         mark, asked_at = self._mark, self._clock()
         read: set[str] = set()
         remembered = 0
         for event in self._docker.events(mark.since, until):
+            if over is not None and over.is_set():
+                break
             read.add(f"{event['timeNano']} {event['Type']} {event['Action']} {event['Actor']['ID']}")
             remembered += event["timeNano"] / 1e9 < asked_at + CLOCKS
             self._take(event)

@@ -43,8 +43,8 @@ def verify(
     must not reach the gateways is tried from elsewhere. Each gateway has one thread, which follows what its verifier
     prints until the last attempt, or until Docker shows that waiting is no use, and adds what Docker knows: who can
     reach the gateway, and what really runs. Then everything that was seen of the gateway is judged, once. One more
-    thread reads Docker's events. However it ends, all threads are waited for and all containers removed, by a janitor
-    where this process is killed.
+    thread reads Docker's events. However it ends, all other threads are waited for and all containers removed, by a
+    janitor where this process is killed.
 
     `gateways`: names, none for all. `wait`: seconds to go on while something may heal; 0 is one attempt, None as long
     as it is worth it for what is wrong (`Explanation.patience`). `progress` gets one line of text at a time, from
@@ -159,13 +159,11 @@ def _set_at_end(*events: threading.Event) -> Iterator[None]:
 def _watched(attachments: Attachments | None) -> Iterator[threading.Event]:
     """Docker's events are read meanwhile, until the event is set; None: they are not needed."""
     over = threading.Event()
-    if attachments is None:
-        yield over
-        return
-    thread = threading.Thread(target=attachments.watch, args=(over,), name="watch-attachments")
-    thread.start()
+    if attachments is not None:
+        # Nobody waits for it: it may hear nothing from Docker for a second, and each gateway has taken in all events
+        # up to its own end.
+        threading.Thread(target=attachments.watch, args=(over,), name="watch-attachments", daemon=True).start()
     try:
         yield over
     finally:
         over.set()
-        thread.join()

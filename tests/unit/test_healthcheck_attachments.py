@@ -207,6 +207,25 @@ def test_a_connection_that_is_cut_off_is_taken_up_where_it_began() -> None:
     assert [one.id for one in attachments.came(API)] == [GONE]
 
 
+def test_a_verification_does_not_wait_for_docker_to_end_its_answer(host: VerifyingDocker) -> None:
+    """And what is told after that is taken in no more."""
+    reported, taken = threading.Event(), list[str]()
+
+    def events(since: float, until: float) -> Iterator[Any]:
+        if threading.current_thread().name == "watch-attachments":
+            assert reported.wait(60)
+            yield container_event("start", GONE, name="late")
+            taken.append("a further one was asked for")
+
+    host.events = events  # type: ignore[method-assign]
+    found = isolation(host)
+    watching = [thread for thread in threading.enumerate() if thread.name == "watch-attachments" and thread.is_alive()]
+    reported.set()
+    for thread in watching:
+        thread.join()
+    assert (found.verdict.value, len(watching), taken) == ("pass", 1, [])
+
+
 @pytest.mark.parametrize("action", ["create", "start"])
 def test_a_container_that_is_made_meanwhile_is_inspected_at_once(action: str) -> None:
     """What it shares with others is told nowhere else; it may be gone at the end."""
