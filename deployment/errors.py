@@ -1,7 +1,9 @@
 """Exit codes of `ibgw`, the one exception that carries them, and what others say in words."""
 
 import re
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -76,3 +78,22 @@ def words(error: BaseException) -> str:
 def kind(error: BaseException) -> str:
     """What kind of an exception it is, where its text must not be shown: `json decode error`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
+
+
+_FAULTS = {"missing": "missing", "extra_forbidden": "unknown key"}
+"""By pydantic's names of what is wrong; for all others, its own words."""
+
+
+def fault_in_words(fault: Mapping[str, Any]) -> str:
+    """One of pydantic's ErrorDetails, without what it found: a rule of ours in our own words, and pydantic's without
+    `Value error` or `Input should be`."""
+    if "error" in (context := fault.get("ctx", {})):
+        return str(context["error"])
+    said = _FAULTS.get(fault["type"], str(fault["msg"]))
+    said = re.sub("^Input should be (?=greater|less)", "expected a number ", said)
+    return said.replace("Input should be ", "expected ").partition(", unable to parse")[0]
+
+
+def faults_in_words(faults: Iterable[Mapping[str, Any]]) -> str:
+    """Each with its key, without what was found."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the whole'}: {fault_in_words(fault)}" for fault in faults)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from deployment import VERSION
 from deployment.description import Gateway
-from deployment.errors import ExitCode
+from deployment.errors import ExitCode, faults_in_words
 from healthcheck import exposure, exposure_session, probe
 from healthcheck.attempts import attempts
 from healthcheck.check_sequence import OVER_API, named, with_needs, without_docker
@@ -99,7 +99,8 @@ def _gateways(texts: Iterable[str]) -> list[Gateway]:
     try:
         return [Gateway.model_validate_json(text) for text in texts]
     except ValidationError as error:
-        raise _UsageError(f"the gateway's JSON is not an entry of the contract: {error}") from None
+        wrong = faults_in_words(error.errors(include_url=False, include_input=False))
+        raise _UsageError(f"the gateway's JSON is not an entry of the contract: {wrong}") from None
 
 
 def _read(path: str) -> str:

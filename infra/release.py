@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from deployment.description import DIGEST_PATTERN, Mode
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError, faults_in_words
 from deployment.paths import RELEASES
 
 NO_RELEASE = "unreleased@sha256:" + "0" * 64
@@ -95,8 +95,7 @@ def read_release(folder: Path, name: str) -> Release:
             exit_code=ExitCode.REFUSED,
         ) from None
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise refused(f"is not a release record: {faults}") from None
+        raise refused(f"is not a release record: {faults_in_words(error.errors())}") from None
     if release.id != name:
         raise refused(f"holds the release {release.id}; a record keeps the name that it was written under")
     if release.report.stack.split("-", 1)[0] != Mode.PAPER:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from deployment.errors import fault_in_words
 from infra import elsewhere
 from infra.values import PATTERNS
 
@@ -76,7 +77,7 @@ def _expected(fault: ErrorDetails) -> str:
             near = difflib.get_close_matches(str(value).lower(), words, n=1, cutoff=0.7)
             return f"expected {context['expected']}{_meant(*near)}"
         case kind:
-            return _EXPECTED.get(kind) or fault["msg"]
+            return _EXPECTED.get(kind) or fault_in_words(fault)
 
 
 def _meant(meant: str | None = None) -> str:

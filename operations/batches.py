@@ -168,8 +168,12 @@ def act_on(
     def step(names: Sequence[str]) -> dict[str, Result]:
         if len(batches) > 1:
             say(f"{batches.index(list(names)) + 1}/{len(batches)}: {', '.join(names)}")
-        ended = together(noted(act, acted), docker, deployment, [chosen[name] for name in names], say)
+        # The batch's own: one that has not ended by then may still add to it.
+        told: list[Acted] = []
+        ended = together(noted(act, told), docker, deployment, [chosen[name] for name in names], say)
         failed.update({name: error for name, error in ended.items() if isinstance(error, IbgwError)})
+        silent = (failed.keys() & set(names)) - {one.gateway for one in told}
+        acted.extend((*told, *(Acted(gateway=name, error=str(failed[name])) for name in names if name in silent)))
         results = {name: Result.FAILED if name in failed else Result.VERIFIED for name in names}
         waits = [name for name in names if rules.logs_in and name not in failed and ended[name] is not Outcome.OFFLINE]
         for name, result, error in _logins(deployment, waits, say):

@@ -21,7 +21,7 @@ import typer.completion
 import typer.main
 
 from deployment import VERSION
-from deployment.errors import MEANINGS, ExitCode, IbgwError, words
+from deployment.errors import MEANINGS, ExitCode, IbgwError, fault_in_words, words
 from deployment.paths import writable_again
 from operations.commands.shared import say, takes_stack
 
@@ -202,21 +202,33 @@ def run(arguments: Sequence[str]) -> int:
     app = build_app(chosen)
     try:
         add_foreign_commands(app, chosen)
-        typer.main.get_command(app).main(list(arguments), prog_name="ibgw")
+        ended = typer.main.get_command(app).main(list(arguments), prog_name="ibgw", standalone_mode=False)
     except IbgwError as error:
         say(f"ibgw: {error}")
         tell_program(arguments, error.exit_code, str(error))
         return error.exit_code
+    except typer.TyperException as error:
+        return wrong_usage(arguments, error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except SystemExit as end:
         # Where a pipe is closed typer ends with 1, which means a bug.
         if isinstance(end.__context__, BrokenPipeError):
             raise end.__context__ from None
-        if end.code == ExitCode.BAD_USAGE:
-            tell_program(arguments, ExitCode.BAD_USAGE, "The command line is wrong; standard error says where.")
         return end.code if isinstance(end.code, int) else ExitCode.INTERNAL_ERROR
-    return ExitCode.OK
+    return ended if isinstance(ended, int) else ExitCode.OK
+
+
+def wrong_usage(arguments: Sequence[str], error: typer.TyperException) -> int:
+    """What the command line should have been, in typer's words, and of a value in ours: there it quotes pydantic."""
+    if callable(faults := getattr(error.__cause__, "errors", None)):
+        [fault, *_] = faults()
+        error.message = fault_in_words(fault)
+        if "error" not in fault.get("ctx", {}):
+            error.message = f"found {fault['input']!r}; {error.message}"
+    error.show()  # type: ignore[attr-defined]  # which all have that come of a command line
+    tell_program(arguments, ExitCode.BAD_USAGE, error.format_message())
+    return ExitCode.BAD_USAGE
 
 
 def main() -> NoReturn:

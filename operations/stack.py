@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from deployment.description import Deployment, Gateway, Mode
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError, faults_in_words
 from deployment.names import PROJECT
 from deployment.paths import project_folder
 
@@ -456,10 +456,7 @@ def parse_contract(text: str, where: str, update: str = "pulumi up") -> Deployme
     try:
         return Deployment.model_validate_json(text)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'the whole'}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False, include_context=False)
-        )
+        wrong = faults_in_words(error.errors(include_url=False, include_input=False))
         raise IbgwError(
             f"Cannot use {where}: {wrong}. Expected the value of the stack's output {OUTPUT!r}, schema 1, as this "
             f"version of ibgw exports it: deploy again with `{update}`, or use the matching version of ibgw."

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from deployment.description import Mode
-from deployment.errors import ExitCode, IbgwError
+from deployment.errors import ExitCode, IbgwError, fault_in_words
 from deployment.names import PROJECT
 from healthcheck.report import Model
 from infra.elsewhere import OTHER_STACK
@@ -228,8 +228,7 @@ def _refusal(session: Mapping[str, Any]) -> str | None:
     try:
         Session.model_validate_json(json.dumps(session))
     except ValidationError as error:
-        fault = error.errors()[0]
-        return str(fault.get("ctx", {}).get("error", fault["msg"]))
+        return fault_in_words(error.errors()[0])
     return None
 
 

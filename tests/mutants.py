@@ -1453,6 +1453,20 @@ MUTATIONS = (
         f"{ISOLATION}::test_a_container_in_the_gateways_place_is_none_unless_the_state_has_it",
     ),
     Mutation(
+        "events are taken in after a verification's end",
+        "healthcheck/attachments.py",
+        "            if over is not None and over.is_set():",
+        "            if False:",
+        "tests/unit/test_healthcheck_attachments.py::test_a_verification_does_not_wait_for_docker_to_end_its_answer",
+    ),
+    Mutation(
+        "a gateway that hangs is not told to programs",
+        "operations/batches.py",
+        "for name in names if name in silent",
+        "for name in names if name in told",
+        "tests/unit/test_operations_lifecycle.py::test_of_one_that_hangs_programs_are_told_that_it_has_not_ended",
+    ),
+    Mutation(
         "events that Docker has forgotten are no loss",
         "healthcheck/attachments.py",
         "            self._lost = True",

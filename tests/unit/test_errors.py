@@ -1,14 +1,17 @@
 """What an exception of Python's or of a library's says, in words."""
 
 import ast
+import re
 import socket
 import threading
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import requests
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from deployment.errors import kind, words
+from deployment.errors import faults_in_words, kind, words
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,3 +74,39 @@ def shows(node: ast.AST, name: str) -> bool:
         case ast.Call(func=ast.Name(id="type" | "repr"), args=[ast.Name(id=shown)]):
             return shown == name
     return False
+
+
+def ours(text: str) -> str:
+    raise ValueError(f"{text!r} is no day")
+
+
+class Told(BaseModel):
+    """What pydantic finds wrong, of each kind that it tells in words of its own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    count: Annotated[int, Field(gt=0)]
+    word: Literal["a", "b"]
+    ours: Annotated[str, AfterValidator(ours)]
+    missing: str
+
+
+def test_what_pydantic_found_wrong_is_told_without_its_own_phrases() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Told.model_validate_json('{"count": 0, "word": "c", "ours": "x", "more": 1}')
+    assert faults_in_words(caught.value.errors()) == (
+        "count: expected a number greater than 0; word: expected 'a' or 'b'; "
+        "ours: 'x' is no day; missing: missing; more: unknown key"
+    )
+
+
+def test_only_one_place_shows_what_pydantic_says() -> None:
+    """Everywhere else its own words would come with its prefixes, and with what it was given."""
+    quoting = re.compile(r"""\bfault\[["']msg["']\]|\{error\}.*ValidationError|\.errors\(\)\[0\]\[""")
+    found = {
+        str(path.relative_to(ROOT))
+        for package in ("client", "deployment", "healthcheck", "infra", "operations", "sandbox")
+        for path in (ROOT / package).rglob("*.py")
+        if quoting.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"deployment/errors.py"}

@@ -449,3 +449,31 @@ def test_of_several_it_is_told_which_failed(
         assert all(acted.outcome is None and "is gone" in (acted.error or "") for acted in answer.gateways)
         assert (answer.exit_code, "is gone" in (answer.error or "")) == (5, True)
         assert "is gone" in said
+
+
+def test_of_one_that_hangs_programs_are_told_that_it_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    never = threading.Event()
+
+    def act(_: Any, __: Any, gateway: Any, say: Any) -> lifecycle.Outcome:
+        if gateway.name == "main":
+            never.wait()
+        if gateway.name == "other":
+            raise ZeroDivisionError("hunter2")
+        return lifecycle.Outcome.STOPPED
+
+    monkeypatch.setattr(lifecycle, "TOGETHER_SECONDS", 1)
+    monkeypatch.setattr(lifecycle, "stop", act)
+    gateways = ("main", "other", "third")
+    try:
+        answer, _ = answered(
+            ["stop", "paper", "--now"], client(running=True), tmp_path / "home", monkeypatch, capsys, *gateways
+        )
+    finally:
+        never.set()
+    assert sorted((acted.gateway, acted.outcome, acted.error) for acted in answer.gateways) == [
+        ("main", None, "no end within 1 s"),
+        ("other", None, "a bug in ibgw (zero division error)"),
+        ("third", "stopped", None),
+    ]
