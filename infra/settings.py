@@ -30,7 +30,7 @@ from deployment import docker_address
 from deployment.abilities import Lacking
 from deployment.description import CheckLevel, Client, Mode, SecondFactor
 from deployment.description import QuoteContract as QuoteContractDescription
-from deployment.durations import DURATION_PATTERN, parse_duration
+from deployment.durations import DURATION_PATTERN, format_duration, parse_duration
 from deployment.errors import ExitCode, IbgwError
 from deployment.names import OWN_LABELS, PROJECT
 from infra import elsewhere, gateways, values
@@ -179,7 +179,7 @@ Name = Annotated[str, Field(pattern=values.NAME, max_length=30)]
 
 def _between(value: timedelta, low: str, high: str) -> timedelta:
     if not parse_duration(low) <= value <= parse_duration(high):
-        raise ValueError(f"expected {low} to {high}")
+        raise ValueError(f"found {format_duration(value)!r}; expected {low} to {high}")
     return value
 
 
@@ -739,6 +739,12 @@ def load(stack: str, config: Mapping[str, str], folder: Path = Path()) -> Settin
         for key, text in config.items()
         if key.startswith(f"{PROJECT}:")
     }
+    if not document:
+        raise _refused(
+            f"the configuration of stack {stack!r} has no key of {PROJECT}'s: Pulumi.{stack}.yaml is not there or "
+            f"empty, or its keys do not stand below `config:`, or do not begin with `{PROJECT}:`; "
+            f"`ibgw init --stack {stack}` writes one"
+        )
     faults = [*_unfit(PROJECT, document)]
     if not faults:
         _check_mode(stack, document.get("mode"))

@@ -16,16 +16,17 @@ from infra.values import PATTERNS
 
 _SHOWN = 120
 _EXPECTED = {
-    "bool_type": "expected true or false, without quotes",
-    "int_type": "expected a whole number, without quotes",
     "float_type": "expected a number, without quotes",
     "string_type": "expected a text; put it in quotes",
-    "model_type": "expected keys and their values below it",
-    "dict_type": "expected keys and their values below it",
+    "dict_type": "expected names, such as main, each with its settings below it",
     "tuple_type": "expected a list, such as [a, b]",
     "too_short": "expected at least one",
 }
 """By pydantic's names of what is wrong; for all others, its own words."""
+_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+_SIZE = re.compile(r"(?i)([0-9]+) ?([mg])i?b?")
+"""As other programs take one; ours are numbers of MiB."""
+
 _WHOLE = ("model_type", "dict_type")
 """A text in the place of several settings may be anything, a password too."""
 
@@ -43,7 +44,7 @@ def explain(fault: ErrorDetails, schema: type[BaseModel], namespace: str) -> str
                 f"gateway's name, such as {namespace}:gateways.main.{misplaced}"
             )
         case "missing":
-            return f"{where}: missing; set it, there is no default"
+            return f"{where}: missing; set it, there is no default{_below(schema, location)}"
         case "extra_forbidden":
             return f"{where}: unknown key; {_instead(location, fault['input'], schema, namespace)}"
         case "value_error":
@@ -52,7 +53,7 @@ def explain(fault: ErrorDetails, schema: type[BaseModel], namespace: str) -> str
             return f"{where}: {said}" if location else said
         case kind:
             hidden = "credentials" in location or kind in _WHOLE
-            return f"{where}: found {_shown(fault['input'], hidden)}; {_expected(fault)}"
+            return f"{where}: found {_shown(fault['input'], hidden)}; {_expected(fault)}{_below(schema, location)}"
 
 
 def _shown(value: Any, hidden: bool) -> str:
@@ -76,8 +77,22 @@ def _expected(fault: ErrorDetails) -> str:
             words = re.findall("'([^']*)'", context["expected"])
             near = difflib.get_close_matches(str(value).lower(), words, n=1, cutoff=0.7)
             return f"expected {context['expected']}{_meant(*near)}"
+        case "model_type":
+            return "expected settings"
+        case "bool_type":
+            return f"expected true or false, without quotes{_meant(_BOOLEANS.get(str(value).lower()))}"
+        case "int_type":
+            size = _SIZE.fullmatch(str(value))
+            in_mib = size and str(int(size[1]) * (1024 if size[2].lower() == "g" else 1))
+            return f"expected a whole number, without quotes or a unit{_meant(in_mib)}"
         case kind:
             return _EXPECTED.get(kind) or fault_in_words(fault)
+
+
+def _below(schema: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """What stands below a key; empty for one that is itself a value, or names gateways."""
+    keys = _keys(schema, location)
+    return f"; below it stand: {', '.join(keys)}" if keys else ""
 
 
 def _meant(meant: str | None = None) -> str:
@@ -100,10 +115,12 @@ def _instead(location: tuple[int | str, ...], value: Any, schema: type[BaseModel
         row = elsewhere.row(name) if "gateways" in _keys(schema, ()) else None
         return row and "; ".join(filter(None, (row.key and f"it is {full(row.key)} here", row.note)))
 
-    if beside := next((key for key in known if key.lower() == name.lower()), None):
+    if beside := next((key for key in known if key.lower() == name.lower().replace("_", "").replace("-", "")), None):
         return f"did you mean {beside}?"
     if others := [path for path in _paths(schema) if path.rpartition(".")[2] == name]:
-        return f"did you mean {' or '.join(map(full, others))}?"
+        # In a section of its own kind it may be another word for one of those.
+        here = f" Known here: {', '.join(known)}" if len(location) == 2 or len(location) > 3 else ""
+        return f"did you mean {' or '.join(map(full, others))}?{here}"
     if answered := answer(name):
         variables = _variables(value) if name == "environment" else ()
         return "\n      ".join((answered, *(f"{each}: {answer(each) or 'nothing takes it'}" for each in variables)))

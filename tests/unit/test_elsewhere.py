@@ -154,7 +154,22 @@ def test_what_stands_where_credentials_are_named_is_not_repeated(changes: dict[s
     [
         ({"ibgw:gateway": {"main": {}}}, "ibgw:gateway: unknown key; did you mean gateways?"),
         ({"ibgw:mode": "Paper"}, "did you mean paper?"),
-        ({"ibgw:gateways": ""}, "ibgw:gateways: found nothing; expected keys and their values"),
+        ({"ibgw:DOCKER_HOST": "x"}, "ibgw:DOCKER_HOST: unknown key; did you mean dockerHost?"),
+        ({"ibgw:gateways": ""}, "ibgw:gateways: found nothing; expected names, such as main, each with its settings"),
+        ({MAIN: {}}, f"{MAIN}.session: missing; set it, there is no default; below it stand: autoLogoff, autoRestart"),
+        ({f"{MAIN}.account": "DU1234567"}, "found a text; expected settings; below it stand: expected"),
+        ({f"{MAIN}.clients": ["bot"]}, "found a text; expected settings; below it stand: container, label"),
+        ({"ibgw:tradingHours": {"from": "09:30"}}, "Known here: close, days, open, timeZone"),
+        (
+            {f"{MAIN}.resources.memory": "2GB"},
+            "found '2GB'; expected a whole number, without quotes or a unit; did you mean 2048?",
+        ),
+        ({f"{MAIN}.resources.memory": "2 Gi"}, "did you mean 2048?"),
+        ({f"{MAIN}.resources.javaHeap": "768m"}, "did you mean 768?"),
+        ({f"{MAIN}.resources.javaHeap": "768"}, "expected a whole number, without quotes or a unit"),
+        ({f"{MAIN}.api.readOnly": "Yes"}, "did you mean true?"),
+        ({f"{MAIN}.api.readOnly": "off"}, "did you mean false?"),
+        ({f"{MAIN}.container.stopGrace": "5h"}, "found '5h0m0s'; expected 60s to 10m"),
         ({f"{MAIN}.api.readOnly": None}, "found nothing; expected true or false"),
         ({f"{MAIN}.session.autoRestart": "11:59 PM"}, "did you mean 23:59?"),
         ({f"{MAIN}.session.autoRestart": 2359}, "found 2359; expected a text; put it in quotes"),
@@ -171,6 +186,12 @@ def test_what_stands_where_credentials_are_named_is_not_repeated(changes: dict[s
 )
 def test_what_was_meant_is_said(changes: dict[str, Any], said: str) -> None:
     assert said in refusal(changes)
+
+
+def test_a_file_without_settings_is_told_as_one_fault() -> None:
+    """As where they stand beside `config:`, or under another tool's name."""
+    with pytest.raises(IbgwError, match=r"no key of ibgw's: .*below `config:`.*`ibgw init --stack paper`"):
+        load("paper", {"aws:region": "us-east-1", "ibgateway:mode": "paper"})
 
 
 def test_each_pattern_of_the_models_is_told_in_words() -> None:

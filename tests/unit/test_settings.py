@@ -56,7 +56,7 @@ BAD: list[Any] = [
     pytest.param("paper", {"ibgw:gateways": REMOVED}, "ibgw:gateways", "missing", id="no-gateways"),
     pytest.param("paper", {"ibgw:gateways": {}}, "ibgw:gateways", "at least one", id="empty-gateways"),
     pytest.param(
-        "paper", {"ibgw:gateways": "main"}, "ibgw:gateways", "keys and their values", id="gateways-not-an-object"
+        "paper", {"ibgw:gateways": "main"}, "ibgw:gateways", "expected names, such as main", id="gateways-not-an-object"
     ),
     pytest.param(
         "paper", {"ibgw:gateways.Main": SECOND}, "ibgw:gateways.Main", "did you mean main?", id="gateway-name"
