@@ -93,6 +93,22 @@ _ROWS: Mapping[str, Row] = {
     "TWS_TIMEZONE TWS_OVERRIDE_TIME_ZONE": Row("session.timeZone", _NO_EFFECT),
     "TWS_DEBUG LOG_LEVEL": Row("debug.enabled", _NO_EFFECT),
     "IB_USERNAME IB_USER IB_USERID IB_PASSWORD IB_PASS IBKR_USERNAME IBKR_PASSWORD": Row(None, SECRET),
+    # Another image's, which hands what begins with IBC_ to IBC's config.ini.
+    "IBKRUSER IBKRPASS IBC_IbLoginId IBC_IbPassword": Row(None, SECRET),
+    "IBC_TradingMode": Row("mode"),
+    "IBC_ReadOnlyApi": Row("api.readOnly"),
+    "IBC_AcceptIncomingConnectionAction": Row("api.acceptIncoming"),
+    "IBC_AllowBlindTrading": Row("api.allowBlindTrading"),
+    "IBC_OverrideTwsMasterClientID": Row("api.masterClientId"),
+    "IBC_ExistingSessionDetectedAction": Row("session.existingSession"),
+    "IBC_AutoRestartTime": Row("session.autoRestart"),
+    "IBC_AutoLogoffTime": Row("session.autoLogoff"),
+    "IBC_ColdRestartTime": Row("session.coldRestart"),
+    "IBC_SaveTwsSettingsAt": Row("session.saveSettings"),
+    "IBC_SecondFactorDevice": Row("secondFactor.device"),
+    "IBC_ReloginAfterSecondFactorAuthenticationTimeout": Row("secondFactor.relogin"),
+    "IBC_SecondFactorAuthenticationExitInterval": Row("secondFactor.exitInterval"),
+    "XVFB_ARGS": Row(None, _SCREEN),
     "IB_2FASECRET IB_2FA_METHOD TOTP TOTPSECRET TOTP_KEY TWOFACTOR_CODE TWOFACTOR_CODE_FILE": Row(
         None, "the image can type no codes: secondFactor.method is none, or push for IBKR Mobile"
     ),

@@ -150,6 +150,61 @@ services:
     image: other/ibgateway:1.0
     environment: {IB_USERNAME: me, IB_TRADING_MODE: paper, GATEWAY_OR_TWS: gateway, TWS_OVERRIDE_TIME_ZONE: Asia/Tokyo}
 """
+# Three more public shapes: an image that hands IBC_ variables to IBC, one on the host's network whose variables all
+# come from .env, and gateways that share what stands under an anchor.
+IBC_NAMES = """
+services:
+  ibkr:
+    image: ghcr.io/extrange/ibkr:10.21
+    ports: ["127.0.0.1:6080:6080", "127.0.0.1:8888:8888"]
+    ulimits: {nofile: 10000}
+    environment:
+      IBKRUSER: ${IBKRUSER}
+      IBKRPASS: ${IBKRPASS}
+      TWOFA_TIMEOUT_ACTION: restart
+      GATEWAY_OR_TWS: tws
+      IBC_TradingMode: paper
+      IBC_ReadOnlyApi: 'yes'
+      IBC_AutoRestartTime: 11:45 PM
+"""
+IBC_ENV = f"""
+IBKRUSER=someuser
+IBKRPASS='{PASSWORD}'
+"""
+IBC_GATEWAY = {"api.readOnly": True, "session.autoRestart": "23:45", "secondFactor.onTimeout": "restart"}
+ON_THE_HOST = """
+version: '3.4'
+services:
+  ibgateway:
+    image: dvasdekis/ib-gateway-docker:v978
+    network_mode: "host"
+    environment: [TWSUSERID, TWSPASSWORD, TRADING_MODE, 'XVFB_ARGS="-ac -screen 0 1024x768x16 +extension RANDR"']
+    restart: always
+  trader:
+    build: .
+    depends_on: [ibgateway]
+    network_mode: "host"
+"""
+ANCHORED = f"""
+x-gateway: &gateway
+  image: ghcr.io/gnzsnz/ib-gateway:10.45.1j
+  environment: &shared
+    TWS_USERID: someuser
+    TWS_PASSWORD: {PASSWORD}
+    TIME_ZONE: Europe/London
+    TWS_COLD_RESTART: "11:59 PM"
+services:
+  gw-paper:
+    <<: *gateway
+    environment: {{<<: *shared, TRADING_MODE: paper, AUTO_RESTART_TIME: "11:30 PM", BYPASS_WARNING: "yes"}}
+    networks: {{trading: {{ipv4_address: 10.5.0.2}}}}
+  bot: {{image: "bot:1", depends_on: {{gw-paper: {{condition: service_healthy}}}}}}
+"""
+ANCHORED_GATEWAY = {
+    "session.timeZone": "Europe/London",
+    "session.autoRestart": "23:30",
+    "api.bypassWarnings": True,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -298,6 +353,21 @@ def test_a_file_that_is_there_stays_unless_it_is_to_be_replaced(project: Path) -
         pytest.param(LIMITS, "", LIMITS_GATEWAY, {"TWS_PASSWORD", "deploy.resources.limits.cpus"}, id="limits"),
         pytest.param(OWN_FILE, "", OWN_FILE_GATEWAY, {"build", "env_file", "TWS_PASSWORD"}, id="env-file"),
         pytest.param(OTHER, "", {"session.timeZone": "Asia/Tokyo"}, {"image", "IB_USERNAME"}, id="other-image"),
+        pytest.param(IBC_NAMES, IBC_ENV, IBC_GATEWAY, {"IBKRPASS", "ports", "ulimits.nofile"}, id="ibc-names"),
+        pytest.param(
+            ON_THE_HOST,
+            f"TWSUSERID=someuser\nTWSPASSWORD={PASSWORD}\nTRADING_MODE=paper\n",
+            {"session.autoRestart": "23:59"},
+            {"TWSPASSWORD", "XVFB_ARGS", "network_mode", "image", "trader"},
+            id="on-the-host",
+        ),
+        pytest.param(
+            ANCHORED,
+            "",
+            ANCHORED_GATEWAY,
+            {"TWS_PASSWORD", "TWS_COLD_RESTART", "networks.trading.ipv4_address", "bot"},
+            id="anchored",
+        ),
     ],
 )
 def test_what_runs_today_is_kept_or_explained(
