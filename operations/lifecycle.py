@@ -62,8 +62,8 @@ class Acted(Model):
 
 
 class ActAnswer(Answer):
-    """What `start`, `stop`, `restart`, `login` and `reset-settings` did: an entry for each gateway that they were to act
-    on. `error`: of the whole, where one failed. `backup`: the file that holds the settings of before."""
+    """What `start`, `stop`, `restart`, `login` and `reset-settings` did: an entry for each gateway that they were to
+    act on. `error`: of the whole, where one failed. `backup`: the file that holds the settings of before."""
 
     stack: str
     exit_code: int

@@ -1673,7 +1673,7 @@ MUTATIONS = (
     Mutation(
         "a gateway that failed is not told to programs",
         "operations/lifecycle.py",
-        "            note(None, _why(error))\n",
+        "            acted.append(Acted(gateway=gateway.name, error=str(error), told=tuple(told)))\n",
         "",
         "tests/unit/test_operations_lifecycle.py::test_of_several_it_is_told_which_failed",
     ),

@@ -24,6 +24,7 @@ from Xlib.error import ConnectionClosedError, DisplayError, XError
 from Xlib.ext import xtest
 from Xlib.protocol import display as protocol
 
+from deployment.errors import words
 from healthcheck.text import clean
 
 SECONDS = 10.0
@@ -192,7 +193,7 @@ class Screen:
         except (OSError, XError, DisplayError, ConnectionClosedError, *_MALFORMED) as problem:
             if self._late:
                 raise ScreenError(f"the display did not answer within {self._seconds:g} s") from problem
-            raise ScreenError(f"the display failed: {clean(str(problem)) or type(problem).__name__}") from problem
+            raise ScreenError(f"the display failed: {clean(words(problem))}") from problem
         finally:
             late.cancel()
 
