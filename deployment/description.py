@@ -30,10 +30,12 @@ class CheckLevel(StrEnum):
 
 
 class SecondFactor(StrEnum):
-    """How the account confirms a login. `push` is a tap in IBKR's mobile app; the image can type no code."""
+    """How the account confirms a login: `push` by a tap in IBKR's mobile app, `totp` by a code of an authenticator,
+    which a container of its own types (healthcheck.second_factor)."""
 
     NONE = "none"
     PUSH = "push"
+    TOTP = "totp"
 
 
 class Ports(NamedTuple):
@@ -234,6 +236,8 @@ class Gateway(Model):
     secret: Secret
     schedule: Schedule
     second_factor: SecondFactor
+    codes: Annotated[Container | None, Field(exclude_if=lambda codes: codes is None)] = None
+    """What types its codes. Left out where nothing does, so that a version that does not know of it reads the rest."""
     checks: Checks
 
 

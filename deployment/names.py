@@ -48,6 +48,8 @@ class Role(StrEnum):
     MONITORING = "monitoring"
     WAY_OUT = "way-out"
     HISTORY = "history"
+    CODES = "codes"
+    DISPLAY = "display"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,14 @@ class Names:
     def history(self) -> str:
         """The watcher's own volume."""
         return f"{self.base}.history"
+
+    def codes(self, gateway: str) -> str:
+        """The container that types its codes, and the volume of its own."""
+        return f"{self.gateway(gateway)}.codes"
+
+    def display(self, gateway: str) -> str:
+        """The volume in which the display of a gateway that codes are typed into has its socket."""
+        return f"{self.gateway(gateway)}.display"
 
     def gateway(self, gateway: str) -> str:
         """The container's name, which is also the host name that clients use on the `api` network."""

@@ -22,10 +22,13 @@ USER_ID, PASSWORD, SECRET_VERSION = Reference("user_id"), Reference("password"),
 VERIFIER_IMAGE = Reference("verifier image")
 """The one that is built here."""
 
+SEED, SEED_VERSION = Reference("seed"), Reference("seed version")
+"""An authenticator's, and the version of the secret that it is of."""
+
 CHANNELS = Reference("channels")
 """Where a stack's watcher sends to: one file, which holds tokens."""
 
-HIDDEN = frozenset({USER_ID, PASSWORD, CHANNELS})
+HIDDEN = frozenset({USER_ID, PASSWORD, SEED, CHANNELS})
 """Those whose values nobody may see."""
 
 

@@ -18,6 +18,7 @@ from healthcheck.maintenance import reset_at
 from healthcheck.observation import HELD, UNTIL, CheckObservation, Observation, timestamp
 from healthcheck.reasons import PUSH, START, Reason
 from healthcheck.schedule import just_planned
+from healthcheck.second_factor.handover import MEANINGS, STOPS, Phase
 from healthcheck.verdict import SEEN_THROUGH_API
 
 # What the API alone cannot explain.
@@ -56,8 +57,18 @@ PASSING = frozenset({Reason.STARTING, Reason.PLANNED_RESTART, Reason.HEALING})
 START_TAKES = timedelta(seconds=START)
 """A start that has written nothing for so long stands still."""
 
-# Where the log tells less than the gateway's first process: it remembers how the attempts before ended, and counts its
-# clients.
+ANSWERED_BY_CODE = frozenset(
+    {
+        LoginState.SECOND_FACTOR_PENDING,
+        LoginState.SECOND_FACTOR_DEVICE,
+        LoginState.SECOND_FACTOR_CLOSED,
+        LoginState.SECOND_FACTOR_TIMEOUT,
+    }
+)
+"""In which what types codes may know more."""
+
+# Where the log tells less than the gateway's first process: it remembers how the attempts before ended, counts its
+# clients, and hears of what types its codes.
 TOLD_BY_STATUS = frozenset(
     {
         LoginState.UNKNOWN,
@@ -66,6 +77,7 @@ TOLD_BY_STATUS = frozenset(
         LoginState.WAITING,
         LoginState.TOO_MANY_LOGINS,
         LoginState.GUARD_HELD,
+        *ANSWERED_BY_CODE,
     }
 )
 
@@ -158,7 +170,24 @@ def _cause(
     if reading.held:
         data[HELD] = True
     reason = Reason.SECOND_FACTOR_CODE if _wants_code(reading, gateway, now) else reading.reason
+    if reading.state in ANSWERED_BY_CODE and (phase := _typing(status)) is not None:
+        data["codes"] = phase
+        text += f"; codes: {MEANINGS[phase]}"
+        reason = _of_phase(phase, reading.state) or reason
     return Observation(text, reason, data, note, because=_remembered(reading, status), retry=reading.retry)
+
+
+def _typing(status: Status | None) -> Phase | None:
+    """What types its codes does, where something does."""
+    return Phase(status.code) if status is not None and status.code in {*Phase} else None
+
+
+def _of_phase(phase: Phase, state: LoginState) -> Reason | None:
+    if phase is Phase.HELD:
+        return Reason.SECOND_FACTOR_HELD
+    if phase in STOPS:
+        return Reason.SECOND_FACTOR_UNTYPED
+    return Reason.SECOND_FACTOR_TYPING if state is LoginState.SECOND_FACTOR_PENDING else None
 
 
 def _pause_ends(reading: Reading, status: Status | None) -> datetime | None:

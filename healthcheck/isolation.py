@@ -67,6 +67,8 @@ class IsolationEvidence:
 def judge(deployment: Deployment, gateway: Gateway, seen: IsolationEvidence) -> Observation:
     """From Docker's records."""
     known = {recorded.container.id for recorded in deployment.gateways.values()} | set(seen.recorded)
+    # It has this gateway's display and no other's.
+    known |= {gateway.codes.id} if gateway.codes is not None else set()
     own = {look.gateway_id for look in seen.looks}
     listed = [look.attached for look in seen.looks], [look.on_egress for look in seen.looks]
     on_api = _others(own, _staying(listed[0]), seen.came_to_api, seen.waiting_for_api)

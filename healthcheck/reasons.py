@@ -60,6 +60,9 @@ class Reason(StrEnum):
     SECOND_FACTOR_DENIED = "second_factor_denied"
     SECOND_FACTOR_CODE = "second_factor_code"
     SECOND_FACTOR_DEVICE = "second_factor_device"
+    SECOND_FACTOR_TYPING = "second_factor_typing"
+    SECOND_FACTOR_UNTYPED = "second_factor_untyped"
+    SECOND_FACTOR_HELD = "second_factor_held"
     DIALOG_BLOCKING = "dialog_blocking"
     VERSION_REFUSED = "version_refused"
     COMPETING_SESSION = "competing_session"
@@ -517,10 +520,36 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         patience=SOON,
     ),
     Reason.SECOND_FACTOR_CODE: Explanation(
-        "IBKR waits for a second factor longer than a push message lasts: it wants a code to be typed, which the "
-        "image cannot do.",
+        "IBKR waits for a second factor longer than a push message lasts: it wants a code, or a passkey, and nothing "
+        "is configured that could give it.",
         (
-            "give the user IB Key (push in the IBKR Mobile app) instead of codes, or a user of its own",
+            "give the user IB Key (push in the IBKR Mobile app), or an authenticator's codes "
+            "({settings}.secondFactor.method: totp); a passkey works on no gateway without a person",
+            LOG_IN,
+        ),
+    ),
+    Reason.SECOND_FACTOR_TYPING: Explanation(
+        "IBKR waits for a code of the authenticator, and it is being typed.",
+        (VERIFY,),
+        heals=True,
+        patience=PUSH,
+    ),
+    Reason.SECOND_FACTOR_UNTYPED: Explanation(
+        "IBKR waits for a second factor, and what types codes has stopped: what it met is named.",
+        (
+            "where it names a push message, a list of devices or another device, name the authenticator in "
+            "{settings}.secondFactor.device, as IBKR's list does, and deploy it: {deploy}",
+            "where it names the clock, have the Docker host's clock kept right (systemd-timesyncd, chrony)",
+            "where it names a window, see what the gateway shows, and do at IBKR's site what it asks for",
+            LOG_IN,
+        ),
+    ),
+    Reason.SECOND_FACTOR_HELD: Explanation(
+        "Two codes of the authenticator were submitted without a login. No more is typed and no login is made, since "
+        "more of them lock the user out.",
+        (
+            "compare the Docker host's clock with the right time: codes of a clock that is half a minute off are wrong",
+            "compare a code that your own authenticator shows with the seed: put the seed in anew where it is another",
             LOG_IN,
         ),
     ),

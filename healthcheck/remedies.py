@@ -19,7 +19,15 @@ URN = "urn:pulumi:{stack}::ibgw::{token}::{name}"
 IMAGE_TOKEN = str(Token.BUILT_IMAGE)
 CONTAINER_TOKEN = f"{Token.GATEWAY}${Token.CONTAINER}"
 
-GUARDED = frozenset({Reason.GUARD_HELD, Reason.WRONG_ACCOUNT, Reason.VOLUME_LOST, Reason.TOO_MANY_LOGINS})
+GUARDED = frozenset(
+    {
+        Reason.GUARD_HELD,
+        Reason.WRONG_ACCOUNT,
+        Reason.VOLUME_LOST,
+        Reason.TOO_MANY_LOGINS,
+        Reason.SECOND_FACTOR_HELD,
+    }
+)
 """Whatever else is known of the gateway, its start guard holds it."""
 
 BRINGS_UP = ("{login}", "{other_image}")

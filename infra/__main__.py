@@ -87,13 +87,22 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
         [planned] = described.hosts
         reading = asyncio.ensure_future(credentials.read_all(wanted, described.mode))
         finding = asyncio.ensure_future(credentials.read_channels(planned.monitoring))
+        seeding = asyncio.ensure_future(
+            credentials.read_seeds(
+                {
+                    name: gateway.settings.second_factor.secret_id
+                    for name, gateway in described.gateways.items()
+                    if gateway.settings.second_factor.secret_id is not None
+                }
+            )
+        )
         preparing = asyncio.ensure_future(_prepare(described, describe))
         # All to their end, so that a refusal leaves no call to the engine and no unread second refusal behind.
-        await asyncio.wait((reading, finding, preparing))
-        for refusal in (reading.exception(), finding.exception(), preparing.exception()):
+        await asyncio.wait((reading, seeding, finding, preparing))
+        for refusal in (reading.exception(), seeding.exception(), finding.exception(), preparing.exception()):
             if refusal is not None:
                 raise refusal
-        secrets, channels = reading.result(), finding.result()
+        secrets, seeds, channels = reading.result(), seeding.result(), finding.result()
         stack, where, provider, objects = preparing.result()
         lost = await lost_volumes.find(stack, objects, {name: secret.version_id for name, secret in secrets.items()})
     except IbgwError as error:
@@ -104,7 +113,7 @@ async def program(verify: Verification = verify_after_update) -> dict[str, pulum
     gc.freeze()
     for text in lost_volumes.in_words(stack, lost):
         pulumi.log.warn(text)
-    deployment = await declare(stack, where, provider, secrets, channels, lost)
+    deployment = await declare(stack, where, provider, secrets, seeds, channels, lost)
     verify(deployment, stack)
     return {"contract": deployment}
 

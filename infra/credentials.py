@@ -20,7 +20,7 @@ from deployment.errors import IbgwError, kind
 from infra import aws_errors
 from infra.monitoring import MonitoringSpec
 from infra.properties import escape
-from infra.secret_document import binary, parse, refused
+from infra.secret_document import binary, parse, parse_seed, refused
 
 _PLUGIN_VERSION = metadata.version("pulumi-aws")
 _VALUE = "aws:secretsmanager/getSecretVersion:getSecretVersion"
@@ -41,6 +41,15 @@ class Credentials:
     made: datetime
     user_id: pulumi.Output[str] = field(repr=False)
     password: pulumi.Output[str] = field(repr=False)
+    were_read: bool = True
+
+
+@dataclass(frozen=True)
+class Seed:
+    """An authenticator's seed; `version_id` is no secret. `were_read` as above."""
+
+    version_id: str
+    seed: pulumi.Output[str] = field(repr=False)
     were_read: bool = True
 
 
@@ -142,6 +151,22 @@ async def read_all(wanted: Mapping[str, tuple[str, str | None]], mode: Mode) -> 
             "to check, which reads them"
         )
     return credentials
+
+
+async def read_seeds(wanted: Mapping[str, str]) -> dict[str, Seed]:
+    """Reads the seed of each gateway that codes are typed for (`wanted`: gateway -> secret id).
+
+    Raises IbgwError (REFUSED) for the first that is missing, denied or no seed. What a preview may not read it goes
+    without, and warns.
+    """
+    fetched = await asyncio.gather(*(_fetch(secret_id, None) for secret_id in wanted.values()))
+    seeds: dict[str, Seed] = {}
+    for (gateway, secret_id), (text, version_id, _) in zip(wanted.items(), fetched, strict=True):
+        if text is None:
+            pulumi.log.warn(f"not read, since this identity may not: the seed {secret_id!r}. The update reads it")
+        seed = _NOT_READ if text is None else parse_seed(secret_id, text)
+        seeds[gateway] = Seed(version_id, pulumi.Output.secret(seed), were_read=text is not None)
+    return seeds
 
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,30}://[^\s]{1,2000}", re.IGNORECASE)

@@ -110,7 +110,7 @@ _ROWS: Mapping[str, Row] = {
     "IBC_SecondFactorAuthenticationExitInterval": Row("secondFactor.exitInterval"),
     "XVFB_ARGS": Row(None, _SCREEN),
     "IB_2FASECRET IB_2FA_METHOD TOTP TOTPSECRET TOTP_KEY TWOFACTOR_CODE TWOFACTOR_CODE_FILE": Row(
-        None, "the image can type no codes: secondFactor.method is none, or push for IBKR Mobile"
+        None, "the seed is a secret of its own: secondFactor.method is totp, and its secretId names it"
     ),
     "IB_CLIENT_ID IBKR_CLIENT_ID client_id IB_GATEWAY_PORT IB_GATEWAY_HOST IB_HOST IB_PORT IBKR_HOST IBKR_PORT": (
         Row(None, "a client's; `ibgw env` prints what a client needs")

@@ -47,7 +47,7 @@ def _plain(repository: str) -> str:
 
 
 def describe_gateway(
-    spec: StackSpec, gateway: GatewaySpec, version_id: str, container_id: str, digest: str
+    spec: StackSpec, gateway: GatewaySpec, version_id: str, container_id: str, digest: str, codes_id: str | None = None
 ) -> description.Gateway:
     settings = gateway.settings
     offline = settings.session.offline
@@ -84,6 +84,7 @@ def describe_gateway(
             offline=offline and description.Offline(**offline.model_dump(by_alias=True)),
         ),
         second_factor=settings.second_factor.method,
+        codes=description.Container(name=gateway.containers[Role.CODES].name, id=codes_id) if codes_id else None,
         checks=description.Checks(
             market_data=description.MarketDataCheck(
                 level=settings.checks.market_data.level,
@@ -123,6 +124,7 @@ def assemble(
     *,
     credentials: Mapping[str, Credentials],
     container_ids: Mapping[str, pulumi.Output[str]],
+    codes_ids: Mapping[str, pulumi.Output[str]],
     digest: pulumi.Output[str],
     verifier_image_id: pulumi.Output[str],
     monitoring_ids: Mapping[Role, pulumi.Output[str]] | None = None,
@@ -143,7 +145,14 @@ def assemble(
             accepted=spec.accepted,
             monitoring=host.monitoring and describe_monitoring(host.monitoring, known["monitoring"]),
             gateways={
-                name: describe_gateway(spec, gateway, versions[name], known["containers"][name], known["digest"])
+                name: describe_gateway(
+                    spec,
+                    gateway,
+                    versions[name],
+                    known["containers"][name],
+                    known["digest"],
+                    known["codes"].get(name),
+                )
                 for name, gateway in host.gateways.items()
             },
         )
@@ -151,6 +160,7 @@ def assemble(
 
     return pulumi.Output.all(
         containers=pulumi.Output.all(**container_ids),
+        codes=pulumi.Output.from_input(dict(codes_ids)),
         digest=digest,
         verifier=verifier_image_id,
         monitoring=pulumi.Output.all(**{role.value: of for role, of in (monitoring_ids or {}).items()}),

@@ -14,7 +14,7 @@ from infra.components.gateway import Gateway, GatewayArgs
 from infra.components.images import declare_gateway_image, declare_verifier_image
 from infra.components.monitoring import Monitoring, MonitoringArgs
 from infra.components.parts import declare_network
-from infra.credentials import Channels, Credentials
+from infra.credentials import Channels, Credentials, Seed
 from infra.monitoring import SECRETS_MADE, entry
 
 
@@ -28,6 +28,7 @@ async def declare(
     host: spec.HostSpec,
     provider: docker.Provider,
     secrets: Mapping[str, Credentials],
+    seeds: Mapping[str, Seed],
     channels: Channels,
     lost: lost_volumes.Lost,
 ) -> pulumi.Output[dict[str, Any]]:
@@ -51,11 +52,15 @@ async def declare(
             versions = {name: secret.version_id for name, secret in secrets.items()}
             await lost_volumes.hold(stack, host, there, lost, versions)
     egress = declare_network("egress", host.egress, opts)
-    known = {Reference(reference): image_id, Reference(host.egress.name): egress.id}
+    known = {
+        Reference(reference): image_id,
+        Reference(host.egress.name): egress.id,
+        VERIFIER_IMAGE: verifier.repo_digest,
+    }
     gateways = {
         name: Gateway(
             name,
-            GatewayArgs(spec=gateway, credentials=secrets[name], known=known, accepted=stack.accepted),
+            GatewayArgs(gateway, secrets[name], known, stack.accepted, seeds.get(name)),
             pulumi.ResourceOptions(providers=[provider]),
         )
         for name, gateway in host.gateways.items()
@@ -79,6 +84,7 @@ async def declare(
         host,
         credentials=secrets,
         container_ids={name: gateway.container_id for name, gateway in gateways.items()},
+        codes_ids={name: gateway.codes_id for name, gateway in gateways.items() if gateway.codes_id is not None},
         digest=digest,
         verifier_image_id=verifier.repo_digest,
         monitoring_ids=monitoring.container_ids if monitoring is not None else None,

@@ -3,6 +3,7 @@
 What IBC would garble or the broker would reject must not cost a login attempt.
 """
 
+import base64
 import json
 import re
 
@@ -29,6 +30,28 @@ _WORDS = re.compile(
 
 def refused(secret_id: str, fault: str, remedy: str, kind: type[IbgwError] = IbgwError) -> IbgwError:
     return kind(f"secret {secret_id!r}: {fault}; {remedy}", exit_code=ExitCode.REFUSED)
+
+
+_SEED_LETTERS = range(16, 129)
+"""Of base32: 80 bits, the least that authenticators use, to 640."""
+
+
+def parse_seed(secret_id: str, text: str) -> str:
+    """An authenticator's seed in base32 (RFC 4648), without the blanks and in the case that people copy it in. Raises
+    IbgwError (REFUSED) that never holds it."""
+    form = (
+        "put in the seed alone, which IBKR shows as text beside the QR code: the letters A to Z and the digits 2 to 7"
+    )
+    seed = "".join(text.split()).upper().rstrip("=")
+    if seed.startswith("OTPAUTH:"):
+        raise refused(secret_id, "its value is the address that a QR code holds", form)
+    if len(seed) not in _SEED_LETTERS:
+        raise refused(secret_id, "its value has another length than a seed", form)
+    try:
+        base64.b32decode(seed + "=" * (-len(seed) % 8))
+    except ValueError:
+        raise refused(secret_id, "its value is not base32", form) from None
+    return seed
 
 
 def binary(secret_id: str) -> IbgwError:

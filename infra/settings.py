@@ -313,11 +313,19 @@ class Session(_Settings):
         return self
 
 
+class Untested(StrEnum):
+    """What nobody of us has seen work at IBKR, and an operator may want on live all the same."""
+
+    TOTP = "totp"
+
+
 class SecondFactorSettings(_Settings):
     """How a login is confirmed, and what happens when nobody confirms it."""
 
     method: SecondFactor = SecondFactor.NONE
     device: Annotated[str, Field(min_length=1, pattern=values.NOT_BLANK)] | None = None
+    secret_id: SecretId | None = None
+    any_clock: bool = False
     on_timeout: OnTimeout = OnTimeout.EXIT
     relogin: bool = False
     exit_interval: Annotated[Duration, AfterValidator(lambda value: _between(value, "10s", "10m"))] = timedelta(
@@ -327,10 +335,11 @@ class SecondFactorSettings(_Settings):
     @model_validator(mode="before")
     @classmethod
     def _no_one_time_codes(cls, data: Any) -> Any:
-        if isinstance(data, dict) and str(data.get("method", "")).lower() in ("totp", "sms", "code", "passkey"):
+        """Those of an authenticator can be made here; those of others come to a person."""
+        if isinstance(data, dict) and str(data.get("method", "")).lower() in ("sms", "code", "passkey"):
             raise ValueError(
-                f"method {data['method']!r} is not possible: the image can type no code; "
-                "use push (approve in IBKR Mobile), or a user without second factor"
+                f"method {data['method']!r} is not possible: nothing here receives it; use push (approve in IBKR "
+                "Mobile), totp (an authenticator's codes, docs/accounts.md), or a user without second factor"
             )
         return data
 
@@ -338,6 +347,12 @@ class SecondFactorSettings(_Settings):
     def _nothing_without_a_method(self) -> Self:
         if self.method is SecondFactor.NONE and (self.device is not None or self.relogin):
             raise ValueError("device and relogin mean nothing with method none; set method push or remove them")
+        if (self.method is SecondFactor.TOTP) != (self.secret_id is not None):
+            raise ValueError(
+                "method totp needs secretId, the secret with the authenticator's seed, and no other method has one"
+            )
+        if self.any_clock and self.method is not SecondFactor.TOTP:
+            raise ValueError("anyClock means nothing without method totp; remove it")
         return self
 
 
@@ -572,6 +587,7 @@ class Settings(_Settings):
     release: Annotated[str, Field(pattern=values.RELEASE)] | None = None
     platform: Platform = Platform.AMD64
     accept_host: tuple[Lacking, ...] = ()
+    accept_untested: tuple[Untested, ...] = ()
     network: Network = Network()
     verifier: Verifier = Verifier()
     trading_hours: TradingHours = TradingHours()
@@ -615,6 +631,18 @@ class Settings(_Settings):
                 )
             if self.mode is Mode.LIVE and gateway.vnc.enabled:
                 raise ValueError(f"{where}.vnc.enabled: refused on live: whoever sees the screen can trade")
+            seed = gateway.second_factor.secret_id
+            other = secrets.setdefault(seed, name) if seed is not None else name
+            if other != name or seed == gateway.credentials.secret_id:
+                raise ValueError(
+                    f"{where}.secondFactor.secretId: {seed!r} is the secret of gateway {other!r} already; a seed has a "
+                    "secret of its own, which holds nothing else"
+                )
+            if self.mode is Mode.LIVE and seed is not None and Untested.TOTP not in self.accept_untested:
+                raise ValueError(
+                    f"{where}.secondFactor.method: totp on live: nobody of us has seen it work at IBKR "
+                    "(docs/field.md); use push, or say that you know: ibgw:acceptUntested: [totp]"
+                )
             if self.mode is Mode.LIVE and not gateway.account.expected:
                 raise ValueError(
                     f"{where}.account.expected: missing; on live name the accounts that the user logs in to, such as "

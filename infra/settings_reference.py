@@ -28,6 +28,7 @@ MEANINGS: Mapping[str, str] = {
     "mode": "`paper` or `live`, the first word of the stack's name.",
     "dockerHost": "Where the gateways run: `unix:///var/run/docker.sock`, or `ssh://user@host[:port]`; without a port "
     "the one that ssh takes (its options belong in ~/.ssh/config).",
+    "acceptUntested": "What is wanted on live although nobody of us has seen it work at IBKR: `totp` (docs/field.md).",
     "acceptHost": "What the Docker host may lack: `memoryLimit`, `swapLimit`, `nativeImages` (docs/host.md).",
     "namePrefix": "Every name of this stack begins with it; every object has it as a label.",
     "image": "Paper only, and required there: a full version or a digest. A tag that names no full version (`latest`, "
@@ -84,8 +85,13 @@ MEANINGS: Mapping[str, str] = {
     "session, once an outage; a refused saved session one full login; three a day in all.",
     "gateways.NAME.session.saveSettings": "How often the gateway's settings are saved, or at which times of day: "
     '`["08:00", "17:30"]`.',
-    "gateways.NAME.secondFactor.method": "`none`, or `push`: approve in IBKR Mobile. The image can type no codes.",
+    "gateways.NAME.secondFactor.method": "`none`; `push`: approve in IBKR Mobile; or `totp`: an authenticator's codes, "
+    "typed by a container beside the gateway.",
     "gateways.NAME.secondFactor.device": "The device's name in IBKR's list.",
+    "gateways.NAME.secondFactor.secretId": "With `totp`: the secret whose whole value is the authenticator's seed, in "
+    "base32.",
+    "gateways.NAME.secondFactor.anyClock": "With `totp`: type codes also on a host whose kernel knows of nothing that "
+    "keeps its clock right.",
     "gateways.NAME.secondFactor.onTimeout": "What IBC's script does when IBC has ended after `exitInterval`: `exit` or "
     "`restart`. Only with `relogin`; with both the container ends, and the next start waits its turn.",
     "gateways.NAME.secondFactor.relogin": "When nobody answered, IBC asks again, and after a lock-out has ended it "

@@ -17,7 +17,10 @@ from deployment.names import Label, Names, Role, labels
 from deployment.parts import (
     PASSWORD,
     SECRET_VERSION,
+    SEED,
+    SEED_VERSION,
     USER_ID,
+    VERIFIER_IMAGE,
     Attachment,
     ContainerSpec,
     FileSpec,
@@ -28,6 +31,7 @@ from deployment.parts import (
     Restart,
     VolumeSpec,
 )
+from healthcheck.second_factor.handover import DISPLAY_FOLDER, SEED_FILE, TOLD, TOLD_FOLDER, WANTED
 from infra import monitoring, supervisor
 from infra import settings as config
 from infra.addresses import Held, choose
@@ -54,6 +58,14 @@ PROBE_TIMEOUT = timedelta(seconds=10)
 PROBE_RETRIES = 3
 RUN_PATH = "/tmp/ibgw"
 """What the supervisor keeps only as long as the container lives."""
+
+CODES = ("python3", "-m", "healthcheck.second_factor")
+"""What types codes, of the verifier's image; USER is its alone."""
+CODES_USER = "65533:65533"
+CODES_MEMORY = 128
+"""MiB."""
+DISPLAY_VOLUME = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=1777"}
+"""Of the local driver: in memory, and as X servers want the folder of their sockets."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,7 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
     }
     if gateway.api.master_client_id is not None:
         variables["TWS_MASTER_CLIENT_ID"] = str(gateway.api.master_client_id)
-    if gateway.second_factor.method is SecondFactor.PUSH and gateway.second_factor.device is not None:
+    if gateway.second_factor.method is not SecondFactor.NONE and gateway.second_factor.device is not None:
         # It goes where the credentials go: through the image's envsubst and Java's properties.
         variables["TWOFA_DEVICE"] = escape(gateway.second_factor.device)
     if session.auto_restart is not None:
@@ -214,6 +226,7 @@ def describe(
         )
 
     def storage(name: str, gateway: config.Gateway) -> tuple[dict[Role, VolumeSpec], tuple[Mount, ...]]:
+        """What it keeps, and where that is mounted."""
         volumes = {Role.SETTINGS: VolumeSpec(names.settings_volume(name), labelled(Role.SETTINGS, name))}
         mounts = [Mount(volumes[Role.SETTINGS].name, SETTINGS_PATH)]
         if gateway.debug.enabled:
@@ -225,7 +238,14 @@ def describe(
         """Gives the volumes to the image's user, since a new one belongs to root, and brings the supervisor along."""
         guard = str(PurePosixPath(SUPERVISOR_PATH).parent)
         script = supervisor.script(
-            paths={"VALUES": VALUES_PATH, "SECRETS": SECRETS_PATH, "LOGS": LOGS_PATH, "RUN": RUN_PATH}
+            paths={
+                "VALUES": VALUES_PATH,
+                "SECRETS": SECRETS_PATH,
+                "LOGS": LOGS_PATH,
+                "RUN": RUN_PATH,
+                "WANTED": f"{DISPLAY_FOLDER}/{WANTED}",
+                "TOLD": f"{TOLD_FOLDER}/{TOLD}",
+            }
         )
         return ContainerSpec(
             name=names.settings_owner(name),
@@ -274,18 +294,45 @@ def describe(
             | {str(Label.SECRET_ID): gateway.credentials.secret_id},
         )
 
+    def codes(name: str, gateway: config.Gateway) -> tuple[dict[Role, VolumeSpec], tuple[Mount, ...], ContainerSpec]:
+        """What types a gateway's codes: the volumes between the two, where the gateway has them, the container."""
+        volumes = {
+            Role.DISPLAY: VolumeSpec(names.display(name), labelled(Role.DISPLAY, name), DISPLAY_VOLUME),
+            Role.CODES: VolumeSpec(names.codes(name), labelled(Role.CODES, name)),
+        }
+        display, told = volumes[Role.DISPLAY].name, volumes[Role.CODES].name
+        limited = Lacking.MEMORY_LIMIT not in accepted
+        container = ContainerSpec(
+            name=names.codes(name),
+            image=VERIFIER_IMAGE,
+            entry_point=CODES,
+            command=("--version-id", SEED_VERSION, *(("--any-clock",) if gateway.second_factor.any_clock else ())),
+            user=CODES_USER,
+            # Docker puts no file into a container whose root is read-only. The image has no folder that its user could
+            # write to but the volume's (healthcheck/Dockerfile).
+            files=(FileSpec(SEED_FILE, SEED),),
+            mounts=(Mount(display, DISPLAY_FOLDER, read_only=True), Mount(told, TOLD_FOLDER)),
+            memory=CODES_MEMORY if limited else 0,
+            swap_limited=Lacking.SWAP_LIMIT not in accepted,
+            log=LogSpec("1m", 3),
+            restart=Restart.UNLESS_STOPPED,
+            labels=labelled(Role.CODES, name),
+        )
+        return volumes, (Mount(display, DISPLAY_FOLDER), Mount(told, TOLD_FOLDER, read_only=True)), container
+
     def gateway_spec(name: str, gateway: config.Gateway) -> GatewaySpec:
         volumes, mounts = storage(name, gateway)
+        containers = {Role.SETTINGS_OWNER: owner_step(name, mounts)}
+        if gateway.second_factor.method is SecondFactor.TOTP:
+            between, shared, containers[Role.CODES] = codes(name, gateway)
+            volumes, mounts = {**volumes, **between}, (*mounts, *shared)
         api = NetworkSpec(names.api_network(name), subnets.api[name], labelled(Role.API, name), internal=True)
         return GatewaySpec(
             name=name,
             secret=SecretSpec(gateway.credentials.secret_id, gateway.credentials.version_id),
             networks={Role.API: api},
             volumes=volumes,
-            containers={
-                Role.SETTINGS_OWNER: owner_step(name, mounts),
-                Role.GATEWAY: gateway_container(name, gateway, mounts),
-            },
+            containers={**containers, Role.GATEWAY: gateway_container(name, gateway, mounts)},
             settings=gateway,
             order_level=settings.order_level(name),
         )

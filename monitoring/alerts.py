@@ -127,7 +127,8 @@ ALERTS: tuple[Alert, ...] = (
         _reasons(
             Reason.LOGIN_FAILED, Reason.LOGIN_ERROR, Reason.LOGIN_ENDED, Reason.LOCKED_OUT, Reason.TOKEN_REFUSED,
             Reason.VERSION_REFUSED, Reason.DIALOG_BLOCKING, Reason.SECOND_FACTOR_DENIED, Reason.SECOND_FACTOR_TIMEOUT,
-            Reason.SECOND_FACTOR_CODE, Reason.SECOND_FACTOR_DEVICE,
+            Reason.SECOND_FACTOR_CODE, Reason.SECOND_FACTOR_DEVICE, Reason.SECOND_FACTOR_UNTYPED,
+            Reason.SECOND_FACTOR_HELD,
         ),
         "{{ $labels.gateway }} of {{ $labels.stack }} could not log in: {{ $labels.reason }}",
         "The gateway has no session. It tries a limited number of times, and then holds.",

@@ -246,13 +246,18 @@ def second_factor(evidence: Evidence) -> Observation:
         Reason.SECOND_FACTOR_DENIED,
         Reason.SECOND_FACTOR_CODE,
         Reason.SECOND_FACTOR_DEVICE,
+        Reason.SECOND_FACTOR_TYPING,
+        Reason.SECOND_FACTOR_UNTYPED,
+        Reason.SECOND_FACTOR_HELD,
     )
     if check is not None:
         return _from(check, "second factor")
     configured = evidence.gateway.second_factor
     planned = next_planned(evidence.gateway.schedule, evidence.now)
     when = f"; next planned: {planned.event}, {planned.at:%a %H:%M}" if planned else ""
-    how = "by push" if configured is SecondFactor.PUSH else "none configured"
+    how = {SecondFactor.PUSH: "by push", SecondFactor.TOTP: "by an authenticator's codes, which are typed"}.get(
+        configured, "none configured"
+    )
     return Observation("second factor", True, f"{how}, nobody waits for one{when}")
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from deployment.description import COMMAND_PORT, Deployment, Gateway
+from deployment.description import COMMAND_PORT, Deployment, Gateway, SecondFactor
 from deployment.errors import ExitCode, IbgwError, kind
 from deployment.tables import Kind
 from healthcheck.automation.status import Status
@@ -99,6 +99,8 @@ RESTART_SECONDS = 240
 SAY_EVERY = 15  # seconds
 HISTORY_FILE = "guard/history"
 """Of its starts and how they ended, a line each; infra/supervisor reads it too."""
+AGAIN_FILE = "guard/again"
+"""When a person last let the gateway go on; infra/supervisor reads it."""
 PAUSE_FILE = "guard/pause"
 """On the settings volume; infra/supervisor reads it."""
 
@@ -315,13 +317,13 @@ def _command(docker: DockerHost, gateway: Gateway, command: str) -> str:
 def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, say: Say) -> Outcome:
     """Lets a gateway go on that its supervisor holds back: grants one more attempt to a secret version that failed
     twice, forgets the logins that ended by themselves or met another session, with the pause that follows, and
-    restarts the gateway.
+    the codes that were typed in vain, and restarts the gateway.
 
     Raises IbgwError (refused) and changes nothing if it is not held back for either.
     """
     with _docker(deployment, gateway):
         container = _inspect(docker, deployment, gateway)
-        used, waits = _held(docker, gateway, container)
+        used, waits, status = _held(docker, gateway, container)
         if used < MAXIMUM_ATTEMPTS and not waits:
             raise IbgwError(
                 f"{gateway.container.name}: the start guard does not hold this version of the secret back, with "
@@ -334,8 +336,16 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
         # First, since one that runs writes what it knows when it ends.
         if container["State"]["Running"]:
             _stop(docker, gateway, container, say)
+        if gateway.second_factor is SecondFactor.TOTP:
+            # By the host's clock, which what types its codes goes by too.
+            now = status.now if status is not None and status.now is not None else datetime.now(UTC)
+            granted[AGAIN_FILE] = f"{now.timestamp():.0f}"
         _write(docker, gateway, {**granted, HISTORY_FILE: ""})
-    said = "one more attempt with this version of the secret" if granted else "its logins that ended are forgotten"
+    said = (
+        "one more attempt with this version of the secret"
+        if used >= MAXIMUM_ATTEMPTS
+        else "its logins that ended are forgotten"
+    )
     say(f"{gateway.container.name}: {said}.")
     start(docker, deployment, gateway, say)
     return Outcome.LOGIN_GRANTED
@@ -344,19 +354,19 @@ def login_again(docker: DockerHost, deployment: Deployment, gateway: Gateway, sa
 def held_back(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> bool:
     """Whether there is anything for `login_again` to grant."""
     with _docker(deployment, gateway):
-        used, waits = _held(docker, gateway, _inspect(docker, deployment, gateway))
+        used, waits, _ = _held(docker, gateway, _inspect(docker, deployment, gateway))
     return used >= MAXIMUM_ATTEMPTS or waits
 
 
-def _held(docker: DockerHost, gateway: Gateway, container: Inspected) -> tuple[int, bool]:
-    """The attempts that are used, and whether something else than those makes it wait."""
+def _held(docker: DockerHost, gateway: Gateway, container: Inspected) -> tuple[int, bool, Status | None]:
+    """The attempts that are used, whether something else than those makes it wait, and what one that runs tells."""
     used = guard_attempts(docker, gateway)
     running = container["State"]["Running"]
     status = status_of(docker, gateway) if running and _supervised(container) else None
-    waits = status.hold in ("logins", "pause") if status is not None else False
+    waits = status is not None and (status.hold in ("logins", "pause", "codes") or status.code == "held")
     # What it remembers makes its next start wait, though it does not wait now.
     history = (docker.read_file(gateway.container.id, f"{SETTINGS_PATH}/{HISTORY_FILE}") or "").strip()
-    return used, waits or history.endswith(" competing") or bool(history and not running)
+    return used, waits or history.endswith(" competing") or bool(history and not running), status
 
 
 def _docker(deployment: Deployment, gateway: Gateway) -> AbstractContextManager[None]:

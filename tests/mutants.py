@@ -43,6 +43,7 @@ DECLARED = "tests/stack/test_declared.py::test_all_registrations_are_those_writt
 WORKFLOWS = "tests/unit/test_workflows.py"
 WRITE_FILTER = "tests/unit/test_healthcheck_write_filter.py"
 POOL = "tests/unit/test_client_pool.py"
+CODES = "tests/unit/test_second_factor.py"
 LOOK = "async def look(context: Context) -> Observation:\n"
 
 
@@ -62,6 +63,41 @@ class Mutation:
 
 
 MUTATIONS = (
+    Mutation(
+        "codes are typed with a window in front",
+        "healthcheck/second_factor/dialog.py",
+        "return found[0] if windows[-1] == found[0] else Phase.WINDOW_IN_FRONT",
+        "return found[0]",
+        f"{CODES}::test_what_is_in_the_way_ends_the_typing",
+    ),
+    Mutation(
+        "a code is submitted twice",
+        "healthcheck/second_factor/helper.py",
+        "if step <= self._told.step or life < LIFE + TYPING:",
+        "if life < LIFE + TYPING:",
+        f"{CODES}::test_a_refused_code_is_not_repeated_within_its_half_minute",
+    ),
+    Mutation(
+        "a code that is about to end is submitted",
+        "healthcheck/second_factor/helper.py",
+        "if step_now != step or life < LIFE:",
+        "if step_now != step:",
+        f"{CODES}::test_one_that_was_typed_too_slowly_is_taken_back",
+    ),
+    Mutation(
+        "codes are typed while others are held back",
+        "infra/supervisor/supervisor.sh",
+        "if [[ $CODE == held ]] && ((CODE_HELD >= AGAIN_AT)); then",
+        "if false; then",
+        "tests/unit/test_supervisor_codes.py::test_two_codes_in_vain_hold_the_next_start_until_a_person_lets_it_go_on",
+    ),
+    Mutation(
+        "codes on live without a word of the operator",
+        "infra/settings.py",
+        "if self.mode is Mode.LIVE and seed is not None and Untested.TOTP not in self.accept_untested:",
+        "if False:",
+        f"{SETTINGS}::test_bad_configuration_is_refused_by_name",
+    ),
     Mutation(
         "a planned restart wakes somebody",
         "monitoring/alerts.py",

@@ -46,6 +46,7 @@ class LoginState(StrEnum):
     WRONG_ACCOUNT = "wrong_account"
     VOLUME_LOST = "volume_lost"
     TOO_MANY_LOGINS = "too_many_logins"
+    CODES_HELD = "codes_held"
     VOLUME_LOCKED = "volume_locked"
     GUARD_UNWRITABLE = "guard_unwritable"
     AUTOMATION_UNSUPPORTED = "automation_unsupported"
@@ -89,6 +90,7 @@ REASONS: dict[LoginState, Reason] = {
     LoginState.WRONG_ACCOUNT: Reason.WRONG_ACCOUNT,
     LoginState.VOLUME_LOST: Reason.VOLUME_LOST,
     LoginState.TOO_MANY_LOGINS: Reason.TOO_MANY_LOGINS,
+    LoginState.CODES_HELD: Reason.SECOND_FACTOR_HELD,
     LoginState.VOLUME_LOCKED: Reason.VOLUME_LOCKED,
     LoginState.GUARD_UNWRITABLE: Reason.GUARD_UNWRITABLE,
     LoginState.AUTOMATION_UNSUPPORTED: Reason.AUTOMATION_UNSUPPORTED,
@@ -126,6 +128,7 @@ HELD = frozenset(
         LoginState.GUARD_HELD,
         LoginState.WRONG_ACCOUNT,
         LoginState.TOO_MANY_LOGINS,
+        LoginState.CODES_HELD,
         LoginState.VOLUME_LOCKED,
         LoginState.GUARD_UNWRITABLE,
         LoginState.AUTOMATION_UNSUPPORTED,
@@ -133,7 +136,15 @@ HELD = frozenset(
 )
 
 # Of these `ibgw login --again` is the way out.
-LET_GO = frozenset({LoginState.GUARD_HELD, LoginState.WRONG_ACCOUNT, LoginState.TOO_MANY_LOGINS, LoginState.WAITING})
+LET_GO = frozenset(
+    {
+        LoginState.GUARD_HELD,
+        LoginState.WRONG_ACCOUNT,
+        LoginState.TOO_MANY_LOGINS,
+        LoginState.CODES_HELD,
+        LoginState.WAITING,
+    }
+)
 
 # No program of the gateway runs, on purpose.
 AWAY = HELD | {LoginState.OFFLINE, LoginState.PAUSED, LoginState.WAITING}

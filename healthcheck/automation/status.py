@@ -35,7 +35,8 @@ class Status(BaseModel):
     gateway's process did; `kind`: how it logs in, by `password` or with a `saved` session. `outcomes`: how each attempt
     since the last good login ended. `logins`: those of the last hour that ended by themselves. `factor`: since when a
     second factor is awaited. `event`, `due`, `done`: the last planned restart or logoff. `heals`: within a day.
-    `memory` in bytes. `clients`: connections to the relay. `stopped`: how the session before this one ended."""
+    `memory` in bytes. `clients`: connections to the relay. `stopped`: how the session before this one ended. `code`:
+    what types its codes does (healthcheck.second_factor.handover.Phase); none where nothing does."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -64,6 +65,7 @@ class Status(BaseModel):
     memory: Count
     clients: Count
     stopped: Word
+    code: Word = "none"
 
 
 def parse(line: str) -> Status:

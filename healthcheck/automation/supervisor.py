@@ -17,6 +17,7 @@ LINES: Lines = (
     (r"^ibgw: held: attempts: [a-z_]+$", LoginState.GUARD_HELD),
     (r"^ibgw: held: wrong_account(:|$)", LoginState.WRONG_ACCOUNT),
     (r"^ibgw: held: logins(:|$)", LoginState.TOO_MANY_LOGINS),
+    (r"^ibgw: held: codes$", LoginState.CODES_HELD),
     (r"^ibgw: held: volume(:|$)", LoginState.VOLUME_LOCKED),
     (r"^ibgw: held: unwritable(:|$)", LoginState.GUARD_UNWRITABLE),
     (r"^ibgw: held: automation(:|$)", LoginState.AUTOMATION_UNSUPPORTED),

@@ -14,6 +14,7 @@ HOLDS: dict[str, LoginState] = {
     "attempts": LoginState.GUARD_HELD,
     "wrong_account": LoginState.WRONG_ACCOUNT,
     "logins": LoginState.TOO_MANY_LOGINS,
+    "codes": LoginState.CODES_HELD,
     "volume": LoginState.VOLUME_LOCKED,
     "unwritable": LoginState.GUARD_UNWRITABLE,
     "automation": LoginState.AUTOMATION_UNSUPPORTED,

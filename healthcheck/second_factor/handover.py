@@ -64,6 +64,27 @@ class Phase(StrEnum):
     DISPLAY = "display"
 
 
+MEANINGS: dict[Phase, str] = {
+    Phase.IDLE: "no code is asked for",
+    Phase.WAITING: "the dialog, or a code with enough life left, is waited for",
+    Phase.TYPING: "a code is being typed",
+    Phase.SUBMITTED: "a code was submitted",
+    Phase.HELD: "two codes were submitted without a login",
+    Phase.PUSH: "the login asks for a push message, not for a code",
+    Phase.OTHER_DEVICE: "the login asks for another device than an authenticator",
+    Phase.UNNAMED_DEVICE: "the program does not say which second factor it asks for",
+    Phase.DEVICE_LIST: "the login waits for somebody to choose one of several devices",
+    Phase.NO_DIALOG: "the dialog for the code is not there, or went while it was typed",
+    Phase.NO_FIELD: "the dialog has no empty field for a code",
+    Phase.SECOND_DIALOG: "there are two dialogs for a second factor",
+    Phase.WINDOW_IN_FRONT: "a window is in front of the dialog",
+    Phase.FOCUS_ELSEWHERE: "keys would go to another window",
+    Phase.KEY_NOT_SHOWN: "the field did not show a key that was pressed",
+    Phase.TOO_SLOW: "typing took longer than the code had to live",
+    Phase.NOT_TAKEN: "nothing followed on a submitted code",
+    Phase.CLOCK: "nothing keeps the Docker host's clock right",
+    Phase.DISPLAY: "the gateway's display does not answer",
+}
 AT_WORK = frozenset({Phase.IDLE, Phase.WAITING, Phase.TYPING, Phase.SUBMITTED})
 STOPS = frozenset(Phase) - AT_WORK - {Phase.HELD}
 

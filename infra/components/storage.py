@@ -30,7 +30,8 @@ class Storage(pulumi.ComponentResource):
         super().__init__("ibgw:storage:Storage", name, None, opts)
         own = pulumi.ResourceOptions(parent=self)
         volumes = {
-            Reference(volume.name): declare_volume(f"{name}-{role}", volume, own)
+            # One in memory has nothing to keep.
+            Reference(volume.name): declare_volume(f"{name}-{role}", volume, own, kept=not volume.options)
             for role, volume in args.spec.volumes.items()
         }
         self.volumes = [*volumes.values()]

@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from shlex import quote
 
-from deployment.description import COMMAND_PORT, PORTS, STATUS_PORT, VNC_PORT, ClientIds, Mode
+from deployment.description import COMMAND_PORT, PORTS, STATUS_PORT, VNC_PORT, ClientIds, Mode, SecondFactor
 from healthcheck.automation import ibc
 from healthcheck.automation.base import LoginState
 from infra import settings as config
@@ -29,6 +29,7 @@ WORDS: dict[LoginState, str] = {
     LoginState.LOGIN_FORM: "form",
     LoginState.SUBMITTED: "submitted",
     LoginState.SECOND_FACTOR_PENDING: "factor",
+    LoginState.SECOND_FACTOR_DEVICE: "device",
     LoginState.SECOND_FACTOR_CLOSED: "second_factor_denied",
     LoginState.SECOND_FACTOR_TIMEOUT: "second_factor_timeout",
     LoginState.REJECTED: "rejected",
@@ -50,7 +51,8 @@ _SCRIPT = Path(__file__).with_name("supervisor.sh")
 
 def script(*, paths: dict[str, str]) -> str:
     """The script, the same for every gateway. `paths`: VALUES, SECRETS, LOGS and RUN, where the container has its
-    gateway's values, its credentials, its debug logs, and what only lives as long as the container."""
+    gateway's values, its credentials, its debug logs, and what only lives as long as the container; WANTED and TOLD,
+    the files between it and what types its codes."""
     values: dict[str, object] = {
         **paths,
         "SCREEN_PORT": VNC_PORT,
@@ -92,6 +94,9 @@ def values(mode: Mode, gateway: config.Gateway) -> str:
         "VNC": _yes(gateway.vnc.enabled),
         "ZONE_RULES": zone_rules(session.time_zone),
     }
+    if gateway.second_factor.method is SecondFactor.TOTP:
+        # Nothing in it for others, whose containers a new line would replace.
+        told["CODES"] = "yes"
     return "".join(f"{key}={quote(str(value))}\n" for key, value in told.items())
 
 

@@ -17,6 +17,7 @@
 #   give_way          exists from a planned logout to the next login, which then gives way to a person's session
 #   supervisor.sh     this script, which the step that prepares the volume puts there: a new version of it is used from the
 #                     container's next start on, and replaces no gateway
+#   again           when a person last let the gateway go on, written by `ibgw login --again`
 #   heals, planned, stopped   what was healed and when; the last planned event, due and done; how the last session ended
 # All times are seconds since the epoch.
 #
@@ -28,7 +29,7 @@ STOP=""
 
 # This gateway's own; what an older deployment does not say has the value here. Minutes of the day; -1: none.
 MODE="" PORT=0 RELAY_PORT=0 GRACE=60 HEAL=yes AUTO_RESTART=-1 AUTO_LOGOFF=-1 COLD_RESTART=-1 OFFLINE_FROM=-1 OFFLINE_UNTIL=-1
-DEBUG=no RELOGIN=no VNC=no ZONE_RULES=UTC0
+DEBUG=no RELOGIN=no VNC=no CODES=no ZONE_RULES=UTC0
 source "@VALUES@"
 
 readonly SCREEN_PORT=@SCREEN_PORT@ COMMANDS=@COMMANDS@ STATUS_PORT=@STATUS_PORT@
@@ -36,6 +37,7 @@ readonly CLIENT_ID=@CLIENT_ID@ LIMIT=@LIMIT@ LOGINS_AN_HOUR=@LOGINS_AN_HOUR@
 readonly HEALS_A_DAY=@HEALS_A_DAY@ UNWELL_SECONDS=@UNWELL_SECONDS@ FORM_SECONDS=@FORM_SECONDS@
 readonly LOG_DAYS=@LOG_DAYS@ LOG_MEBIBYTES=@LOG_MEBIBYTES@
 readonly SECRETS=@SECRETS@ LOGS=@LOGS@
+readonly WANTED=@WANTED@ TOLD=@TOLD@ # between it and what types its codes (healthcheck/second_factor/handover.py)
 # The image has no time zones, so this shell is told the rules of its own; Java knows the zone by its name.
 readonly ZONE="${TZ:-}"
 export TZ="$ZONE_RULES"
@@ -80,6 +82,7 @@ LOCK="" LOCKED=no PLACED=no LAUNCHED=no COUNTED=no ENDING=no LAST_STOP=none
 NOW=0 LOOKED=0 CHECKED=-1 WAIT=0.2 PATIENCE=10      # seconds; WAIT for a line, PATIENCE for IBC's word on the login
 ASKED="" LISTENS=no SAVED=0 FORM_SINCE=0            # which process the API's answer is of; starts with a saved session
 TEXT_FOLLOWS=no SERVER=""
+ASKS=none DEVICES=no # what the login asks for, as what types codes is told; it waits for somebody to choose a device
 
 say() { echo "ibgw: $*"; }
 
@@ -166,6 +169,7 @@ mark() {
 
 confirmed() {
 	[[ $CONFIRMED == yes ]] && return
+	want in
 	CONFIRMED=yes SESSION=yes WAIT=0.5 LOGIN=$EPOCHSECONDS FACTOR=0 FORM_SINCE=0
 	if [[ $KIND == password ]]; then
 		OPEN=no COUNT=0 OUTCOMES=()
@@ -198,7 +202,8 @@ process_ended() {
 		fi
 		OPEN=no
 	fi
-	JAVA="" WAIT=0.2 KIND=none CONFIRMED=no SESSION=no MENU=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0 FORM_SINCE=0
+	want none
+	JAVA="" WAIT=0.2 KIND=none CONFIRMED=no SESSION=no MENU=no STARTED=0 FACTOR=0 API=unknown UNWELL=0 RELOGIN_SINCE=0 FORM_SINCE=0 DEVICES=no
 	planned_done
 }
 
@@ -305,6 +310,11 @@ gate() {
 	if ((LOGINS >= LOGINS_AN_HOUR)); then
 		hold logins 0 "held: logins: $LOGINS within an hour ended by themselves" || return
 	fi
+	# Two of its codes were submitted without a login: a third would be as bad as a third password.
+	read_codes
+	if [[ $CODE == held ]] && ((CODE_HELD >= AGAIN_AT)); then
+		hold codes 0 "held: codes" || return
+	fi
 	pause_until
 	if ((PAUSED_UNTIL > EPOCHSECONDS)); then
 		hold pause "$PAUSED_UNTIL" "waiting: pause until $PAUSED_UNTIL" || return
@@ -314,6 +324,53 @@ gate() {
 	fi
 	HOLD=none UNTIL=0
 }
+
+# --- what types codes -------------------------------------------------------------------------------------------------
+
+# Sets CODE, what it does; CODE_HELD, since when it types no more; AGAIN_AT, when a person last let the gateway go on.
+read_codes() {
+	local line=""
+	CODE=none CODE_HELD=0 AGAIN_AT=0
+	[[ $CODES == yes ]] || return 0
+	[[ -s $GUARD/again ]] && read -r AGAIN_AT <"$GUARD/again"
+	[[ $AGAIN_AT =~ ^[0-9]{1,10}$ ]] || AGAIN_AT=0
+	[[ -s $TOLD ]] && read -r line <"$TOLD"
+	[[ $line =~ \ phase=([a-z_]{1,40})\  ]] && CODE=${BASH_REMATCH[1]}
+	[[ $line =~ \ held=([0-9]{1,10})$ ]] && CODE_HELD=${BASH_REMATCH[1]}
+	return 0
+} 2>/dev/null
+
+# want KIND: what the login that is under way asks for.
+want() {
+	[[ $CODES == yes && $ASKS != "$1" ]] || return 0
+	ASKS=$1
+	read_codes
+	printf 'v=1 login=%s at=%s kind=%s again=%s\n' "${JAVA:-0}" "$EPOCHSECONDS" "$1" "$AGAIN_AT" >"$WANTED.new" &&
+		mv "$WANTED.new" "$WANTED" || say "what types codes could not be told: $1"
+}
+
+# Of which second factor, as the program itself says in launcher.log: IBC's lines do not tell a code from a push. Asked
+# each second while one is awaited, since the two do not write at the same moment.
+want_factor() {
+	local line lines=() named=""
+	if [[ $DEVICES == yes ]]; then
+		want devices
+		return
+	fi
+	mapfile -t lines < <(tail -n 200 "$SETTINGS/launcher.log")
+	for line in "${lines[@]}"; do
+		case $line in
+		*"- IB GATEWAY RESTART -"*) named="" ;;
+		*" - NS_AUTH_START "*) [[ $line =~ token\(s\)=.*\[([^]=[]+)\]\] ]] && named=${BASH_REMATCH[1]} ;;
+		esac
+	done
+	case $named in
+	"") ((EPOCHSECONDS - FACTOR < 5)) || want unnamed ;;
+	"IB Key") want push ;;
+	SMS) want other ;;
+	*) want code ;;
+	esac
+} 2>/dev/null
 
 # What drives the gateway, by the image's content. Only IBC takes its credentials as this script gives them.
 find_automation() {
@@ -385,6 +442,7 @@ before_login() {
 	fi
 	# A display that was killed leaves its socket, and the image would take that for the new one.
 	rm -f /tmp/.X11-unix/X1
+	ASKS="" && want none
 	# IBC keeps the file of a soft restart: once that is over, a start with it fills nothing into the form, for ever.
 	find "$SETTINGS" -mindepth 2 -maxdepth 2 -name autorestart -mmin "+$STALE" -delete
 	chmod 600 "$TEMPLATE"
@@ -682,6 +740,7 @@ on_line() {
 		[[ $CONFIRMED == yes ]] || phase login
 		[[ $1 =~ Login\ attempt:\ ([0-9]+) ]] && ((BASH_REMATCH[1] > 1)) && another_attempt
 		;;
+	device) DEVICES=yes ;;
 	factor)
 		FACTOR=$EPOCHSECONDS
 		[[ $CONFIRMED == yes ]] || phase second_factor
@@ -699,7 +758,8 @@ on_line() {
 
 # failed OUTCOME: as far as the lines tell.
 failed() {
-	FACTOR=0
+	FACTOR=0 DEVICES=no
+	want none
 	[[ $1 == unreachable || $1 == late_form ]] || REACHED=yes
 	# None of these says that a saved session was refused, and nothing is healed after the latter two.
 	case $1 in
@@ -938,10 +998,11 @@ publish() {
 	((${#OUTCOMES[@]})) && words="" && for entry in "${OUTCOMES[@]}"; do words+="${words:+,}${entry#* }"; done
 	memory
 	may_heal
+	read_codes
 	printf '%-600s\n' "v=1 phase=$PHASE since=$SINCE hold=$HOLD until=$UNTIL now=$EPOCHSECONDS mode=$MODE \
 automation=$AUTOMATION started=$STARTED kind=$KIND login=$LOGIN api=$API attempts=$COUNT limit=$LIMIT outcomes=$words \
 logins=${LOGINS:-0} factor=$FACTOR event=$EVENT due=$DUE done=$DONE heals=$HEALS healed=$LAST_HEAL memory=$MEMORY \
-clients=$CLIENTS stopped=$LAST_STOP" 1<>"$STATUS_FILE"
+clients=$CLIENTS stopped=$LAST_STOP code=$CODE" 1<>"$STATUS_FILE"
 }
 
 serve_status() {
@@ -957,13 +1018,12 @@ each_second() {
 	uptime
 	((NOW == LOOKED)) && return
 	LOOKED=$NOW
-	if ((NOW % 10 == 0)); then
-		serve_status
-		publish
-	fi
+	((NOW % 10 == 0)) && serve_status
+	((NOW % 10 == 0 || FACTOR && NOW % 2 == 0)) && publish
 	[[ -n $CHILD ]] || return
 	plan_due
 	heal_api
+	((FACTOR)) && [[ $CODES == yes && $CONFIRMED == no ]] && want_factor
 	if ((FACTOR == 0 && (RELOGIN_SINCE && NOW - RELOGIN_SINCE > 120 || FORM_SINCE && NOW - FORM_SINCE > FORM_PATIENCE))); then
 		token_refused
 	fi

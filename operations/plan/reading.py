@@ -27,7 +27,7 @@ from operations.plan.model import (
     PlanVerdict,
     Reason,
 )
-from operations.plan.settings import changed_settings, completed, effect_of
+from operations.plan.settings import changed_settings, completed, effect_of, turns_codes_on_or_off
 
 Step = Mapping[str, Any]
 
@@ -175,6 +175,11 @@ def _reasons(container: list[Step], old: Mapping[str, Any], new: Mapping[str, An
     told = bool(old and new)
     changed = changed_settings(completed(old["settings"]), completed(new["settings"])) if told else []
     reasons = [Reason(cause=Cause.SETTING, setting=setting, effect=effect_of(setting)) for setting in changed]
+    if told and turns_codes_on_or_off(old["settings"], new["settings"]):
+        reasons = [
+            reason.model_copy(update={"effect": Effect.REPLACES}) if reason.setting == "secondFactor.method" else reason
+            for reason in reasons
+        ]
     if told and old.get("secretVersion") != new.get("secretVersion"):
         reasons.append(Reason(cause=Cause.SECRET, setting=NEW_SECRET, effect=Effect.REPLACES))
     explained = Effect.REPLACES in {reason.effect for reason in reasons}

@@ -7,12 +7,21 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from deployment.description import SecondFactor
 from infra.settings import Gateway
 from operations.plan.model import Effect
 
 # Where each setting goes to. tests/unit/test_operations_plan.py changes each one of the schema and compares with what
 # infra.spec makes of it.
-_NOTHING = ("account.", "checks.", "clients", "credentials.versionId", "secondFactor.method")
+_NOTHING = (
+    "account.",
+    "checks.",
+    "clients",
+    "credentials.versionId",
+    "secondFactor.method",
+    "secondFactor.secretId",
+    "secondFactor.anyClock",
+)
 _IN_PLACE = ("resources.memory",)
 
 
@@ -21,6 +30,12 @@ def effect_of(setting: str) -> Effect:
     if setting.startswith(_NOTHING):
         return Effect.NOTHING
     return Effect.IN_PLACE if setting in _IN_PLACE else Effect.REPLACES
+
+
+def turns_codes_on_or_off(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a gateway comes to share its display with what types its codes, or shares it no longer."""
+    on_before, on_after = ((told.get("secondFactor") or {}).get("method") == SecondFactor.TOTP for told in (old, new))
+    return on_before != on_after
 
 
 def every_setting(model: type[BaseModel] = Gateway, above: str = "") -> Iterator[str]:

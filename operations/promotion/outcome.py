@@ -48,6 +48,9 @@ REASONS: dict[Outcome, frozenset[Reason]] = {
             Reason.SECOND_FACTOR_DENIED,
             Reason.SECOND_FACTOR_CODE,
             Reason.SECOND_FACTOR_DEVICE,
+            Reason.SECOND_FACTOR_TYPING,
+            Reason.SECOND_FACTOR_UNTYPED,
+            Reason.SECOND_FACTOR_HELD,
         }
     ),
 }

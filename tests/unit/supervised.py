@@ -161,6 +161,8 @@ class Supervised:
             ("COMMANDS=7462", f"COMMANDS={self.ports['commands']}"),
             ("=/run/secrets", f"={self.home}/secrets"),
             ("/tmp/ibgw", f"{self.home}/run"),
+            ("=/tmp/.X11-unix/ibgw-wanted", f"={self.home}/wanted"),
+            ("=/var/lib/ibgw-codes/told", f"={self.home}/told"),
             ("=/home/ibgateway/debug_logs", f"={self.home}/debug_logs"),
         ):
             assert before in text, before

@@ -182,6 +182,7 @@ SUPERVISOR_LINES: list[tuple[str, str | None]] = [
     *((f"ibgw: held: attempts: {outcome}", "guard_held") for outcome in OUTCOMES),
     ("ibgw: held: wrong_account", "wrong_account"),
     ("ibgw: held: logins", "too_many_logins"),
+    ("ibgw: held: codes", "codes_held"),
     ("ibgw: held: volume", "volume_locked"),
     ("ibgw: held: unwritable", "guard_unwritable"),
     ("ibgw: held: automation", "automation_unsupported"),

@@ -12,6 +12,7 @@ from healthcheck.maintenance import reset_at
 from healthcheck.observation import CheckName, CheckObservation, Observation
 from healthcheck.reasons import Reason, Retry
 from healthcheck.remedies import steps
+from healthcheck.second_factor.handover import MEANINGS, Phase
 from healthcheck.verdict import CheckVerdict, check_verdict
 from tests.unit.gateways import gateway
 
@@ -146,6 +147,33 @@ def test_a_clock_that_is_put_forward_or_back_makes_no_push_longer(stamp: str, ut
     reading = read([f"{stamp}:123 IBC: Second Factor Authentication initiated"])
     [found] = explained([failed(Reason.RELAY_ONLY)], reading, gateway(), at(utc, "Etc/UTC"))
     assert found.reason == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("none", "second_factor_pending"),
+        ("waiting", "second_factor_typing"),
+        ("submitted", "second_factor_typing"),
+        ("window_in_front", "second_factor_untyped"),
+        ("clock", "second_factor_untyped"),
+        ("held", "second_factor_held"),
+        ("some_later_word", "second_factor_pending"),
+    ],
+)
+def test_what_types_codes_says_how_far_it_is(code: str, expected: str) -> None:
+    [found] = explained(
+        [failed(Reason.RELAY_ONLY)],
+        read(["2026-11-23 12:00:00:123 IBC: Second Factor Authentication initiated"]),
+        gateway(),
+        at("2026-11-23 12:01", "America/New_York"),
+        status=status(phase="second_factor", code=code),
+    )
+    assert found.reason == expected
+
+
+def test_every_phase_has_a_meaning() -> None:
+    assert {*MEANINGS} == {*Phase}
 
 
 LOGGED_IN = ("Login has completed",)

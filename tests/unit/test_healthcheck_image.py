@@ -137,5 +137,6 @@ def test_the_image_installs_nothing_but_what_the_hashes_allow() -> None:
     assert compile_all == "RUN python3 -m compileall -q deployment healthcheck"
     assert nothing_to_write_to == (
         "RUN find / -xdev -type d -perm -0002 -exec chmod o-w {} + "
-        "&& mkdir -p /var/lib/ibgw && chown 65534:65534 /var/lib/ibgw"
+        "&& mkdir -p /var/lib/ibgw /var/lib/ibgw-codes "
+        "&& chown 65534:65534 /var/lib/ibgw && chown 65533:65533 /var/lib/ibgw-codes"
     )

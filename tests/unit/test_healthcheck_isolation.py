@@ -280,6 +280,16 @@ def test_whoever_has_what_is_the_gateways_own_is_named(sidecar: dict[str, Any], 
         assert said in finding.seen
 
 
+def test_what_types_a_gateways_codes_has_its_display() -> None:
+    """By its id, as the description has it; another one that has the same is named."""
+    main = gateway(codes={"name": "ibgw-paper-main.codes", "id": "f" * 64})
+    second = gateway(name="second", container={"name": "ibgw-paper-second", "id": "e" * 64})
+    typing, other = (container(digit, "codes", mounts=[volume("ibgw-paper-main-settings")]) for digit in ("f", "d"))
+    for beside_it, reason in ((typing, None), (other, "gateway_shared")):
+        seen = IsolationEvidence((FINE, FINE), everyone={one.id: one for one in (GATEWAY, beside_it)}, image=IMAGE)
+        assert judge(stack(main, second), main, seen).reason == reason
+
+
 @pytest.mark.parametrize("clients", [{}, {"container": "sidecar"}])
 def test_whoever_is_on_a_network_that_lies_on_the_gateways_bridge_is_named(clients: dict[str, str]) -> None:
     """As macvlan and ipvlan lie on it: the bridge's own network lists nobody who comes that way."""

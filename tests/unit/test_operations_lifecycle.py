@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from deployment.description import SecondFactor
 from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerError
@@ -105,15 +106,15 @@ def supervised(*lines: str, running: bool = True, answer: str = "OK RESTART in p
 
 def written(fake: FakeDocker) -> dict[str, bytes]:
     """What was put on the settings volume, each file as the image's user's."""
-    [(container, path, data)] = fake.did("write_archive")
-    assert (container, path) == (ID, "/home/ibgateway/tws_settings")
-    found = {}
-    with tarfile.open(fileobj=io.BytesIO(data)) as files:
-        for entry in files:
-            content = files.extractfile(entry)
-            assert content is not None
-            assert (entry.uid, entry.gid, entry.mode) == (1000, 1000, 0o600)
-            found[entry.name] = content.read()
+    found: dict[str, bytes] = {}
+    for container, path, data in fake.did("write_archive"):
+        assert (container, path) == (ID, "/home/ibgateway/tws_settings")
+        with tarfile.open(fileobj=io.BytesIO(data)) as files:
+            for entry in files:
+                content = files.extractfile(entry)
+                assert content is not None
+                assert (entry.uid, entry.gid, entry.mode) == (1000, 1000, 0o600)
+                found[entry.name] = content.read()
     return found
 
 
@@ -243,6 +244,16 @@ def test_login_again_goes_on_after_too_many_logins_and_does_not_wait_for_a_pause
     fake = supervised(status(hold, hold=hold))
     lifecycle.login_again(fake, CONTRACT, GATEWAY, list[str]().append)
     assert fake.did("write_archive")[0][:2] == [ID, "/home/ibgateway/tws_settings"]
+    assert fake.did("start") == [[ID]]
+
+
+@pytest.mark.parametrize("line", [status("codes", hold="codes"), f"{status('second_factor')} code=held"])
+def test_login_again_has_codes_typed_again(line: str) -> None:
+    """The time that it writes is the host's, by which the codes were held."""
+    fake = supervised(line)
+    gateway = GATEWAY.model_copy(update={"second_factor": SecondFactor.TOTP})
+    lifecycle.login_again(fake, CONTRACT, gateway, list[str]().append)
+    assert written(fake) == {"guard/again": b"1795000100\n", "guard/history": b"", "guard/pause": b"0\n"}
     assert fake.did("start") == [[ID]]
 
 

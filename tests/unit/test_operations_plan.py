@@ -16,7 +16,7 @@ from operations.commands import plan as command
 from operations.plan.model import Change, GatewayPlan, Plan, PlanVerdict
 from operations.plan.reading import THIS_VERSION, read
 from operations.plan.rendering import RENDERERS, effects_table, human, markdown
-from operations.plan.settings import changed_settings, completed, effect_of, every_setting
+from operations.plan.settings import changed_settings, completed, effect_of, every_setting, turns_codes_on_or_off
 from tests.unit.operations_pulumi import FakePulumi, install
 from tests.unit.test_settings import changed
 
@@ -313,6 +313,7 @@ OPTION = {
     f"checks.marketData.contract.{key}": value
     for key, value in {"secType": "OPT", "expiry": "202612", "strike": 600, "right": "C"}.items()
 }
+TOTP = {"method": "totp", "secretId": "ibgw/paper/seed"}
 SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "credentials.secretId": ({}, "ibgw/paper/other", "replaces"),
     "credentials.versionId": ({}, "11111111-2222-3333-4444-555555555555", "nothing"),
@@ -333,6 +334,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "session.saveSettings": ({}, "1h", "replaces"),
     "secondFactor.method": ({}, "push", "nothing"),
     "secondFactor.device": ({"secondFactor.method": "push"}, "IB Key", "replaces"),
+    "secondFactor.secretId": ({"secondFactor": TOTP}, "another", "nothing"),
+    "secondFactor.anyClock": ({"secondFactor": TOTP}, True, "nothing"),
     "secondFactor.onTimeout": ({}, "restart", "replaces"),
     "secondFactor.relogin": ({"secondFactor.method": "push"}, True, "replaces"),
     "secondFactor.exitInterval": ({}, "90s", "replaces"),
@@ -380,6 +383,16 @@ def differing(before: ContainerSpec, after: ContainerSpec) -> set[Update]:
     old, new = (facts_of_inputs(CONTAINER, declared(CONTAINER, part)) for part in (before, after))
     rows = [row for row in CONTAINER if old[row.name] != new[row.name]]
     return {Update.REPLACES if row.update is Update.RECORDS and row.inspect else row.update for row in rows}
+
+
+def test_codes_that_are_turned_on_or_off_replace() -> None:
+    """Alone among the methods: a gateway has its display on a volume then."""
+    (without, old), (with_codes, new) = gateway_of({}), gateway_of({"secondFactor": TOTP})
+    assert Update.REPLACES in differing(without.container, with_codes.container)
+    assert turns_codes_on_or_off(old, new)
+    assert turns_codes_on_or_off(new, old)
+    assert not turns_codes_on_or_off(new, new)
+    assert not turns_codes_on_or_off({}, old)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

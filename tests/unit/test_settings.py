@@ -188,7 +188,24 @@ BAD: list[Any] = [
         id="cold-restart-too-early-in-winter",
     ),
     pytest.param("paper", {f"{MAIN}.session.saveSettings": "1m"}, "session.saveSettings", "5m to 12h", id="save"),
-    pytest.param("paper", {f"{MAIN}.secondFactor.method": "totp"}, "secondFactor", "can type no code", id="totp"),
+    pytest.param("paper", {f"{MAIN}.secondFactor.method": "sms"}, "secondFactor", "nothing here receives it", id="sms"),
+    pytest.param("paper", {f"{MAIN}.secondFactor.method": "totp"}, "secondFactor", "needs secretId", id="no seed"),
+    pytest.param("paper", {f"{MAIN}.secondFactor.secretId": "s"}, "secondFactor", "no other method", id="seed alone"),
+    pytest.param("paper", {f"{MAIN}.secondFactor.anyClock": True}, "secondFactor", "means nothing", id="clock alone"),
+    pytest.param(
+        "paper",
+        {f"{MAIN}.secondFactor": {"method": "totp", "secretId": "ibgw/paper/main"}},
+        "secondFactor.secretId",
+        "a seed has a secret of its own",
+        id="seed among credentials",
+    ),
+    pytest.param(
+        "live",
+        {f"{MAIN}.secondFactor": {"method": "totp", "secretId": "ibgw/live/main/seed"}},
+        "secondFactor.method",
+        "ibgw:acceptUntested: [totp]",
+        id="totp on live",
+    ),
     pytest.param(
         "paper", {f"{MAIN}.secondFactor.device": "IB Key"}, "secondFactor", "method push", id="device-for-none"
     ),
@@ -501,7 +518,7 @@ def test_the_engine_checks_no_key_itself() -> None:
 def test_every_setting_of_a_gateway_stands_in_the_tracked_file(stack: str) -> None:
     """A reader of the stack file sees all there is to set, but for the optional keys that have no default."""
     optional = {"apiSubnet", "versionId", "masterClientId", "device", "autoLogoff", "image", "release", "heartbeat"}
-    optional |= {"gatewayDefaults", "gatewaysFile", "pushgateway"}
+    optional |= {"gatewayDefaults", "gatewaysFile", "pushgateway", "secretId", "anyClock", "acceptUntested"}
 
     def keys(model: Any) -> set[str]:
         found: set[str] = set()

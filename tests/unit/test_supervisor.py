@@ -77,7 +77,7 @@ def test_lines_mean_the_same_in_the_container_and_outside(box: Supervised) -> No
 
 def test_every_outcome_is_a_word_that_reports_know() -> None:
     """Besides those, `unknown`, `ended` and `wrong_account` are the supervisor's own; LOGIN_ERROR's text decides."""
-    steps = {"begun", "kept", "form", "submitted", "factor", "relogin", "logged_in", "text_follows"}
+    steps = {"begun", "kept", "form", "submitted", "factor", "device", "relogin", "logged_in", "text_follows"}
     assert set(WORDS.values()) - steps <= set(OUTCOMES)
 
 
