@@ -27,9 +27,11 @@ class PrivateDocker:
     """Its data lie in the sandbox's folder, its sockets in `folder`, whose path is to be short: the address of a Unix
     socket has room for 107 bytes (unix(7))."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+    def __init__(self, sandbox: Sandbox, folder: Path, *options: str) -> None:
+        """`options`: more of dockerd's."""
         self._sandbox = sandbox
         self._folder = folder
+        self._options = options
         self._data = sandbox.folder / "private-docker"
         self._log = sandbox.folder / "logs" / "private-docker.log"
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -50,6 +52,7 @@ class PrivateDocker:
             f"--exec-root={self._folder}/docker",
             f"--pidfile={self._folder}/pid",
             "--bridge=none",
+            *self._options,
         )
         wait_until(lambda: self._daemon.poll() is not None or self._answers(), seconds=SECONDS)
         assert self._answers(), self._said()
@@ -104,10 +107,10 @@ class PrivateDocker:
 
 
 @contextmanager
-def private_docker(sandbox: Sandbox, verifier: str) -> Iterator[PrivateDocker]:
-    """With all that a stack needs to be deployed there. `verifier`: the id of its image."""
+def private_docker(sandbox: Sandbox, verifier: str, *options: str) -> Iterator[PrivateDocker]:
+    """With all that a stack needs to be deployed there. `verifier`: its image's id. `options`: more of dockerd's."""
     with tempfile.TemporaryDirectory(prefix="ibgw-") as folder:
-        made = PrivateDocker(sandbox, Path(folder))
+        made = PrivateDocker(sandbox, Path(folder), *options)
         try:
             made.start()
             made.serve_registry()

@@ -21,6 +21,7 @@ from docker.types import IPAMConfig, IPAMPool
 from deployment.description import Deployment
 from sandbox.environment import ROOT, Sandbox, Stack
 from tests.engine.conftest import Completed, Pulumi
+from tests.engine.private_docker import private_docker
 from tests.helpers import until
 
 STACK = "paper-isolated"
@@ -382,6 +383,23 @@ def test_traffic_between_gateways_over_egress_is_exposure(
     with replaced(docker_client, deployment.egress_network, options={}):
         found = verify(("fail", "exposed"))["isolation"]
     assert "egress network: found traffic between its containers" in found["seen"]
+
+
+@pytest.mark.exhaustive
+def test_a_docker_that_keeps_no_filter_rules_is_named_as_the_cause(
+    sandbox: Sandbox, project: Callable[..., Stack], deployment: Deployment, pulumi: Pulumi, run: Run
+) -> None:
+    """Its records are as they should be, and so is what was deployed."""
+    with private_docker(sandbox, deployment.verifier.image_id, "--iptables=false") as unfiltered:
+        made = project(f"{STACK}-unfiltered", dockerHost=unfiltered.host)
+        pulumi(["up", "--yes", "--skip-preview"], stack=made, check=False)
+        done = run(["ibgw", "verify", made.name, "--wait", "0s", "--json"], stack=made, check=False)
+        checks = {found["name"]: found for found in json.loads(done.stdout)["gateways"][0]["checks"]}
+        found = checks["isolation"]
+        assert (found["verdict"], found["reason"]) == ("fail", "exposed"), repr(found)
+        assert "answers from throwaway_bridge" in found["seen"]
+        assert '"iptables": false' in found["remedy"]
+        run(["ibgw", "destroy", "--yes", "--stack", made.name], stack=made)
 
 
 @pytest.mark.parametrize(
