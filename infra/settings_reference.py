@@ -125,7 +125,8 @@ MEANINGS: Mapping[str, str] = {
     "`{secType: FUT, localSymbol: ESZ6, exchange: CME}`.",
     "gateways.NAME.checks.marketData.contract.primaryExchange": "Tells symbols on SMART apart.",
     "gateways.NAME.checks.marketData.contract.tradingClass": "Tells options and futures of one symbol apart.",
-    "gateways.NAME.checks.marketData.contract.expiry": "`YYYYMM` or `YYYYMMDD`, as lastTradeDateOrContractMonth.",
+    "gateways.NAME.checks.marketData.contract.expiry": "`YYYYMM` or `YYYYMMDD`, as lastTradeDateOrContractMonth; a "
+    "preview warns of one that is over.",
     "gateways.NAME.checks.marketData.contract.strike": "Of an option.",
     "gateways.NAME.checks.marketData.contract.right": "Of an option: `C` or `P`.",
     "gateways.NAME.checks.marketData.contract.multiplier": "Tells contracts of one symbol apart.",

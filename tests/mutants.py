@@ -1833,6 +1833,13 @@ MUTATIONS = (
         "tests/stack/test_lost_volumes.py::test_a_volume_without_a_container_is_looked_into",
     ),
     Mutation(
+        "missing filter rules are not named where packets pass",
+        "healthcheck/isolation.py",
+        "Reason.UNFILTERED if views.reason is Reason.EXPOSED else None",
+        "None",
+        "tests/unit/test_healthcheck_isolation.py::test_records_and_packets_become_one_finding",
+    ),
+    Mutation(
         "a settings volume that was filled from a copy grants the attempts of its day",
         SUPERVISOR,
         '[[ -n $known && -n $now && $known != "$now" ]]',
