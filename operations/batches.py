@@ -16,6 +16,7 @@ from deployment.description import Deployment, Gateway, SecondFactor
 from deployment.errors import ExitCode, IbgwError
 from healthcheck.docker_host import DockerHost
 from healthcheck.observation import CheckName
+from healthcheck.reasons import Reason
 from healthcheck.report import GatewayReport, Report, red
 from healthcheck.verdict import GatewayVerdict
 from operations.lifecycle import Act, Acted, Outcome, noted, together
@@ -27,6 +28,8 @@ VERIFIED = (GatewayVerdict.VERIFIED, GatewayVerdict.VERIFIED_WITH_WARNINGS)
 
 LOGIN = (CheckName.CONNECTED, CheckName.AUTHENTICATED)
 """What a batch waits for, where it logs in."""
+
+_OFFLINE = (Reason.OFFLINE.value,)
 
 GOES_ON_SECONDS = 3600
 """For so long after its last gateway the same command goes on with a batch that was interrupted."""
@@ -214,17 +217,18 @@ def _logins(deployment: Deployment, names: Sequence[str], say: Say) -> Iterator[
     report = look(deployment, gateways=names, wait=None, checks=LOGIN, progress=say)
     for name in names:
         result, why = result_of(report, name)
-        if result is Result.VERIFIED:
-            say(f"{name}: logged in")
-            yield name, result, None
+        if result is Result.VERIFIED or why == _OFFLINE:
+            say(f"{name}: {'offline by its hours' if why == _OFFLINE else 'logged in'}")
+            yield name, Result.VERIFIED, None
         else:
             code = ExitCode.TIMED_OUT if result is Result.WAITING else ExitCode.FAILED
             yield name, result, IbgwError(f"not logged in ({', '.join(why) or 'unknown'})", exit_code=code)
 
 
 def logged_in(deployment: Deployment, names: Sequence[str]) -> frozenset[str]:
-    """Those that are, now."""
+    """Those that are, now, or that are offline by their hours."""
     from healthcheck.runner import look
 
     report = look(deployment, gateways=names, wait=0, checks=LOGIN, progress=lambda _: None)
-    return frozenset(name for name in names if result_of(report, name)[0] is Result.VERIFIED)
+    seen = {name: result_of(report, name) for name in names}
+    return frozenset(name for name, (result, why) in seen.items() if result is Result.VERIFIED or why == _OFFLINE)

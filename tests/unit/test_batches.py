@@ -159,6 +159,13 @@ def test_a_canary_that_does_not_log_in_is_the_only_one_that_was_touched(fleet: F
     assert fleet.outcomes() == {"a": "not logged in (login_failed)"} | dict.fromkeys(NAMES[1:], "not_reached")
 
 
+def test_one_that_is_offline_by_its_hours_is_no_failure(fleet: Fleet) -> None:
+    fleet.reasons = {"a": "offline"}
+    assert fleet.run(Rules(parallel=9)) is None
+    assert "a: offline by its hours" in fleet.said
+    assert "a" in batches.logged_in(FLEET, NAMES)
+
+
 def test_one_that_fails_keeps_none_of_its_batch_from_its_end(fleet: Fleet) -> None:
     fleet.broken = {"c"}
     error = fleet.run(Rules(parallel=3))
