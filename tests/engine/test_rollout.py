@@ -35,7 +35,7 @@ class ThreeGateways(StackUnderTest):
 
     def rollout(self, line: str, code: int) -> tuple[dict[str, str], str]:
         """Each gateway's result, and what was said."""
-        done = self.ibgw(f"rollout --stack {STACK} --json {line}", code)
+        done = self.ibgw(f"rollout --stack {STACK} --json --parallel 1 {line}", code)
         found = json.loads(done.stdout)
         assert found["exit_code"] == code
         return {one["gateway"]: one["result"] for one in found["gateways"]}, done.stderr
@@ -101,13 +101,14 @@ def test_run_again_it_goes_on_with_what_is_left(gateways: ThreeGateways) -> None
     gateways.pulumi("preview", "--expect-no-changes")
 
 
-def test_another_image_is_taken_to_one_after_the_other(gateways: ThreeGateways) -> None:
+def test_another_image_is_taken_to_the_canary_and_then_to_a_batch(gateways: ThreeGateways) -> None:
     build(gateways.sandbox, gateways.client, SECOND)
     gateways.declare(image=SECOND)
     before = gateways.containers()
-    assert gateways.rollout("--gateway main", 0)[0] == {"main": "verified"}
-    assert changed(gateways, before) == ["main"]
-    assert gateways.rollout("", 0)[0] == dict.fromkeys(NAMES, "verified")
+    results, said = gateways.rollout("--parallel 2", 0)
+    assert results == dict.fromkeys(NAMES, "verified")
+    assert "1/2 main: " in said
+    assert "2/2 second, third: " in said
     assert changed(gateways, before) == list(NAMES)
     gateways.pulumi("preview", "--expect-no-changes")
 
