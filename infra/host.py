@@ -68,6 +68,17 @@ def read_host(host: str) -> HostContents:
         raise IbgwError(f"ibgw:dockerHost: {error}") from None
 
 
+def image_made(host: str, image_id: str) -> int:
+    """When an image on the Docker host was built, in seconds since the epoch; 0 where it does not say, as one that is
+    built reproducibly, or is gone. Raises IbgwError (COULD_NOT_RUN)."""
+    from deployment.tables import Kind
+    from healthcheck.docker_host import DockerHost, docker_errors, moment
+
+    with DockerHost(host) as docker, docker_errors(f"{host} stopped answering", "try again"):
+        image = docker.inspect(Kind.IMAGE, image_id)
+        return 0 if image is None else max(0, round(moment(image["Created"]).timestamp()))
+
+
 def _ours(spec: StackSpec, labels: Mapping[str, str]) -> bool:
     return (
         labels.get(Label.PREFIX) == spec.names.prefix

@@ -65,6 +65,10 @@ SECRETS_MADE = Reference("secrets made")
 """When the version of each gateway's secret was made, as JSON: seconds since the epoch by the gateway."""
 
 
+IMAGE_MADE = Reference("image made")
+"""When the gateways' image was built: seconds since the epoch."""
+
+
 def entry(gateway: str) -> Reference:
     """What the prober is told of a gateway, for whoever knows it (infra.outputs.watched_entry)."""
     return Reference(f"watched {gateway}")
@@ -126,6 +130,7 @@ def describe(
     probing = ("--stack", stack, "--interval", f"{settings.interval.total_seconds():g}", *told)
     watching = (
         *("--stack", stack, "--trading-hours", hours.model_dump_json(), "--versions-made", SECRETS_MADE),
+        *("--image-made", IMAGE_MADE),
         *(("--alertmanager",) if settings.alertmanager else ()),
         *(("--pushgateway", settings.pushgateway, "--instance", names.watcher) if settings.pushgateway else ()),
     )

@@ -1,5 +1,6 @@
 """What a stack declares on a Docker host: the provider, images and networks, and its gateways there."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
@@ -8,14 +9,17 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
+from deployment.errors import IbgwError
 from deployment.parts import VERIFIER_IMAGE, Reference
+from infra import host as where
 from infra import lost_volumes, outputs, release, spec, trial
 from infra.components.gateway import Gateway, GatewayArgs
 from infra.components.images import declare_gateway_image, declare_verifier_image
 from infra.components.monitoring import Monitoring, MonitoringArgs
 from infra.components.parts import declare_network
 from infra.credentials import Channels, Credentials, Seed
-from infra.monitoring import SECRETS_MADE, entry
+from infra.failure import failed
+from infra.monitoring import IMAGE_MADE, SECRETS_MADE, entry
 
 
 def declare_provider(docker_host: str) -> docker.Provider:
@@ -71,6 +75,7 @@ async def declare(
         watched: dict[Reference, pulumi.Input[str]] = {
             VERIFIER_IMAGE: verifier.repo_digest,
             SECRETS_MADE: json.dumps(made),
+            IMAGE_MADE: image_id.apply(lambda known: _made(host.docker_host, known)),
         }
         for name, gateway in gateways.items():
             watched |= {**gateway.networks, entry(name): outputs.watched_entry(stack, host.gateways[name])}
@@ -89,3 +94,11 @@ async def declare(
         verifier_image_id=verifier.repo_digest,
         monitoring_ids=monitoring.container_ids if monitoring is not None else None,
     )
+
+
+async def _made(docker_host: str, image_id: str) -> str:
+    """Raises RunError."""
+    try:
+        return str(await asyncio.to_thread(where.image_made, docker_host, image_id))
+    except IbgwError as error:
+        raise failed(str(error)) from None

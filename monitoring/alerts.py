@@ -20,6 +20,8 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 SECRET_DAYS = 90
 """As `ibgw credentials check` has it."""
+IMAGE_DAYS = 180
+"""A new version of IBKR's program comes about each month, and old ones are refused one day."""
 MEMORY_MB = 2048
 MEMORY_SHARE = 0.85
 """Of the container's limit: the default one is lower than MEMORY_MB."""
@@ -349,6 +351,17 @@ ALERTS: tuple[Alert, ...] = (
         "Whoever saw it once in all that time can still log in as the user.",
         "ibgw credentials check --stack STACK --gateway GATEWAY",
         "Rotate it outside of the trading hours (docs/credentials.md): it costs a login.",
+        lasts=HOUR,
+    ),
+    Alert(
+        "IBGatewayImageOld",
+        Severity.WARNING,
+        f"time() - max by (stack) (ibgw_image_timestamp_seconds{{{JOB}}}) > {IMAGE_DAYS} * 86400",
+        "The image of the gateways of {{ $labels.stack }} is old",
+        "IBKR refuses the login of versions that it no longer supports.",
+        "ibgw plan --stack STACK",
+        "On paper name a newer version in `ibgw:image`, outside of the trading hours: it costs a login. Live takes it "
+        "by `ibgw promote`.",
         lasts=HOUR,
     ),
     Alert(

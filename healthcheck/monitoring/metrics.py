@@ -172,6 +172,13 @@ _LAST_WEEKLY = _row(
 _NEXT_WEEKLY = _row(
     "ibgw_gateway_next_weekly_login_timestamp_seconds", Source.PROBER, _EPOCH, "When the next one is due."
 )
+_IMAGE = _row(
+    "ibgw_image_timestamp_seconds",
+    Source.WATCHER,
+    _EPOCH,
+    "When the gateways' image was built, as it says itself; not there where it does not.",
+    whose=("stack",),
+)
 _SECRET = _row(
     "ibgw_gateway_secret_timestamp_seconds",
     Source.WATCHER,
@@ -286,10 +293,11 @@ def of_report(report: Report) -> Iterator[Sample]:
 @dataclass(frozen=True)
 class Configured:
     """What no look shows. `hours`: the stack's trading hours. `secrets_made`: when the version of each gateway's secret
-    was, in seconds since the epoch."""
+    was, in seconds since the epoch. `image_made`: when their image was built, 0 where it does not say."""
 
     hours: Hours | None = None
     secrets_made: Mapping[str, float] = field(default_factory=dict)
+    image_made: float = 0.0
 
 
 def of_seen(seen: Seen | None, now: float, configured: Configured) -> Iterator[Sample]:
@@ -297,6 +305,8 @@ def of_seen(seen: Seen | None, now: float, configured: Configured) -> Iterator[S
     yield Sample(_FRESH, (), seen is not None and seen.fresh(now))
     if seen is None:
         return
+    if configured.image_made:
+        yield Sample(_IMAGE, (seen.stack,), configured.image_made)
     if configured.hours is not None:
         yield Sample(_TRADING, (seen.stack,), trading(configured.hours, datetime.fromtimestamp(now, UTC)))
     yield Sample(_DISK_SIZE, (seen.stack,), seen.disk.size)

@@ -95,13 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     top.add_argument("--instance", help="what it is called there")
     top.add_argument("--trading-hours", type=ToldHours.model_validate_json, metavar="JSON")
     top.add_argument("--versions-made", type=json.loads, default={}, metavar="JSON", help="seconds by gateway")
+    top.add_argument("--image-made", type=float, default=0.0, metavar="SECONDS")
     options = top.parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
     to = channels.read()
     if options.alertmanager:
         to = to.model_copy(update={"notify": ()})
     watching = Watching(options.stack, to)
-    configured = Configured(options.trading_hours, options.versions_made)
+    configured = Configured(options.trading_hours, options.versions_made, options.image_made)
     Handler.watching, Handler.configured = watching, configured
 
     def samples() -> Iterator[metrics.Sample]:

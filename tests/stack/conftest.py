@@ -175,6 +175,7 @@ class Program:
         verified: list[StackSpec] = []
         outputs: dict[str, Any] = {}
         self.monkeypatch.setattr(host, "read_host", lambda _host: HostContents(on_host, self.info))
+        self.monkeypatch.setattr(host, "image_made", lambda *_: 1767225600)
         self.monkeypatch.setattr(trial, "try_out", self.try_out)
         self.monkeypatch.setattr(lost_volumes, "make", self.make)
         self.monkeypatch.setattr(lost_volumes, "kept_file", lambda *_: self.kept)

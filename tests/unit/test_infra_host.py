@@ -8,7 +8,7 @@ from deployment.errors import IbgwError
 from deployment.tables import Kind
 from healthcheck import docker_host
 from healthcheck.docker_host import DockerError
-from infra.host import HostObject, read_host
+from infra.host import HostObject, image_made, read_host
 from tests.unit.fake_docker import FakeDocker
 
 
@@ -38,3 +38,16 @@ def test_a_host_that_stops_answering_is_named_by_its_setting(monkeypatch: pytest
     with pytest.raises(IbgwError, match="ibgw:dockerHost: unix:///x stopped answering: read timed out") as failure:
         read_host("unix:///x")
     assert failure.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("created", "made"),
+    [("2026-01-01T00:00:00.5Z", 1767225600), ("1970-01-01T00:00:00Z", 0), ("0001-01-01T00:00:00Z", 0)],
+)
+def test_an_image_says_when_it_was_built_or_does_not(monkeypatch: pytest.MonkeyPatch, created: str, made: int) -> None:
+    docker = FakeDocker()
+    docker.objects[Kind.IMAGE] = {"sha256:1": {"Id": "sha256:1", "Created": created}}
+    monkeypatch.setattr(docker_host, "DockerHost", lambda _: docker)
+    assert image_made("unix:///x", "sha256:1") == made
+    assert image_made("unix:///x", "sha256:2") == 0
+    assert docker.closed

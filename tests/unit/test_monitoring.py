@@ -377,7 +377,7 @@ def test_every_metric_of_the_table_is_told(tmp_path: Path, one: GatewaySeen) -> 
     file = tmp_path / "seen.json"
     handover.write(seen_of(one), file)
     hours = ToldHours.model_validate_json(TradingHours(days=(Weekday.WED, Weekday.THU)).model_dump_json())
-    status, kind, text = watcher.page("/metrics", file, lambda: 1001.0, Configured(hours, {"main": 9.0}))
+    status, kind, text = watcher.page("/metrics", file, lambda: 1001.0, Configured(hours, {"main": 9.0}, 8.0))
     assert (status, kind) == (HTTPStatus.OK, watcher.METRICS)
     missing = {metric.name for metric in metrics.TABLE} - {name for name, *_ in samples(text)}
     assert missing == {
@@ -400,6 +400,7 @@ def test_every_metric_of_the_table_is_told(tmp_path: Path, one: GatewaySeen) -> 
     # 1970 begins on a Thursday, at 19:00 of Wednesday in New York.
     assert told["ibgw_trading_hours",] == 0
     assert told["ibgw_gateway_secret_timestamp_seconds",] == 9
+    assert told["ibgw_image_timestamp_seconds",] == 8
     later = Configured(hours.model_copy(update={"close": "19:30"}))
     _, _, text = watcher.page("/metrics", file, lambda: 1001.0, later)
     assert samples(text)["ibgw_trading_hours",] == 1

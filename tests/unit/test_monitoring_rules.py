@@ -48,6 +48,7 @@ UNCLEAN = of_main("ibgw_gateway_unclean_timestamp_seconds")
 CLIENTS, EXPECTED = of_main("ibgw_gateway_clients"), of_main("ibgw_gateway_clients_expected")
 TRADING = named("ibgw_trading_hours", stack="paper")
 SECRET = of_main("ibgw_gateway_secret_timestamp_seconds")
+IMAGE = named("ibgw_image_timestamp_seconds", stack="paper")
 PUSHED = named("push_time_seconds")
 LAST_WEEKLY = of_main("ibgw_gateway_last_weekly_login_timestamp_seconds")
 NEXT_WEEKLY = of_main("ibgw_gateway_next_weekly_login_timestamp_seconds")
@@ -82,6 +83,7 @@ FIRES: dict[str, Case] = {
     "IBGatewayDisk": Case({DISK: "50 9x1000"}, "12m"),
     "IBGatewayClock": Case({CLOCK: "0 0 -9x1000"}, "7m"),
     "IBGatewaySecretOld": Case({SECRET: f"{-90 * 86400}x1000"}, "62m"),
+    "IBGatewayImageOld": Case({IMAGE: f"{-180 * 86400}x1000"}, "62m"),
     "IBGatewayWatcherMissing": Case({}, "4m", absent=True),
 }
 SILENT: dict[str, Case] = {
@@ -119,6 +121,7 @@ SILENT: dict[str, Case] = {
     "IBGatewayDisk": Case({DISK: "50 9x5 50x1000"}, "12m"),
     "IBGatewayClock": Case({CLOCK: "4x1000"}, "9m"),
     "IBGatewaySecretOld": Case({SECRET: f"{-89 * 86400}x1000"}, "70m"),
+    "IBGatewayImageOld": Case({IMAGE: f"{-179 * 86400}x1000"}, "70m"),
     "IBGatewayWatcherMissing": Case({named("up"): "1 0 1x1000", PUSHED: "0+60x1000"}, "9m"),
 }
 
