@@ -88,9 +88,9 @@ def split(moments: Mapping[str, float], api: float, total: float) -> dict[str, f
     """The parts of one run: they add up to `total`. `moments` are `benchmarks.phases`'; all in seconds."""
     verifier = moments["_follow_verifier ends"] - moments["_follow_verifier begins"]
     return {
-        START: moments["read_contract begins"],
-        CONTRACT: moments["read_contract ends"] - moments["read_contract begins"],
-        LOOK: moments["_follow_verifier begins"] - moments["read_contract ends"],
+        START: moments["described_stack begins"],
+        CONTRACT: moments["described_stack ends"] - moments["described_stack begins"],
+        LOOK: moments["_follow_verifier begins"] - moments["described_stack ends"],
         CONTAINER: verifier - api,
         API: api,
         ISOLATION: moments["_isolation ends"] - moments["_follow_verifier ends"],
