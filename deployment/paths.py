@@ -51,6 +51,11 @@ def picture_file(project: Path, stack: str, gateway: str) -> Path:
     return written(project) / "screens" / f"{stack}.{gateway}.png"
 
 
+def screen_record(project: Path, stack: str) -> Path:
+    """Who opened the screen of one of its gateways, and when: two lines each time."""
+    return reports(project) / f"{stack}.screen.jsonl"
+
+
 def kept_file(project: Path, stack: str) -> Path:
     """What a stack's last update exported (deployment.kept)."""
     return written(project) / "descriptions" / f"{stack}.json"

@@ -36,17 +36,18 @@ class LocalStream(DockerStream):
 
 
 class LocalDocker(FakeDocker):
-    """`instead`: what words of a command stand for here, such as the path of a display."""
+    """`instead`: what stands here for parts of a command's words, as for a display; `exactly`: for whole ones."""
 
     def __init__(self, instead: Mapping[str, str]) -> None:
         super().__init__()
         self.instead = instead
+        self.exactly: dict[str, str] = {}
         self.started: list[subprocess.Popen[bytes]] = []
 
     @contextmanager
     def talk(self, container: str, command: Sequence[str]) -> Iterator[LocalStream]:
         self._do("talk", container, *command)
-        words = [*command]
+        words = [self.exactly.get(word, word) for word in command]
         for word, here in self.instead.items():
             words = [part.replace(word, here) for part in words]
         pipe = subprocess.PIPE
@@ -57,3 +58,5 @@ class LocalDocker(FakeDocker):
                 yield stream
             finally:
                 stream.close()
+                process.wait(60)
+                assert stream.said is not None  # while it can be read
