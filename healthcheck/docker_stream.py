@@ -42,30 +42,41 @@ class DockerStream:
 
     def read(self) -> bytes:
         """The next of its standard output, at least one byte; none once it has ended."""
-        while True:
-            while not self._left:
-                header = self._output.read(_HEADER.size)
-                if len(header) < _HEADER.size:
+        with closed_is_broken():
+            while True:
+                while not self._left:
+                    header = self._output.read(_HEADER.size)
+                    if len(header) < _HEADER.size:
+                        return b""
+                    kind, self._left = _HEADER.unpack(header)
+                    self._of_stderr = kind == _STDERR
+                data = self._output.read1(min(self._left, CHUNK))
+                if not data:
                     return b""
-                kind, self._left = _HEADER.unpack(header)
-                self._of_stderr = kind == _STDERR
-            data = self._output.read1(min(self._left, CHUNK))
-            if not data:
-                return b""
-            self._left -= len(data)
-            if not self._of_stderr:
-                return data
-            self._said += data[: SAID - len(self._said)]
+                self._left -= len(data)
+                if not self._of_stderr:
+                    return data
+                self._said += data[: SAID - len(self._said)]
 
     def write(self, data: bytes) -> None:
         """To its standard input."""
-        self._socket.sendall(data)
+        with closed_is_broken():
+            self._socket.sendall(data)
 
     def close(self) -> None:
         """Ends the connection, and a reading that waits."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._response.close()
+
+
+@contextmanager
+def closed_is_broken() -> Iterator[None]:
+    """A file that was closed meanwhile is a ValueError to Python."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(f"the connection is closed: {error}") from error
 
 
 @contextmanager

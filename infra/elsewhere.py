@@ -29,7 +29,10 @@ _NETWORK = (
     "have the client join the gateway's network (`ibgw env` prints its name) and name it under clients"
 )
 _TUNNEL = "no tunnel out of the container: ibgw:dockerHost takes ssh://, and `ibgw forward` works through it"
-_SCREEN = "off; on paper vnc.enabled makes a password at each start, and `ibgw forward --vnc` leads there"
+_SCREEN = (
+    "nothing to set: `ibgw screen` shows any gateway's windows, and `ibgw screen --open` leads a VNC viewer there, "
+    "without a port or a password"
+)
 _SCRIPTS = (
     "the container runs the image's scripts and our first process, nothing else, since a script there could read the "
     "password: do it from a client's container, or build an image of your own and name it in ibgw:image"
@@ -66,6 +69,8 @@ _ROWS: Mapping[str, Row] = {
     "TWS_SETTINGS_PATH": Row(None, "the settings lie in a volume of the gateway's own, which is kept"),
     "VNC_SERVER_PASSWORD VNC_SERVER_PASSWORD_FILE SSH_VNC_PORT": Row(None, _SCREEN),
     "VNC_PASSWORD VNC_PWD VNC_PORT DISPLAY_WIDTH DISPLAY_HEIGHT": Row(None, _SCREEN),
+    # A setting of ours in 0.2.
+    "vnc": Row(None, f"{_SCREEN}; remove this key, which costs no login unless it was enabled"),
     "SSH_TUNNEL SSH_OPTIONS SSH_ALIVE_INTERVAL SSH_ALIVE_COUNT SSH_PASSPHRASE SSH_PASSPHRASE_FILE": Row(None, _TUNNEL),
     "SSH_REMOTE_PORT SSH_USER_TUNNEL SSH_RESTART .ssh": Row(None, _TUNNEL),
     "CUSTOM_CONFIG config.ini": Row(None, _FILES),

@@ -399,12 +399,6 @@ class Debug(_Settings):
     enabled: bool = False
 
 
-class Vnc(_Settings):
-    """The gateway's screen, for a look at a dialog; paper only."""
-
-    enabled: bool = False
-
-
 class Right(StrEnum):
     """Of an option."""
 
@@ -545,7 +539,6 @@ class Gateway(_Settings):
     resources: Resources = Resources()
     container: ContainerSettings = ContainerSettings()
     debug: Debug = Debug()
-    vnc: Vnc = Vnc()
     checks: Checks = Checks()
     clients: tuple[ClientSettings, ...] = ()
 
@@ -629,8 +622,6 @@ class Settings(_Settings):
                     f"{where}.credentials.secretId: gateway {other!r} has the same secret "
                     f"{gateway.credentials.secret_id!r}; a user has one session, so each gateway needs its own"
                 )
-            if self.mode is Mode.LIVE and gateway.vnc.enabled:
-                raise ValueError(f"{where}.vnc.enabled: refused on live: whoever sees the screen can trade")
             seed = gateway.second_factor.secret_id
             other = secrets.setdefault(seed, name) if seed is not None else name
             if other != name or seed == gateway.credentials.secret_id:

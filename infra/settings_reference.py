@@ -109,7 +109,6 @@ MEANINGS: Mapping[str, str] = {
     "gateways.NAME.debug.enabled": (
         "More of IBC's logging, and a volume for the gateway's logs (`ibgw logs --files`): of 14 days, at most 256 MiB."
     ),
-    "gateways.NAME.vnc.enabled": "The gateway's screen; paper only, never published.",
     "gateways.NAME.checks.accountAccess.level": "Whether the accounts have figures: `required`, or `warn` or `off` for "
     "a user without any, such as one for market data alone. The accounts of `account.expected` are always required.",
     "gateways.NAME.checks.marketData.level": "`required`, `warn` or `off`. At `warn`, causes on IBKR's side warn, and "

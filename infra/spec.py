@@ -49,7 +49,6 @@ SUPERVISOR_PATH = f"{SETTINGS_PATH}/guard/supervisor.sh"
 replaces no gateway: it is used from the next start on."""
 VALUES_PATH = f"{HOME}/ibgw/values"
 """What the supervisor reads of its gateway."""
-VNC_PASSWORD_PATH = f"{HOME}/vnc_password"
 
 SECRETS_PATH = "/run/secrets"
 VERSION_FILE = f"{SECRETS_PATH}/secret_version"
@@ -192,8 +191,6 @@ def environment(mode: Mode, gateway: config.Gateway) -> dict[str, str]:
         variables["SAVE_TWS_SETTINGS"] = f"Every {round(session.save_settings.total_seconds() / 60)} mins"
     elif session.save_settings is not None:
         variables["SAVE_TWS_SETTINGS"] = " ".join(session.save_settings)
-    if gateway.vnc.enabled:
-        variables["VNC_SERVER_PASSWORD_FILE"] = VNC_PASSWORD_PATH
     return dict(sorted(variables.items()))
 
 

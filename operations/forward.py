@@ -13,12 +13,11 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deployment.description import MONITORING_PORT, VNC_PORT, Container, Deployment, Gateway, Monitoring
+from deployment.description import MONITORING_PORT, Container, Deployment, Gateway, Monitoring
 from deployment.errors import ExitCode, IbgwError
 from deployment.tables import Kind
 from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.remedies import names
-from infra.spec import VNC_PASSWORD_PATH
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 65536
@@ -42,19 +41,6 @@ def watcher_relay(docker_host: str, watcher: Container) -> list[str]:
     """The same to a stack's watcher, whose image has no socat."""
     relay = ("python3", "-m", "healthcheck.monitoring.relay", str(MONITORING_PORT))
     return ["docker", "--host", docker_host, "exec", "--interactive", watcher.name, *relay]
-
-
-def vnc_password(docker: DockerHost, deployment: Deployment, gateway: Gateway) -> str:
-    """The password of the gateway's screen, new at each of its starts. Raises IbgwError (REFUSED) where VNC is off."""
-    with docker_errors(f"Container {gateway.container.name} on {docker.url}", "try again"):
-        password = docker.read_file(gateway.container.id, VNC_PASSWORD_PATH)
-    if password is None:
-        raise IbgwError(
-            f"The gateway {gateway.container.name} shows no screen: set ibgw:gateways.{gateway.name}.vnc.enabled to "
-            f"true (paper only) and run `pulumi up --stack {deployment.stack}`, which logs in again.",
-            exit_code=ExitCode.REFUSED,
-        )
-    return password.strip()
 
 
 def require_docker_cli() -> None:
@@ -190,23 +176,16 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             return
 
 
-def forward(deployment: Deployment, gateway: Gateway, port: int, say: Say, *, vnc: bool = False) -> None:
-    """Forwards `port` on the loopback to the gateway's API, or to its screen, until SIGINT or SIGTERM.
+def forward(deployment: Deployment, gateway: Gateway, port: int, say: Say) -> None:
+    """Forwards `port` on the loopback to the gateway's API, until SIGINT or SIGTERM.
 
     Raises IbgwError if it cannot begin.
     """
-    password = ""
+    require_docker_cli()
     with DockerHost(deployment.docker_host) as docker:
-        require_docker_cli()
         require_running(docker, deployment, gateway)
-        if vnc:
-            password = vnc_password(docker, deployment, gateway)
-    if vnc:
-        say(f"The screen's password until the gateway's next start: {password}")
-    command = relay_command(deployment.docker_host, gateway, VNC_PORT if vnc else gateway.api.inner_port)
-
-    what = "the screen of gateway" if vnc else "gateway"
-    _serve(command, port, f"{what} {gateway.name!r} of stack {deployment.stack!r} ({gateway.mode})", say)
+    command = relay_command(deployment.docker_host, gateway, gateway.api.inner_port)
+    _serve(command, port, f"gateway {gateway.name!r} of stack {deployment.stack!r} ({gateway.mode})", say)
 
 
 def forward_monitoring(deployment: Deployment, port: int, say: Say) -> None:

@@ -91,7 +91,8 @@ def values(mode: Mode, gateway: config.Gateway) -> str:
         "OFFLINE_UNTIL": _minute(offline.until if offline else None),
         "DEBUG": _yes(gateway.debug.enabled),
         "RELOGIN": _yes(gateway.second_factor.relogin),
-        "VNC": _yes(gateway.vnc.enabled),
+        # Of the setting `vnc`, which is gone. Without this line the file would change, and replace the gateway.
+        "VNC": "no",
         "ZONE_RULES": zone_rules(session.time_zone),
     }
     if gateway.second_factor.method is SecondFactor.TOTP:

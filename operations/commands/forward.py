@@ -19,9 +19,6 @@ def forward(
     monitoring: Annotated[
         bool, typer.Option("--monitoring", help="What tells Prometheus of the stack, where it is on, on port 9464.")
     ] = False,
-    vnc: Annotated[
-        bool, typer.Option("--vnc", help="The gateway's screen, where it is on, instead of its API.")
-    ] = False,
     service: Annotated[
         bool, typer.Option("--service", help="Write a systemd user unit that does so and comes back, and end.")
     ] = False,
@@ -33,7 +30,7 @@ def forward(
     It is on this machine's loopback; nothing is published. Whoever can open a connection to 127.0.0.1 on this machine
     can use the gateway meanwhile. --json is for --service, which ends.
     """
-    from deployment.description import MONITORING_PORT, VNC_PORT, Mode
+    from deployment.description import MONITORING_PORT, Mode
     from deployment.errors import ExitCode, IbgwError
     from deployment.paths import project_folder
     from operations.forward import forward as run
@@ -42,19 +39,13 @@ def forward(
     from operations.live import by_name
     from operations.stack import choose_gateway
 
-    if service and vnc:
-        raise IbgwError(
-            "--service --vnc: expected one of them; the screen's password is new at each start, and shown by "
-            "`ibgw forward --vnc`.",
-            exit_code=ExitCode.BAD_USAGE,
-        )
     if as_json and not service:
         raise IbgwError(
             "--json: expected with --service; without it the command goes on.", exit_code=ExitCode.BAD_USAGE
         )
-    if monitoring and (service or vnc or gateway is not None):
+    if monitoring and (service or gateway is not None):
         raise IbgwError(
-            "--monitoring: expected without --service, --vnc and --gateway; it is of the stack, and for a look at it.",
+            "--monitoring: expected without --service and --gateway; it is of the stack, and for a look at it.",
             exit_code=ExitCode.BAD_USAGE,
         )
     deployment = described_stack(stack).deployment
@@ -69,9 +60,9 @@ def forward(
             deployment.stack,
             yes_live,
         )
-    port = port or (VNC_PORT if vnc else chosen.api.inner_port)
+    port = port or chosen.api.inner_port
     if not service:
-        run(deployment, chosen, port, say, vnc=vnc)
+        run(deployment, chosen, port, say)
         return
     path = unit_file(chosen)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,8 +27,8 @@ def ini(key: str) -> tuple[str, str]:
 
 
 # What is changed, verdict, where the effect is seen (a command inside the container, a path in `docker inspect` or one
-# in the contract), and what is to be seen there. Keys and forms are those of the image's config.ini.tmpl, common.sh and
-# run_x11_vnc. Changes add up; those that turn the second factor on come last.
+# in the contract), and what is to be seen there. Keys and forms are those of the image's config.ini.tmpl, common.sh.
+# Changes add up; those that turn the second factor on come last.
 EDITS: list[tuple[dict[str, Any], str, tuple[str, str], str]] = [
     ({"checks.marketData.level": "off"}, "none", (CONTRACT, "checks.market_data.level"), '"off"'),
     ({"checks.orderCapability.level": "off"}, "none", (CONTRACT, "checks.order_capability.level"), '"off"'),
@@ -142,7 +142,6 @@ EDITS: list[tuple[dict[str, Any], str, tuple[str, str], str]] = [
     ({"container.labels": ["com.example.team=trading"]}, "relogin", (INSPECT, "Config.Labels"), "com.example.team"),
     ({"container.logMaxFiles": 3}, "relogin", (INSPECT, "HostConfig.LogConfig.Config.max-file"), "3"),
     ({"debug.enabled": True}, "relogin", ini("LogStructureScope"), "LogStructureScope=unknown"),
-    ({"vnc.enabled": True}, "relogin", (SHELL, "wc -c /home/ibgateway/vnc_password"), "12 "),
     (
         {"secondFactor.exitInterval": "90s"},
         "relogin",

@@ -18,7 +18,6 @@ from tests.unit.test_settings import changed
 DECLARED = Path(__file__).with_name("declared.json")
 EVERYTHING = {
     "debug": {"enabled": True},
-    "vnc": {"enabled": True},
     "api": {"masterClientId": 7},
     "secondFactor": {"method": "push", "device": "IB Key"},
     "container": {"probeInterval": "45s", "stopGrace": "2m", "logMaxSize": "20m", "logMaxFiles": 3},

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
-from healthcheck.docker_stream import CHUNK, DockerStream
+from healthcheck.docker_stream import CHUNK, DockerStream, closed_is_broken
 from healthcheck.text import clean
 from tests.unit.fake_docker import FakeDocker
 
@@ -22,11 +22,13 @@ class LocalStream(DockerStream):
 
     def read(self) -> bytes:
         assert self.process.stdout is not None
-        return os.read(self.process.stdout.fileno(), CHUNK)
+        with closed_is_broken():
+            return os.read(self.process.stdout.fileno(), CHUNK)
 
     def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
-        os.write(self.process.stdin.fileno(), data)
+        with closed_is_broken():
+            os.write(self.process.stdin.fileno(), data)
 
     def close(self) -> None:
         """As Docker does: the command's input ends, and nobody reads its output."""

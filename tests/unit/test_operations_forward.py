@@ -20,7 +20,6 @@ from operations.forward import (
     require_docker_cli,
     require_running,
     require_watching,
-    vnc_password,
     watcher_relay,
 )
 from operations.stack import parse_contract
@@ -94,19 +93,6 @@ def test_the_relay_takes_bytes_both_ways() -> None:
             connection.close()
             assert relay.stdout.read() == b"200"
         assert relay.returncode == 0
-
-
-def test_without_vnc_the_screen_is_refused_with_the_setting() -> None:
-    with pytest.raises(IbgwError, match=r"ibgw:gateways\.main\.vnc\.enabled") as refused:
-        vnc_password(FakeDocker(), CONTRACT, GATEWAY)
-    assert refused.value.exit_code == 7
-
-
-def test_the_screen_s_password_is_read_from_the_container() -> None:
-    docker = FakeDocker()
-    docker.files["/home/ibgateway/vnc_password"] = "abc123\n"  # noqa: S105 - made up
-    assert vnc_password(docker, CONTRACT, GATEWAY) == "abc123"
-    assert docker.asked == [("read_file", "a" * 64, "/home/ibgateway/vnc_password")]
 
 
 def run(pids: Path, client: Callable[[int], Awaitable[None]], said: list[str] | None = None) -> list[str]:

@@ -106,10 +106,6 @@ def test_on_live_the_name_is_asked_for_and_the_unit_says_it(
     assert '"--yes-live" "live"' in written(tmp_path, "live").read_text()
 
 
-def test_the_screen_is_no_service(project: Path) -> None:
-    assert cli.run(["forward", "--stack", "paper", "--service", "--vnc"]) == 2
-
-
 def test_what_means_something_to_systemd_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", '/opt/50% "odd"\\$HOME')
     gateway = parse_contract(contract_json(), "x").gateways["main"]

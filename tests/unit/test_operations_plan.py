@@ -182,12 +182,12 @@ def test_a_setting_that_only_one_version_knows_is_a_reason_once_somebody_sets_it
     preview = json.loads(upgraded("no_change"))
     [component] = [step for step in preview["steps"] if step["urn"].endswith("::ibgw:gateway:Gateway::main")]
     old = component["oldState"]["inputs"]["settings"]
-    del old["vnc"], old["api"]["bypassWarnings"]
+    del old["debug"], old["api"]["bypassWarnings"]
     old["gone"] = {"enabled": True}
     assert [one.setting for one in main_of(read("p", json.dumps(preview))).reasons] == [THIS_VERSION]
-    component["newState"]["inputs"]["settings"]["vnc"] = {"enabled": True}
+    component["newState"]["inputs"]["settings"]["debug"] = {"enabled": True}
     found = main_of(read("p", json.dumps(preview)))
-    assert ([one.setting for one in found.reasons], found.version) == (["vnc.enabled"], None)
+    assert ([one.setting for one in found.reasons], found.version) == (["debug.enabled"], None)
 
 
 def without(told: Any, setting: str) -> Any:
@@ -209,7 +209,7 @@ def every_default() -> dict[str, Any]:
 OFFLINE = {"from": "22:00", "until": "06:00"}
 
 
-@pytest.mark.parametrize("setting", sorted({*every_setting(), "vnc", "container"} - {"clients"}))
+@pytest.mark.parametrize("setting", sorted({*every_setting(), "debug", "container"} - {"clients"}))
 def test_a_key_that_a_version_adds_counts_with_its_default(setting: str) -> None:
     """Its value in the settings of this version, where nobody has set it."""
     told = every_default()
@@ -347,7 +347,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "container.logMaxFiles": ({}, 3, "replaces"),
     "container.labels": ({}, ["team=quant"], "replaces"),
     "debug.enabled": ({}, True, "replaces"),
-    "vnc.enabled": ({}, True, "replaces"),
     "checks.accountAccess.level": ({}, "off", "nothing"),
     "checks.marketData.level": ({}, "off", "nothing"),
     "checks.marketData.contract.symbol": ({}, "QQQ", "nothing"),

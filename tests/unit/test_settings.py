@@ -222,7 +222,7 @@ BAD: list[Any] = [
     pytest.param("paper", {f"{MAIN}.container.logMaxSize": "10MB"}, "logMaxSize", "10m", id="log-size"),
     pytest.param("paper", {f"{MAIN}.container.logMaxFiles": 0}, "logMaxFiles", "greater than", id="log-files"),
     pytest.param("paper", {f"{MAIN}.debug.enabled": "on"}, "debug.enabled", "true or false", id="debug"),
-    pytest.param("live", {f"{MAIN}.vnc.enabled": True}, f"{MAIN}.vnc.enabled", "refused on live", id="vnc-on-live"),
+    pytest.param("paper", {f"{MAIN}.vnc.enabled": False}, f"{MAIN}.vnc", "`ibgw screen --open`", id="vnc"),
     pytest.param("paper", {f"{MAIN}.checks.marketData.level": "must"}, "marketData.level", "'required'", id="level"),
     pytest.param(
         "paper", {f"{MAIN}.checks.marketData.contract.currency": "$"}, "currency", "three letters", id="currency"
