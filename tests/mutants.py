@@ -44,6 +44,8 @@ WORKFLOWS = "tests/unit/test_workflows.py"
 WRITE_FILTER = "tests/unit/test_healthcheck_write_filter.py"
 POOL = "tests/unit/test_client_pool.py"
 CODES = "tests/unit/test_second_factor.py"
+SCREEN = "tests/unit/test_screen_look.py"
+VIEWER = "tests/unit/test_screen_viewer.py"
 LOOK = "async def look(context: Context) -> Observation:\n"
 
 
@@ -2103,6 +2105,48 @@ MUTATIONS = (
         "super().connection_lost(None if closed else exc)",
         "super().connection_lost(exc)",
         f"{POOL}::test_a_close_is_a_close_however_it_arrives",
+    ),
+    Mutation(
+        "what the login form may be is seen in a picture",
+        "healthcheck/screen/look.py",
+        "picture.pixels[part] if seen else bytes(part.stop - part.start)",
+        "picture.pixels[part]",
+        f"{SCREEN}::test_only_a_dialog_is_seen",
+    ),
+    Mutation(
+        "a picture is taken while windows move",
+        "healthcheck/screen/look.py",
+        "        if before == standing:\n",
+        "        if True:\n",
+        f"{SCREEN}::test_a_picture_is_taken_anew_where_windows_moved_meanwhile",
+    ),
+    Mutation(
+        "another user's viewer is let in",
+        "operations/screen_viewer.py",
+        "if owner(viewer) == os.getuid():",
+        "if True:",
+        f"{VIEWER}::test_another_user_s_connection_is_refused",
+    ),
+    Mutation(
+        "whoever only looks can click",
+        "operations/screen_viewer.py",
+        "keeper if control else [*keeper, VIEW_ONLY]",
+        "keeper",
+        f"{VIEWER}::test_a_viewer_sees_everything_and_can_do_nothing",
+    ),
+    Mutation(
+        "x11vnc outlives a command that was cut off",
+        "operations/screen_viewer.py",
+        'read -rt "$lease" word',
+        "read -r word",
+        f"{VIEWER}::test_x11vnc_never_outlives_the_command[cut off]",
+    ),
+    Mutation(
+        "a screen is opened without a record",
+        "operations/screen_control.py",
+        "        record(file, line)\n",
+        "",
+        f"{VIEWER}::test_what_cannot_be_recorded_is_not_opened",
     ),
 )
 

@@ -165,6 +165,20 @@ def test_no_picture_is_taken_while_windows_move(shown: TestDisplay, client: Clie
     assert 255 not in found.picture.pixels[0::3]
 
 
+def test_a_picture_is_taken_anew_where_windows_moved_meanwhile(shown: TestDisplay, client: Client) -> None:
+    form = client.window(LOGIN, Area(0, 0, 40, 40), RED)
+
+    def move(asked: int) -> None:
+        if asked == 3:  # after the first picture
+            form.configure(x=1)
+            client.display.sync()
+
+    with Screen.at(shown.path) as screen:
+        restless: Any = Restless(screen, move)
+        look(restless, wait=lambda _: None)
+    assert restless.asked == 5
+
+
 def test_windows_that_never_stand_still_are_no_picture(shown: TestDisplay, client: Client) -> None:
     form = client.window(LOGIN, Area(0, 0, 40, 40), RED)
 

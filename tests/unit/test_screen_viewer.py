@@ -16,7 +16,7 @@ from Xlib import X
 from deployment.errors import IbgwError
 from healthcheck.screen.display import Area
 from healthcheck.screen_run import SOCKET
-from operations import peer, screen_viewer
+from operations import peer, screen_control, screen_viewer
 from operations.screen_control import Titles, check, opened
 from operations.screen_viewer import DISPLAY, KEEPER, serve
 from tests.displays import TestDisplay, display
@@ -89,11 +89,12 @@ def test_a_viewer_sees_everything_and_can_do_nothing(docker: LocalDocker, client
     viewer = Viewer(served.port)
     assert (viewer.width, viewer.height) == (120, 80)
     assert viewer.pixel(20, 20) == (255, 0, 0)
-    viewer.click(20, 20)
-    window.change_attributes(background_pixel=0x07E0)
-    window.clear_area()
-    client.display.sync()
-    until(lambda: viewer.pixel(20, 20)[1] > 200, "the new colour")
+    for colour, channel in ((0x07E0, 1), (0x001F, 2), (0xF800, 0)):
+        viewer.click(20, 20)
+        window.change_attributes(background_pixel=colour)
+        window.clear_area()
+        client.display.sync()
+        until(lambda channel=channel: viewer.pixel(20, 20)[channel] > 200, "the new colour")  # type: ignore[misc]
     assert client.events() == []
     # Nobody else gets in.
     with pytest.raises(ConnectionRefusedError):
@@ -256,11 +257,15 @@ def test_who_had_hands_on_it_and_which_windows_were_there_is_recorded(
     assert found[0].seen == {"DU***567 Configuration"}
 
 
-def test_what_cannot_be_recorded_is_not_opened(docker: LocalDocker, tmp_path: Path) -> None:
+def test_what_cannot_be_recorded_is_not_opened(
+    docker: LocalDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+    monkeypatch.setattr(screen_control, "serve", lambda _, container, **__: served.append(container))
     (tmp_path / "reports").touch()
     with pytest.raises(IbgwError, match="whoever opens a screen is recorded there"):
         opened(docker, CONTRACT, GATEWAY, tmp_path / "reports" / "x", port=0, control=False, say=print)
-    assert docker.did("talk") == []
+    assert served == []
 
 
 @pytest.mark.parametrize(
