@@ -6,6 +6,7 @@ What ibgw reads of its own lies in its packages, which may be installed anywhere
 import errno
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from deployment.errors import IbgwError
@@ -49,6 +50,11 @@ def update_report(project: Path, stack: str) -> Path:
 def picture_file(project: Path, stack: str, gateway: str) -> Path:
     """What a gateway's screen showed: the latest of `ibgw screen`."""
     return written(project) / "screens" / f"{stack}.{gateway}.png"
+
+
+def pictures(project: Path, stack: str) -> Callable[[str], Path]:
+    """Where a verification keeps what a gateway showed when it failed, by the gateway's name: beside its report."""
+    return lambda gateway: reports(project) / f"{stack}.{gateway}.png"
 
 
 def screen_record(project: Path, stack: str) -> Path:

@@ -1,11 +1,13 @@
 """One gateway's verification: follows its verifier, looks at Docker meanwhile, and has both judged."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from deployment.abilities import Info, first_user, limits_lacking
 from deployment.description import Deployment, Gateway
@@ -24,6 +26,8 @@ from healthcheck.reachability import ProbeTarget, Reachability, ReachabilityRoun
 from healthcheck.reasons import EXPLANATIONS, Reason, Retry
 from healthcheck.redact import Redactor
 from healthcheck.report import GatewayReport, Vantage, check_result, gateway_report
+from healthcheck.screen.display import ScreenError
+from healthcheck.screen_run import TELLING, titles
 from healthcheck.text import clean
 from healthcheck.verdict import failing, heals
 from healthcheck.verifier_container import BUDGET, VerifierFailed, Verifiers
@@ -66,6 +70,7 @@ class Verification:
     verifiers: Verifiers
     image: Inspected | None
     recorded: Callable[[], Collection[str]]
+    pictures: Callable[[str], Path] | None
 
 
 class GatewayRun:
@@ -169,6 +174,7 @@ class GatewayRun:
         if not attempt.last:
             elapsed_ms = round((time.monotonic() - self._began) * 1000)
             attempt = replace(attempt, duration_ms=max(0, elapsed_ms - attempt.waited_ms))
+        windows, picture = self._screen(checks)
         return gateway_report(
             self.gateway,
             self._shared.deployment.stack,
@@ -180,9 +186,26 @@ class GatewayRun:
             image_id=self._shared.deployment.verifier.image_id,
             stopped=self._stopped,
             note=self._note,
+            windows=windows,
+            picture=picture,
             docker_host=self._shared.deployment.docker_host,
             redactor=self._redactor,
         )
+
+    def _screen(self, checks: Iterable[CheckObservation]) -> tuple[list[str], Path | None]:
+        """The titles of what it shows, where a window may be why it fails, and the file that has a picture of it."""
+        shared = self._shared
+        file = None if shared.pictures is None else shared.pictures(self.gateway.name)
+        try:
+            if file is not None:
+                file.unlink(missing_ok=True)  # of an earlier verification
+            if not any(check.reason in TELLING for check in failing(checks, self.gateway)) or not self._container.runs:
+                return [], None
+            shown = titles(shared.docker, self.gateway.container.name, None if os.environ.get("CI") else file)
+        except (DockerError, ScreenError, OSError) as error:
+            self._say(f"its screen could not be looked at: {error}")
+            return [], None
+        return [self._redactor.text(title) for title in shown], file if file is not None and file.exists() else None
 
     def _say(self, text: str, time_used: str = "", *, once: str = "") -> None:
         """Tells what the gateway waits for: when it changes, then with what need be said `once`, and now and then while

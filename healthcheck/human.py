@@ -56,6 +56,10 @@ def _gateway_block(gateway: GatewayReport, stack: str, colour: bool) -> str:
         lines.append(f"  {painted}  {check.name:<{NAME_WIDTH}}  {reason}{check.seen}{time}")
         if check.remedy and check.verdict in (CheckVerdict.FAIL, CheckVerdict.WARN):
             lines.append(f"  {'':<4}  {'':<{NAME_WIDTH}}  -> {check.remedy}")
+    if gateway.windows:
+        lines.append(f"  on its screen: {', '.join(gateway.windows)}")
+    if gateway.picture:
+        lines.append(f"  a picture of it: {gateway.picture}")
     if gateway.note:
         lines.append(f"  {_paint(f'note  {gateway.note}', 'yellow', colour)}")
     took = max(gateway.took_ms, gateway.waited_ms + gateway.duration_ms) / 1000

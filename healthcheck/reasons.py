@@ -488,7 +488,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The login automation does not find its way in a window of the gateway's program: the two do not fit "
         "together, or IBKR changed the window.",
         (
-            "read which window it is: {logs}",
+            "see which window it is: {screen}",
             "{other_image}",
         ),
     ),
@@ -564,7 +564,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "A dialog that nobody answers stands in the way of the login. Only its title is in the log; it may ask for "
         "an agreement, or refuse this version of the gateway.",
         (
-            "read its title: {logs}",
+            "see which it is: {screen}",
             "log in at IBKR's site and do what it asks",
             "where it refuses this version of the gateway, {other_image}; where not, {login}",
         ),
@@ -782,7 +782,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The what-if order was not answered with margin figures.",
         (
             VERIFY,
-            "if it repeats, look for a dialog that stands open: {logs}",
+            "if it repeats, look for a dialog that stands open: {screen}",
         ),
         side=Side.IBKR,
         heals=True,

@@ -91,6 +91,7 @@ def names(
         "stop": f"`ibgw stop {where}`",
         "verify": f"`ibgw verify {where}`",
         "logs": f"`ibgw logs {where}`",
+        "screen": f"`ibgw screen {where}`",
         "repair": f"`ibgw repair --stack {stack}`",
         "unpause": f"`{docker} unpause {container}`",
         "remove": f"`{docker} rm --force {container}`",

@@ -4,7 +4,7 @@ The remedies are written here, with the names of the stack and the gateway; noth
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -81,7 +81,8 @@ class GatewayReport(Model):
     """One gateway. `waited_ms` passed until the last attempt began, `duration_ms` is the last attempt's own time.
     `took_ms`: from the beginning of the verification until the gateway was judged; 0 in a report of an earlier version.
 
-    `stopped`: the verification stopped it. `note`: that, or that it was left as it is, in words.
+    `stopped`: the verification stopped it. `note`: that, or that it was left as it is, in words. `windows`: the titles
+    of those that it shows, the topmost first, where one may be the cause; `picture`: the file that has them.
     """
 
     gateway: Text
@@ -96,6 +97,8 @@ class GatewayReport(Model):
     checks: tuple[CheckResult, ...]
     stopped: bool = False
     note: Text | None = None
+    windows: tuple[Text, ...] = ()
+    picture: Text | None = None
 
 
 class Report(Model):
@@ -155,6 +158,8 @@ def gateway_report(
     image_id: str | None = None,
     stopped: bool = False,
     note: str | None = None,
+    windows: Sequence[str] = (),
+    picture: Path | None = None,
     docker_host: str = docker_address.LOCAL,
     redactor: Redactor | None = None,
 ) -> GatewayReport:
@@ -178,6 +183,8 @@ def gateway_report(
         checks=tuple(result for result in results if asked is None or result.name in asked or result.verdict in amiss),
         stopped=stopped,
         note=note,
+        windows=tuple(windows),
+        picture=None if picture is None else str(picture),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from deployment.description import Deployment, Gateway
@@ -35,6 +36,7 @@ def verify(
     interrupted: threading.Event | None = None,
     acts: bool = True,
     recorded: Callable[[], Collection[str]] = tuple,
+    pictures: Callable[[str], Path] | None = None,
 ) -> Report:
     """Verify gateways of a stack, all at once.
 
@@ -53,7 +55,8 @@ def verify(
     it from another thread, and all ends soon and leaves nothing behind. `acts`: a gateway whose credentials were
     rejected is stopped, and the report says so; `look` leaves it as it is. `recorded`: asks for the ids of the
     containers that the stack's state holds now, once at most, and only where somebody is found whom the description
-    does not know; it may raise IbgwError. Raises IbgwError when nothing could be run.
+    does not know; it may raise IbgwError. `pictures`: for a gateway's name the file for what it shows where a window
+    may be why it fails; none is kept in CI, and none without. Raises IbgwError when nothing could be run.
     """
     began = time.monotonic()
     chosen = _chosen(deployment, gateways)
@@ -100,6 +103,7 @@ def verify(
                 verifiers=verifiers,
                 image=image,
                 recorded=_once(recorded),
+                pictures=pictures,
             )
             runs = [GatewayRun(shared, gateway) for gateway in chosen]
             targets = [target for target in pool.map(GatewayRun.begin, runs) if target is not None]

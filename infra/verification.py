@@ -14,7 +14,7 @@ import pulumi
 from deployment.description import Deployment
 from deployment.errors import ExitCode, IbgwError, kind
 from deployment.kept import keep
-from deployment.paths import kept_file, update_report, writable_again
+from deployment.paths import kept_file, pictures, update_report, writable_again
 from deployment.tables import Token
 from infra.failure import failed, uncoloured
 from infra.spec import StackSpec
@@ -102,6 +102,7 @@ def verify_after_update(deployment: pulumi.Output[dict[str, Any]], spec: StackSp
                     wait=spec.verification_timeout.total_seconds() if spec.verification_timeout else None,
                     progress=_progress,
                     interrupted=interrupted,
+                    pictures=pictures(project, spec.stack),
                     recorded=lambda: asyncio.run_coroutine_threadsafe(_recorded(spec.stack), loop).result(),
                 )
         except IbgwError as error:

@@ -1,6 +1,5 @@
 """`ibgw screen`: the windows that a gateway shows, and a picture of them for its owner's eyes alone."""
 
-import os
 from pathlib import Path
 
 from deployment.description import Deployment, Gateway
@@ -11,7 +10,7 @@ from healthcheck.docker_host import DockerHost, docker_errors
 from healthcheck.report import Model
 from healthcheck.screen.display import ScreenError
 from healthcheck.screen.look import Shows, look, png, shows
-from healthcheck.screen_run import screen_of
+from healthcheck.screen_run import keep, screen_of
 from healthcheck.text import Text
 from operations.answers import Answer
 from operations.formats import columns
@@ -78,7 +77,13 @@ def take(
                 f"there once its program is started: `ibgw status {where}` says how it is.",
                 exit_code=ExitCode.COULD_NOT_RUN,
             ) from None
-    keep(png(seen.picture), file)
+    try:
+        keep(png(seen.picture), file)
+    except OSError as error:
+        raise IbgwError(
+            f"{file}: {error.strerror}, so the picture is not kept; {writable_again(error)}.",
+            exit_code=ExitCode.COULD_NOT_RUN,
+        ) from None
     return ScreenAnswer(
         stack=deployment.stack,
         gateway=gateway.name,
@@ -98,20 +103,3 @@ def take(
         ),
         picture=str(file),
     )
-
-
-def keep(picture: bytes, file: Path) -> None:
-    """In a file that only its owner may read, whole or not at all. Raises IbgwError (could not run)."""
-    unfinished = file.with_name(f".{file.name}.new")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.unlink(missing_ok=True)
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as opened:
-            opened.write(picture)
-        unfinished.replace(file)
-    except OSError as error:
-        raise IbgwError(
-            f"{file}: {error.strerror}, so the picture is not kept; {writable_again(error)}.",
-            exit_code=ExitCode.COULD_NOT_RUN,
-        ) from None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deployment.description import Deployment
 from deployment.kept import keep
-from deployment.paths import find_project, kept_file, project_folder, reports, update_report
+from deployment.paths import find_project, kept_file, pictures, project_folder, reports, update_report
 from healthcheck.observation import CheckName
 from healthcheck.report import Report
 from healthcheck.runner import look, verify
@@ -32,6 +32,7 @@ def run(
 
     Raises IbgwError when it could not run at all.
     """
+    project = find_project()
     report = (look if looking else verify)(
         deployment,
         gateways=gateways,
@@ -41,11 +42,11 @@ def run(
         progress=progress,
         show_accounts=show_accounts,
         recorded=Stack(deployment.stack).recorded_ids,
+        pictures=None if project is None else pictures(project, deployment.stack),
     )
     report = report.model_copy(update={"note": note})
     if strict:
         report = report.strict()
-    project = find_project()
     if project is not None:
         report.write(reports(project) / f"{deployment.stack}.json", progress)
     return report

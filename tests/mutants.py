@@ -2107,6 +2107,20 @@ MUTATIONS = (
         f"{POOL}::test_a_close_is_a_close_however_it_arrives",
     ),
     Mutation(
+        "a picture of an unknown dialog is kept by itself",
+        "healthcheck/screen_run.py",
+        "    if picture is not None and seen.pictured:\n",
+        "    if picture is not None:\n",
+        f"{SCREEN}::test_a_failure_s_picture_is_kept_only_of_a_window_that_is_known[Annual Agreement-False]",
+    ),
+    Mutation(
+        "continuous integration keeps pictures of a gateway",
+        "healthcheck/gateway_run.py",
+        'None if os.environ.get("CI") else file',
+        "file",
+        f"{RUNNER}::test_no_picture_is_kept_in_ci",
+    ),
+    Mutation(
         "what the login form may be is seen in a picture",
         "healthcheck/screen/look.py",
         "picture.pixels[part] if seen else bytes(part.stop - part.start)",

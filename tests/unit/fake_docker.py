@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -264,6 +265,13 @@ class FakeDocker(DockerHost):
     def run(self, container: str, command: Any, *, stderr: bool = False) -> str:
         self._do("run", container, " ".join(command))
         return next((text for part, text in self.prints.items() if part in " ".join(command)), "")
+
+    @contextmanager
+    def talk(self, container: str, command: Any) -> Iterator[Any]:
+        """No command here can be talked to."""
+        self._do("talk", container, *command)
+        yield from ()
+        raise DockerError(f"{command[0]} cannot be talked to here")
 
     def create(self, image: str, command: Any = None, **options: Any) -> str:
         self._do("create", image, options | {"command": command})

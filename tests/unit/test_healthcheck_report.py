@@ -85,7 +85,7 @@ def test_json_has_the_agreed_shape_and_reads_back() -> None:
     assert found["schema"] == 1
     assert list(found["gateways"][0]) == [
         "gateway", "mode", "verdict", "started_at", "waited_ms", "duration_ms", "took_ms", "vantage", "verifier",
-        "checks", "stopped", "note",
+        "checks", "stopped", "note", "windows", "picture",
     ]  # fmt: skip
     assert list(found["gateways"][0]["checks"][0]) == [
         "name", "verdict", "required", "reason", "seen", "data", "skipped_because", "remedy", "steps", "runbook",

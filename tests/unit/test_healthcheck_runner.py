@@ -897,3 +897,63 @@ def test_what_may_heal_is_waited_for_by_a_verifier_and_what_may_not_is_told_at_o
     watched.prints[ASKED] = report_line(failing("authenticated", "account_kind_mismatch"))
     assert first(verify_watched(watched)) == ("fail", "account_kind_mismatch")
     assert len(watched.verifiers) == 1
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
+    """A screen with two windows: where pictures of it were asked for."""
+    asked: list[Path | None] = []
+
+    def titles(docker: object, container: str, picture: Path | None) -> tuple[str, ...]:
+        asked.append(picture)
+        if picture is not None:
+            picture.write_bytes(b"png")
+        return "Re-login \x1b[2J is required", "DU1234567 IBKR Gateway"
+
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(gateway_run, "titles", titles)
+    return asked
+
+
+def told_of(report: Report) -> tuple[tuple[str, ...], str | None]:
+    return report.gateways[0].windows, report.gateways[0].picture
+
+
+def test_a_failure_that_a_window_may_cause_names_the_windows(
+    host: VerifyingDocker, shown: list[Path | None], tmp_path: Path
+) -> None:
+    host.verifier_lines = [report_line(failing("authenticated", "not_logged_in"))]
+    file = tmp_path / "paper.main.png"
+    report = runner.verify(
+        stack(gateway()), wait=0, progress=print, pictures=lambda name: tmp_path / f"paper.{name}.png"
+    )
+    assert told_of(report) == (("Re-login \\x1b[2J is required", "DU***567 IBKR Gateway"), str(file))
+    assert "  on its screen: Re-login \\x1b[2J is required, DU***567 IBKR Gateway\n" in render_human(report)
+    assert f"  a picture of it: {file}" in render_human(report)
+    # The next verification keeps no picture of an earlier failure.
+    host.verifier_lines = [HEALTHY]
+    runner.verify(stack(gateway()), wait=0, progress=print, pictures=lambda name: file)
+    assert not file.exists()
+
+
+def test_no_picture_is_kept_in_ci(
+    host: VerifyingDocker, shown: list[Path | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    host.verifier_lines = [report_line(failing("authenticated", "not_logged_in"))]
+    report = runner.verify(stack(gateway()), wait=0, progress=print, pictures=lambda name: tmp_path / "picture")
+    assert (len(report.gateways[0].windows), report.gateways[0].picture, shown) == (2, None, [None])
+
+
+@pytest.mark.parametrize("line", [HEALTHY, report_line(failing("market_data", "no_quote"))])
+def test_where_no_window_can_be_the_cause_nobody_looks(
+    host: VerifyingDocker, shown: list[Path | None], line: str
+) -> None:
+    host.verifier_lines = [line]
+    assert (told_of(verify(host, wait=0)), shown) == (((), None), [])
+
+
+def test_a_screen_that_cannot_be_looked_at_is_said(host: VerifyingDocker) -> None:
+    host.verifier_lines, told = [report_line(failing("authenticated", "not_logged_in"))], list[str]()
+    assert told_of(verify(host, wait=0, told=told)) == ((), None)
+    assert any("its screen could not be looked at: socat cannot be talked to here" in line for line in told)

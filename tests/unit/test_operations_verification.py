@@ -61,6 +61,7 @@ def test_options_reach_the_verification(verifier: Callable[[Report], dict[str, A
     asked = verifier(report("verified", 0))
     assert cli.run([*VERIFY, "--gateway", "other", "--wait", "1m30s", "--watch", "5m", "--show-accounts"]) == 0
     expected = {"gateways": ["other"], "wait": 90.0, "watch": 300.0, "show_accounts": True, "checks": None}
+    assert asked.pop("pictures")("main").name == "paper.main.png"
     assert asked == {"stack": "paper", **expected}
 
 
@@ -92,6 +93,7 @@ def test_defaults_wait_as_it_is_worth_it_for_all_gateways_and_hide_accounts(
     asked = verifier(report("verified", 0))
     assert cli.run(VERIFY) == 0
     expected = {"gateways": ["main", "other"], "wait": None, "watch": 0.0, "show_accounts": False, "checks": None}
+    assert asked.pop("pictures")("main").name == "paper.main.png"
     assert asked == {"stack": "paper", **expected}
 
 

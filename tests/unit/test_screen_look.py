@@ -15,8 +15,8 @@ from Xlib import X
 from deployment.errors import IbgwError
 from healthcheck.screen.display import Area, Picture, Screen, ScreenError, Window
 from healthcheck.screen.look import Shows, look, masked, png, shows
-from healthcheck.screen_run import SOCKET, screen_of
-from operations.screen import keep, take
+from healthcheck.screen_run import SOCKET, screen_of, titles
+from operations.screen import take
 from operations.stack import parse_contract
 from tests.displays import TestDisplay, display
 from tests.unit.local_commands import LocalDocker
@@ -275,7 +275,18 @@ def test_a_gateway_without_a_display_is_said(docker: LocalDocker, tmp_path: Path
     assert not (tmp_path / "screen.png").exists()
 
 
-def test_a_picture_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_is_said(docker: LocalDocker, client: Client, tmp_path: Path) -> None:
     (tmp_path / "folder").touch()
     with pytest.raises(IbgwError, match=r"folder/x\.png: .* so the picture is not kept"):
-        keep(b"", tmp_path / "folder" / "x.png")
+        take(docker, CONTRACT, GATEWAY, tmp_path / "folder" / "x.png", show_accounts=False)
+
+
+@pytest.mark.parametrize(("window", "kept"), [(FACTOR, True), (UNKNOWN, False), (LOGIN, False), ("", False)])
+def test_a_failure_s_picture_is_kept_only_of_a_window_that_is_known(
+    docker: LocalDocker, client: Client, tmp_path: Path, window: str, kept: bool
+) -> None:
+    client.window(window, Area(50, 10, 60, 40), BLUE)
+    file = tmp_path / "reports" / "paper.main.png"
+    assert titles(docker, "main", file) == (window or "(untitled)",)
+    assert file.exists() is kept
+    assert titles(docker, "main", None) == (window or "(untitled)",)
