@@ -194,7 +194,8 @@ def keeper(shown: TestDisplay, tmp_path: Path) -> Iterator[Callable[[int], "subp
 
 def connected(path: Path) -> socket.socket:
     stream = socket.socket(socket.AF_UNIX)
-    stream.connect(str(path))
+    # It is there a moment before anybody listens.
+    until(lambda: stream.connect_ex(str(path)) == 0, "a listener")
     stream.settimeout(60)
     assert stream.recv(12) == b"RFB 003.008\n"
     return stream
