@@ -36,7 +36,9 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how the gateways of a stack fared: availability, incidents, logins, latencies.
+    """Show how the gateways of a stack fared over time.
+
+    Availability, incidents, logins, latencies.
 
     From what the stack's watcher saw, where ibgw:monitoring is on; it keeps 35 days. "could trade" is the share of the
     trading hours (ibgw:tradingHours) in which a trader could; "outside windows" that of all hours without a planned

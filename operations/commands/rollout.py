@@ -29,7 +29,9 @@ def rollout(
     during_market: DuringMarket = False,
     as_json: Json = False,
 ) -> None:
-    """Update running gateways in batches, each verified before the next.
+    """Update running gateways in batches, a canary first.
+
+    Each batch is verified before the next.
 
     Takes what waits to be deployed to them. The first is the canary, alone; then come so many at a time. What is as
     declared already is verified only, and before it.
