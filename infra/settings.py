@@ -39,7 +39,7 @@ from infra.times import apart, in_new_york, parse_time_of_day
 
 MINIMUM_HEADROOM_MIB = 512
 """Memory that Java needs beyond its heap, with Xvfb and the relay (users' reports: heap + 512 MiB)."""
-SUNDAY = 6
+SATURDAY, SUNDAY = 5, 6
 COMPOSE_LABELS = "com.docker."
 _DNS_LABEL_MAX = 63
 _DEEPEST = 16
@@ -310,7 +310,21 @@ class Session(_Settings):
                     f"coldRestart {self.cold_restart} {self.time_zone} on a Sunday is {new_york:%a %H:%M} in New York "
                     f"(on {new_york:%d %b}); IBKR ends all sessions until 01:00 on Sunday there, so choose a later time"
                 )
+        self._restart_finds_a_session(self.auto_restart, self.cold_restart)
         return self
+
+    def _restart_finds_a_session(self, restart: str | None, planned: str) -> None:
+        """A restart after the week's end finds a session that is over: the login would come then, and not at the hour
+        that was planned for it (Lean.Brokerages.InteractiveBrokers #246)."""
+        for day in (SATURDAY, SUNDAY) if restart else ():
+            at = in_new_york(restart or "", self.time_zone, weekday=day)
+            for nightly, weekly in zip(at, in_new_york(planned, self.time_zone, weekday=SUNDAY), strict=True):
+                if nightly.weekday() == SUNDAY and nightly.hour >= 1 and nightly < weekly:
+                    raise ValueError(
+                        f"autoRestart {restart} {self.time_zone} is {nightly:%a %H:%M} in New York (on "
+                        f"{nightly:%d %b}), after IBKR has ended all sessions and before coldRestart {planned}: the "
+                        "weekly login would come then; choose a time before 01:00 there, or one after coldRestart"
+                    )
 
 
 class Untested(StrEnum):

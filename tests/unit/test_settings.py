@@ -172,6 +172,20 @@ BAD: list[Any] = [
     pytest.param("paper", {f"{MAIN}.session.autoLogoff": "22:00"}, f"{MAIN}.session", "exactly one", id="both-times"),
     pytest.param("paper", {f"{MAIN}.session.autoRestart": REMOVED}, f"{MAIN}.session", "exactly one", id="no-time"),
     pytest.param("paper", {f"{MAIN}.session.coldRestart": "23:30"}, f"{MAIN}.session", "an hour", id="colliding-times"),
+    pytest.param(
+        "paper", {f"{MAIN}.session.autoRestart": "05:30"}, f"{MAIN}.session", "the weekly login", id="restart before it"
+    ),
+    pytest.param(
+        "paper",
+        {
+            f"{MAIN}.session.autoRestart": "23:00",
+            f"{MAIN}.session.coldRestart": "05:00",
+            f"{MAIN}.session.timeZone": "America/Los_Angeles",
+        },
+        f"{MAIN}.session",
+        "the weekly login",
+        id="restart on the evening before it",
+    ),
     pytest.param("paper", {f"{MAIN}.session.coldRestart": "00:30"}, f"{MAIN}.session", "an hour", id="around-midnight"),
     pytest.param(
         "paper",
