@@ -138,6 +138,16 @@ def env() -> None:
 
 
 @app.command()
+def windows() -> None:
+    """Print the name of a gateway image that shows real windows.
+
+    As ibgw:image of a paper stack: Swing windows on an X server, into which a code can be typed. It is made when it is
+    first asked for, which takes a minute."""
+    with _explained():
+        typer.echo(_sandbox().windows_image())
+
+
+@app.command()
 def status() -> None:
     """Say which parts run. Exit code 5 when one does not."""
     with _explained():

@@ -21,7 +21,17 @@ from typing import IO, Any
 import docker
 
 from deployment.errors import ExitCode, IbgwError
-from sandbox import base_image, docker_engine, internet, packages, project, registry, secrets_manager, toolchain
+from sandbox import (
+    base_image,
+    docker_engine,
+    internet,
+    packages,
+    project,
+    registry,
+    secrets_manager,
+    toolchain,
+    windows,
+)
 from sandbox.broker.control import BrokerControl
 from sandbox.internet import Internet
 from sandbox.locks import locked
@@ -268,6 +278,18 @@ class Sandbox:
     @property
     def gateway_image(self) -> str:
         return self._known(self._record.current.gateway_image)
+
+    def windows_image(self) -> str:
+        """The gateway's image with a Java that shows its windows on a real X server; made when first asked for."""
+        with closing(docker_engine.connect(self.docker_host)) as client:
+            return registry.windows_image(
+                client,
+                port=self._port(registry.PROCESS),
+                prefix=self.prefix,
+                gateway=self.gateway_image,
+                context=windows.context(self._cache, self._say),
+                say=self._say,
+            )
 
     def status(self) -> dict[str, bool]:
         """Whether each part runs."""

@@ -9,6 +9,7 @@ from docker.errors import APIError
 
 from deployment.errors import IbgwError
 from sandbox import images
+from sandbox.images import Context
 from sandbox.packages import find
 from sandbox.processes import Processes
 from sandbox.steps import Say
@@ -78,6 +79,20 @@ def gateway_image(
         return known
     say("building the gateway's image (10 to 30 s)")
     images.build(client, context, reference=f"127.0.0.1:{port}/{name}:{tag}", prefix=prefix, arguments=arguments)
+    return _push(client, port, name, tag, say)
+
+
+def windows_image(
+    client: docker.DockerClient, *, port: int, prefix: str, gateway: str, context: Context, say: Say
+) -> str:
+    """The gateway's image with real windows, by digest; built and pushed if missing. `gateway`: the one without."""
+    name, tag = f"{prefix}-windows", images.digest(context, {"GATEWAY": gateway})
+    known = _by_digest(port, name, tag)
+    if known is not None:
+        return known
+    say("building the gateway's image with windows (10 to 30 s)")
+    reference = f"127.0.0.1:{port}/{name}:{tag}"
+    images.build(client, context, reference=reference, prefix=prefix, arguments={"GATEWAY": gateway})
     return _push(client, port, name, tag, say)
 
 

@@ -25,6 +25,8 @@ from sandbox.steps import Say
 PROCESS = "secrets-manager"
 SERVER = Path(__file__).resolve().parent / "secrets_server.py"
 START_SECONDS = 60
+SEED = "/seed"
+"""How the id of the secret with a user's seed ends; before it, that of the user's credentials."""
 ACCESS_KEY = "sandbox"
 """moto takes any but that of `sandbox.secrets_server`; botocore insists on one."""
 
@@ -184,8 +186,12 @@ def fill(credentials: Sequence[Credential], *, port: int) -> None:
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=ACCESS_KEY,
         )
-        name, text, version = credential.secret_id, credential.secret(), credential.version_id
-        try:
-            client.create_secret(Name=name, SecretString=text, ClientRequestToken=version)
-        except client.exceptions.ResourceExistsException:
-            client.put_secret_value(SecretId=name, SecretString=text, ClientRequestToken=version)
+        puts = [(credential.secret_id, credential.secret(), credential.version_id)]
+        if credential.second_factor is SecondFactor.TOTP:
+            seed = f"{credential.secret_id}{SEED}"
+            puts.append((seed, credential.totp_secret, str(uuid.uuid5(uuid.NAMESPACE_URL, seed))))
+        for name, text, version in puts:
+            try:
+                client.create_secret(Name=name, SecretString=text, ClientRequestToken=version)
+            except client.exceptions.ResourceExistsException:
+                client.put_secret_value(SecretId=name, SecretString=text, ClientRequestToken=version)

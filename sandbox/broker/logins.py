@@ -9,7 +9,7 @@ from . import scenarios
 from .account import Account
 from .clock import week_end
 from .scenarios import Conditions, Login, LoginError
-from .users import User
+from .users import TOTP_STEP, User, code_at
 
 # IBKR publishes neither number. The waiting time in the dialog text that IBC quotes is just below five minutes.
 LOCKOUT_FAILURES = 5
@@ -75,6 +75,9 @@ class Counters:
     what_ifs: int = 0
     stranded_sessions: int = 0  # whose connection went without a logout, be it one that keeps the token
     second_factor_prompts: int = 0
+    codes: int = 0  # that were typed into a gateway's dialog
+    codes_refused: int = 0
+    least_code_life: float = 30.0  # seconds that the shortest-lived of them had left
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class UserState:
     locked_until: float = 0.0
     tokens: dict[str, Token] = field(default_factory=dict, repr=False)
     accounts: dict[str, Account] = field(default_factory=dict)
+    last_code: int = 0  # the half minute of the last one that was used (RFC 6238, 5.2)
 
     def __post_init__(self) -> None:
         for name in (*self.user.live_accounts, *self.user.paper_accounts):
@@ -132,6 +136,19 @@ class UserState:
             self.locked_until = now + LOCKOUT_SECONDS
             return Verdict.LOCKED
         return {Login.FAIL: Verdict.FAILED, Login.ERROR: Verdict.ERROR}.get(self.conditions.login, Verdict.REJECTED)
+
+    def takes_code(self, code: str, now: float) -> bool:
+        """One that was typed into a dialog: right at this time or half a minute before, and never used."""
+        self.counters.codes += 1
+        for step in (int(now) // TOTP_STEP, int(now) // TOTP_STEP - 1):
+            right = secrets.compare_digest(code_at(self.user.totp_secret, step * TOTP_STEP).encode(), code.encode())
+            if right and step > self.last_code:
+                self.last_code = step
+                life = (step + 1) * TOTP_STEP - now
+                self.counters.least_code_life = min(self.counters.least_code_life, life)
+                return True
+        self.counters.codes_refused += 1
+        return False
 
     def new_token(self, mode: str, now: float) -> str:
         """A token with which the gateway may log in again without a form, until the week ends. Earlier ones of the mode

@@ -123,6 +123,8 @@ class Conditions:
     login_error: LoginError = LoginError.PASSWORD
     push: Push = Push.AS_USER
     totp: bool = False  # a code has to be typed
+    devices: bool = False  # into the dialog of one of several
+    meets: str = ""  # what comes in the way of who types it: slow, front, steal or gone
     elsewhere: Elsewhere = Elsewhere.NONE
     api: Api = Api.NORMAL
     accounts: Accounts = Accounts.NORMAL
@@ -162,6 +164,12 @@ NORMAL = "normal"
 
 SCRIPT_ERRORS = tuple(range(1, 9))  # of ibcstart.sh
 IBC_ERRORS = tuple(range(76, 89))  # IBC's 1100 to 1112, modulo 256
+
+
+def _one_of(text: str, words: tuple[str, ...]) -> str:
+    if text not in words:
+        raise ValueError(text)
+    return text
 
 
 def _crash(text: str) -> Conditions:
@@ -222,6 +230,15 @@ _TABLE: dict[str, _Scenario] = {
         "nobody answers the second factor; its time is up at once", Conditions(push=Push.UNANSWERED)
     ),
     "totp-required": _fixed("every login needs a typed code, which the image cannot type", Conditions(totp=True)),
+    "totp-devices": _fixed(
+        "every login needs a typed code, and asks first of which device", Conditions(totp=True, devices=True)
+    ),
+    "totp-hindered": _Scenario(
+        "every login needs a typed code, and something is in the way of who types it",
+        lambda text: Conditions(totp=True, meets=_one_of(text, ("slow", "front", "steal", "gone"))),
+        "front",
+        "slow, front, steal or gone",
+    ),
     "competing-session": _fixed(
         "a primary session of the same user is open elsewhere: a new login gives way",
         Conditions(elsewhere=Elsewhere.PRIMARY),

@@ -3,6 +3,7 @@
 A gateway opens one TCP connection for each login and keeps it for as long as the session lasts. It sends objects with a
 `type`, the broker objects with an `event`:
 
+    code               -> code-refused, or what follows on an approval
     login              -> clock, then rejected | failed | login-error | locked | unavailable | outdated | blocked
                           | token-refused
                           | (closed without a word) | existing-session | second-factor, second-factor-closed | handoff
@@ -37,6 +38,7 @@ from .users import SecondFactor, User
 
 log = logging.getLogger("broker")
 
+DEVICES = ("IB Key", "Mobile Authenticator App")
 SECOND_FACTOR_SECONDS = 180  # IBC's default SecondFactorAuthenticationTimeout
 
 
@@ -268,8 +270,10 @@ class Broker:
         )
         state.counters.second_factor_prompts += 1
         link.push_answer = asyncio.get_running_loop().create_future()
-        link.send({"event": "second-factor", "code": link.wants_code})
-        gone = asyncio.ensure_future(self._await_end(reader))
+        conditions = state.conditions
+        devices = DEVICES if conditions.devices else ()
+        link.send({"event": "second-factor", "code": link.wants_code, "devices": devices, "meets": conditions.meets})
+        gone = asyncio.ensure_future(self._take_codes(link, reader))
         started = self.clock.now()
         try:
             approved, elapsed = await self._outcome(link, gone, started)
@@ -282,6 +286,16 @@ class Broker:
         if not approved:
             await self._await_end(reader)
         return approved
+
+    async def _take_codes(self, link: Link, reader: asyncio.StreamReader) -> None:
+        """What is typed into the gateway's dialog, until its connection ends. A wrong one leaves the dialog open."""
+        while (message := await jsonlines.read(reader)) is not None:
+            if message.get("type") != "code" or not link.wants_code or link.push_answer is None:
+                continue
+            if not link.state.takes_code(str(message["code"]), self.clock.now()):
+                link.send({"event": "code-refused"})
+            elif not link.push_answer.done():
+                link.push_answer.set_result(True)
 
     async def _outcome(self, link: Link, gone: asyncio.Future[None], started: float) -> tuple[bool, int]:
         """Whether the login was confirmed, and after how many seconds as the gateway is to see it. A dialog that wants

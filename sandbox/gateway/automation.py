@@ -18,12 +18,15 @@ from .jsonlines import Message
 from .launcher import LAUNCHER, WRONG_PASSWORD
 from .link import BrokerLink, LinkLost
 from .settings import LOGIN_TIMED_OUT, Exit, Settings
+from .windows import WINDOWS
 
 INVALID_STATE = 1110  # of IBC's ErrorCodes
 
 CONNECT_SECONDS = 5.0  # for how long the gateway tries to reach the login server
 SECOND_FACTOR_SECONDS = 180
 HEARTBEAT_SECONDS = 20  # between two lines of launcher.log while a second factor is waited for
+DEVICE_SECONDS = 1  # from the chosen device to the dialog that takes its code
+SLOW_SECONDS = 20  # of a dialog that is late
 RELOGIN_SECONDS = 5  # IBC's LoginManager: pause before a login after a timed-out second factor
 
 
@@ -50,6 +53,7 @@ class Automation:
         self._open_link = open_link
         self._link: BrokerLink | None = None
         self._attempts = 0
+        self._typing: asyncio.Task[None] | None = None
 
     async def log_in(self) -> LoggedIn:
         """Fills in the login form and submits it, again if the settings say so.
@@ -57,6 +61,7 @@ class Automation:
         Raises GiveUp, ColdRestart or Exit when there will be no session.
         """
         console.log("Login dialog WINDOW_OPENED: LoginState is LOGGED_OUT")
+        WINDOWS.order("form", self._settings.user_id)
         while True:
             wait = await self._attempt()
             if isinstance(wait, LoggedIn):
@@ -132,6 +137,7 @@ class Automation:
             "blocked": self._blocked,
             "second-factor": self._second_factor,
             "second-factor-closed": self._second_factor_closed,
+            "code-refused": self._code_refused,
             "existing-session": self._existing_session,
             "handoff": self._handoff,
             "contested": self._contested,
@@ -146,6 +152,7 @@ class Automation:
                     challenged.cancel()
                 if event["event"] == "accepted":
                     console.log("Login has completed")
+                    WINDOWS.order("main")
                     LAUNCHER.completed(second_factor=challenged is not None)
                     return LoggedIn(link, event["token"], event["state"])
                 wait = await handlers[event["event"]](link, event)
@@ -163,6 +170,8 @@ class Automation:
         finally:
             if challenged is not None:
                 challenged.cancel()
+            if self._typing is not None:
+                self._typing.cancel()
 
     async def _next(self, link: BrokerLink, exit_at: float | None) -> Message:
         """The next event; with `exit_at`, the process ends when it has not come by then."""
@@ -237,6 +246,37 @@ class Automation:
             console.log("Login frame has now become SecondFactorAuthenticationDialog")
         console.dialog("Second Factor Authentication")
         console.log("Second Factor Authentication initiated")
+        if not event["code"]:
+            WINDOWS.order("push")
+            return
+        if event["devices"]:
+            WINDOWS.order("list", *event["devices"])
+            chosen = self._settings.text("SecondFactorDevice", "")
+            if chosen not in event["devices"]:
+                if chosen:
+                    console.error(f"could not find second factor device '{chosen}' in the list")
+                else:
+                    console.log(
+                        "You should specify the required second factor device using the SecondFactorDevice setting in "
+                        "config.ini"
+                    )
+                return
+            # Its OK closes the dialog, and a second one takes the code.
+            await asyncio.sleep(DEVICE_SECONDS)
+        self._typing = asyncio.create_task(self._pass_codes(link, event["meets"]))
+
+    async def _pass_codes(self, link: BrokerLink, meets: str) -> None:
+        """The dialog for a code, and what comes in its way: `slow`, `front`, `steal` or `gone`."""
+        if meets == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
+        WINDOWS.order("code", meets)
+        if meets in ("front", "steal"):
+            WINDOWS.order(meets, "Anything")
+        while True:
+            link.send({"type": "code", "code": await WINDOWS.typed.get()})
+
+    async def _code_refused(self, link: BrokerLink, event: Message) -> None:
+        WINDOWS.order("refuse", "The code was not accepted.")
 
     async def _second_factor_closed(self, link: BrokerLink, event: Message) -> float | None:
         """After an answer: seconds within which the login must complete. After none: seconds to the next login."""

@@ -4,6 +4,7 @@ import sys
 from datetime import datetime
 
 from .clock import CLOCK
+from .windows import WINDOWS
 
 
 def raw(line: str) -> None:
@@ -22,6 +23,10 @@ def error(text: str) -> None:
 
 def dialog(title: str, event: str = "Opened") -> None:
     log(f"detected dialog entitled: {title}; event={event}")
+    if event == "Closed":
+        WINDOWS.order("close")
+    elif title != "Second Factor Authentication":
+        WINDOWS.order("dialog", title, "What it says.")
 
 
 def stamp(seconds: float) -> str:

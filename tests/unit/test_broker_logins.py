@@ -136,3 +136,17 @@ def test_users_file_with_a_secret_which_is_never_shown(tmp_path: Path) -> None:
     path.write_text(json.dumps({"users": [{**entry, "second_factor": "totp"}]}))
     with pytest.raises(ValueError, match="a second factor totp and no totp_secret"):
         users.load(path)
+
+
+def test_a_typed_code_is_taken_once_and_never_before_its_time() -> None:
+    known = UserState(User("a", "b", (), ("DU1",), users.SecondFactor.TOTP, RFC_SECRET))
+    now = 1_800_000_010.0
+    earlier, code, later = (users.code_at(RFC_SECRET, now + step * 30) for step in (-1, 0, 1))
+    assert not known.takes_code(later, now)
+    assert not known.takes_code("", now)
+    assert known.takes_code(code, now)
+    assert not known.takes_code(code, now)
+    # One of before a used one is used too.
+    assert not known.takes_code(earlier, now)
+    assert (known.counters.codes, known.counters.codes_refused, known.counters.least_code_life) == (5, 4, 20)
+    assert UserState(User("a", "b", (), ("DU1",), users.SecondFactor.TOTP, RFC_SECRET)).takes_code(earlier, now)

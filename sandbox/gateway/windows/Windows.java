@@ -24,7 +24,7 @@ import javax.swing.WindowConstants;
  * The windows that the gateway's program shows. One order a line on standard input, its words apart by tabs; what a
  * person does is told on standard output the same way. Titles are those that IBC's handlers know.
  *
- * Orders: form USER | code | list DEVICE... | push | dialog TITLE TEXT | front TITLE | steal | refuse TEXT | close | main
+ * Orders: form USER | code [gone] | list DEVICE... | push | dialog TITLE TEXT | front TITLE | steal | refuse TEXT | close | main
  * Told: shown | code TEXT | chosen DEVICE
  */
 public final class Windows {
@@ -55,7 +55,7 @@ public final class Windows {
     private void obey(String[] words) {
         switch (words[0]) {
             case "form": form(words[1]); break;
-            case "code": close(); code(); break;
+            case "code": close(); code(words[1].equals("gone")); break;
             case "list": close(); list(Arrays.copyOfRange(words, 1, words.length)); break;
             case "push": close(); show(SECOND_FACTOR, new JLabel("Open the notification that was sent to your phone.")); break;
             case "dialog": close(); show(words[1], new JLabel(words[2]), button("OK"), button("Cancel")); break;
@@ -82,8 +82,15 @@ public final class Windows {
         frame.setVisible(true);
     }
 
-    private void code() {
+    private void code(boolean goes) {
         field = new JTextField(12);
+        if (goes) {
+            field.addCaretListener(typed -> {
+                if (field != null && field.getText().length() == 3) {
+                    EventQueue.invokeLater(this::close);
+                }
+            });
+        }
         said = new JLabel("Enter the security code of your Mobile Authenticator App.");
         JButton ok = button("OK");
         ok.addActionListener(pressed -> tell("code", field.getText()));
