@@ -46,7 +46,9 @@ LINES: tuple[tuple[re.Pattern[str], LoginState], ...] = tuple(
 
 PUSH = "ib_key"
 SECOND_FACTORS = {"IB Key": PUSH, "SMS": "sms"}
-OTHER = "other"
+OTHER, PASSKEY = "other", "passkey"
+PASSKEYS = re.compile(r"passkey|FIDO|WebAuthn", re.IGNORECASE)
+"""What the program may call one: nobody has shown its log of such a login."""
 
 ANSWERED_WITHIN = timedelta(seconds=175)
 """IBKR ends a challenge that nobody answers after 180 to 185 seconds; one that ends earlier was answered: with no."""
@@ -116,7 +118,9 @@ def _unanswered(challenged: datetime, ended: datetime) -> LoginState:
 def _second_factor(tokens: str) -> str | None:
     """The kind by the name in brackets at a token's end, as in `[token=5, suffix=a[IB Key]]`."""
     named = re.search(r"\[([^][=]+)\]", tokens)
-    return None if named is None else SECOND_FACTORS.get(named[1], OTHER)
+    if named is None:
+        return None
+    return PASSKEY if PASSKEYS.search(named[1]) else SECOND_FACTORS.get(named[1], OTHER)
 
 
 # What tells least: a login is under way, or was refused with a text that is not known.

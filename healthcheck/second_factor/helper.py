@@ -27,9 +27,9 @@ PATIENCE = 10.0
 """Seconds for what is in the way to go by itself: windows come and go while a login proceeds."""
 DIALOG_PATIENCE = 170.0
 """For the dialog and its field: the window for a second factor is 180 s, and a loaded machine is slow to draw."""
-KEY_SECONDS = 5.0
-"""For a key to show."""
-FOCUS_SECONDS = 2.0
+KEY_SECONDS = 10.0
+"""For a key to show. What took too long for the code's life is taken back."""
+FOCUS_SECONDS = 5.0
 TAKEN_SECONDS = 60.0
 """From a submitted code to the word of the first process."""
 GLANCE = 0.05

@@ -367,7 +367,7 @@ want_factor() {
 	case $named in
 	"") ((EPOCHSECONDS - FACTOR < 5)) || want unnamed ;;
 	"IB Key") want push ;;
-	SMS) want other ;;
+	SMS | *[Pp]asskey* | *FIDO* | *WebAuthn*) want other ;;
 	*) want code ;;
 	esac
 } 2>/dev/null

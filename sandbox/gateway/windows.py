@@ -36,6 +36,11 @@ class Windows:
         self._process.stdin.write("\t".join(words) + "\n")
         self._process.stdin.flush()
 
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None

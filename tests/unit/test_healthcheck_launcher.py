@@ -58,6 +58,7 @@ PUSHED = (*START, LOGIN, KEY, CHALLENGE, BEAT)
         ((*START, LOGIN, KEY), "submitted", "ib_key"),
         ((*START, LOGIN, KEY.replace("IB Key", "SMS")), "submitted", "sms"),
         ((*START, LOGIN, KEY.replace("IB Key", "Mobile Authenticator app")), "submitted", "other"),
+        ((*START, LOGIN, KEY.replace("IB Key", "Passkey")), "submitted", "passkey"),
         (PUSHED, "second_factor_pending", "ib_key"),
         ((*PUSHED, timedelta(seconds=178), CLOSED), "second_factor_timeout", "ib_key"),
         ((*PUSHED, timedelta(seconds=20), CLOSED), "second_factor_closed", "ib_key"),

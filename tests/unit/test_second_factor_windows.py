@@ -1,5 +1,6 @@
 """Codes typed into real windows: Swing's, on a display for each user, judged as the simulated broker does."""
 
+import asyncio
 import io
 import multiprocessing
 import os
@@ -22,7 +23,11 @@ from sandbox import windows
 from sandbox.broker import users
 from sandbox.broker.logins import UserState
 from sandbox.environment import default_cache
+from sandbox.gateway import automation, console
+from sandbox.gateway.launcher import LAUNCHER
+from sandbox.gateway.windows import Windows
 from tests.displays import TestDisplay, display
+from tests.unit.simulated_gateway import simulated_gateway
 
 SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -94,7 +99,7 @@ class Typing:
         for order in orders:
             self.order(*order.split("|"))
 
-    def until_logged_in(self, number: int, seconds: float = 60) -> None:
+    def until_logged_in(self, number: int, seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while self.logins < number and time.monotonic() < end and (self.phase in AT_WORK):
             self.helper.look()
@@ -150,6 +155,49 @@ def test_five_logins(java: Path, tmp_path: Path) -> None:
 @pytest.mark.exhaustive
 def test_a_hundred_logins_of_many_users(java: Path, tmp_path: Path) -> None:
     log_in(java, tmp_path, number=10, times=10)
+
+
+def test_a_gateway_of_the_sandbox_passes_on_what_is_typed(
+    java: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the broker, after a list of devices of which IBC chooses one; its own log names what is asked for."""
+    user = users.User("trader", "right", ("U1111111",), ("DU1111111",), users.SecondFactor.TOTP, SEED)
+    script = tmp_path / "java"
+    shows = Windows()
+    monkeypatch.setattr("sandbox.gateway.windows.JAVA", script)
+    for module in (automation, console):
+        monkeypatch.setattr(module, "WINDOWS", shows)
+    LAUNCHER.begin(tmp_path)
+    with display() as shown, simulated_gateway(user, logged_in=False) as place:
+        script.write_text(
+            f"#!/bin/sh\nexport DISPLAY={shown.name} LD_LIBRARY_PATH={java}/lib\n"
+            f"exec {java}/jre/bin/java -Xmx64m -cp {java}/classes Windows\n"
+        )
+        script.chmod(0o755)
+        place.control.scenario("totp-devices")
+        # So that a code has its whole life.
+        place.control.clock(at=(time.time() // PERIOD + 1) * PERIOD)
+        helping = Helper(
+            tmp_path,
+            seed=SEED,
+            version="v-1",
+            wanted=lambda: Wanted(login="1:1", at=1, kind=Kind.CODE),
+            screen=lambda: Screen.at(shown.path),
+            synchronised=lambda: True,
+            now=place.broker.clock.now,
+        )
+        login = asyncio.run_coroutine_threadsafe(
+            place.open_gateway(SecondFactorDevice="Mobile Authenticator App"), place.loop
+        )
+        end = time.monotonic() + 60
+        while not login.done() and time.monotonic() < end:
+            helping.look()
+            time.sleep(0.1)
+        login.result(1)
+        counters = place.broker.states["trader"].counters
+        assert (counters.logins, counters.codes, counters.codes_refused) == (1, 1, 0)
+        shows.close()
+    assert "[Mobile Authenticator App]]" in (tmp_path / "launcher.log").read_text()
 
 
 def _burn() -> None:

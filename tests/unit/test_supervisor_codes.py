@@ -37,6 +37,7 @@ def told(box: Supervised) -> Wanted:
         ([ROUND.format("5,[Mobile Authenticator App]")], Kind.CODE),
         ([ROUND.format("5,[IB Key]")], Kind.PUSH),
         ([ROUND.format("5,[SMS]")], Kind.OTHER),
+        ([ROUND.format("5,[Passkey]")], Kind.OTHER),
         ([ROUND.format("5,[IB Key]"), ROUND.format("5,[Mobile Authenticator App]")], Kind.CODE),
         ([ROUND.format("5,[Mobile Authenticator App]"), RESTART], Kind.UNNAMED),
         ([ROUND.format("")], Kind.UNNAMED),
