@@ -1114,6 +1114,13 @@ MUTATIONS = (
         "tests/unit/test_healthcheck_runner.py::test_a_verifier_asks_where_the_prober_cannot",
     ),
     Mutation(
+        "a promotion is refused for what watches",
+        "operations/promotion/expected.py",
+        "if not other.watches and other.kind not in WITH_THE_IMAGE",
+        "if other.kind not in WITH_THE_IMAGE",
+        "tests/unit/test_releases.py::test_what_watches_may_come_and_change_with_a_release",
+    ),
+    Mutation(
         "a verifier takes the prober's client id",
         "healthcheck/checks/__init__.py",
         "last -= not watching",

@@ -66,11 +66,12 @@ class Change(BaseModel, frozen=True):
 
 class OtherChange(BaseModel, frozen=True):
     """Of an object that is no gateway's own container. The operation `leave` is of a volume that the stack lets go and
-    keeps."""
+    keeps. `watches`: it is of what watches the gateways, and none for them."""
 
     operation: str
     kind: Kind
     name: str
+    watches: bool = False
 
     @model_serializer
     def __str__(self) -> str:

@@ -67,7 +67,12 @@ def read(stack: str, preview: str) -> Plan:
     gateways = tuple(_gateway(name, containers.get(name, []), components.get(name, []), image) for name in names)
     gateways_own = {step["urn"] for container in containers.values() for step in container}
     others = {
-        OtherChange(operation=_operation(step), kind=kind, name=step["urn"].rpartition("::")[2])
+        OtherChange(
+            operation=_operation(step),
+            kind=kind,
+            name=step["urn"].rpartition("::")[2],
+            watches=Token.MONITORING in step["urn"],
+        )
         for step in steps
         # The stack, its provider and its components are no objects on the Docker host.
         if step["op"] != "same" and (kind := KINDS.get(_type(step["urn"]))) and step["urn"] not in gateways_own

@@ -17,7 +17,9 @@ def unexpected(plan: Plan) -> list[str]:
     """Each change that a promotion does not explain, in the plan's words; none at a stack's first deployment."""
     if plan.gateways and all(planned.verdict is PlanVerdict.CREATE for planned in plan.gateways):
         return []
-    return [*_of_gateways(plan), *(str(other) for other in plan.others if other.kind not in WITH_THE_IMAGE)]
+    # What watches touches no gateway, and may come or change with a commit.
+    others = (other for other in plan.others if not other.watches and other.kind not in WITH_THE_IMAGE)
+    return [*_of_gateways(plan), *map(str, others)]
 
 
 def _of_gateways(plan: Plan) -> Iterator[str]:

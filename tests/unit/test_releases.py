@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deployment.tables import Token
 from healthcheck.text import clean
 from infra.release import PaperReport, Release, Soak, write_release
 from operations.plan.model import Plan
@@ -121,3 +122,14 @@ def recorded() -> dict[str, Plan]:
 def test_of_a_plan_only_what_a_release_brings_is_expected() -> None:
     found = {name: unexpected(plan) for name, plan in recorded().items()}
     assert found == EXPECTED
+
+
+def test_what_watches_may_come_and_change_with_a_release() -> None:
+    preview = json.loads((PREVIEWS / "image.json").read_text())
+    before = unexpected(read("live", json.dumps(preview)))
+    for token, name in ((Token.NETWORK, "monitoring"), (Token.VOLUME, "monitoring"), (Token.CONTAINER, "prober")):
+        urn = f"urn:pulumi:live::ibgw::{Token.MONITORING}${token}::{name}"
+        preview["steps"].append({"op": "create", "urn": urn, "newState": {"urn": urn}})
+    plan = read("live", json.dumps(preview))
+    assert unexpected(plan) == before == []
+    assert "create monitoring" in map(str, plan.others)
