@@ -88,7 +88,8 @@ class Verifier:
         show_accounts: bool,
     ) -> None:
         """Starts it. Raises DockerError."""
-        command = asking(gateways, checks, wait=wait, show_accounts=show_accounts)
+        # Also after a single attempt: what answers from inside is asked of it when that may be long over.
+        command = asking(gateways, checks, wait=wait, stay=BUDGET, show_accounts=show_accounts)
         networks = [gateway.api.network for gateway in gateways]
         self._attempts: dict[str, queue.Queue[Attempt | None]] = {gateway.name: queue.Queue() for gateway in gateways}
         self._unfinished = set(self._attempts)
@@ -157,9 +158,11 @@ class Verifier:
             self._unreadable = "it printed a line that is no event"
 
 
-def asking(gateways: Sequence[Gateway], checks: Iterable[CheckName], *, wait: float, show_accounts: bool) -> list[str]:
+def asking(
+    gateways: Sequence[Gateway], checks: Iterable[CheckName], *, wait: float, stay: float, show_accounts: bool
+) -> list[str]:
     """What the image is told, for these gateways."""
-    command = ["verify", "--wait", f"{wait:g}", "--stay", f"{BUDGET if wait else 0}"]
+    command = ["verify", "--wait", f"{wait:g}", "--stay", f"{stay:g}"]
     for gateway in gateways:
         command += ["--gateway-json", gateway.model_dump_json()]
     command += ["--checks", ",".join(checks)]
@@ -239,7 +242,7 @@ class BesideProber:
 
     def _answers(self) -> dict[str, Attempt]:
         """Empty where the process told nothing that can be read, such as one of another version."""
-        command = asking(self._gateways, self._checks, wait=0, show_accounts=self._show_accounts)
+        command = asking(self._gateways, self._checks, wait=0, stay=0, show_accounts=self._show_accounts)
         try:
             lines = self._docker.run(self._prober, [*FIRST_TO_END, *ENTRY_POINT, *command]).splitlines()
             attempts = {attempt.gateway: attempt for attempt in map(read_attempt, lines)}

@@ -145,6 +145,12 @@ def test_the_verifiers_container_is_locked_down_labelled_and_on_the_api_network_
     assert json.loads(command[6])["api"] == entry()["api"]
 
 
+def test_a_verifier_stays_after_a_single_attempt_too(host: VerifyingDocker) -> None:
+    """As for `ibgw doctor`: on a busy machine what answers from inside is asked when the checks are long over."""
+    verify(host, wait=0)
+    assert host.verifiers[0].options["command"][:5] == ["verify", "--wait", "0", "--stay", "120"]
+
+
 @pytest.mark.parametrize(
     ("state", "reason", "seen"),
     [
