@@ -69,9 +69,9 @@ def _by_the_host(stack: str, refusal: StateUnreadableError) -> Described:
     differs = "; ".join(differences) or f"all its gateways are there under their ids on {kept.docker_host}"
     return Described(
         deployment,
-        f"{refusal} Going by the description of {at:%Y-%m-%d %H:%M} UTC in {path.name}, which the last update or a "
-        f"later look left here: {differs}. Not known: what was configured or deployed elsewhere since then, whether an "
-        "update runs now, and what the secrets hold.",
+        f"{str(refusal).rstrip('.')}. Going by the description of {at:%Y-%m-%d %H:%M} UTC in {path.name}, which the "
+        f"last update or a later look left here: {differs}. Not known: what was configured or deployed elsewhere since "
+        "then, whether an update runs now, and what the secrets hold.",
     )
 
 

@@ -1,6 +1,9 @@
 """What a shell offers behind `ibgw`: commands, options, stacks, gateways and releases, out of files alone."""
 
 import json
+import os
+import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +56,7 @@ def offered(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         ("ibgw completion ", ["bash", "zsh", "fish"]),
         ("ibgw sandbox scenari", ["scenario", "scenarios"]),
         ("ibgw sandbox scenario wrong-", ["wrong-password"]),
-        ("ibgw help re", ["restart", "reset-settings", "repair", "releases"]),
+        ("ibgw help re", ["restart", "reset-settings", "repair", "releases", "report"]),
         ("ibgw help sand", ["sandbox"]),
         ("ibgw verify --checks rea", ["reachable"]),
         ("ibgw verify --checks reachable,h", ["reachable,hygiene"]),
@@ -106,7 +109,8 @@ def test_it_needs_none_of_the_libraries_that_talk_to_others(pulumi: FakePulumi) 
     probe = (
         "import os, sys; os.environ |= {'_IBGW_COMPLETE': 'complete_bash', 'COMP_WORDS': 'ibgw logs paper -g ', "
         "'COMP_CWORD': '4'}; from operations.cli import run; run([]); "
-        "print([name for name in ('docker', 'rich', 'pulumi', 'boto3', 'ib_async', 'infra') if name in sys.modules])"
+        "heavy = ('docker', 'rich', 'pulumi', 'boto3', 'ib_async', 'infra.settings'); "
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["main", "margin", "[]"]
@@ -118,14 +122,49 @@ def test_each_shell_has_its_script(shell: str, pulumi: FakePulumi, capsys: pytes
     assert f"_IBGW_COMPLETE=complete_{shell}" in capsys.readouterr().out
 
 
-def test_bash_completes_by_the_script(pulumi: FakePulumi) -> None:
-    """A program named ibgw, as the script calls it."""
+@pytest.fixture
+def program(pulumi: FakePulumi) -> None:
+    """A program named ibgw on PATH, as the script calls it."""
     program = pulumi.home / "ibgw"
     program.write_text(f"#!{sys.executable}\nfrom operations.cli import main\nmain()\n")
     program.chmod(0o755)
+
+
+@pytest.mark.usefixtures("program")
+def test_bash_completes_by_the_script() -> None:
     script = (
         'eval "$(ibgw completion bash)"; COMP_WORDS=(ibgw stop paper -g ma); COMP_CWORD=4; _ibgw_completion ibgw; '
         'echo "${COMPREPLY[@]}"'
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("main margin\n", "")
+
+
+@pytest.mark.usefixtures("program")
+def test_an_interactive_bash_completes_what_is_typed() -> None:
+    terminal, end = pty.openpty()
+    # A shell of its own session, for which this is the terminal.
+    bash = subprocess.Popen(
+        ["bash", "--noprofile", "--norc", "-i"],
+        stdin=end, stdout=end, stderr=end, start_new_session=True,
+        env={**os.environ, "TERM": "dumb", "INPUTRC": "/dev/null"},
+    )  # fmt: skip
+    os.close(end)
+
+    def shown_until(what: bytes) -> bytes:
+        text = b""
+        while what not in text:
+            readable, _, _ = select.select([terminal], [], [], 60)
+            assert readable, text
+            text += os.read(terminal, 65536)
+        return text
+
+    try:
+        os.write(terminal, b'eval "$(ibgw completion bash)"; echo rea""dy\n')
+        shown_until(b"ready\r\n")
+        os.write(terminal, b"ibgw stop paper -g mar\t")
+        shown_until(b"ibgw stop paper -g margin ")
+    finally:
+        bash.kill()
+        bash.wait()
+        os.close(terminal)
