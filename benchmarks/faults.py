@@ -48,11 +48,11 @@ GUIDE, SAMPLE, OURS = "guide", "sample", "ours"
 WAYS = (GUIDE, SAMPLE, OURS)
 STACK = "paper-faults"
 
-APART = 6.0
+APART = 5.0
 """Seconds between the beginnings of two faults."""
 CURED = 120.0
 """Seconds after which what caused a fault is over, where somebody else puts it right."""
-WINDOW = 330.0
+WINDOW = 290.0
 """Seconds for which each fault is looked at."""
 EVERY = 4.0
 """Seconds between two looks at all."""
@@ -359,7 +359,7 @@ class Run:
             state = await asyncio.to_thread(self.client.api.inspect_container, one.name)
             one.up.append((one.since, await self._could_trade(one, state)))
             if one.way == GUIDE:
-                if not one.metric or one.since - one.metric[-1][0] >= METRIC_EVERY:
+                if one.since >= (one.metric[-1][0] + METRIC_EVERY if one.metric else METRIC_EVERY / 2):
                     one.metric.append((one.since, await asyncio.to_thread(_accepts, one.port)))
                 sick = (state["State"].get("Health") or {}).get("Status") == "unhealthy"
                 if sick and not one.unhealthy:

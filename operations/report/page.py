@@ -127,7 +127,7 @@ def _percent(day: DayOf) -> float:
 
 
 def _latencies(one: GatewayFacts, since: datetime, until: datetime) -> Iterator[str]:
-    if not one.by_hour:
+    if len(one.by_hour) < 3:
         return
     top = max(hour.p95 for hour in one.by_hour) or 1
     wide = WIDE * 3600 / (until - since).total_seconds()

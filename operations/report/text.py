@@ -9,6 +9,8 @@ from operations.formats import columns, folded
 from operations.report.facts import GatewayFacts, Incident, Share, StackFacts
 
 HEADINGS = ("gateway", "trading", "all hours", "unseen", "incidents", "restarts", "unplanned", "logins")
+DISPENSABLE = ("unplanned", "logins", "restarts")
+"""What goes first where names are long."""
 SHARES = "Could trade, of the trading hours and of all hours but for what was planned:"
 WIDTH = 80
 MOST = 40
@@ -32,7 +34,8 @@ def _stack(stack: StackFacts) -> Iterator[str]:
         yield "Nothing was watched in this time."
         return
     yield f"\n{SHARES}"
-    yield columns(HEADINGS, [row(one) for one in stack.gateways])
+    rows = [row(one) for one in stack.gateways]
+    yield columns(HEADINGS, rows, width=WIDTH, dispensable=DISPENSABLE)
     for title, headings, rows in tables(stack.gateways):
         if rows:
             yield f"\n{title}"

@@ -305,6 +305,14 @@ def test_the_text_has_eighty_columns_and_says_what_there_is() -> None:
         assert words in shown
 
 
+def test_a_long_name_costs_a_column_and_no_fold() -> None:
+    hours = [hour and hour.model_copy(update={"gateways": {"a-quite-long-name": hour.gateways["main"]}})
+             for hour in fortnight()]  # fmt: skip
+    shown = text([facts("paper", hours, since=BEGAN.timestamp(), now=ENDED.timestamp(), trading=HOURS, told="")])
+    assert "(a wider terminal, or --json, shows: unplanned)" in shown
+    assert "a-quite-long-name  99.2" in shown
+
+
 class Tags(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
