@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deployment.description import Deployment, Gateway
+from deployment.description import Deployment, Gateway, SecondFactor
 from deployment.errors import ExitCode
 from deployment.tables import Kind
 from healthcheck.automation.status import Status
@@ -17,7 +17,7 @@ from healthcheck.inside import Answered, ask, ask_beside, on_networks_of, runnin
 from healthcheck.observation import Attempt, CheckName, timestamp
 from healthcheck.redact import Redactor
 from healthcheck.report import CheckResult, GatewayReport, Model, Report, Vantage, gateway_report, red
-from healthcheck.schedule import next_planned
+from healthcheck.schedule import next_planned, weekly_login
 from healthcheck.text import clean
 from healthcheck.verdict import EXIT_CODES, CheckVerdict
 from operations.answers import Answer, Moment
@@ -44,6 +44,9 @@ class Row:
 
     note: str | None = None
     """What a person should know beside it."""
+
+    weekly_login: Moment | None = None
+    """The next one (session.coldRestart), which asks for a second factor where the user has one."""
 
     def cells(self, now: datetime) -> tuple[str, ...]:
         cells = (
@@ -222,7 +225,7 @@ def row_of(
     gateway: Gateway, report: GatewayReport, inspected: Inspected | None, told: Status | None, now: datetime
 ) -> Row:
     """`report`: of a look of just now; `inspected`: its container; `told`: what its first process tells."""
-    planned = next_planned(gateway.schedule, now)
+    planned, weekly = next_planned(gateway.schedule, now), weekly_login(gateway.schedule, now)
     container = inspected or {}
     running = container.get("State", {}).get("Running", False)
     connected = _check(report.checks, CheckName.CONNECTED)
@@ -239,8 +242,16 @@ def row_of(
         image=_image(gateway),
         planned=f"{planned.at:%a %H:%M} {gateway.schedule.time_zone} {planned.event}" if planned else "",
         last_planned=last_planned(told, gateway),
-        note=report.note,
+        note="; ".join(filter(None, (report.note, weekly and _approval(gateway, weekly[1])))) or None,
+        weekly_login=weekly and weekly[1].astimezone(UTC),
     )
+
+
+def _approval(gateway: Gateway, coming: datetime) -> str | None:
+    """Of a weekly login, for which somebody has to have the phone at hand."""
+    if gateway.second_factor is not SecondFactor.PUSH:
+        return None
+    return f"the weekly login, to be approved on the phone, comes on {coming:%a %Y-%m-%d %H:%M %Z}"
 
 
 def _state(checks: Sequence[CheckResult]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deployment.description import SecondFactor
 from deployment.errors import ExitCode
 from deployment.tables import Kind
 from healthcheck.automation.status import parse
@@ -261,6 +262,23 @@ def test_a_glance_at_a_healthy_gateway() -> None:
     )
     answer = StatusAnswer.of([StackStatus(stack="paper", exit_code=0, gateways=(row,))])
     assert '"since": "2026-11-20T14:58:30+00:00"' in answer.as_json()
+
+
+@pytest.mark.parametrize(
+    ("method", "at", "note"),
+    [
+        (SecondFactor.PUSH, "13:00", "to be approved on the phone, comes on Sun 2026-11-22 13:00 EST"),
+        (SecondFactor.NONE, "13:00", None),
+        (SecondFactor.PUSH, None, None),
+    ],
+)
+def test_a_weekly_login_has_a_date(method: SecondFactor, at: str | None, note: str | None) -> None:
+    main = CONTRACT.gateways["main"]
+    schedule = main.schedule.model_copy(update={"cold_restart": at, "time_zone": "America/New_York"})
+    gateway = main.model_copy(update={"schedule": schedule, "second_factor": method})
+    row = row_of(gateway, report(*GOOD), RUNNING, None, NOW)
+    assert row.weekly_login == (datetime(2026, 11, 22, 18, tzinfo=UTC) if at else None)
+    assert row.note is None if note is None else str(row.note).endswith(note)
 
 
 def test_a_planned_restart_that_did_not_happen_is_told() -> None:
