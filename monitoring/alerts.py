@@ -372,7 +372,7 @@ ALERTS: tuple[Alert, ...] = (
         f" or (time() - push_time_seconds{{{JOB}}} > 120) or absent(ibgw_monitoring_fresh{{{JOB}}})",
         "Nothing is known of the gateways any more: the watcher or the prober is silent",
         "They may be well or not: no other alert can fire.",
-        _STATUS,
+        "ibgw doctor --stack STACK",
         "The gateways themselves need nothing: an update puts the two containers back without touching them.",
         lasts=2 * MINUTE,
     ),

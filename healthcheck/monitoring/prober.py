@@ -99,7 +99,8 @@ class Watch:
             await self.leave()
             checks = tuple(all_skipped(self.gateway, Observation(planned.event, Reason.PLANNED_RESTART)))
         else:
-            checks = await self._check(full=not up or time.monotonic() - self._all_at >= RARELY)
+            rarely = time.monotonic() - self._all_at >= RARELY
+            checks = await self._check(full=not up or rarely, answers=status is not None and status.api == "ok")
             checks = explained(checks, told.reading(status), self.gateway, now, status=status)
         self._checks = checks
         self.seen = self._handed_over(checks, status, now)
@@ -124,13 +125,15 @@ class Watch:
     def _stands(self) -> bool:
         return self._session is not None and self._session.closed is None
 
-    async def _check(self, *, full: bool) -> tuple[CheckObservation, ...]:
-        """Over the connection that stands, else over a new one."""
-        if self._session is not None and self._stands():
-            if self._wedged() and not await self._session.heard(0):
+    async def _check(self, *, full: bool, answers: bool) -> tuple[CheckObservation, ...]:
+        """Over the connection that stands, else over a new one. `answers`: whether the gateway's first process, which
+        makes connections of its own, is answered: then ours is a left-over of a time when nobody was."""
+        left_over = answers and self._found(Reason.WEDGED, Reason.HALF_OPEN)
+        if self._session is not None and self._stands() and not left_over:
+            if self._found(Reason.WEDGED) and not await self._session.heard(0):
                 # A wedged gateway keeps each connection that it never answered: the one that there is will do.
                 return self._checks
-            # A connection that was not made, or that a wedged gateway has answered meanwhile, is made anew.
+            # One that could not be made, or that was answered late, is made anew.
             if all(_passed(self._checks, name) for name in ON_CONNECTING):
                 checks = await self._over(self._session, self._checks, full=full)
                 if self._stands():
@@ -139,8 +142,10 @@ class Watch:
         self._session = session_for(self.gateway, self._timeouts, watching=True)
         return await self._over(self._session, (), full=True)
 
-    def _wedged(self) -> bool:
-        return any(Reason.WEDGED in (check.reason, check.data.get(SEEN_THROUGH_API)) for check in self._checks)
+    def _found(self, *reasons: Reason) -> bool:
+        """At the last look."""
+        found = {reason for check in self._checks for reason in (check.reason, str(check.data.get(SEEN_THROUGH_API)))}
+        return not found.isdisjoint(reasons)
 
     async def _over(
         self, session: Session, before: Iterable[CheckObservation], *, full: bool

@@ -296,12 +296,37 @@ def test_the_week_s_login_keeps_its_time_of_day_over_a_change_of_summer_time() -
     assert weekly_login(Schedule(time_zone="Etc/UTC"), now) is None
 
 
-def test_a_wedged_gateway_is_waited_for_on_the_one_connection() -> None:
-    with serving(talk=silent) as server:
-        watch = watched(server)
-        seen = looks(watch, 3)
+@pytest.mark.parametrize(("line", "connections"), [("", 1), (WELL, 3)])
+def test_a_wedged_gateway_is_waited_for_on_the_one_connection_until_its_first_process_is_answered(
+    line: str, connections: int
+) -> None:
+    made: list[None] = []
+
+    def talk(connection: socket.socket) -> None:
+        made.append(None)
+        silent(connection)
+
+    with serving(talk=talk) as server, told_by(line) as port:
+        seen = looks(watched(server, port), 3)
     assert {reasons(one)[CheckName.CONNECTED] for one in seen} == {Reason.WEDGED}
-    assert server.received.count(b"API\0") <= 1
+    assert len(made) == connections
+
+
+def test_a_gateway_that_was_half_open_is_asked_anew_when_its_first_process_is_answered() -> None:
+    with serving(Script(next_id=None)) as server, told_by(WELL) as port:
+        watch = watched(server, port)
+
+        async def twice() -> list[GatewaySeen]:
+            half_open = await watch.look()
+            server.script.next_id = 1
+            try:
+                return [half_open, await watch.look()]
+            finally:
+                await watch.leave()
+
+        half_open, well = asyncio.run(twice())
+    assert reasons(half_open)[CheckName.AUTHENTICATED] is Reason.HALF_OPEN
+    assert well.verdict in metrics.UP
 
 
 # --- between the two --------------------------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from healthcheck.monitoring import metrics
+from infra.settings import Monitoring
 from monitoring import dashboard, objective
 from monitoring.alerts import ALERTS, inhibitions
 from monitoring.rendering import ALERTMANAGER, DASHBOARD, PROMETHEUS, rendered
@@ -57,6 +59,7 @@ DISK = named("ibgw_host_disk_free_bytes", stack="paper")
 CLOCK = of_main("ibgw_clock_offset_seconds")
 LOST = of_main("ibgw_gateway_farms_lost", kind="market_data")
 UP = ("IBGatewayDown",)
+INTERVAL = Monitoring().interval
 STRANGER = named("ibgw_check_reason", stack="paper", gateway="main", mode="paper", check="isolation",
                  reason="undeclared_client").replace("ib_gateway", "node")  # fmt: skip
 
@@ -171,6 +174,15 @@ def test_what_fires_beside_its_cause_is_silenced_by_it() -> None:
     alerts = {alert.name: alert for alert in ALERTS}
     for name, case in FIRES.items():
         assert {*case.also} <= {*alerts[name].silences}, name
+
+
+def test_what_silences_comes_before_what_it_silences() -> None:
+    """Of several gateways the prober sees the last an interval after the first."""
+    alerts = {alert.name: alert for alert in ALERTS}
+    for alert in ALERTS:
+        for silenced in (alerts[name] for name in alert.silences):
+            spread = timedelta() if "gateway" in alert.same else INTERVAL
+            assert not silenced.lasts or alert.lasts + spread <= silenced.lasts, (alert.name, silenced.name)
 
 
 def test_nothing_silences_what_is_a_danger_of_its_own_and_nothing_silences_each_other() -> None:
