@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from deployment.description import Mode
+from healthcheck.monitoring import watcher
 from healthcheck.monitoring.handover import CheckSeen, Disk, Farms, GatewaySeen, Seen, Supervised, Window
 from healthcheck.observation import CheckName
 from healthcheck.reasons import Reason
@@ -93,4 +95,25 @@ def webhook(refuses: int = 0, host: str = "127.0.0.1") -> Iterator[Webhook]:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         hook.url = f"{host}:{server.server_address[1]}"
         yield hook
+        server.shutdown()
+
+
+@contextmanager
+def told_of(file: Path) -> Iterator[str]:
+    """Host and port of what tells Prometheus of that file, as a watcher does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, kind, text = watcher.page(self.path, file)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
         server.shutdown()
