@@ -540,7 +540,7 @@ EXPLANATIONS: dict[Reason, Explanation] = {
             "where it names a push message, a list of devices or another device, name the authenticator in "
             "{settings}.secondFactor.device, as IBKR's list does, and deploy it: {deploy}",
             "where it names the clock, have the Docker host's clock kept right (systemd-timesyncd, chrony)",
-            "where it names a window, see what the gateway shows, and do at IBKR's site what it asks for",
+            "where it names a window or a dialog, see what it is, and do at IBKR's site what it asks for: {screen}",
             LOG_IN,
         ),
     ),
@@ -556,7 +556,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.SECOND_FACTOR_DEVICE: Explanation(
         "The user has several second factors, and the gateway does not know which one to ask for.",
         (
-            "name it in {settings}.secondFactor.device, as the list at the login does",
+            "see the list's names: {screen}",
+            "name one in {settings}.secondFactor.device, as the list does",
             "deploy it: {deploy}",
         ),
     ),
