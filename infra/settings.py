@@ -164,6 +164,12 @@ def _save_settings(value: object) -> object:
     return tuple(_time_of_day(str(at)) for at in value)
 
 
+def _of_all(value: object) -> object:
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a gateway's settings and their values below it")
+    return value
+
+
 def _mode(value: object) -> object:
     if value == "both":
         raise ValueError(f"found 'both'; {elsewhere.OTHER_STACK}")
@@ -600,7 +606,7 @@ class Settings(_Settings):
     trading_hours: TradingHours = TradingHours()
     monitoring: Monitoring = Monitoring()
     # What these two tell is in `gateways` too (infra.gateways).
-    gateway_defaults: dict[str, Any] = {}
+    gateway_defaults: Annotated[dict[str, Any], BeforeValidator(_of_all)] = {}
     gateways_file: Annotated[str, AfterValidator(values.gateways_file)] | None = None
     gateways: Annotated[dict[Name, Gateway], Field(min_length=1)]
 

@@ -1,6 +1,6 @@
 """Several gateways acted on: one first, as a canary, then so many at a time, until too many have failed.
 
-The one mechanism of `start`, `stop`, `restart`, `login --again`, `rollout` and `promote`. Whatever becomes of one
+The one mechanism of `start`, `stop`, `restart`, `login --again` and `rollout`. Whatever becomes of one
 gateway, the others of its batch come to their end, and no other is touched for it: what is left stays as it was, and
 the same command goes on with it.
 """

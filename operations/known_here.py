@@ -6,6 +6,7 @@ For the default stack and for completion. What is known here may be out of date;
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,6 @@ import yaml
 from deployment.errors import IbgwError
 from deployment.names import PROJECT
 from deployment.paths import RELEASES, find_project, kept_file
-from infra.gateways import gather
 
 PULUMI_STACK = "PULUMI_STACK"
 """Pulumi's own variable for the stack that it uses without `--stack`."""
@@ -60,8 +60,13 @@ def _gateways(stack: str) -> dict[str, Any]:
 def _configured(file: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
-        document = {key.removeprefix(f"{PROJECT}:"): value for key, value in config.items()}
-        found: dict[str, Any] = gather(document, file.parent).document["gateways"]
+        document: Mapping[str, Any] = {key.removeprefix(f"{PROJECT}:"): value for key, value in config.items()}
+        if "gatewaysFile" in document or "gatewayDefaults" in document:
+            # Here, since who completes a word waits.
+            from infra.gateways import gather
+
+            document = gather(document, file.parent).document
+        found: dict[str, Any] = document["gateways"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError, IbgwError):
         return {}
     return found

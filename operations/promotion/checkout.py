@@ -4,7 +4,7 @@ program of another commit, to deploy a release with."""
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,7 +131,8 @@ def _program_in(tree: Path, top: Path, release: Release, stack: Stack, folder: P
     (project / RELEASES).mkdir(parents=True, exist_ok=True)
     # Written after the commit, and today's; a project that git ignores has nothing there.
     own = f"Pulumi.{stack.name}.yaml"
-    config = yaml_text.read((folder / own).read_text(encoding="utf-8")).get("config", {})
+    document = yaml_text.read((folder / own).read_text(encoding="utf-8"))
+    config = document.get("config", {}) if isinstance(document, Mapping) else {}
     for name in filter(None, (own, config.get(GATEWAYS_FILE), f"{RELEASES}/{release.id}.json")):
         shutil.copy(folder / name, project / name)
     if not (project / "Pulumi.yaml").exists():

@@ -56,7 +56,7 @@ def test_a_canary_that_does_not_log_in_is_the_only_one_that_is_started(fleet: Fl
     said = fleet.ibgw(f"start {STACK} --gateway 'f*'", 3).stdout
     assert "f1: failed. Stopped, with 3 left as they were; the same command goes on with them." in said
     assert (fleet.running()[1:], fleet.logins()) == ([False] * 3, before)
-    broker.scenario("none", fleet.user("f1"))
+    broker.clear(fleet.user("f1"))
 
 
 def test_the_same_command_goes_on(fleet: Fleet) -> None:
