@@ -29,7 +29,8 @@ CHAT, BEAT = "ibgw/paper/watched-chat", "ibgw/paper/watched-beat"
 TOKEN = "tok3nThatNobodySees"  # noqa: S105 - made up
 OFF, ON = {"enabled": False}, {"enabled": True, "interval": "5s"}
 TELLING = ON | {"notify": [CHAT], "heartbeat": BEAT}
-WRITABLE = "find / -xdev -writable -type d; find / -xdev -writable -type f"
+WRITABLE = "find / -xdev -writable -type d -o -writable -type f 2>/dev/null"
+"""What may not even be listed is complained of."""
 
 
 @contextmanager
