@@ -1,7 +1,7 @@
 """Real X displays for tests: Debian's Xvfb, with windows that a test draws."""
 
-import itertools
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from sandbox import packages
 from sandbox.environment import default_cache
 
-_NUMBERS = itertools.count(10_000 + os.getpid() % 20_000)
-"""Above those that people use, and the 1 whose socket the supervisor removes."""
+FIRST, LAST = 10_000, 50_000
+"""Numbers above those that people use, and the 1 whose socket the supervisor removes."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def display(*, depth: int = 16, width: int = 1024, height: int = 768) -> Iterato
     server = packages.find("Xvfb")
     assert server is not None
     read, write = os.pipe()
-    name = f":{next(_NUMBERS)}"
+    # By chance, since other processes of a test run start displays too.
+    name = f":{FIRST + secrets.randbelow(LAST - FIRST)}"
     size = f"{width}x{height}x{depth}"
     process = subprocess.Popen(
         [server, name, "-displayfd", str(write), "-ac", "-noreset", "-nolisten", "tcp", "-screen", "0", size],

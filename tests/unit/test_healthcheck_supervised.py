@@ -388,7 +388,7 @@ def test_a_rejected_gateway_that_was_stopped_is_started_by_who_trusts_its_secret
     [
         (4, "name another one in ibgw:image"),
         (81, "read which one"),
-        (86, "read which window it is"),
+        (86, "see which window it is"),
         (87, "take the phone"),
         (88, "look at the load"),
         (1, "read why it ended"),

@@ -294,7 +294,7 @@ FUTURES = {"days": ["sun", "mon", "tue", "wed", "thu"], "open": "18:00", "close"
         ({}, {"autoRestart": "12:00"}, ["autoRestart"]),
         (FUTURES, {}, ["autoRestart"]),
         (FUTURES, {"autoRestart": "17:30"}, []),
-        (FUTURES, {"autoRestart": "17:30", "coldRestart": "19:00"}, ["coldRestart"]),
+        (FUTURES, {"autoRestart": "20:30", "coldRestart": "19:00"}, ["autoRestart", "coldRestart"]),
         (FUTURES, {"autoRestart": None, "autoLogoff": "17:00"}, []),
         (FUTURES, {"autoRestart": "17:30", "offline": {"from": "17:05", "until": "17:55"}}, []),
         ({}, {"offline": {"from": "08:00", "until": "20:00"}}, ["offline"]),

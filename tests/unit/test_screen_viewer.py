@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,13 @@ def client(shown: TestDisplay) -> Iterator[Client]:
     found = Client(shown.name)
     yield found
     found.display.close()
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: the path of a socket has at most 107 characters (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="screen-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -343,7 +343,8 @@ def test_what_only_docker_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_every_scenario_has_a_row() -> None:
-    rows = [*API_ROWS, *LOGIN_ROWS, *DOCKER_ROWS, "nightly-restart", "weekly-login"]
+    # Those for a screen's windows are in tests/unit/test_second_factor_windows.py.
+    rows = [*API_ROWS, *LOGIN_ROWS, *DOCKER_ROWS, "nightly-restart", "weekly-login", "totp-devices", "totp-hindered"]
     assert {name.partition(":")[0] for name in rows} == SCENARIOS.keys()
 
 
