@@ -274,9 +274,8 @@ def test_a_bot_in_the_way_of_a_destroy_is_named(
     with sleeping(docker_client, deployment, "bot", network=network) as bot:
         done = run(["ibgw", "destroy", "--stack", STACK, "--yes"], stack=stack, check=False)
     assert done.returncode == 7
-    assert (
-        f"container {bot.name} is attached to {network} (docker network disconnect {network} {bot.name})" in done.stderr
-    )
+    disconnect = f"(`docker network disconnect {network} {bot.name}`)"
+    assert f"container {bot.name} is attached to {network} {disconnect}" in done.stderr
     assert docker_client.containers.get(deployment.gateways["main"].container.name).status == "running"
 
 

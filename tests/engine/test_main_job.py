@@ -97,7 +97,9 @@ def test_the_networks_are_what_they_should_be(deployment: Deployment, docker_cli
     gateway = deployment.gateways["main"]
     api = docker_client.networks.get(gateway.api.network).attrs
     assert api["Internal"] is True
-    assert [entry["Name"] for entry in api["Containers"].values()] == [gateway.container.name]
+    assert deployment.monitoring is not None
+    on_it = {entry["Name"] for entry in api["Containers"].values()}
+    assert on_it == {gateway.container.name, deployment.monitoring.prober.name}
     egress = docker_client.networks.get(deployment.egress_network).attrs
     assert egress["Internal"] is False
     assert egress["Options"]["com.docker.network.bridge.enable_icc"] == "false"

@@ -237,8 +237,6 @@ def test_afterwards_nothing_is_left_to_do_and_nobody_logs_in(gateways: UpgradedS
     gateways.pulumi("preview", "--expect-no-changes")
     for watching in ("prober", "watcher"):
         assert gateways.client.containers.get(f"{gateways.base}.{watching}").status == "running"
-    report = json.loads(gateways.ibgw(f"verify --stack {STACK} --wait 60s --json").stdout)
-    assert {one["gateway"]: one["vantage"]["prober"] for one in report["gateways"]} == dict.fromkeys(NAMES, True)
     assert (gateways.containers(), gateways.counts("attempts"), gateways.counts("soft_logins")) == (
         before,
         attempts,
