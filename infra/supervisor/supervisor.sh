@@ -340,13 +340,13 @@ read_codes() {
 	return 0
 } 2>/dev/null
 
-# want KIND: what the login that is under way asks for.
+# want KIND: what the login that is under way asks for. What types codes runs under a user of its own.
 want() {
 	[[ $CODES == yes && $ASKS != "$1" ]] || return 0
 	ASKS=$1
 	read_codes
 	printf 'v=1 login=%s at=%s kind=%s again=%s\n' "${JAVA:-0}" "$EPOCHSECONDS" "$1" "$AGAIN_AT" >"$WANTED.new" &&
-		mv "$WANTED.new" "$WANTED" || say "what types codes could not be told: $1"
+		chmod 644 "$WANTED.new" && mv "$WANTED.new" "$WANTED" || say "what types codes could not be told: $1"
 }
 
 # Of which second factor, as the program itself says in launcher.log: IBC's lines do not tell a code from a push. Asked

@@ -48,6 +48,7 @@ def test_the_program_s_own_log_names_what_is_asked_for(lines: list[str], kind: K
     launcher(box, *lines)
     box.bash(ASKED)
     assert (told(box).kind, told(box).login) == (kind, "100:7")
+    assert (box.home / "wanted").stat().st_mode & 0o777 == 0o644, "read by a user of its own"
 
 
 def test_what_is_not_named_yet_is_waited_for(box: Supervised) -> None:

@@ -343,7 +343,7 @@ def test_what_only_docker_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_every_scenario_has_a_row() -> None:
-    # Those for a screen's windows are in tests/unit/test_second_factor_windows.py.
+    # Those for a screen's windows are in tests/engine/test_second_factor.py.
     rows = [*API_ROWS, *LOGIN_ROWS, *DOCKER_ROWS, "nightly-restart", "weekly-login", "totp-devices", "totp-hindered"]
     assert {name.partition(":")[0] for name in rows} == SCENARIOS.keys()
 
