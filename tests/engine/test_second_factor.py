@@ -1,7 +1,6 @@
 """Codes of an authenticator, typed into real windows by the container beside each gateway."""
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -80,39 +79,3 @@ def test_it_can_write_to_nothing_but_its_volume(typed: Typed) -> None:
     inspected = container.attrs
     assert inspected["HostConfig"]["NetworkMode"] == "none"
     assert inspected["Config"]["User"] == "65533:65533"
-
-
-def ends(typed: Typed, scenario: str, expected: str) -> None:
-    """A login that meets something: what its helper stops with."""
-    broker = typed.sandbox.broker()
-    broker.scenario(scenario, typed.user())
-    typed.ibgw("restart --gateway main --yes", code=None)
-    told = typed.client.containers.get(typed.names("main"))
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        line = told.exec_run(["cat", "/var/lib/ibgw-codes/told"]).output
-        if f"phase={expected} ".encode() in line:
-            return
-        time.sleep(1)
-    raise AssertionError(f"{line!r}, expected {expected}")
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize(
-    ("scenario", "expected"),
-    [
-        ("totp-hindered:front", "window_in_front"),
-        ("totp-hindered:steal", "window_in_front"),
-        ("totp-hindered:gone", "no_dialog"),
-        ("push-pending", "push"),
-    ],
-)
-def test_what_is_in_the_way_ends_the_typing(scenario: str, expected: str, typed: Typed) -> None:
-    before = typed.counted()["codes"]
-    ends(typed, scenario, expected)
-    assert typed.counted()["codes"] == before
-
-
-@pytest.mark.exhaustive
-def test_a_dialog_that_is_late_is_waited_for(typed: Typed) -> None:
-    ends(typed, "totp-hindered:slow", "submitted")
