@@ -17,7 +17,7 @@
 #   give_way          exists from a planned logout to the next login, which then gives way to a person's session
 #   supervisor.sh     this script, which the step that prepares the volume puts there: a new version of it is used from the
 #                     container's next start on, and replaces no gateway
-#   again           when a person last let the gateway go on, written by `ibgw login --again`
+#   again             when a person last let the gateway go on, written by `ibgw login --again`
 #   heals, planned, stopped   what was healed and when; the last planned event, due and done; how the last session ended
 # All times are seconds since the epoch.
 #

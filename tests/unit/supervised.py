@@ -191,7 +191,7 @@ class Supervised:
     def bash(self, code: str) -> str:
         """Runs code with the script's functions, after its preparations; what it printed."""
         done = subprocess.run(
-            ["bash", "-uc", f"source {self.script}\nexec {{TICK}}<> <(:)\nprepare\n{code}"],
+            ["bash", "-uc", f"source {self.script}\nserve_status() {{ :; }}\nexec {{TICK}}<> <(:)\nprepare\n{code}"],
             env=self.environment,
             capture_output=True,
             text=True,

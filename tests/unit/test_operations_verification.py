@@ -147,6 +147,7 @@ def test_the_human_report_is_coloured_on_a_terminal_only(
 ) -> None:
     verifier(report("verified", 0))
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     cli.run(VERIFY)
     plain = capsys.readouterr().out
     assert "VERIFIED" in plain
