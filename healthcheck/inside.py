@@ -73,12 +73,17 @@ ALL = f"""
 one() {{
 {SCRIPT}}}
 while (($#)); do
-	(told=$(one "${{@:2:4}}"); printf '{MARK}%s\\n%s\\n' "$1" "$told") &
+	exec {{answer}}< <(one "${{@:2:4}}")
+	names+=("$1") answers+=("$answer")
 	shift 5
 done
-wait
+for at in "${{!names[@]}}"; do
+	printf '{MARK}%s\n' "${{names[at]}}"
+	cat <&"${{answers[at]}}"
+done
 """
-"""GATEWAY HOST PORT CLIENT_ID STATUS, of each of several: what SCRIPT prints, at once for all, each below its name."""
+"""GATEWAY HOST PORT CLIENT_ID STATUS, of each of several: what SCRIPT prints, at once for all, each below its name. One
+after the other, since a shell writes line by line and the lines of several would mix."""
 
 # Numbers of messages (IN of the TWS API reference).
 ERROR, NEXT_VALID_ID, MANAGED_ACCOUNTS, CURRENT_TIME = "4", "9", "15", "49"

@@ -132,3 +132,28 @@ def test_beside_the_prober_all_are_asked_at_once_and_tell_how_they_are(monkeypat
     status = answers["well"].status
     assert status is not None
     assert status.hold == "attempts"
+
+
+class HesitantProber(Prober):
+    """Whose shell is interrupted between any two lines that it writes of a gateway, as it may be at any time."""
+
+    HESITATES = r"""
+printf() {
+	[[ $1 == *"%s\n"* ]] || { builtin printf "$@"; return; }
+	local text line
+	builtin printf -v text "$@"
+	while IFS= read -r line; do builtin printf '%s\n' "$line" && sleep 0.02; done <<<"${text%$'\n'}"
+}
+"""
+
+    def run(self, container: str, command: Any, *, stderr: bool = False) -> str:
+        return super().run(container, [self.HESITATES + word if "\n" in word else word for word in command])
+
+
+def test_the_answers_of_several_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"follower-{number}" for number in range(4)]
+    with serving() as well, told_by(f"{LINE}\n") as port:
+        monkeypatch.setattr(inside, "STATUS_PORT", port)
+        api = {"network": "a", "host": "127.0.0.1", "port": well.port, "inner_port": 4002}
+        answers = ask_beside(HesitantProber(), "a" * 64, [gateway(name=name, api=api) for name in names])
+    assert {name: one.status is not None for name, one in answers.items()} == dict.fromkeys(names, True)
